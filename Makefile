@@ -1,0 +1,44 @@
+# Everything from a fresh clone with nothing but Python (3.11 or newer) and make:
+#
+#   make demo     the reference scenario on this machine, step by step
+#   make serve    the same nodes and balancer, kept running for a browser
+#   make test     lint and the whole test suite
+#
+# PYTHON=python3.12 chooses an interpreter, ARGS="-k settings" reaches pytest or the demo.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo serve test lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/clustersession demo $(ARGS)
+
+serve: $(VENV)/.demo
+	$(BIN)/clustersession demo --serve $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "clustersession needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % v[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+# The marks are newer than what they stand for; a change of pyproject.toml makes them stale.
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
