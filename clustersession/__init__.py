@@ -1,0 +1,17 @@
+"""Session clustering for Python web apps: what Tomcat's ``<Cluster>`` is to Java, with one line.
+
+``clustersession.asgi.ClusterSessionMiddleware``, ``clustersession.wsgi.ClusterSessionMiddleware``
+and
+``clustersession.flask.ClusterSession`` are what applications import; errors live in
+``clustersession.core.errors``.
+"""
+
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(
+        "clustersession needs file locks, unix sockets and fork as Linux has them; it runs on "
+        "Linux, and on macOS for development, not on Windows (WSL 2 is Linux)"
+    )
+
+__version__ = "0.1.0"

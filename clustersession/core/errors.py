@@ -1,0 +1,53 @@
+"""The exception tree.
+
+ClusterSessionError
+├── ConfigurationError          a setting is wrong; the message names what to change
+├── WireError                   bytes from outside do not parse; never anything else from a decoder
+├── ReplicaError                the local replica cannot be used
+│   ├── ReplicaFull             no space left on the device or in the map
+│   └── ReplicaUnusable         wrong owner, network file system, unreadable
+└── SessionError                what an application may catch
+    ├── UnserializableValue     a value that no cluster could carry (also a TypeError)
+    ├── SessionTooLarge         an attribute or a session above its limit
+    └── ReplicationFailed       ``ack_failure="error"`` and no peer confirmed in time
+"""
+
+
+class ClusterSessionError(Exception):
+    """Root of everything this library raises on purpose."""
+
+
+class ConfigurationError(ClusterSessionError):
+    """A setting is wrong, unknown or contradicts another. The message names what to change."""
+
+
+class WireError(ClusterSessionError):
+    """Bytes from outside or from the disk do not parse. Decoders raise this and nothing else."""
+
+
+class ReplicaError(ClusterSessionError):
+    """The local replica cannot be used."""
+
+
+class ReplicaFull(ReplicaError):
+    """No space left for the replica, on the device or in the map."""
+
+
+class ReplicaUnusable(ReplicaError):
+    """The state directory is not ours, not local, or not readable. The message says which."""
+
+
+class SessionError(ClusterSessionError):
+    """Errors an application may see and catch."""
+
+
+class UnserializableValue(SessionError, TypeError):
+    """A session value of a type that cannot be replicated; the message names key and type."""
+
+
+class SessionTooLarge(SessionError, ValueError):
+    """An attribute or a whole session is larger than the configured limit."""
+
+
+class ReplicationFailed(SessionError):
+    """No peer confirmed the write in time and the application asked for ``ack_failure="error"``."""

@@ -1,0 +1,45 @@
+"""Session ids and routes as they stand in the cookie: ``<id>.<route>``.
+
+Balancers cut at the first dot or at the last one, and agree only on a value with exactly one;
+mod_jk reads a dot inside the route as a domain, nginx's usual expression stops at a hyphen, and
+nginx keeps at most 32 characters. Hence the form below.
+"""
+
+import re
+
+ROUTE_LENGTH_MAX = 32
+ROUTE_PATTERN = re.compile(r"[A-Za-z0-9_]{1,32}")
+KEY_LENGTH = 23
+ID_LENGTH = 39
+_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{39}")
+
+
+def is_route(text: str) -> bool:
+    """Whether the text is a legal route."""
+    return ROUTE_PATTERN.fullmatch(text) is not None
+
+
+def derive_route(host_name: str) -> str:
+    """A legal route from a host name: its first label, other characters turned into underscores.
+
+    A label too long keeps its end, where pod names differ.
+    """
+    label = re.sub(r"[^A-Za-z0-9_]", "_", host_name.split(".", 1)[0])
+    return label[-ROUTE_LENGTH_MAX:] or "node"
+
+
+def split_cookie(value: str) -> tuple[str, str | None] | None:
+    """The id and the route of a cookie value, or None when no id can be read from it.
+
+    The cut is at the first dot, like mod_jk and httpd. A missing or malformed route is no error:
+    the route is advice and plays no part in the identity of the session.
+    """
+    identifier, _, route = value.strip('"').partition(".")
+    if _ID_PATTERN.fullmatch(identifier) is None:
+        return None
+    return identifier, route if is_route(route) else None
+
+
+def join_cookie(identifier: str, route: str) -> str:
+    """The cookie value for an id on a route."""
+    return f"{identifier}.{route}"

@@ -1,0 +1,63 @@
+"""How far one peer has got with our change feed, as the sender sees it.
+
+The receiver leads: nothing is sent before it has said where to begin, and whenever it finds a gap
+it says so again. ``cursor`` is where the next batch starts, which is ahead of what is confirmed
+by at most a window of batches and bytes; so a slow peer costs a number, not a queue.
+"""
+
+from collections import deque
+
+from clustersession.core.feed import START, Batch, Cursor, advance
+
+WINDOW_BATCHES = 16
+WINDOW_BYTES = 4 * 2**20
+
+
+class PeerProgress:
+    """Sender-side progress of one peer."""
+
+    __slots__ = ("_in_flight", "_provisional_floor", "confirmed", "cursor", "lagging")
+
+    def __init__(self) -> None:
+        self.cursor: Cursor | None = None
+        self.confirmed = START
+        self.lagging = False
+        self._provisional_floor = 0
+        self._in_flight: deque[tuple[int, int]] = deque()
+
+    def may_send(self, head: int) -> bool:
+        """Whether the peer waits for more and the window is open."""
+        return (
+            self.cursor is not None
+            and (self.cursor.position < head or self.cursor.floor < self.cursor.position)
+            and len(self._in_flight) < WINDOW_BATCHES
+            and sum(size for _, size in self._in_flight) < WINDOW_BYTES
+        )
+
+    def sent(self, batch: Batch, size_bytes: int, *, expects_confirmation: bool = True) -> None:
+        """A batch that begins at our cursor is on its way, so many bytes of it."""
+        assert self.cursor is not None
+        self.cursor = advance(self.cursor, batch)
+        if expects_confirmation:
+            self._in_flight.append((batch.upto, size_bytes))
+
+    def confirmed_to(self, cursor: Cursor) -> None:
+        """The peer has applied up to here."""
+        if cursor.floor > self.confirmed.floor:
+            self.lagging = False
+        self.confirmed = Cursor(
+            max(self.confirmed.floor, cursor.floor), max(self.confirmed.position, cursor.position)
+        )
+        while self._in_flight and self._in_flight[0][0] <= cursor.position:
+            self._in_flight.popleft()
+
+    def resume(self, cursor: Cursor, *, provisional: bool = False) -> None:
+        """The peer wants everything from here; ``provisional``: it does not hold what is before."""
+        self.cursor = cursor
+        self.confirmed = cursor
+        self._provisional_floor = cursor.floor if provisional else 0
+        self._in_flight.clear()
+
+    def holds(self, seq: int) -> bool:
+        """Whether the peer has confirmed that it holds our write number ``seq``."""
+        return self._provisional_floor < seq <= self.confirmed.floor

@@ -1,0 +1,245 @@
+"""What the values of the settings must be, and the sentences that say so.
+
+The rules work on a mapping and not on ``Settings``, so that whoever collects values from several
+sources can have every problem at once and say where each value came from.
+"""
+
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from clustersession.core.ids import derive_route, is_route
+
+SECRET_LENGTH_MIN = 16
+SECRET_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+COOKIE_NAME_LENGTH_MAX = 60
+PORT_MAX = 65_535
+# Half of what one message carries: writes on two nodes at once may double a session.
+SESSION_BYTES_LIMIT = 8 * 2**20
+_TEN_YEARS_S = 3650 * 86_400
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "port": (1, PORT_MAX),
+    "port_range": (1, 10_000),
+    "multicast_port": (1, PORT_MAX),
+    "multicast_ttl": (0, 255),
+    "heartbeat_interval_s": (0.01, 60),
+    "drop_time_s": (0.02, 3600),
+    "ack_timeout_s": (0.001, 60),
+    "idle_timeout_s": (0, _TEN_YEARS_S),
+    "absolute_timeout_s": (0, _TEN_YEARS_S),
+    "fetch_timeout_s": (0, 60),
+    "cookie_max_age_s": (0, _TEN_YEARS_S),
+    "agent_linger_s": (0, 3600),
+    "map_bytes": (2**20, 2**46),
+    "attribute_bytes_max": (64, SESSION_BYTES_LIMIT),
+    "session_bytes_max": (64, SESSION_BYTES_LIMIT),
+    "clock_skew_s_max": (1, 86_400),
+    "join_timeout_s": (0, 3600),
+    "repair_interval_s": (0.01, 3600),
+}
+"""The lowest and the highest value of each number, both allowed."""
+
+
+class Problem(NamedTuple):
+    """One setting that cannot work, and the end of the sentence "<setting> is <value>; ..."."""
+
+    setting: str
+    advice: str
+
+
+def problems_in(
+    values: Mapping[str, Any],
+    types: Mapping[str, str],
+    choices: Mapping[str, tuple[str, ...]],
+) -> list[Problem]:
+    """Everything that is wrong with a complete set of values, every problem at once.
+
+    ``types`` names each setting's type, ``choices`` the words a setting may be. Rules on values are
+    applied only when all types are right, relations only when each number is within its bounds.
+    """
+    mistyped = _mistyped(values, types)
+    if mistyped:
+        return mistyped
+    bounds = _bounds(values)
+    single = [*bounds, *_choices(values, choices), *_cluster(values), *_cookie(values)]
+    return single if bounds else [*single, *_relations(values)]
+
+
+def describe(problem: Problem, value: object, source: str = "") -> str:
+    """One line for a problem. The text of a secret never appears."""
+    shown = "(hidden)" if problem.setting == "secret" else repr(value)
+    origin = f" ({source})" if source else ""
+    return f"{problem.setting} is {shown}{origin}; {problem.advice}"
+
+
+def _mistyped(values: Mapping[str, Any], types: Mapping[str, str]) -> list[Problem]:
+    problems: list[Problem] = []
+    for name, kind in types.items():
+        value = values[name]
+        if kind == "tuple":
+            if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+                problems.append(Problem(name, "it must be a list of texts"))
+        elif kind == "bool":
+            if not isinstance(value, bool):
+                problems.append(Problem(name, "it must be true or false"))
+        elif kind == "str":
+            if not isinstance(value, str):
+                problems.append(Problem(name, "it must be a text"))
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            problems.append(Problem(name, "it must be a number"))
+        elif kind == "int" and not isinstance(value, int):
+            problems.append(Problem(name, "it must be a whole number"))
+    return problems
+
+
+def _bounds(v: Mapping[str, Any]) -> list[Problem]:
+    return [
+        Problem(name, f"it must be between {low:,} and {high:,}")
+        for name, (low, high) in BOUNDS.items()
+        # Written so that NaN, which compares false with everything, is refused as well.
+        if not low <= v[name] <= high
+    ]
+
+
+def _choices(v: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]) -> list[Problem]:
+    return [
+        Problem(name, f"it must be one of {', '.join(map(repr, allowed))}")
+        for name, allowed in choices.items()
+        if v[name] not in allowed
+    ]
+
+
+def _cluster(v: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", v["cluster_name"]) is None:
+        problems.append(Problem("cluster_name", "it must be 1 to 64 of A-Z a-z 0-9 _ . -"))
+    if v["route"] and not is_route(v["route"]):
+        problems.append(Problem(
+            "route", "it must be 1 to 32 of the characters A-Z a-z 0-9 _ (balancers cut at a dot, "
+            f"nginx stops at a hyphen); for example {derive_route(v['route'])!r}",
+        ))
+    if any(len(secret) < SECRET_LENGTH_MIN for secret in v["secret"]):
+        problems.append(Problem(
+            "secret", f"every secret needs at least {SECRET_LENGTH_MIN} characters; make one with "
+            f"{SECRET_COMMAND}",
+        ))
+    if v["state_dir"] and not v["state_dir"].startswith("/"):
+        problems.append(Problem("state_dir", "it must be an absolute path"))
+    problems += _certificates(v)
+    if v["bind"] != "auto" and not _is_address(v["bind"]):
+        problems.append(Problem("bind", "it must be 'auto' or an IP address of this host"))
+    if v["multicast_address"] and not _is_multicast(v["multicast_address"]):
+        problems.append(Problem(
+            "multicast_address", "it must be an IPv4 multicast address, 224.0.0.0 to "
+            "239.255.255.255, or empty for no multicast",
+        ))
+    for seed in v["seeds"]:
+        if not _is_seed(seed):
+            problems.append(Problem(
+                "seeds", f"{seed!r} must have the form 'host:port', '[IPv6 address]:port' or "
+                "'dns:name:port'",
+            ))
+    return problems
+
+
+def _certificates(v: Mapping[str, Any]) -> list[Problem]:
+    names = ("tls_certificate", "tls_key", "tls_ca")
+    if not any(v[name] for name in names):
+        return []
+    return [
+        # The agent may run in another directory than the application.
+        Problem(name, "it must be an absolute path")
+        if v[name]
+        else Problem(name, f"{', '.join(names)} must be given all three or not at all")
+        for name in names
+        if not v[name].startswith("/")
+    ]
+
+
+def _cookie(v: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    name, secure = v["cookie_name"], v["cookie_secure"]
+    if _TOKEN.fullmatch(name) is None or len(name) > COOKIE_NAME_LENGTH_MAX:
+        problems.append(Problem(
+            "cookie_name", f"it must be 1 to {COOKIE_NAME_LENGTH_MAX} letters, digits and any of "
+            "!#$%&'*+-.^_`|~ (RFC 6265; mod_jk reads no longer name)",
+        ))
+    if name.startswith(("__Host-", "__Secure-")) and not secure:
+        problems.append(Problem(
+            "cookie_name", "browsers take a name with this prefix only from a secure cookie; set "
+            "cookie_secure to true",
+        ))
+    if name.startswith("__Host-") and (v["cookie_path"] != "/" or v["cookie_domain"]):
+        problems.append(Problem(
+            "cookie_name", "browsers take __Host- only with cookie_path '/' and no cookie_domain"
+        ))
+    if v["cookie_samesite"] == "none" and not secure:
+        problems.append(Problem(
+            "cookie_samesite", "browsers drop such a cookie unless it is secure; set cookie_secure "
+            "to true",
+        ))
+    if v["cookie_partitioned"] and not secure:
+        problems.append(Problem(
+            "cookie_partitioned", "browsers drop such a cookie unless it is secure; set "
+            "cookie_secure to true",
+        ))
+    if re.fullmatch(r"/[\x20-\x3a\x3c-\x7e]*", v["cookie_path"]) is None:
+        problems.append(Problem("cookie_path", "it must begin with / and hold no semicolon"))
+    if v["cookie_domain"] and re.fullmatch(r"\.?[A-Za-z0-9.-]{1,253}", v["cookie_domain"]) is None:
+        problems.append(Problem("cookie_domain", "it must be a host name"))
+    if v["header_name"] and _TOKEN.fullmatch(v["header_name"]) is None:
+        problems.append(Problem("header_name", "it must be the name of an HTTP header"))
+    return problems
+
+
+def _relations(v: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    if v["drop_time_s"] < 2 * v["heartbeat_interval_s"]:
+        problems.append(Problem(
+            "drop_time_s", "one lost heartbeat would remove a member; it must be at least twice "
+            f"heartbeat_interval_s, which is {v['heartbeat_interval_s']}",
+        ))
+    if 0 < v["absolute_timeout_s"] < v["idle_timeout_s"]:
+        problems.append(Problem(
+            "absolute_timeout_s", "it must be 0 (worked out) or at least idle_timeout_s, which is "
+            f"{v['idle_timeout_s']}",
+        ))
+    if v["port"] + v["port_range"] - 1 > PORT_MAX:
+        problems.append(Problem(
+            "port_range", f"the last port, port + port_range - 1, must not pass {PORT_MAX}; port "
+            f"is {v['port']}",
+        ))
+    if v["attribute_bytes_max"] > v["session_bytes_max"]:
+        problems.append(Problem(
+            "attribute_bytes_max", "it must not exceed session_bytes_max, which is "
+            f"{v['session_bytes_max']}",
+        ))
+    if v["carrier"] == "multicast" and not v["multicast_address"]:
+        problems.append(Problem(
+            "carrier", "there is no multicast_address; name one or choose 'auto' or 'tcp'"
+        ))
+    return problems
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_multicast(text: str) -> bool:
+    return _is_address(text) and ip_address(text).version == 4 and ip_address(text).is_multicast
+
+
+def _is_seed(text: str) -> bool:
+    host, _, port = text.removeprefix("dns:").rpartition(":")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX):
+        return False
+    if host.startswith("[") and host.endswith("]"):
+        return not text.startswith("dns:") and _is_address(host[1:-1])
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) is not None

@@ -1,0 +1,244 @@
+"""The session as a CRDT: a map of last-writer-wins registers, and an end that is terminal.
+
+Two copies of a session merge the same way in any order and any number of times:
+
+=================  ==========================================================================
+created, deadline  minimum. The deadline is fixed when the session is created: were it a register
+                   that a write could extend, a copy behind a partition could outlive the
+                   tombstone of its own end.
+accessed           maximum
+registers          higher (time, node) wins; a deletion is a register without a value
+ended              terminal: an ended session keeps no registers and never comes back
+versions           pointwise maximum
+=================  ==========================================================================
+
+The idle timeout and the principal are registers too, under names no application can use.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from clustersession.core.versions import Versions, merge_versions
+
+SYSTEM_PREFIX = "\x00"
+IDLE_TIMEOUT = "\x00idle_ms"
+PRINCIPAL = "\x00principal"
+
+ACCESS_COARSENESS_DIVISOR = 20
+ACCESS_COARSENESS_MS_MAX = 300_000
+
+ENDED_INVALIDATED = "invalidated"
+ENDED_ROTATED = "rotated"
+
+
+class Register(NamedTuple):
+    """One attribute's winning write. ``value`` None is a tombstone; ``seq`` is its place in the
+    writer's change feed."""
+
+    time: int
+    node: bytes
+    seq: int
+    value: bytes | None
+
+
+class Ended(NamedTuple):
+    """When, by which node and why a session ended."""
+
+    time: int
+    node: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """One copy of one session, or the part of it that a delta carries."""
+
+    created_ms: int
+    accessed_ms: int
+    deadline_ms: int
+    registers: Mapping[str, Register] = field(default_factory=dict)
+    versions: Mapping[bytes, int] = field(default_factory=dict)
+    ended: Ended | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """What a commit needs to bring a session into being."""
+
+    created_ms: int
+    deadline_ms: int
+    idle_timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One local commit to one session.
+
+    ``creation`` is None for a session that must exist already: a session that is gone is never
+    brought back by a write. ``end`` is the reason when the commit ends the session.
+    """
+
+    key: str
+    accessed_ms: int
+    sets: Mapping[str, bytes] = field(default_factory=dict)
+    deletes: tuple[str, ...] = ()
+    creation: Creation | None = None
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one node wrote to a session after some point of its feed.
+
+    ``full`` says that the state holds every register of the session, so that it can stand alone;
+    a delta that is not full only makes sense on top of a copy.
+    """
+
+    key: str
+    state: SessionState
+    full: bool
+
+
+def merge(a: SessionState, b: SessionState) -> SessionState:
+    """The join of two copies: commutative, associative, idempotent."""
+    ended = a.ended if b.ended is None else b.ended if a.ended is None else min(a.ended, b.ended)
+    return SessionState(
+        created_ms=min(a.created_ms, b.created_ms),
+        accessed_ms=max(a.accessed_ms, b.accessed_ms),
+        deadline_ms=min(a.deadline_ms, b.deadline_ms),
+        registers={} if ended is not None else _merge_registers(a.registers, b.registers),
+        versions=merge_versions(a.versions, b.versions),
+        ended=ended,
+    )
+
+
+def _merge_registers(
+    a: Mapping[str, Register], b: Mapping[str, Register]
+) -> dict[str, Register]:
+    merged = dict(a)
+    for name, theirs in b.items():
+        ours = merged.get(name)
+        if ours is None or _wins(theirs, ours):
+            merged[name] = theirs
+    return merged
+
+
+def _wins(a: Register, b: Register) -> bool:
+    # Equal stamps with unequal content can only come from a forger or a node that lost its past;
+    # ordering them by content as well keeps the merge commutative even then.
+    return (a.time, a.node, a.seq, a.value is not None, a.value or b"") > (
+        b.time, b.node, b.seq, b.value is not None, b.value or b""
+    )
+
+
+def apply_change(
+    current: SessionState | None, change: Change, *, time: int, node: bytes, seq: int
+) -> SessionState | None:
+    """The session after a local commit, or None when the commit must have no effect.
+
+    A change to an ended session, or to one that is gone and not being created, has no effect:
+    logout wins, whatever a slow request still wanted to write.
+    """
+    if current is None:
+        if change.creation is None:
+            return None
+        current = SessionState(
+            created_ms=change.creation.created_ms,
+            accessed_ms=change.accessed_ms,
+            deadline_ms=change.creation.deadline_ms,
+            registers={
+                IDLE_TIMEOUT: Register(time, node, seq, encode_ms(change.creation.idle_timeout_ms))
+            },
+        )
+    elif current.ended is not None:
+        return None
+    versions = {**current.versions, node: seq}
+    accessed_ms = max(current.accessed_ms, change.accessed_ms)
+    if change.end is not None:
+        return SessionState(
+            current.created_ms, accessed_ms, current.deadline_ms,
+            {}, versions, Ended(time, node, change.end),
+        )
+    registers = dict(current.registers)
+    for name, value in change.sets.items():
+        registers[name] = Register(time, node, seq, value)
+    for name in change.deletes:
+        if name in registers:
+            registers[name] = Register(time, node, seq, None)
+    return SessionState(
+        current.created_ms, accessed_ms, current.deadline_ms, registers, versions, None
+    )
+
+
+def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta:
+    """What ``node`` wrote to the session after feed position ``floor``."""
+    own = {
+        name: register
+        for name, register in state.registers.items()
+        if register.node == node and register.seq > floor
+    }
+    if len(own) == len(state.registers):
+        return Delta(key, state, full=True)
+    partial = SessionState(
+        state.created_ms, state.accessed_ms, state.deadline_ms,
+        own, {node: state.versions.get(node, 0)}, None,
+    )
+    return Delta(key, partial, full=False)
+
+
+def apply_delta(current: SessionState | None, delta: Delta) -> SessionState | None:
+    """The session after a peer's delta, or None when a copy must be fetched first.
+
+    A partial delta is never turned into a session of its own: a request would see half a session.
+    """
+    if current is None:
+        return delta.state if delta.full else None
+    return merge(current, delta.state)
+
+
+def encode_ms(value_ms: int) -> bytes:
+    """The stored form of a duration register."""
+    return b"%d" % value_ms
+
+
+def idle_timeout_ms(state: SessionState) -> int:
+    """The session's idle timeout in milliseconds; 0 when there is none."""
+    register = state.registers.get(IDLE_TIMEOUT)
+    if register is None or register.value is None or not register.value.isdigit():
+        return 0
+    return int(register.value[:15])
+
+
+def access_coarseness_ms(idle_ms: int) -> int:
+    """How stale a recorded last access may be: accesses are written at most this often."""
+    return min(idle_ms // ACCESS_COARSENESS_DIVISOR, ACCESS_COARSENESS_MS_MAX)
+
+
+def expires_ms(state: SessionState) -> int:
+    """Wall-clock milliseconds after which the session is expired.
+
+    The recorded last access may be too old by the coarseness, so that much is added: a live session
+    is never expired early. A tombstone lasts until the deadline, after which no copy can be alive.
+    """
+    idle_ms = idle_timeout_ms(state)
+    if state.ended is not None or idle_ms == 0:
+        return state.deadline_ms
+    return min(state.accessed_ms + idle_ms + access_coarseness_ms(idle_ms), state.deadline_ms)
+
+
+def highest_time(state: SessionState) -> int:
+    """The highest hybrid time in the copy, which a receiver's clock must not fall behind."""
+    highest = state.ended.time if state.ended is not None else 0
+    for register in state.registers.values():
+        if register.time > highest:
+            highest = register.time
+    return highest
+
+
+__all__ = [
+    "ENDED_INVALIDATED", "ENDED_ROTATED", "IDLE_TIMEOUT", "PRINCIPAL", "SYSTEM_PREFIX",
+    "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
+    "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
+    "expires_ms", "highest_time", "idle_timeout_ms", "merge",
+]

@@ -1,0 +1,41 @@
+"""All nodes agree on an owner, and only the sessions of a leaver move."""
+
+from collections import Counter
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clustersession.core.placement import owner
+
+routes = st.lists(st.text("abcxyz_0", min_size=1, max_size=4), unique=True, max_size=6)
+
+
+def test_nobody_owns_without_members() -> None:
+    assert owner("key", []) is None
+
+
+@given(st.text(), routes, st.randoms(use_true_random=False))
+def test_the_order_of_members_does_not_matter(key: str, members: list[str], random: Random) -> None:
+    shuffled = list(members)
+    random.shuffle(shuffled)
+    assert owner(key, members) == owner(key, shuffled)
+
+
+@given(st.text(), routes)
+def test_only_the_sessions_of_a_leaver_move(key: str, members: list[str]) -> None:
+    chosen = owner(key, members)
+    for leaver in members:
+        if leaver != chosen:
+            assert owner(key, [route for route in members if route != leaver]) == chosen
+
+
+def test_sessions_spread_evenly() -> None:
+    counts = Counter(owner(f"key{n}", ["one", "two", "three"]) for n in range(3000))
+    assert set(counts) == {"one", "two", "three"}
+    assert min(counts.values()) > 850
+
+
+def test_the_choice_is_the_same_in_every_release() -> None:
+    chosen = [owner(f"key{n}", ["tomcat1", "tomcat2", "tomcat3"]) for n in range(6)]
+    assert chosen == ["tomcat1", "tomcat1", "tomcat2", "tomcat2", "tomcat2", "tomcat2"]
