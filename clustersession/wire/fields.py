@@ -1,0 +1,204 @@
+"""The kinds of fields that messages are made of: how each is packed and, checked, unpacked.
+
+Every length is bounded before it is believed; what does not fit is refused with WireError.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from clustersession.core.digest import BUCKETS
+from clustersession.core.errors import WireError
+from clustersession.core.feed import Cursor
+from clustersession.core.identity import NODE_ID_BYTES, Address, Identity, Phase
+from clustersession.core.ids import is_route
+from clustersession.core.state import SessionState
+from clustersession.wire.records import (
+    KEY_LENGTH_MAX,
+    NODES_MAX,
+    checked_key,
+    decode_batch,
+    decode_state,
+    encode_batch,
+    encode_state,
+)
+
+MEMBERS_MAX = 256
+KEYS_MAX = 4096
+LISTED_MAX = 8192
+MESSAGE_BYTES_MAX = 16 * 2**20
+_UINT_MAX = 2**63 - 1
+
+
+class Kind(NamedTuple):
+    """How one field goes into a msgpack structure and, checked, comes out of it."""
+
+    pack: Callable[[Any], Any]
+    unpack: Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _uint(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _UINT_MAX:
+        raise WireError("a number is out of range")
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise WireError("a truth value is none")
+    return value
+
+
+def _node(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != NODE_ID_BYTES:
+        raise WireError("a node id is malformed")
+    return value
+
+
+def _text(length_max: int) -> Callable[[Any], str]:
+    def unpack(value: Any) -> str:
+        if type(value) is not str or len(value) > length_max:
+            raise WireError("a text is malformed or too long")
+        return value
+
+    return unpack
+
+
+def _bytes(length_max: int) -> Callable[[Any], bytes]:
+    def unpack(value: Any) -> bytes:
+        if type(value) is not bytes or len(value) > length_max:
+            raise WireError("a byte string is malformed or too long")
+        return value
+
+    return unpack
+
+
+def _list(value: Any, length_max: int) -> list[Any]:
+    if type(value) is not list or len(value) > length_max:
+        raise WireError("a list is malformed or too long")
+    return value
+
+
+def _row(value: Any, length: int) -> list[Any]:
+    row = _list(value, length)
+    if len(row) != length:
+        raise WireError("a row has too few fields")
+    return row
+
+
+def _address(value: Any) -> Address:
+    host, port = _row(value, 2)
+    if type(port) is not int or not 0 < port < 65536:
+        raise WireError("a port is out of range")
+    try:
+        # No names: gossip must not make us ask a resolver.
+        ip_address(_text(64)(host))
+    except ValueError:
+        raise WireError("a host is no IP address") from None
+    return Address(host, port)
+
+
+def _identity(value: Any) -> Identity:
+    node, incarnation, route, address = _row(value, 4)
+    if type(route) is not str or not is_route(route):
+        raise WireError("a route is malformed")
+    return Identity(_node(node), _uint(incarnation), route, _address(address))
+
+
+def _pack_identity(identity: Identity) -> list[Any]:
+    return [identity.node, identity.incarnation, identity.route, list(identity.address)]
+
+
+def _phase(value: Any) -> Phase:
+    try:
+        return Phase(value)
+    except ValueError:
+        raise WireError("a phase is unknown") from None
+
+
+def _cursor(value: Any) -> Cursor:
+    floor, position = _row(value, 2)
+    return Cursor(_uint(floor), _uint(position))
+
+
+def _cursors(value: Any) -> dict[bytes, Cursor]:
+    rows = (_row(item, 3) for item in _list(value, NODES_MAX))
+    return {_node(node): _cursor([floor, position]) for node, floor, position in rows}
+
+
+def _versions(value: Any) -> dict[bytes, int]:
+    rows = (_row(item, 2) for item in _list(value, NODES_MAX))
+    return {_node(node): _uint(seq) for node, seq in rows}
+
+
+def _pack_versions(versions: Mapping[bytes, int]) -> list[Any]:
+    return [[node, seq] for node, seq in versions.items()]
+
+
+class Entry(NamedTuple):
+    """One line of an anti-entropy listing: a session, the writes it contains, when it expires."""
+
+    key: str
+    versions: Mapping[bytes, int]
+    expires_ms: int
+
+
+def _entry(value: Any) -> Entry:
+    key, versions, expires_ms = _row(value, 3)
+    return Entry(checked_key(key), _versions(versions), _uint(expires_ms))
+
+
+def _sessions(value: Any) -> tuple[tuple[str, SessionState], ...]:
+    rows = (_row(item, 2) for item in _list(value, KEYS_MAX))
+    return tuple((checked_key(key), decode_state(_state_bytes(data))) for key, data in rows)
+
+
+_state_bytes = _bytes(MESSAGE_BYTES_MAX)
+
+
+def _optional_state(value: Any) -> SessionState | None:
+    return None if value is None else decode_state(_state_bytes(value))
+
+
+def _tuple_of(unpack: Callable[[Any], Any], length_max: int) -> Callable[[Any], tuple[Any, ...]]:
+    return lambda value: tuple(unpack(item) for item in _list(value, length_max))
+
+
+UINT = Kind(_same, _uint)
+BOOL = Kind(_same, _bool)
+NODE = Kind(_same, _node)
+KEY = Kind(_same, checked_key)
+PLACE = Kind(_same, _text(KEY_LENGTH_MAX))
+NAME = Kind(_same, _text(64))
+DIGESTS = Kind(_same, _bytes(8 * BUCKETS))
+ROOT = Kind(lambda v: v.to_bytes(8, "big"), lambda v: int.from_bytes(_bytes(8)(v)))
+PHASE = Kind(int, _phase)
+IDENTITY = Kind(_pack_identity, _identity)
+ADDRESS = Kind(list, _address)
+ADDRESSES = Kind(lambda v: [list(a) for a in v], _tuple_of(_address, MEMBERS_MAX))
+NODES = Kind(list, _tuple_of(_node, NODES_MAX))
+CURSOR = Kind(list, _cursor)
+CURSORS = Kind(lambda v: [[n, c.floor, c.position] for n, c in v.items()], _cursors)
+SUSPICIONS = Kind(
+    lambda v: [list(s) for s in v],
+    _tuple_of(lambda item: (_node(_row(item, 2)[0]), _uint(item[1])), MEMBERS_MAX),
+)
+BATCH = Kind(encode_batch, lambda v: decode_batch(_state_bytes(v)))
+STATE = Kind(lambda v: None if v is None else encode_state(v), _optional_state)
+SESSIONS = Kind(lambda v: [[key, encode_state(state)] for key, state in v], _sessions)
+KEYS = Kind(list, _tuple_of(checked_key, KEYS_MAX))
+BUCKET_NUMBERS = Kind(list, _tuple_of(_uint, BUCKETS))
+ENTRIES = Kind(
+    lambda v: [[e.key, _pack_versions(e.versions), e.expires_ms] for e in v],
+    _tuple_of(_entry, LISTED_MAX),
+)
+
+
+def kept_as(kind: Kind) -> Any:
+    """A dataclass field that travels as this kind."""
+    return field(metadata={"kind": kind})

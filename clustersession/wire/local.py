@@ -1,0 +1,90 @@
+"""What a worker and its node's agent say to each other over the unix socket.
+
+Frames as between nodes, each a msgpack array. A request is [operation, token, argument]; token 0
+wants no answer. An answer is [token, value]. With token 0 the agent pushes an event for the log.
+The socket lives in a directory only its owner can enter, so both ends are trusted; what does not
+parse still ends the connection and nothing else.
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from clustersession.core.errors import WireError
+
+LOCAL_BYTES_MAX = 4 * 2**20
+
+
+class Operation(IntEnum):
+    """What a worker or the command line may ask. Numbers are append-only.
+
+    ATTACH [pid]: this connection is a worker. MOVED [head]: we have committed.
+    CONFIRM [head, all, timeout_ms]: answer with the number of peers that hold our feed up to there.
+    FETCH [key]: answer whether the session is in the replica now. STATUS []: answer with a mapping.
+    DRAIN []: move users away. STOP []: leave the cluster and exit.
+    """
+
+    ATTACH = 1
+    MOVED = 2
+    CONFIRM = 3
+    FETCH = 4
+    STATUS = 5
+    DRAIN = 6
+    STOP = 7
+
+
+class Request(NamedTuple):
+    """One request from a worker."""
+
+    operation: Operation
+    token: int
+    argument: list[Any]
+
+
+class Answer(NamedTuple):
+    """One answer, or with token 0 an event: [level name, text]."""
+
+    token: int
+    value: Any
+
+
+def encode_request(operation: Operation, token: int, *argument: object) -> bytes:
+    """The bytes of a request."""
+    packed: bytes = msgpack.packb([int(operation), token, list(argument)])
+    return packed
+
+
+def encode_answer(token: int, value: object) -> bytes:
+    """The bytes of an answer."""
+    packed: bytes = msgpack.packb([token, value])
+    return packed
+
+
+def decode_request(data: bytes) -> Request:
+    """The request in some bytes. Raises WireError for anything that is not one."""
+    row = _row(data, 3)
+    if type(row[0]) is not int or type(row[1]) is not int or type(row[2]) is not list:
+        raise WireError("not a request")
+    try:
+        return Request(Operation(row[0]), row[1], row[2])
+    except ValueError:
+        raise WireError(f"operation {row[0]} is unknown") from None
+
+
+def decode_answer(data: bytes) -> Answer:
+    """The answer in some bytes. Raises WireError for anything that is not one."""
+    row = _row(data, 2)
+    if type(row[0]) is not int:
+        raise WireError("not an answer")
+    return Answer(row[0], row[1])
+
+
+def _row(data: bytes, length: int) -> list[Any]:
+    try:
+        row = msgpack.unpackb(data, use_list=True)
+    except Exception as error:
+        raise WireError(f"not a message: {type(error).__name__}") from None
+    if type(row) is not list or len(row) != length:
+        raise WireError("a message of the wrong shape")
+    return row

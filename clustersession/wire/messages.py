@@ -1,0 +1,235 @@
+"""What nodes say to each other, and how it looks in bytes.
+
+A message is a msgpack array: its number, then its fields in order. Numbers and the order of fields
+are append-only; a decoder ignores fields it does not know at the end, and refuses with WireError
+what it cannot read. The same form travels in TCP frames and in sealed datagrams.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import msgpack
+
+from clustersession.core.errors import WireError
+from clustersession.core.feed import Batch, Cursor
+from clustersession.core.identity import Address, Identity, Phase
+from clustersession.core.state import SessionState
+from clustersession.wire.fields import (
+    ADDRESSES,
+    BATCH,
+    BOOL,
+    BUCKET_NUMBERS,
+    CURSOR,
+    CURSORS,
+    DIGESTS,
+    ENTRIES,
+    IDENTITY,
+    KEY,
+    KEYS,
+    NAME,
+    NODE,
+    NODES,
+    PHASE,
+    PLACE,
+    ROOT,
+    SESSIONS,
+    STATE,
+    SUSPICIONS,
+    UINT,
+    Entry,
+    Kind,
+    kept_as,
+)
+
+PROTOCOL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first message of a connection, from either side."""
+
+    version: int = kept_as(UINT)
+    cluster_name: str = kept_as(NAME)
+    identity: Identity = kept_as(IDENTITY)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A node's pulse.
+
+    ``head`` is its feed's head and ``multicast_head`` how much of it went out by multicast;
+    ``cursors`` how far it has applied the others' feeds; ``heard`` whose multicast reaches it;
+    ``suspects`` whom it suspects, in which incarnation; ``members`` where others listen (TCP only).
+    """
+
+    identity: Identity = kept_as(IDENTITY)
+    uptime_ms: int = kept_as(UINT)
+    phase: Phase = kept_as(PHASE)
+    serving: bool = kept_as(BOOL)
+    wall_ms: int = kept_as(UINT)
+    head: int = kept_as(UINT)
+    multicast_head: int = kept_as(UINT)
+    cursors: Mapping[bytes, Cursor] = kept_as(CURSORS)
+    heard: tuple[bytes, ...] = kept_as(NODES)
+    suspects: tuple[tuple[bytes, int], ...] = kept_as(SUSPICIONS)
+    members: tuple[Address, ...] = kept_as(ADDRESSES)
+    asks: bool = kept_as(BOOL)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A part of the sender's feed. ``confirm``: somebody waits for the answer."""
+
+    batch: Batch = kept_as(BATCH)
+    confirm: bool = kept_as(BOOL)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far we have applied the receiver's feed. ``resume``: send from here, again if need be.
+
+    ``provisional``: we are still loading a snapshot, so only what follows this place is ours.
+    """
+
+    cursor: Cursor = kept_as(CURSOR)
+    resume: bool = kept_as(BOOL)
+    provisional: bool = kept_as(BOOL)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Do you hold this session?"""
+
+    key: str = kept_as(KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The copy we hold, or none."""
+
+    key: str = kept_as(KEY)
+    state: SessionState | None = kept_as(STATE)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """The next page of everything you hold, after a key."""
+
+    after_key: str = kept_as(PLACE)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPageMessage:
+    """A page of sessions, with cursors that were true before it was read."""
+
+    after_key: str = kept_as(PLACE)
+    sessions: tuple[tuple[str, SessionState], ...] = kept_as(SESSIONS)
+    next_key: str = kept_as(PLACE)
+    done: bool = kept_as(BOOL)
+    cursors: Mapping[bytes, Cursor] = kept_as(CURSORS)
+    total: int = kept_as(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Anti-entropy, first step: the digest of everything, or one for each bucket."""
+
+    root: int = kept_as(ROOT)
+    buckets: bytes = kept_as(DIGESTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Anti-entropy, second step: what stands in the buckets that differ. ``answer``: list yours."""
+
+    buckets: tuple[int, ...] = kept_as(BUCKET_NUMBERS)
+    entries: tuple[Entry, ...] = kept_as(ENTRIES)
+    answer: bool = kept_as(BOOL)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsRequest:
+    """Anti-entropy, third step: send me these."""
+
+    keys: tuple[str, ...] = kept_as(KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Whole copies, asked for."""
+
+    sessions: tuple[tuple[str, SessionState], ...] = kept_as(SESSIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Any message back is an answer."""
+
+    number: int = kept_as(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """We are."""
+
+    number: int = kept_as(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """We cannot reach this member: can you?"""
+
+    target: bytes = kept_as(NODE)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReply:
+    """Whether the member answered us."""
+
+    target: bytes = kept_as(NODE)
+    alive: bool = kept_as(BOOL)
+
+
+Message = (
+    Hello | Heartbeat | Changes | Progress | Fetch | Fetched | SnapshotRequest
+    | SnapshotPageMessage | Digests | Listing | SessionsRequest | Sessions | Ping | Pong
+    | ProbeRequest | ProbeReply
+)
+
+_NUMBERS: dict[type[Any], int] = {
+    Hello: 1, Heartbeat: 2, Changes: 3, Progress: 4, Fetch: 5, Fetched: 6, SnapshotRequest: 7,
+    SnapshotPageMessage: 8, Digests: 9, Listing: 10, SessionsRequest: 11, Sessions: 12, Ping: 13,
+    Pong: 14, ProbeRequest: 15, ProbeReply: 16,
+}
+_KINDS: dict[type[Any], tuple[tuple[str, Kind], ...]] = {
+    message: tuple((f.name, f.metadata["kind"]) for f in fields(message)) for message in _NUMBERS
+}
+_TYPES = {number: message for message, number in _NUMBERS.items()}
+
+
+def encode_message(message: Message) -> bytes:
+    """The bytes of a message."""
+    plain: list[Any] = [_NUMBERS[type(message)]]
+    plain += [kind.pack(getattr(message, name)) for name, kind in _KINDS[type(message)]]
+    packed: bytes = msgpack.packb(plain)
+    return packed
+
+
+def decode_message(data: bytes) -> Message:
+    """The message in some bytes. Raises WireError for anything that is not one."""
+    try:
+        plain = msgpack.unpackb(data, use_list=True, strict_map_key=False)
+    except Exception as error:
+        raise WireError(f"not a message: {type(error).__name__}") from None
+    if type(plain) is not list or not plain:
+        raise WireError("not a message")
+    message_type = _TYPES.get(plain[0]) if type(plain[0]) is int else None
+    if message_type is None:
+        raise WireError("a message of an unknown kind")
+    kinds = _KINDS[message_type]
+    if len(plain) <= len(kinds):
+        raise WireError(f"a {message_type.__name__} has too few fields")
+    values = (kind.unpack(value) for (_, kind), value in zip(kinds, plain[1:], strict=False))
+    message: Message = message_type(*values)
+    return message

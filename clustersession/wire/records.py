@@ -1,0 +1,259 @@
+"""One session, one delta and one batch as msgpack.
+
+Each has two forms: a plain structure to nest inside a message, and bytes that stand alone. The way
+in is validated in full; malformed input raises WireError and nothing else.
+
+A session is ``[format, created, accessed, deadline, nodes, versions, registers, ended]``. Node ids
+stand once, in ``nodes``, and everything else names them by their index, which keeps records small;
+``versions`` and ``registers`` are flat lists for the same reason.
+"""
+
+from typing import Any
+
+import msgpack
+
+from clustersession.core.errors import SessionTooLarge, WireError
+from clustersession.core.feed import Batch
+from clustersession.core.state import Delta, Ended, Register, SessionState
+
+FORMAT = 1
+NODE_BYTES = 8
+INTEGER_MAX = 2**63 - 1
+KEY_LENGTH_MAX = 128
+NAME_LENGTH_MAX = 1024
+REASON_LENGTH_MAX = 64
+NODES_MAX = 4096
+REGISTERS_MAX = 65_536
+DELTAS_MAX = 65_536
+
+_STATE_PARTS = 8
+_REGISTER_PARTS = 5
+
+# Half the price of Register(...), on the path of each request.
+_new_tuple = tuple.__new__
+
+
+def state_to_plain(state: SessionState) -> list[Any]:
+    """The session as a structure of lists, integers, strings and bytes.
+
+    Raises SessionTooLarge for what ``state_from_plain`` would refuse to read for its size.
+    """
+    if len(state.registers) > REGISTERS_MAX or len(state.versions) > NODES_MAX:
+        raise SessionTooLarge(
+            f"the session has {len(state.registers)} attributes written by {len(state.versions)} "
+            f"nodes; at most {REGISTERS_MAX} and {NODES_MAX} are kept"
+        )
+    indexes: dict[bytes, int] = {}
+    versions: list[int] = []
+    for node, seq in state.versions.items():
+        versions += (indexes.setdefault(node, len(indexes)), seq)
+    registers: list[Any] = []
+    for name, (time, node, seq, value) in state.registers.items():
+        if len(name) > NAME_LENGTH_MAX:
+            raise SessionTooLarge(
+                f"the attribute name {name[:32]!r}... has {len(name)} characters; "
+                f"at most {NAME_LENGTH_MAX} are kept"
+            )
+        registers += (name, time, indexes.setdefault(node, len(indexes)), seq, value)
+    ended: list[Any] | None = None
+    if state.ended is not None:
+        time, node, reason = state.ended
+        ended = [time, indexes.setdefault(node, len(indexes)), reason]
+    return [
+        FORMAT, state.created_ms, state.accessed_ms, state.deadline_ms,
+        list(indexes), versions, registers, ended,
+    ]
+
+
+def state_from_plain(plain: object) -> SessionState:
+    """The session from its plain structure. Raises WireError."""
+    version, created_ms, accessed_ms, deadline_ms, nodes, versions, registers, ended = _parts(
+        plain, _STATE_PARTS
+    )
+    if type(version) is not int or version != FORMAT:
+        raise WireError("a session in an unknown format")
+    if not (
+        type(created_ms) is type(accessed_ms) is type(deadline_ms) is int
+        and 0 <= created_ms <= INTEGER_MAX
+        and 0 <= accessed_ms <= INTEGER_MAX
+        and 0 <= deadline_ms <= INTEGER_MAX
+    ):
+        raise WireError("a session with a time of the wrong type or size")
+    _check_nodes(nodes)
+    return SessionState(
+        created_ms, accessed_ms, deadline_ms,
+        _registers(registers, nodes),
+        _versions(versions, nodes),
+        None if ended is None else _ended(ended, nodes, registers),
+    )
+
+
+def encode_state(state: SessionState) -> bytes:
+    """The session as bytes. Raises SessionTooLarge."""
+    return _pack(state_to_plain(state))
+
+
+def decode_state(data: bytes | memoryview) -> SessionState:
+    """The session from its bytes. Raises WireError."""
+    return state_from_plain(_unpack(data))
+
+
+def delta_to_plain(delta: Delta) -> list[Any]:
+    """The delta as a plain structure."""
+    return [delta.key, delta.full, state_to_plain(delta.state)]
+
+
+def delta_from_plain(plain: object) -> Delta:
+    """The delta from its plain structure. Raises WireError."""
+    key, full, state = _parts(plain, 3)
+    return Delta(checked_key(key), state_from_plain(state), _boolean(full))
+
+
+def encode_delta(delta: Delta) -> bytes:
+    """The delta as bytes."""
+    return _pack(delta_to_plain(delta))
+
+
+def decode_delta(data: bytes | memoryview) -> Delta:
+    """The delta from its bytes. Raises WireError."""
+    return delta_from_plain(_unpack(data))
+
+
+def batch_to_plain(batch: Batch) -> list[Any]:
+    """The batch as a plain structure."""
+    return [
+        FORMAT, batch.sender, batch.floor, batch.after, batch.upto, batch.complete,
+        [delta_to_plain(delta) for delta in batch.deltas],
+    ]
+
+
+def batch_from_plain(plain: object) -> Batch:
+    """The batch from its plain structure. Raises WireError."""
+    version, sender, floor, after, upto, complete, deltas = _parts(plain, 7)
+    if type(version) is not int or version != FORMAT:
+        raise WireError("a batch in an unknown format")
+    _check_integer(floor)
+    _check_integer(after)
+    _check_integer(upto)
+    if after > upto:
+        raise WireError("a batch that ends before it begins")
+    if type(deltas) is not list or len(deltas) > DELTAS_MAX:
+        raise WireError("the deltas of a batch are no list, or too many")
+    return Batch(
+        checked_node(sender), floor, after, upto, _boolean(complete),
+        [delta_from_plain(delta) for delta in deltas],
+    )
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The batch as bytes."""
+    return _pack(batch_to_plain(batch))
+
+
+def decode_batch(data: bytes | memoryview) -> Batch:
+    """The batch from its bytes. Raises WireError."""
+    return batch_from_plain(_unpack(data))
+
+
+def checked_key(key: object) -> str:
+    """The session key when it can be one: 1 to 128 ASCII characters. Raises WireError."""
+    if type(key) is not str or not 0 < len(key) <= KEY_LENGTH_MAX or not key.isascii():
+        raise WireError("a session key of the wrong type, length or alphabet")
+    return key
+
+
+def checked_node(node: object) -> bytes:
+    """The node id when it can be one: 8 bytes. Raises WireError."""
+    if type(node) is not bytes or len(node) != NODE_BYTES:
+        raise WireError("a node id that is not 8 bytes")
+    return node
+
+
+def _pack(plain: list[Any]) -> bytes:
+    packed: bytes = msgpack.packb(plain)
+    return packed
+
+
+def _unpack(data: bytes | memoryview) -> object:
+    try:
+        plain: object = msgpack.unpackb(data)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise WireError(f"not msgpack: {type(error).__name__}") from None
+    return plain
+
+
+def _parts(plain: object, count: int) -> list[Any]:
+    if type(plain) is not list or len(plain) != count:
+        raise WireError(f"a structure that is not a list of {count} parts")
+    return plain
+
+
+def _boolean(value: object) -> bool:
+    if type(value) is not bool:
+        raise WireError("a flag that is neither true nor false")
+    return value
+
+
+def _check_integer(value: object) -> None:
+    if type(value) is not int or not 0 <= value <= INTEGER_MAX:
+        raise WireError("a number of the wrong type or size")
+
+
+def _check_nodes(nodes: object) -> None:
+    # A table may hold the node of a register besides those of the versions, hence twice the bound.
+    if type(nodes) is not list or len(nodes) > 2 * NODES_MAX:
+        raise WireError("the table of nodes is no list, or too long")
+    for node in nodes:
+        if type(node) is not bytes or len(node) != NODE_BYTES:
+            raise WireError("a node id that is not 8 bytes")
+
+
+def _versions(flat: object, nodes: list[bytes]) -> dict[bytes, int]:
+    if type(flat) is not list or len(flat) % 2 or len(flat) > 2 * NODES_MAX:
+        raise WireError("the versions are no list of pairs, or too many")
+    node_count = len(nodes)
+    versions: dict[bytes, int] = {}
+    numbers = iter(flat)
+    for index, seq in zip(numbers, numbers):  # noqa: B905
+        if (
+            type(index) is not int or not 0 <= index < node_count
+            or type(seq) is not int or not 0 <= seq <= INTEGER_MAX
+        ):
+            raise WireError("a version with a wrong node or number")
+        versions[nodes[index]] = seq
+    return versions
+
+
+def _registers(flat: object, nodes: list[bytes]) -> dict[str, Register]:
+    if (
+        type(flat) is not list
+        or len(flat) % _REGISTER_PARTS
+        or len(flat) > _REGISTER_PARTS * REGISTERS_MAX
+    ):
+        raise WireError("the registers are no list of five parts each, or too many")
+    node_count = len(nodes)
+    registers: dict[str, Register] = {}
+    parts = iter(flat)
+    for name, time, index, seq, value in zip(parts, parts, parts, parts, parts):  # noqa: B905
+        if not (
+            type(name) is str
+            and type(time) is type(index) is type(seq) is int
+            and 0 <= time <= INTEGER_MAX >= seq >= 0 <= index < node_count
+            and (value is None or type(value) is bytes)
+            and len(name) <= NAME_LENGTH_MAX
+        ):
+            raise WireError("a register with a part of the wrong type or size")
+        registers[name] = _new_tuple(Register, (time, nodes[index], seq, value))
+    return registers
+
+
+def _ended(plain: object, nodes: list[bytes], registers: list[Any]) -> Ended:
+    time, index, reason = _parts(plain, 3)
+    _check_integer(time)
+    if type(index) is not int or not 0 <= index < len(nodes):
+        raise WireError("an end by a node that is not in the table")
+    if type(reason) is not str or len(reason) > REASON_LENGTH_MAX:
+        raise WireError("the reason of an end is no text, or too long")
+    if registers:
+        raise WireError("an ended session that still has attributes")
+    return Ended(time, nodes[index], reason)

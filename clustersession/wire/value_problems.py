@@ -1,0 +1,70 @@
+"""Why a session value cannot be stored: found by walking it again in the packer's order.
+
+Only runs after the fast path has failed, so that the fast path need not keep track of where it is.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+DEPTH_MAX = 500
+"""Deeper than msgpack goes: a value that is nested so far cannot have been encoded."""
+
+Encoder = Callable[[Any, int], Any]
+
+
+def explain(
+    value: object, key: str, error: Exception, encoder_of: Callable[[Any], Encoder | None]
+) -> str:
+    """One sentence for a value that failed to encode with ``error``."""
+    where = f"session[{key!r}]" if key else "the value"
+    waiting: list[tuple[object, str, int]] = [(value, "", 0)]
+    while waiting:
+        current, path, depth = waiting.pop()
+        if depth > DEPTH_MAX:
+            return f"{where} is nested more than {DEPTH_MAX} levels deep or contains itself"
+        if isinstance(current, dict):
+            for name, item in reversed(list(dict.items(current))):
+                waiting.append((item, _longer(path, f"[{name!r:.60}]"), depth + 1))
+                if type(name) is not str:
+                    waiting.append((name, _longer(path, f" key {name!r:.60}"), depth + 1))
+        elif isinstance(current, (list, tuple, set, frozenset)):
+            items = list(enumerate(current))
+            waiting.extend(
+                (item, _longer(path, f"[{index}]"), depth + 1) for index, item in reversed(items)
+            )
+        if problem := _problem(current, encoder_of):
+            return f"{where}{path} {problem}"
+    if isinstance(error, (ValueError, RecursionError)):
+        return f"{where} is nested too deeply or contains itself"
+    return f"{where} cannot be stored ({error})"
+
+
+def _longer(path: str, segment: str) -> str:
+    return path + segment if len(path) < 400 else path
+
+
+def _problem(value: object, encoder_of: Callable[[Any], Encoder | None]) -> str | None:
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind in (type(None), bool, float, str, bytes, list, dict, tuple, set, frozenset):
+        return None
+    encoder = encoder_of(kind)
+    if encoder is not None:
+        try:
+            encoder(value, 0)
+        except Exception as error:
+            return f"is a {name} that cannot be stored ({error})"
+        return None
+    if isinstance(value, Enum):
+        return f"is the enum member {name}.{value.name}; store its .value"
+    if isinstance(value, (tuple, set, frozenset, dict, list)):
+        return f"is a {name}; convert it to a plain {_plain_name(value)} first"
+    return f"is of type {name}, which no session can carry"
+
+
+def _plain_name(value: object) -> str:
+    for plain in (dict, list, tuple, frozenset, set):
+        if isinstance(value, plain):
+            return plain.__name__
+    return "value"

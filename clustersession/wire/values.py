@@ -1,0 +1,290 @@
+"""Session values to bytes and back: msgpack with extension types, canonical, never pickle.
+
+Canonical means that decoding and encoding again gives the same bytes (sets are sorted by their
+encoded elements), because a changed value is recognised by comparing bytes.
+
+What is kept and what is turned into something plainer:
+
+* None, bool, int of any size, float, str, bytes, list, tuple, dict with any of these as keys,
+  set, frozenset, datetime, date, time, timedelta, Decimal, UUID and markupsafe's Markup come back
+  as they were. An aware datetime or time keeps its offset and not the name of its zone.
+* Subclasses of the scalar types (a ``SafeString``, a ``numpy.float64``, a frozen clock's datetime)
+  and of list and dict (an OAuth token) come back as the plain type. A dict or list whose class
+  reads differently from a plain one (a multi-dict) is refused, and so are subclasses of tuple and
+  set: a named tuple would lose its names one request later.
+* bytearray and memoryview come back as bytes; lazy translation strings are stored as the
+  text they stand for.
+* Members of an Enum are refused, ``StrEnum`` and ``IntEnum`` too: store ``member.value``.
+"""
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache, partial
+from typing import Any
+from uuid import UUID
+
+from msgpack import ExtType, Packer, unpackb
+
+from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.wire.value_problems import Encoder, explain
+
+_EXTENSION_DEPTH_MAX = 16
+"""Levels of tuples and sets: each costs msgpack's decoder 40 kB of the C stack."""
+
+# Codes are on disk and on the wire of running clusters: append only.
+_TUPLE, _SET, _FROZENSET, _BIG_INT, _DECIMAL, _DATETIME = 1, 2, 3, 4, 5, 6
+_DATE, _TIME, _TIMEDELTA, _UUID, _MARKUP = 7, 8, 9, 10, 11
+
+_LAZY_CLASS_NAMES = frozenset({"Promise", "LazyString", "_LazyString", "LazyProxy"})
+_FOLD = "~"
+_TIMEDELTA_FORMAT = struct.Struct(">iiI")
+
+
+def encode_value(value: object, key: str = "") -> bytes:
+    """The canonical bytes of a session value.
+
+    Raises UnserializableValue, naming the session key, the path inside the value and the type.
+    """
+    # A Packer is not re-entrant and costs more to make than to use; list.pop and list.append are
+    # atomic, so a packer is never in two hands.
+    try:
+        packer = _idle_packers.pop()
+    except IndexError:
+        packer = _packer(0)
+    try:
+        data: bytes = packer.pack(value)
+    except Exception as error:
+        return _encode_or_explain(value, key, error)
+    _idle_packers.append(packer)
+    return data
+
+
+def decode_value(data: bytes) -> object:
+    """The value; raises WireError when the bytes are not a whole value, and nothing else."""
+    try:
+        return unpackb(data, strict_map_key=False, ext_hook=_decode_at_top, timestamp=3)
+    except UnicodeDecodeError:
+        return _decode_with_surrogates(data)
+    except Exception as error:  # whatever msgpack or a constructor makes of hostile bytes
+        raise WireError(f"not a session value: {type(error).__name__}") from error
+
+
+def _packer(depth: int, unicode_errors: str = "strict") -> Packer:
+    return Packer(
+        strict_types=True,
+        default=partial(_encode_special, depth=depth),
+        unicode_errors=unicode_errors,
+        buf_size=1024,
+    )
+
+
+_idle_packers: list[Packer] = []
+
+
+def _encode_or_explain(value: object, key: str, error: Exception) -> bytes:
+    if isinstance(error, UnicodeEncodeError):
+        try:
+            return _pack(value, 0)
+        except Exception as second:
+            error = second
+    raise UnserializableValue(explain(value, key, error, _encoder_of)) from error
+
+
+def _decode_with_surrogates(data: bytes) -> object:
+    try:
+        return _nested(data, 0)
+    except Exception as error:
+        raise WireError(f"not a session value: {type(error).__name__}") from error
+
+
+def _pack(value: object, depth: int) -> bytes:
+    """``encode_value`` at a depth; lone surrogates, which JSON input can bring, are allowed."""
+    if depth > _EXTENSION_DEPTH_MAX:
+        raise ValueError("nested too deeply")
+    data: bytes = _packer(depth, "surrogatepass").pack(value)
+    return data
+
+
+def _encode_special(value: Any, depth: int) -> Any:
+    """What msgpack cannot do itself: called by the packer for each such value inside another."""
+    kind: Any = type(value)
+    encoder = _encoder_of(kind)
+    if encoder is None:
+        raise TypeError(f"cannot be stored: {type(value)!r}")
+    return encoder(value, depth)
+
+
+@lru_cache(maxsize=512)
+def _encoder_of(kind: Any) -> Encoder | None:
+    if kind in _EXACT:
+        return _EXACT[kind]
+    if issubclass(kind, Enum):
+        return None
+    if any(c.__name__ in _LAZY_CLASS_NAMES for c in kind.__mro__):
+        return _encode_lazy
+    if any(c.__name__ == "Markup" and c.__module__.startswith("markupsafe") for c in kind.__mro__):
+        return lambda value, depth: ExtType(_MARKUP, _utf8(str.__str__(value)))
+    if issubclass(kind, (dict, list)):
+        return _encode_plain_container(kind)
+    for base, encoder in _SCALAR_BASES:
+        if issubclass(kind, base):
+            return encoder
+    return None
+
+
+def _encode_plain_container(kind: type) -> Encoder | None:
+    base: type = dict if issubclass(kind, dict) else list
+    reads_alike = all(
+        getattr(kind, name, None) is getattr(base, name, None)
+        for name in ("__getitem__", "__iter__", "__len__", "get", "items")
+    )
+    if not reads_alike and not issubclass(kind, OrderedDict):
+        return None
+    return lambda value, depth: base(value)
+
+
+def _encode_tuple(value: tuple[object, ...], depth: int) -> ExtType:
+    return ExtType(_TUPLE, _pack(list(value), depth + 1))
+
+
+def _encode_set(code: int, value: Iterable[object], depth: int) -> ExtType:
+    elements = sorted(_pack(element, depth + 1) for element in value)
+    header = Packer(autoreset=True, buf_size=16).pack_array_header(len(elements))
+    return ExtType(code, header + b"".join(elements))
+
+
+def _encode_int(value: int, depth: int) -> object:
+    plain = int.__int__(value)
+    if -(2**63) <= plain < 2**64:
+        return plain
+    return ExtType(_BIG_INT, plain.to_bytes(plain.bit_length() // 8 + 1, "big", signed=True))
+
+
+def _encode_datetime(value: datetime, depth: int) -> ExtType:
+    _check_offset(value)
+    text = datetime.isoformat(value) + (_FOLD if value.fold else "")
+    return ExtType(_DATETIME, text.encode("ascii"))
+
+
+def _encode_time(value: time, depth: int) -> ExtType:
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise TypeError("a time in a zone without a fixed offset")
+    _check_offset(value)
+    text = time.isoformat(value) + (_FOLD if value.fold else "")
+    return ExtType(_TIME, text.encode("ascii"))
+
+
+def _check_offset(value: datetime | time) -> None:
+    offset = value.utcoffset()
+    if offset is not None and offset.microseconds:
+        # fromisoformat reads an offset below a second as none at all.
+        raise TypeError("its offset from UTC has a fraction of a second")
+
+
+def _encode_timedelta(value: timedelta, depth: int) -> ExtType:
+    return ExtType(
+        _TIMEDELTA, _TIMEDELTA_FORMAT.pack(value.days, value.seconds, value.microseconds)
+    )
+
+
+def _encode_lazy(value: object, depth: int) -> str:
+    text = str(value)
+    return str.__str__(text)
+
+
+def _encode_str(value: str, depth: int) -> str:
+    return str.__str__(value)
+
+
+_EXACT: dict[type, Encoder] = {
+    tuple: _encode_tuple,
+    set: partial(_encode_set, _SET),
+    frozenset: partial(_encode_set, _FROZENSET),
+    int: _encode_int,
+}
+_SCALAR_BASES: tuple[tuple[type, Encoder], ...] = (
+    (str, _encode_str),
+    (int, _encode_int),
+    (float, lambda value, depth: float.__float__(value)),
+    (bytes, lambda value, depth: bytes(value)),
+    (datetime, _encode_datetime),
+    (date, lambda value, depth: ExtType(_DATE, date.isoformat(value).encode("ascii"))),
+    (time, _encode_time),
+    (timedelta, _encode_timedelta),
+    (Decimal, lambda value, depth: ExtType(_DECIMAL, Decimal.__str__(value).encode("ascii"))),
+    (UUID, lambda value, depth: ExtType(_UUID, value.bytes)),
+)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _nested(data: bytes, depth: int) -> Any:
+    if depth > _EXTENSION_DEPTH_MAX:
+        raise WireError("nested too deeply")
+    return unpackb(
+        data, strict_map_key=False, ext_hook=partial(_decode_extension, depth), timestamp=3,
+        unicode_errors="surrogatepass",
+    )
+
+
+def _decode_datetime(data: bytes) -> datetime:
+    text = data.decode("ascii")
+    if text.endswith(_FOLD):
+        return datetime.fromisoformat(text[:-1]).replace(fold=1)
+    return datetime.fromisoformat(text)
+
+
+def _decode_time(data: bytes) -> time:
+    text = data.decode("ascii")
+    if text.endswith(_FOLD):
+        return time.fromisoformat(text[:-1]).replace(fold=1)
+    return time.fromisoformat(text)
+
+
+def _decode_timedelta(data: bytes) -> timedelta:
+    days, seconds, microseconds = _TIMEDELTA_FORMAT.unpack(data)
+    return timedelta(days, seconds, microseconds)
+
+
+def _decode_markup(data: bytes) -> str:
+    text = data.decode("utf-8", "surrogatepass")
+    try:
+        # Here and not at the top: only an application that stores Markup has the package for sure.
+        from markupsafe import Markup
+    except ImportError:
+        return text
+    return Markup(text)
+
+
+_CONTAINERS: dict[int, Callable[[list[Any]], object]] = {
+    _TUPLE: tuple, _SET: set, _FROZENSET: frozenset,
+}
+_DECODERS: dict[int, Callable[[bytes], object]] = {
+    _BIG_INT: lambda data: int.from_bytes(data, "big", signed=True),
+    _DECIMAL: lambda data: Decimal(data.decode("ascii")),
+    _DATETIME: _decode_datetime,
+    _DATE: lambda data: date.fromisoformat(data.decode("ascii")),
+    _TIME: _decode_time,
+    _TIMEDELTA: _decode_timedelta,
+    _UUID: lambda data: UUID(bytes=data),
+    _MARKUP: _decode_markup,
+}
+
+
+def _decode_extension(depth: int, code: int, data: bytes) -> object:
+    container = _CONTAINERS.get(code)
+    if container is None:
+        return _DECODERS[code](data)
+    items = _nested(data, depth + 1)
+    if type(items) is not list:
+        raise WireError("not a list of items")
+    return container(items)
+
+
+_decode_at_top = partial(_decode_extension, 0)

@@ -1,0 +1,164 @@
+"""Messages: what goes in comes out, and whatever else comes in is a WireError."""
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clustersession.core.digest import BUCKETS
+from clustersession.core.errors import WireError
+from clustersession.core.feed import Batch, Cursor
+from clustersession.core.identity import Address, Identity, Phase
+from clustersession.core.state import Delta, Ended, Register, SessionState
+from clustersession.node.context import copy_bytes_max
+from clustersession.wire import messages as m
+from clustersession.wire.fields import KEYS_MAX, Entry
+from clustersession.wire.records import encode_state
+
+numbers = st.integers(0, 2**63 - 1)
+nodes = st.binary(min_size=8, max_size=8)
+keys = st.text("abcXYZ019_-", min_size=1, max_size=40)
+flags = st.booleans()
+cursors = st.builds(Cursor, numbers, numbers)
+addresses = st.builds(
+    Address, st.ip_addresses().map(str), st.integers(1, 65535)
+)
+identities = st.builds(
+    Identity, nodes, numbers, st.text("abc_019", min_size=1, max_size=32), addresses
+)
+registers = st.builds(Register, numbers, nodes, numbers, st.none() | st.binary(max_size=20))
+states = st.builds(
+    SessionState, numbers, numbers, numbers,
+    st.dictionaries(st.text(max_size=8), registers, max_size=4),
+    st.dictionaries(nodes, numbers, max_size=4),
+) | st.builds(
+    SessionState, numbers, numbers, numbers, st.just({}),
+    st.dictionaries(nodes, numbers, max_size=4),
+    st.builds(Ended, numbers, nodes, st.text(max_size=20)),
+)
+deltas = st.builds(Delta, keys, states, flags)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    after = draw(numbers)
+    return Batch(
+        draw(nodes), draw(numbers), after, draw(st.integers(after, 2**63 - 1)), draw(flags),
+        draw(st.lists(deltas, max_size=4)),
+    )
+
+
+def few(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(strategy, max_size=4).map(tuple)
+
+
+sessions = few(st.tuples(keys, states))
+entries = st.builds(Entry, keys, st.dictionaries(nodes, numbers, max_size=4), numbers)
+places = st.text("ab1", max_size=40)
+messages: st.SearchStrategy[m.Message] = st.one_of(
+    st.builds(m.Hello, numbers, st.text(max_size=64), identities),
+    st.builds(
+        m.Heartbeat, identities, numbers, st.sampled_from(Phase), flags, numbers, numbers, numbers,
+        st.dictionaries(nodes, cursors, max_size=4), few(nodes), few(st.tuples(nodes, numbers)),
+        few(addresses), flags,
+    ),
+    st.builds(m.Changes, batches(), flags),
+    st.builds(m.Progress, cursors, flags, flags),
+    st.builds(m.Fetch, keys),
+    st.builds(m.Fetched, keys, st.none() | states),
+    st.builds(m.SnapshotRequest, places),
+    st.builds(
+        m.SnapshotPageMessage, places, sessions, places, flags,
+        st.dictionaries(nodes, cursors, max_size=4), numbers,
+    ),
+    st.builds(m.Digests, st.integers(0, 2**64 - 1), st.binary(max_size=64)),
+    st.builds(m.Listing, few(st.integers(0, BUCKETS - 1)), few(entries), flags),
+    st.builds(m.SessionsRequest, few(keys)),
+    st.builds(m.Sessions, sessions),
+    st.builds(m.Ping, numbers),
+    st.builds(m.Pong, numbers),
+    st.builds(m.ProbeRequest, nodes),
+    st.builds(m.ProbeReply, nodes, flags),
+)
+
+
+def parses_or_raises(data: bytes) -> None:
+    try:
+        message = m.decode_message(data)
+    except WireError:
+        return
+    m.decode_message(m.encode_message(message))
+
+
+@settings(max_examples=300, deadline=None)
+@given(messages)
+def test_what_goes_in_comes_out(message: m.Message) -> None:
+    assert m.decode_message(m.encode_message(message)) == message
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_parse_or_raise(data: bytes) -> None:
+    parses_or_raises(data)
+
+
+@settings(max_examples=300, deadline=None)
+@given(messages, st.data())
+def test_truncated_and_mutated_messages_parse_or_raise(
+    message: m.Message, data: st.DataObject
+) -> None:
+    encoded = bytearray(m.encode_message(message))
+    for _ in range(data.draw(st.integers(1, 4))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    parses_or_raises(bytes(encoded))
+    cut = data.draw(st.integers(0, len(encoded) - 1))
+    parses_or_raises(bytes(encoded[:cut]))
+
+
+plain = st.recursive(
+    st.none() | flags | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.binary(max_size=9)
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=5)
+    | st.dictionaries(st.text(max_size=2) | st.integers(0, 9), inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(0, 18), st.lists(plain, max_size=13))
+def test_well_formed_nonsense_parses_or_raises(number: int, parts: list[Any]) -> None:
+    parses_or_raises(msgpack.packb([number, *parts]))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        m.Fetch(""), m.Fetch("k" * 129), m.Fetch("ü"),
+        m.SessionsRequest(("k",) * (KEYS_MAX + 1)),
+        m.Progress(Cursor(-1, 0), True, False), m.Progress(Cursor(0, 2**63), True, False),
+        m.ProbeRequest(b"short"), m.Ping(2**63),
+        m.Hello(1, "x" * 65, Identity(b"n" * 8, 1, "a", Address("10.0.0.1", 1))),
+        m.Hello(1, "x", Identity(b"n" * 8, 1, "a.b", Address("10.0.0.1", 1))),
+        m.Hello(1, "x", Identity(b"n" * 8, 1, "a", Address("a.host.name", 1))),
+        m.Hello(1, "x", Identity(b"n" * 8, 1, "a", Address("10.0.0.1", 0))),
+        m.Digests(0, b"x" * (8 * BUCKETS + 1)),
+        m.Listing(tuple(range(BUCKETS + 1)), (), False),
+    ],
+    ids=repr,
+)
+def test_what_is_out_of_bounds_is_refused(message: m.Message) -> None:
+    with pytest.raises(WireError):
+        m.decode_message(m.encode_message(message))
+
+
+def test_fields_that_are_not_known_yet_are_ignored() -> None:
+    data = msgpack.packb([13, 7, "something new"])
+    assert m.decode_message(data) == m.Ping(7)
+
+
+@settings(max_examples=200, deadline=None)
+@given(states)
+def test_the_bound_of_a_copys_size_holds(state: SessionState) -> None:
+    assert len(encode_state(state)) <= copy_bytes_max(state)

@@ -1,0 +1,264 @@
+"""Session values survive storage, canonically; everything else is refused by name."""
+
+import enum
+import math
+import sys
+from collections import OrderedDict, defaultdict, namedtuple
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markupsafe import Markup
+
+from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.wire.values import decode_value, encode_value
+
+OFFSETS = st.integers(-86_399, 86_399).map(lambda s: timezone(timedelta(seconds=s)))
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.integers(-(2**80), 2**80), st.floats(),
+    st.text(), st.binary(max_size=40), st.dates(), st.timedeltas(), st.uuids(), st.decimals(),
+    st.datetimes(), st.datetimes(timezones=OFFSETS), st.times(), st.times(timezones=OFFSETS),
+    st.datetimes().map(lambda moment: moment.replace(fold=1)), st.text().map(Markup),
+    st.text(st.characters()),
+)  # fmt: skip
+KEYS = st.one_of(
+    st.text(), st.integers(), st.booleans(), st.dates(), st.uuids(),
+    st.tuples(st.integers(), st.text()), st.frozensets(st.integers(), max_size=3),
+)  # fmt: skip
+HASHABLE = st.one_of(
+    st.integers(), st.text(), st.binary(max_size=9), st.tuples(st.text(), st.floats()),
+    st.dates(), st.frozensets(st.text(), max_size=3),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5), st.lists(inner, max_size=5).map(tuple),
+        st.dictionaries(KEYS, inner, max_size=5), st.sets(HASHABLE, max_size=5),
+        st.frozensets(HASHABLE, max_size=5),
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality of value and type, NaN included, in depth."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float) and math.isnan(a):
+        return math.isnan(b)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return len(a) == len(b) and all(
+            same(k, m) and same(v, w)
+            for (k, v), (m, w) in zip(a.items(), b.items(), strict=True)
+        )
+    if isinstance(a, (set, frozenset)):
+        return len(a) == len(b) and all(any(same(x, y) for y in b) for x in a)
+    if isinstance(a, (datetime, time)):
+        return a.isoformat() == b.isoformat() and a.fold == b.fold
+    if isinstance(a, Decimal):
+        return str(a) == str(b)
+    return bool(a == b)
+
+
+@given(VALUES)
+@settings(max_examples=300, deadline=None)
+def test_a_value_comes_back_as_it_was(value: Any) -> None:
+    assert same(decode_value(encode_value(value)), value)
+
+
+@given(VALUES)
+@settings(max_examples=300, deadline=None)
+def test_encoding_is_canonical(value: Any) -> None:
+    data = encode_value(value)
+    assert encode_value(decode_value(data)) == data
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=500, deadline=None)
+def test_bad_bytes_raise_only_wire_error(data: bytes) -> None:
+    try:
+        decode_value(data)
+    except WireError:
+        pass
+
+
+@given(VALUES, st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_bytes_raise_only_wire_error(value: Any, data: st.DataObject) -> None:
+    damaged = bytearray(encode_value(value))
+    position = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[position] = data.draw(st.integers(0, 255))
+    try:
+        decode_value(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
+    except WireError:
+        pass
+
+
+def test_deeply_nested_hostile_extensions_raise_only_wire_error() -> None:
+    data = b"\x90"
+    for _ in range(3000):
+        data = b"\xc9" + len(data).to_bytes(4, "big") + b"\x01" + b"\x91" + data
+    with pytest.raises(WireError):
+        decode_value(data)
+
+
+def test_sets_are_sorted_whatever_the_insertion_order() -> None:
+    names = [f"name{i}" for i in range(50)]
+    backwards = names[::-1]
+    assert encode_value(set(names)) == encode_value(set(backwards))
+
+
+def test_a_lone_surrogate_survives() -> None:
+    for value in ("\ud800", ["a", "\ud800"], {"\udfff": ("\ud83d\ude00", {"\ud800"})}):
+        assert decode_value(encode_value(value)) == value
+
+
+def test_markup_inside_tuples_stays_markup() -> None:
+    value = decode_value(encode_value([("message", Markup("<b>x</b>"))]))
+    assert value == [("message", Markup("<b>x</b>"))]
+    assert type(value[0][1]) is Markup
+
+
+def test_markup_without_markupsafe_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode_value(Markup("<b>"))
+    monkeypatch.setitem(sys.modules, "markupsafe", None)
+    assert decode_value(data) == "<b>"
+
+
+class Promise:
+    """Stands for Django's lazy strings: recognised by the name of the class."""
+
+    def __str__(self) -> str:
+        return "translated"
+
+
+class BrokenPromise(Promise):
+    def __str__(self) -> str:
+        raise RuntimeError("no translation active")
+
+
+class Token(dict[str, Any]):
+    """Like an OAuth token: a dict with methods."""
+
+    @property
+    def expired(self) -> bool:
+        return True
+
+
+class MultiDict(dict[str, Any]):
+    def __getitem__(self, key: str) -> Any:
+        return super().__getitem__(key)[0]
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Frozen(datetime):
+    """What a test clock returns."""
+
+
+def test_lazy_strings_become_text() -> None:
+    assert decode_value(encode_value({"m": Promise()})) == {"m": "translated"}
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Text("x"), "x"),
+        (Token(a=1), {"a": 1}),
+        (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+        (defaultdict(list, a=[1]), {"a": [1]}),
+        (bytearray(b"x"), b"x"),
+        (Frozen(2024, 1, 2, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)),
+    ],
+)
+def test_subclasses_become_plain(value: object, plain: object) -> None:
+    decoded = decode_value(encode_value([value]))
+    assert same(decoded, [plain])
+
+
+def test_a_zone_is_kept_as_its_offset() -> None:
+    moment = datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)
+    decoded = decode_value(encode_value(moment))
+    assert isinstance(decoded, datetime)
+    assert decoded.isoformat() == "2024-10-27T02:30:00+01:00"
+    assert decoded == moment.astimezone(UTC)
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+Point = namedtuple("Point", "x y")
+
+
+class Thing:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (Thing(), ["session['cart']", "Thing"]),
+        ({"a": [1, Thing()]}, ["session['cart']['a'][1]", "Thing"]),
+        ({"a": ({1, 2}, Thing())}, ["['a'][1]", "Thing"]),
+        ({Thing(): 1}, ["key", "Thing"]),
+        ([Colour.RED], ["[0]", "enum", ".value"]),
+        (Level.LOW, ["enum", "LOW"]),
+        ([Point(1, 2)], ["[0]", "Point", "tuple"]),
+        (MultiDict(a=[1]), ["MultiDict", "plain dict"]),
+        ({"when": time(1, tzinfo=ZoneInfo("Europe/Berlin"))}, ["['when']", "fixed offset"]),
+        (datetime(2024, 1, 1, tzinfo=timezone(timedelta(microseconds=1))), ["fraction"]),
+        ([BrokenPromise()], ["[0]", "no translation active"]),
+        (object, ["type"]),
+    ],
+)
+def test_what_cannot_be_stored_is_named(value: object, words: list[str]) -> None:
+    with pytest.raises(UnserializableValue) as caught:
+        encode_value(value, "cart")
+    for word in ["session['cart']", *words]:
+        assert word in str(caught.value)
+
+
+def test_cycles_are_refused() -> None:
+    a: list[Any] = []
+    a.append([a])
+    b: dict[str, Any] = {}
+    b["t"] = (b,)
+    for value in (a, b):
+        with pytest.raises(UnserializableValue, match="contains itself"):
+            encode_value(value, "x")
+
+
+def test_an_error_does_not_spoil_the_next_encoding() -> None:
+    with pytest.raises(UnserializableValue):
+        encode_value(["some text", Thing()])
+    assert decode_value(encode_value("next")) == "next"
+
+
+def test_extension_codes_never_change() -> None:
+    # Golden bytes: sessions of running clusters are stored like this.
+    assert encode_value((1,)).hex() == "d5019101"
+    assert encode_value({1}).hex() == "d5029101"
+    assert encode_value(frozenset({1})).hex() == "d5039101"
+    assert encode_value(2**64).hex() == "c70904" + "010000000000000000"
+    assert encode_value(Decimal("1.5")).hex() == "c70305" + b"1.5".hex()
+    naive = datetime(2024, 1, 2)  # noqa: DTZ001
+    assert encode_value(naive).hex() == "c71306" + b"2024-01-02T00:00:00".hex()
+    assert encode_value(date(2024, 1, 2)).hex() == "c70a07" + b"2024-01-02".hex()
+    assert encode_value(time(1, 2)).hex() == "d708" + b"01:02:00".hex()
+    assert encode_value(timedelta(1, 2, 3)).hex() == "c70c09" + "000000010000000200000003"
+    assert encode_value(UUID(int=1)).hex() == "d80a" + "0" * 31 + "1"
+    assert encode_value(Markup("a")).hex() == "d40b61"
