@@ -1,0 +1,183 @@
+"""The directory of an LMDB replica: is it ours, is it local, and did the machine crash under it?
+
+LMDB is opened without syncing, so after a crash of the whole machine its file may hold anything,
+and even looking into it may kill the process. The file ``boot`` beside it says, before LMDB is
+touched, in which boot of the machine the replica was last open and whether it was closed cleanly.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clustersession.core.errors import ReplicaUnusable
+
+DATA_FILE = "data.mdb"
+_BOOT_FILE = "boot"
+_USERS_FILE = "users.lock"
+_CLEAN = "clean"
+_OPEN = "open"
+
+# Memory maps and locks of several hosts do not agree there.
+NETWORK_FILE_SYSTEMS = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.ceph", "fuse.davfs2", "fuse.glusterfs",
+    "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+    "smb2", "smb3", "smbfs", "vboxsf",
+})
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory, private to this user, or raise ReplicaUnusable saying why not."""
+    try:
+        _make_private(directory)
+        status = directory.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            raise ReplicaUnusable(f"{directory} is not a directory")
+        if status.st_uid != os.geteuid():
+            raise ReplicaUnusable(
+                f"{directory} belongs to user {status.st_uid} and this process runs as "
+                f"{os.geteuid()}; choose another state_dir"
+            )
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            directory.chmod(0o700)
+            if stat.S_IMODE(directory.stat().st_mode) & 0o022:
+                raise ReplicaUnusable(f"{directory} can be written by others and cannot be closed")
+    except OSError as error:
+        raise ReplicaUnusable(f"{directory} cannot be used: {error.strerror or error}") from error
+    if sys.platform == "linux":
+        kind = file_system_of(str(directory), Path("/proc/self/mountinfo").read_text())
+        if kind in NETWORK_FILE_SYSTEMS:
+            raise ReplicaUnusable(
+                f"{directory} is on a network file system ({kind}); choose a local state_dir"
+            )
+
+
+def _make_private(directory: Path) -> None:
+    if not directory.parent.exists():
+        _make_private(directory.parent)
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+
+
+def file_system_of(path: str, mountinfo: str) -> str:
+    """The type of the file system an absolute path is on, from the text of ``mountinfo``."""
+    kind, longest = "", -1
+    for line in mountinfo.splitlines():
+        head, _, tail = line.partition(" - ")
+        if not tail:
+            continue
+        mount = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), head.split(" ")[4])
+        inside = path == mount or path.startswith(mount.rstrip("/") + "/")
+        # Of two mounts on one point the later one covers the earlier.
+        if inside and len(mount) >= longest:
+            kind, longest = tail.split(" ", 1)[0], len(mount)
+    return kind
+
+
+@contextmanager
+def exclusive_opening(directory: Path) -> Iterator[None]:
+    """Hold the right to open, replace or close down this replica, against other processes.
+
+    A record lock: unlike one of ``flock`` it does not live on in a child forked meanwhile.
+    """
+    descriptor = _open_lock(directory.with_name(f"{directory.name}.lock"))
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def join_users(directory: Path) -> int:
+    """Count as a user of the replica until the descriptor returned is closed."""
+    descriptor = _open_lock(directory / _USERS_FILE)
+    fcntl.lockf(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def is_last_user(descriptor: int) -> bool:
+    """Whether no other process uses the replica. Ask only while opening is excluded."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ReplicaUnusable(f"{path} cannot be locked: {error.strerror}") from error
+    if os.fstat(descriptor).st_uid != os.geteuid():
+        os.close(descriptor)
+        raise ReplicaUnusable(f"{path} belongs to another user; choose another state_dir")
+    return descriptor
+
+
+def is_trustworthy(directory: Path, boot_id: str) -> bool:
+    """Whether what the directory holds, if anything, survived in full."""
+    if not (directory / DATA_FILE).exists():
+        return True
+    try:
+        boot, _, how = (directory / _BOOT_FILE).read_text().partition("\n")
+    except (OSError, ValueError):
+        return False
+    return boot == boot_id or how == _CLEAN
+
+
+def note_open(directory: Path, boot_id: str) -> None:
+    """From here on, only this boot of the machine may trust the contents."""
+    _write_boot(directory, f"{boot_id}\n{_OPEN}")
+
+
+def note_clean(directory: Path, boot_id: str) -> None:
+    """The contents are synced to disk and nobody has them open."""
+    _write_boot(directory, f"{boot_id}\n{_CLEAN}")
+
+
+def note_damaged(directory: Path) -> None:
+    """Whoever opens the replica next shall set it aside."""
+    with suppress(OSError):
+        (directory / _BOOT_FILE).unlink()
+
+
+def _write_boot(directory: Path, text: str) -> None:
+    path = directory / _BOOT_FILE
+    with suppress(OSError, ValueError):
+        if path.read_text() == text:
+            return
+    fresh = directory / f"{_BOOT_FILE}.new"
+    with fresh.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    _sync_directory(directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(directory: Path) -> Path:
+    """Rename the directory to ``<name>.corrupt-<n>``; of such remains only the latest is kept."""
+    numbered = {
+        int(found[1]): entry
+        for entry in directory.parent.iterdir()
+        if (found := re.fullmatch(re.escape(directory.name) + r"\.corrupt-(\d{1,9})", entry.name))
+    }
+    target = directory.with_name(f"{directory.name}.corrupt-{max(numbered, default=0) + 1}")
+    directory.rename(target)
+    for entry in numbered.values():
+        shutil.rmtree(entry, ignore_errors=True)
+    return target

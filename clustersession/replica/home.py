@@ -1,0 +1,56 @@
+"""Where one node's files stand, and opening the replica that stands there."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from clustersession.core.identity import NODE_ID_BYTES
+from clustersession.core.settings import Settings
+from clustersession.replica.opening import LmdbReplica, open_lmdb
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHome:
+    """The directory of one (cluster name, route), private to its owner."""
+
+    directory: Path
+
+    @property
+    def replica(self) -> Path:
+        """The LMDB environment."""
+        return self.directory / "replica"
+
+    @property
+    def agent_lock(self) -> Path:
+        """Whoever holds this file's lock is the node's agent."""
+        return self.directory / "agent.lock"
+
+    @property
+    def agent_socket(self) -> Path:
+        """Where workers and the command line reach the agent."""
+        return self.directory / "agent.sock"
+
+    @property
+    def agent_log(self) -> Path:
+        """What an agent started by a worker logs."""
+        return self.directory / "agent.log"
+
+
+def open_node_replica(home: NodeHome, settings: Settings) -> LmdbReplica:
+    """The node's replica, in this process. Raises ReplicaUnusable, ReplicaFull."""
+    return open_lmdb(
+        home.replica,
+        new_node=lambda: secrets.token_bytes(NODE_ID_BYTES),
+        map_bytes=settings.map_bytes,
+        # Twice: a peer within the bound may pass on stamps of one that is as far ahead of it again.
+        clock_skew_ms_max=2 * round(settings.clock_skew_s_max * 1000),
+        boot_id=boot_id(),
+    )
+
+
+def boot_id() -> str:
+    """What changes when the machine restarts; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

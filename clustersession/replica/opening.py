@@ -1,0 +1,161 @@
+"""Opening a replica: in memory, or in a directory that all processes of the host share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import lmdb
+
+from clustersession.core.errors import ReplicaError, ReplicaFull, ReplicaUnusable, WireError
+from clustersession.replica import directory as directories
+from clustersession.replica.lmdb_engine import DAMAGE, LmdbEngine, out_of_space
+from clustersession.replica.memory_engine import MemoryEngine
+from clustersession.replica.store import ReplicaStore
+
+
+class _Reservation:
+    """The place of one replica in the table of what this process has open."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.engine: LmdbEngine | None = None
+
+
+# LMDB loses its locks when one process opens an environment twice. The table holds on to engines
+# whose replica was dropped without closing it, so that a child of a fork finds them.
+_open_here: dict[Path, _Reservation] = {}
+
+
+class LmdbReplica(ReplicaStore):
+    """A replica in a directory. Not for use in a child of the process that opened it."""
+
+    def __init__(
+        self,
+        engine: LmdbEngine,
+        new_node: Callable[[], bytes],
+        *,
+        clock_skew_ms_max: int,
+        boot_id: str,
+        aside: Path | None,
+    ) -> None:
+        super().__init__(engine, new_node, clock_skew_ms_max=clock_skew_ms_max)
+        self._lmdb = engine
+        self._boot_id = boot_id
+        self.set_aside = aside
+
+    def reader_check(self) -> int:
+        """Free what killed processes left behind; returns how many there were. For a timer."""
+        return self._lmdb.reader_check()
+
+    def mark_clean(self) -> bool:
+        """Close and, when no other process has the replica open, let the next boot trust it.
+
+        Brings everything to the disk, which may take long. Returns whether the mark was set.
+        """
+        with directories.exclusive_opening(self._lmdb.directory):
+            try:
+                last = self._lmdb.is_last_user()
+                if last:
+                    self._lmdb.sync()
+                    self.close()
+                    directories.note_clean(self._lmdb.directory, self._boot_id)
+            except (OSError, ReplicaError):
+                # On a full disk there is no mark; the next boot then refills from the peers.
+                last = False
+            self.close()
+        return last
+
+    def close(self) -> None:
+        """Release the files; safe to call twice."""
+        super().close()
+        reservation = _open_here.get(self._lmdb.directory)
+        if reservation is not None and reservation.engine is self._lmdb:
+            del _open_here[self._lmdb.directory]
+
+
+def open_memory(node: bytes, *, clock_skew_ms_max: int) -> ReplicaStore:
+    """An empty replica in memory; one thread at a time."""
+    return ReplicaStore(MemoryEngine(), lambda: node, clock_skew_ms_max=clock_skew_ms_max)
+
+
+def open_lmdb(
+    path: str | os.PathLike[str],
+    *,
+    new_node: Callable[[], bytes],
+    map_bytes: int,
+    clock_skew_ms_max: int,
+    boot_id: str,
+) -> LmdbReplica:
+    """The replica in a directory, which is made when there is none.
+
+    ``map_bytes`` bounds the replica and must be the same in all processes. ``boot_id`` names this
+    boot of the machine. What is damaged, or was open when the machine crashed, is set aside, named
+    by ``set_aside`` of the replica returned, which then starts empty with a node id from
+    ``new_node``. In a child of a fork this lets go of what the parent had open and opens it anew.
+    Raises ReplicaUnusable, ReplicaFull.
+    """
+    directory = Path(os.path.realpath(path))
+    reservation = _reserve(directory)
+    try:
+        directories.prepare(directory)
+        with directories.exclusive_opening(directory):
+            aside: Path | None = None
+            if not directories.is_trustworthy(directory, boot_id):
+                aside = _replace(directory)
+            try:
+                replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
+            except (*DAMAGE, WireError):
+                aside = _replace(directory)
+                replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
+    except (lmdb.Error, OSError, WireError) as error:
+        _open_here.pop(directory, None)
+        if out_of_space(error):
+            raise ReplicaFull(f"no space left to open the replica in {directory}") from error
+        raise ReplicaUnusable(f"the replica in {directory} cannot be opened: {error}") from error
+    except BaseException:
+        _open_here.pop(directory, None)
+        raise
+    reservation.engine = replica._lmdb
+    return replica
+
+
+def _open(
+    directory: Path,
+    new_node: Callable[[], bytes],
+    map_bytes: int,
+    clock_skew_ms_max: int,
+    boot_id: str,
+    aside: Path | None,
+) -> LmdbReplica:
+    directories.note_open(directory, boot_id)
+    engine = LmdbEngine(directory, map_bytes)
+    try:
+        return LmdbReplica(
+            engine, new_node, clock_skew_ms_max=clock_skew_ms_max, boot_id=boot_id, aside=aside
+        )
+    except ReplicaError as error:
+        engine.close()
+        if isinstance(error.__cause__, DAMAGE):
+            raise error.__cause__ from None
+        raise
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _replace(directory: Path) -> Path:
+    aside = directories.set_aside(directory)
+    directories.prepare(directory)
+    return aside
+
+
+def _reserve(directory: Path) -> _Reservation:
+    mine = _Reservation()
+    held = _open_here.setdefault(directory, mine)
+    if held is not mine and held.pid != mine.pid:
+        if held.engine is not None:
+            held.engine.abandon()
+        _open_here[directory] = held = mine
+    if held is not mine:
+        raise ReplicaUnusable(f"the replica in {directory} is already open in this process")
+    return mine

@@ -1,0 +1,335 @@
+"""The replica's logic, once, over any engine: every method is one transaction."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from clustersession.core.clock import next_time, too_far_ahead
+from clustersession.core.digest import BUCKETS
+from clustersession.core.errors import SessionTooLarge, WireError
+from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
+from clustersession.core.state import (
+    Change,
+    Delta,
+    SessionState,
+    apply_change,
+    apply_delta,
+    delta_since,
+    expires_ms,
+    highest_time,
+)
+from clustersession.replica import tables
+from clustersession.replica.engine import Engine, ReadTransaction
+from clustersession.replica.protocol import (
+    Applied,
+    Committed,
+    Listed,
+    ReplicaStats,
+    SnapshotPage,
+)
+from clustersession.replica.writer import SessionWriter, head_from
+
+_REGISTER_BYTES = 24
+_DELTA_BYTES = 64
+
+
+class ReplicaStore:
+    """A node's copy of every session, over an engine.
+
+    ``new_node`` draws the node id when the engine is found empty. ``clock_skew_ms_max`` bounds how
+    far a stamp may lie in our future, and how much longer than its deadline a tombstone is kept:
+    another node's clock may be that far behind, and still hold the session it ends. Raises
+    WireError when what the engine holds cannot be read as a replica.
+    """
+
+    def __init__(
+        self, engine: Engine, new_node: Callable[[], bytes], *, clock_skew_ms_max: int
+    ) -> None:
+        self._engine = engine
+        self._clock_skew_ms_max = clock_skew_ms_max
+        with engine.write() as transaction:
+            stored = transaction.get(tables.META, tables.HEAD_KEY)
+            if stored is None:
+                if transaction.count(tables.SESSIONS):
+                    raise WireError("the replica has sessions and no head")
+                head = tables.Head(new_node(), 0, 0, 0)
+                transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
+            else:
+                tables.decode_head(stored)
+
+    @property
+    def node(self) -> bytes:
+        """The node id, 8 bytes."""
+        return self._head().node
+
+    def get(self, key: str) -> SessionState | None:
+        """The copy as it stands: it may be ended or past its expiry."""
+        data = self._engine.get(tables.SESSIONS, tables.session_key(key))
+        return None if data is None else tables.state_of_record(data)
+
+    def commit(self, changes: Sequence[Change], wall_ms: int) -> Committed:
+        """Apply local changes, each effective one under a sequence number of its own.
+
+        Raises ReplicaFull and SessionTooLarge; then nothing has changed.
+        """
+        states: list[SessionState | None] = []
+        with self._engine.write() as transaction:
+            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            for change in changes:
+                states.append(_commit_one(writer, change, wall_ms))
+            writer.finish()
+            return Committed(writer.seq, states)
+
+    def apply(self, batch: Batch, wall_ms: int) -> Applied:
+        """Apply a peer's batch and move our cursor on its feed."""
+        with self._engine.write() as transaction:
+            cursor = _cursor_of(transaction, batch.sender)
+            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            if batch.sender == writer.node:
+                return Applied(Cursor(writer.seq, writer.seq), 0, ())
+            if not follows(batch, cursor) or not is_news(batch, cursor):
+                return Applied(cursor, 0, ())
+            if any(self._from_the_future(delta.state, wall_ms) for delta in batch.deltas):
+                return Applied(cursor, 0, (), refused_future=True)
+            changed = 0
+            missing: list[str] = []
+            for delta in batch.deltas:
+                if self._adopt(writer, delta, wall_ms, missing):
+                    changed += 1
+            writer.finish()
+            moved = advance(cursor, batch)
+            transaction.put(tables.CURSORS, batch.sender, tables.encode_cursor(moved))
+            return Applied(moved, changed, missing)
+
+    def merge(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
+        """Join whole copies; returns how many changed us.
+
+        One that we do not hold and that is expired, and any with a stamp too far in the future, is
+        passed over.
+        """
+        changed = 0
+        with self._engine.write() as transaction:
+            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            for key, state in sessions:
+                if self._from_the_future(state, wall_ms):
+                    continue
+                if self._adopt(writer, Delta(key, state, full=True), wall_ms, []):
+                    changed += 1
+            writer.finish()
+        return changed
+
+    def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
+        """Our own feed after a position, with everything we wrote above ``floor``."""
+        deltas: list[Delta] = []
+        bytes_left = bytes_max
+        with self._engine.read() as transaction:
+            head = _head_of(transaction)
+            upto = after
+            for feed_key, session_key in transaction.scan(tables.FEED, tables.feed_key(after + 1)):
+                delta = _delta_of(transaction, session_key.decode(), head.node, floor)
+                if delta is not None:
+                    bytes_left -= _size_about(delta)
+                    if bytes_left < 0 and deltas:
+                        return Batch(head.node, floor, after, upto, False, deltas)
+                    deltas.append(delta)
+                upto = tables.seq_of_feed(feed_key)
+        # A cursor beyond our head belongs to a past that we have lost; it must not be moved back.
+        return Batch(head.node, floor, after, max(head.seq, after), True, deltas)
+
+    def head(self) -> int:
+        """The highest sequence number issued."""
+        return self._head().seq
+
+    def cursors(self) -> dict[bytes, Cursor]:
+        """How far we have applied each other node's feed."""
+        with self._engine.read() as transaction:
+            return _cursors_of(transaction)
+
+    def inherit(self, cursors: Mapping[bytes, Cursor]) -> None:
+        """Raise our cursors to a snapshot donor's; a cursor never goes back."""
+        with self._engine.write() as transaction:
+            own = _head_of(transaction).node
+            for node, theirs in cursors.items():
+                ours = _cursor_of(transaction, node)
+                raised = Cursor(max(ours.floor, theirs.floor), max(ours.position, theirs.position))
+                if node != own and raised != ours:
+                    transaction.put(tables.CURSORS, node, tables.encode_cursor(raised))
+
+    def snapshot(self, after_key: str, bytes_max: int) -> SnapshotPage:
+        """The next page of whole sessions, ended ones included; at least one when there is one."""
+        sessions: list[tuple[str, SessionState]] = []
+        next_key = after_key
+        bytes_left = bytes_max
+        done = True
+        with self._engine.read() as transaction:
+            head = _head_of(transaction)
+            cursors = {**_cursors_of(transaction), head.node: Cursor(head.seq, head.seq)}
+            for session_key, data in transaction.scan(
+                tables.SESSIONS, tables.start_after(after_key)
+            ):
+                bytes_left -= len(data)
+                if bytes_left < 0 and sessions:
+                    done = False
+                    break
+                next_key = tables.key_of_session(session_key)
+                state = tables.state_of_record(data)
+                if state is not None:
+                    sessions.append((next_key, state))
+        return SnapshotPage(sessions, next_key, done, cursors)
+
+    def digests(self) -> bytes:
+        """One 8-byte big-endian digest per bucket."""
+        rows = [tables.encode_digest(0)] * BUCKETS
+        with self._engine.read() as transaction:
+            for digest_key, digest in transaction.scan(tables.DIGESTS, b""):
+                rows[tables.bucket_of_digest(digest_key)] = digest
+        return b"".join(rows)
+
+    def listing(self, buckets: Iterable[int], limit: int) -> list[Listed]:
+        """Key, versions and expiry of the sessions in some buckets, at most ``limit``."""
+        listed: list[Listed] = []
+        with self._engine.read() as transaction:
+            for bucket in sorted({b for b in buckets if 0 <= b < BUCKETS}):
+                start = tables.start_of_bucket(bucket)
+                for session_key, data in transaction.scan(tables.SESSIONS, start):
+                    if not session_key.startswith(start):
+                        break
+                    if len(listed) >= limit:
+                        return listed
+                    state = tables.state_of_record(data)
+                    if state is not None:
+                        key = tables.key_of_session(session_key)
+                        listed.append(Listed(key, state.versions, expires_ms(state)))
+        return listed
+
+    def sweep(self, wall_ms: int, limit: int) -> int:
+        """Remove at most ``limit`` sessions expired at ``wall_ms``; returns how many went."""
+        with self._engine.write() as transaction:
+            due: list[bytes] = []
+            for expiry_key, _ in transaction.scan(tables.EXPIRY, b""):
+                if len(due) >= limit or tables.split_expiry(expiry_key)[0] >= wall_ms:
+                    break
+                due.append(expiry_key)
+            if not due:
+                return 0
+            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            for expiry_key in due:
+                writer.remove(tables.split_expiry(expiry_key)[1])
+                # Again, for an entry whose session was lost: it must not be found for ever.
+                transaction.delete(tables.EXPIRY, expiry_key)
+            writer.finish()
+            return len(due)
+
+    def keys(self, after_key: str, limit: int) -> list[str]:
+        """Session keys in the replica's order, after a key."""
+        found: list[str] = []
+        with self._engine.read() as transaction:
+            for session_key, _ in transaction.scan(tables.SESSIONS, tables.start_after(after_key)):
+                if len(found) >= limit:
+                    break
+                found.append(tables.key_of_session(session_key))
+        return found
+
+    def load_note(self, name: str) -> bytes | None:
+        """A small named value kept beside the sessions."""
+        return self._engine.get(tables.NOTES, name.encode())
+
+    def save_note(self, name: str, value: bytes) -> None:
+        """Keep a small named value."""
+        with self._engine.write() as transaction:
+            transaction.put(tables.NOTES, name.encode(), value)
+
+    def renew_identity(self, node: bytes) -> None:
+        """Take a new node id; sessions and cursors stay, the feed starts again at zero.
+
+        Sessions still remember places in the old feed; ``SessionWriter`` does not trust them.
+        """
+        with self._engine.write() as transaction:
+            head = _head_of(transaction)._replace(node=node, seq=0)
+            transaction.clear(tables.FEED)
+            transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
+
+    def stats(self) -> ReplicaStats:
+        """Counts for the status command."""
+        with self._engine.read() as transaction:
+            head = _head_of(transaction)
+            held = transaction.count(tables.SESSIONS)
+            feed_entries = transaction.count(tables.FEED)
+        return ReplicaStats(
+            held - head.tombstones, head.tombstones, feed_entries, head.seq,
+            self._engine.bytes_used(), self._engine.bytes_max(),
+        )
+
+    def close(self) -> None:
+        """Release the files; safe to call twice."""
+        self._engine.close()
+
+    def _head(self) -> tables.Head:
+        return head_from(self._engine.get(tables.META, tables.HEAD_KEY))
+
+    def _from_the_future(self, state: SessionState, wall_ms: int) -> bool:
+        return too_far_ahead(highest_time(state), wall_ms, self._clock_skew_ms_max)
+
+    def _adopt(
+        self, writer: SessionWriter, delta: Delta, wall_ms: int, missing: list[str]
+    ) -> bool:
+        """Join what a peer has; True when it changed our copy."""
+        record = writer.load(delta.key)
+        current = None if record is None else record.state
+        if current is None and writer.kept_until_ms(delta.state) < wall_ms:
+            return False
+        joined = apply_delta(current, delta)
+        if joined is None:
+            missing.append(delta.key)
+            return False
+        if joined == current:
+            return False
+        try:
+            writer.store(delta.key, record, joined)
+        except SessionTooLarge:
+            # Only a join of two huge copies gets here; refusing the peer's whole batch for it would
+            # stop replication from that peer for good.
+            return False
+        writer.raise_highest(highest_time(delta.state))
+        return True
+
+
+def _commit_one(writer: SessionWriter, change: Change, wall_ms: int) -> SessionState | None:
+    record = writer.load(change.key)
+    current = None if record is None else record.state
+    if current is not None and change.creation is None and expires_ms(current) < wall_ms:
+        return None
+    seq = writer.seq + 1
+    time = next_time(writer.highest, wall_ms)
+    state = apply_change(current, change, time=time, node=writer.node, seq=seq)
+    if state is not None:
+        writer.store(change.key, record, state, new_feed_seq=seq)
+        writer.seq = seq
+        writer.raise_highest(time)
+    return state
+
+
+def _head_of(transaction: ReadTransaction) -> tables.Head:
+    return head_from(transaction.get(tables.META, tables.HEAD_KEY))
+
+
+def _cursor_of(transaction: ReadTransaction, node: bytes) -> Cursor:
+    data = transaction.get(tables.CURSORS, node)
+    return START if data is None else tables.decode_cursor(data)
+
+
+def _cursors_of(transaction: ReadTransaction) -> dict[bytes, Cursor]:
+    return {
+        node: tables.decode_cursor(data) for node, data in transaction.scan(tables.CURSORS, b"")
+    }
+
+
+def _delta_of(transaction: ReadTransaction, key: str, node: bytes, floor: int) -> Delta | None:
+    data = transaction.get(tables.SESSIONS, tables.session_key(key))
+    state = None if data is None else tables.state_of_record(data)
+    return None if state is None else delta_since(key, state, node, floor)
+
+
+def _size_about(delta: Delta) -> int:
+    return _DELTA_BYTES + sum(
+        _REGISTER_BYTES + len(name) + len(register.value or b"")
+        for name, register in delta.state.registers.items()
+    )

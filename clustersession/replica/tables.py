@@ -1,0 +1,187 @@
+"""The tables of a replica, and how their keys and small values are laid out.
+
+Keys sort as bytes, so every number in a key is big-endian. Sessions are kept by bucket and then by
+key: anti-entropy reads the few buckets that differ, and must not walk over all sessions for that.
+"""
+
+from collections.abc import Sequence
+from struct import Struct
+from struct import error as StructError
+from typing import Final, NamedTuple
+
+from clustersession.core.digest import BUCKETS, bucket_of
+from clustersession.core.errors import WireError
+from clustersession.core.feed import Cursor
+from clustersession.core.state import SessionState
+from clustersession.wire.records import decode_state, encode_state
+
+SESSIONS: Final = 0
+FEED: Final = 1
+EXPIRY: Final = 2
+DIGESTS: Final = 3
+CURSORS: Final = 4
+NOTES: Final = 5
+META: Final = 6
+TABLE_NAMES: Final[Sequence[bytes]] = (
+    b"sessions", b"feed", b"expiry", b"digests", b"cursors", b"notes", b"meta",
+)
+
+HEAD_KEY: Final = b"head"
+EXPIRY_STEP_MS: Final = 5_000
+
+_LAYOUT = 1
+_HEAD = Struct(">B8sQQQ")
+_HEADER = Struct(">QQQ?")
+_CURSOR = Struct(">QQ")
+_NUMBER = Struct(">Q")
+_BUCKET = Struct(">H")
+_BUCKET_KEYS = tuple(_BUCKET.pack(bucket) for bucket in range(BUCKETS))
+
+
+class Head(NamedTuple):
+    """Who the replica is and how far it has come: read and written by every commit.
+
+    ``seq`` is the head of its feed, ``highest`` the highest hybrid time issued or seen.
+    """
+
+    node: bytes
+    seq: int
+    highest: int
+    tombstones: int
+
+
+class Record(NamedTuple):
+    """A session as stored: where it stands in feed, expiry index and digests, and its state.
+
+    ``feed_seq`` is 0 when this node never wrote the session. ``state`` is None when its bytes do
+    not decode; the places are known even then, so that a fresh copy can replace it.
+    """
+
+    feed_seq: int
+    expiry_ms: int
+    entry_hash: int
+    ended: bool
+    state: SessionState | None
+
+
+def encode_head(head: Head) -> bytes:
+    """The stored form."""
+    return _HEAD.pack(_LAYOUT, *head)
+
+
+def decode_head(data: bytes) -> Head:
+    """Raises WireError, also for the layout of another version of this library."""
+    try:
+        layout, node, seq, highest, tombstones = _HEAD.unpack(data)
+    except StructError:
+        raise WireError("the head of the replica does not decode") from None
+    if layout != _LAYOUT:
+        raise WireError(f"the replica has layout {layout}; this version reads {_LAYOUT}")
+    return Head(node, seq, highest, tombstones)
+
+
+def encode_record(
+    feed_seq: int, expiry_ms: int, entry_hash: int, state: SessionState
+) -> bytes:
+    """The stored form of a session. Raises SessionTooLarge."""
+    return _HEADER.pack(feed_seq, expiry_ms, entry_hash, state.ended is not None) + encode_state(
+        state
+    )
+
+
+def decode_record(data: bytes) -> Record:
+    """Raises WireError when not even the places can be read."""
+    try:
+        feed_seq, expiry_ms, entry_hash, ended = _HEADER.unpack_from(data)
+    except StructError:
+        raise WireError("a stored session is cut short") from None
+    return Record(feed_seq, expiry_ms, entry_hash, ended, state_of_record(data))
+
+
+def state_of_record(data: bytes) -> SessionState | None:
+    """The session of a stored record alone, or None when it does not decode."""
+    try:
+        return decode_state(data[_HEADER.size :])
+    except WireError:
+        return None
+
+
+def session_key(key: str) -> bytes:
+    """A session's place in the sessions table."""
+    return _BUCKET_KEYS[bucket_of(key)] + key.encode()
+
+
+def start_of_bucket(bucket: int) -> bytes:
+    """Where a bucket begins in the sessions table."""
+    return _BUCKET.pack(bucket)
+
+
+def start_after(after_key: str) -> bytes:
+    """Where the sessions after a key begin; the empty key stands before all."""
+    return session_key(after_key) + b"\x00" if after_key else b""
+
+
+def key_of_session(table_key: bytes) -> str:
+    """The inverse of ``session_key``."""
+    return table_key[_BUCKET.size :].decode()
+
+
+def feed_key(seq: int) -> bytes:
+    """A place in the feed."""
+    return _NUMBER.pack(seq)
+
+
+def seq_of_feed(table_key: bytes) -> int:
+    """The inverse of ``feed_key``."""
+    seq: int = _NUMBER.unpack(table_key)[0]
+    return seq
+
+
+def expiry_index_ms(expires_ms: int) -> int:
+    """Where in the expiry index a session stands: not before it expires, and in steps.
+
+    The steps leave the entry in place when writes follow each other within seconds.
+    """
+    return -(-expires_ms // EXPIRY_STEP_MS) * EXPIRY_STEP_MS
+
+
+def expiry_key(index_ms: int, key: str) -> bytes:
+    """An entry of the expiry index."""
+    return _NUMBER.pack(index_ms) + key.encode()
+
+
+def split_expiry(table_key: bytes) -> tuple[int, str]:
+    """The inverse of ``expiry_key``."""
+    index_ms: int = _NUMBER.unpack_from(table_key)[0]
+    return index_ms, table_key[_NUMBER.size :].decode()
+
+
+def digest_key(bucket: int) -> bytes:
+    """A bucket's row in the digests table."""
+    return _BUCKET_KEYS[bucket]
+
+
+def bucket_of_digest(table_key: bytes) -> int:
+    """The inverse of ``digest_key``."""
+    bucket: int = _BUCKET.unpack(table_key)[0]
+    return bucket
+
+
+def encode_digest(digest: int) -> bytes:
+    """The stored form of one digest."""
+    return _NUMBER.pack(digest)
+
+
+def decode_digest(data: bytes | None) -> int:
+    """A digest, 0 for a bucket that never had a session."""
+    return 0 if data is None else int.from_bytes(data, "big")
+
+
+def encode_cursor(cursor: Cursor) -> bytes:
+    """The stored form of a cursor."""
+    return _CURSOR.pack(*cursor)
+
+
+def decode_cursor(data: bytes) -> Cursor:
+    """The inverse of ``encode_cursor``."""
+    return Cursor._make(_CURSOR.unpack(data))

@@ -1,0 +1,108 @@
+"""Writing sessions within one transaction, with every index that must move along."""
+
+from clustersession.core.digest import bucket_of, entry_hash
+from clustersession.core.errors import ReplicaUnusable, WireError
+from clustersession.core.state import SessionState, expires_ms
+from clustersession.replica import tables
+from clustersession.replica.engine import WriteTransaction
+
+
+def head_from(data: bytes | None) -> tables.Head:
+    """The head of the replica from its stored form. Raises ReplicaUnusable."""
+    if data is None:
+        raise ReplicaUnusable("the replica has lost its head")
+    try:
+        return tables.decode_head(data)
+    except WireError as error:
+        raise ReplicaUnusable(str(error)) from error
+
+
+class SessionWriter:
+    """The head of the replica and its sessions, open for writing until ``finish``."""
+
+    def __init__(self, transaction: WriteTransaction, clock_skew_ms_max: int) -> None:
+        self._transaction = transaction
+        self._clock_skew_ms_max = clock_skew_ms_max
+        self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
+        self.node, self.seq, self.highest, self._tombstones = self._before
+
+    def raise_highest(self, time: int) -> None:
+        """The clock must not fall behind ``time``."""
+        if time > self.highest:
+            self.highest = time
+
+    def finish(self) -> None:
+        """Write the head back when anything in it moved."""
+        head = tables.Head(self.node, self.seq, self.highest, self._tombstones)
+        if head != self._before:
+            self._transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
+
+    def load(self, key: str) -> tables.Record | None:
+        """The session as stored."""
+        data = self._transaction.get(tables.SESSIONS, tables.session_key(key))
+        if data is None:
+            return None
+        try:
+            return tables.decode_record(data)
+        except WireError:
+            return None
+
+    def kept_until_ms(self, state: SessionState) -> int:
+        """When the session may be removed here; a tombstone outlasts clocks that lag behind."""
+        return expires_ms(state) + (self._clock_skew_ms_max if state.ended is not None else 0)
+
+    def store(
+        self,
+        key: str,
+        before: tables.Record | None,
+        state: SessionState,
+        new_feed_seq: int | None = None,
+    ) -> None:
+        """Put the session in place of the record loaded before.
+
+        It moves to a new place in our feed, or keeps the one it has. Raises SessionTooLarge.
+        """
+        feed_seq = new_feed_seq or (0 if before is None else before.feed_seq)
+        index_ms = tables.expiry_index_ms(self.kept_until_ms(state))
+        version_hash = entry_hash(key, state.versions)
+        # Encoding comes first: it is the only step that may refuse, and nothing is touched by then.
+        data = tables.encode_record(feed_seq, index_ms, version_hash, state)
+        transaction = self._transaction
+        if before is None:
+            self._mix_digest(key, version_hash)
+            transaction.put(tables.EXPIRY, tables.expiry_key(index_ms, key), b"")
+        else:
+            self._mix_digest(key, before.entry_hash ^ version_hash)
+            if before.expiry_ms != index_ms:
+                transaction.delete(tables.EXPIRY, tables.expiry_key(before.expiry_ms, key))
+                transaction.put(tables.EXPIRY, tables.expiry_key(index_ms, key), b"")
+            self._tombstones -= before.ended
+        self._tombstones += state.ended is not None
+        if new_feed_seq is not None:
+            if before is not None:
+                self._leave_feed(key, before.feed_seq)
+            transaction.put(tables.FEED, tables.feed_key(new_feed_seq), key.encode())
+        transaction.put(tables.SESSIONS, tables.session_key(key), data)
+
+    def remove(self, key: str) -> None:
+        """Take the session out of every table."""
+        record = self.load(key)
+        if record is None:
+            return
+        self._leave_feed(key, record.feed_seq)
+        self._mix_digest(key, record.entry_hash)
+        self._tombstones -= record.ended
+        self._transaction.delete(tables.EXPIRY, tables.expiry_key(record.expiry_ms, key))
+        self._transaction.delete(tables.SESSIONS, tables.session_key(key))
+
+    def _leave_feed(self, key: str, feed_seq: int) -> None:
+        # The place may be of a feed before ``renew_identity``, and belong to another session now.
+        place = tables.feed_key(feed_seq)
+        if feed_seq and self._transaction.get(tables.FEED, place) == key.encode():
+            self._transaction.delete(tables.FEED, place)
+
+    def _mix_digest(self, key: str, change: int) -> None:
+        if change:
+            row = tables.digest_key(bucket_of(key))
+            digest = tables.decode_digest(self._transaction.get(tables.DIGESTS, row))
+            self._transaction.put(tables.DIGESTS, row, tables.encode_digest(digest ^ change))

@@ -1,0 +1,35 @@
+"""Both engines under one name, and what a test needs to look behind the contract."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from replica_checks import SKEW_MS, Open
+
+from clustersession.replica.opening import open_lmdb, open_memory
+from clustersession.replica.store import ReplicaStore
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def open_replica(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    opened: list[ReplicaStore] = []
+
+    def open_one(node: bytes) -> ReplicaStore:
+        if request.param == "memory":
+            replica = open_memory(node, clock_skew_ms_max=SKEW_MS)
+        else:
+            replica = open_lmdb(
+                tmp_path / f"replica-{len(opened)}", new_node=lambda: node, map_bytes=2**28,
+                clock_skew_ms_max=SKEW_MS, boot_id="boot",
+            )
+        opened.append(replica)
+        return replica
+
+    yield open_one
+    for replica in opened:
+        replica.close()
+
+
+@pytest.fixture
+def replica(open_replica: Open) -> ReplicaStore:
+    return open_replica(b"node-aaa")
