@@ -1,0 +1,90 @@
+"""What the parts of one engine share: settings, replica, member table, peers, outbox."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clustersession.core.feed import START, Cursor
+from clustersession.core.identity import Address, Identity, Phase
+from clustersession.core.membership import Membership
+from clustersession.core.progress import PeerProgress
+from clustersession.core.settings import Settings
+from clustersession.core.state import SessionState
+from clustersession.node.outputs import Output, Send, TooLarge
+from clustersession.replica.protocol import Replica
+from clustersession.wire.fields import MESSAGE_BYTES_MAX
+from clustersession.wire.messages import Message, encode_message
+
+COPY_BYTES_MAX = MESSAGE_BYTES_MAX - 2**16
+
+
+@dataclass(slots=True)
+class Peer:
+    """A node we have a connection to."""
+
+    node: bytes
+    address: Address
+    progress: PeerProgress = field(default_factory=PeerProgress)
+    greeted: bool = False
+    phase: Phase = Phase.JOINING
+    hears_us: bool = False
+    multicast_heard_s: float = float("-inf")
+
+    @property
+    def settled(self) -> bool:
+        """It holds what the cluster holds, so it can answer for a session and confirm a write."""
+        return self.greeted and self.phase in (Phase.READY, Phase.DRAINING)
+
+
+@dataclass(slots=True)
+class Context:
+    """Shared by the parts of one engine; each part owns its own state and only reads the others'.
+
+    ``choose(n)`` gives a number below n and comes from outside, like every random draw.
+    """
+
+    settings: Settings
+    replica: Replica
+    membership: Membership
+    choose: Callable[[int], int]
+    multicast: bool
+    peers: dict[bytes, Peer] = field(default_factory=dict)
+    outbox: deque[Output] = field(default_factory=deque)
+    cursors: dict[bytes, Cursor] = field(default_factory=dict)
+    phase: Phase = Phase.JOINING
+    serving: bool = False
+    discovered: bool = False
+
+    @property
+    def own(self) -> Identity:
+        """Who we are, in our present incarnation."""
+        return self.membership.own
+
+    def cursor(self, node: bytes) -> Cursor:
+        """How far we have applied a node's feed."""
+        return self.cursors.get(node, START)
+
+    def send(self, node: bytes, message: Message) -> None:
+        """Queue a message to a linked peer; without a link it is not sent."""
+        if node in self.peers:
+            self.outbox.append(Send(node, encode_message(message)))
+
+    def fits(self, key: str, state: SessionState) -> bool:
+        """Whether a session can be sent at all; one that cannot is reported."""
+        if copy_bytes_max(state) <= COPY_BYTES_MAX:
+            return True
+        self.emit(TooLarge(key))
+        return False
+
+    def emit(self, output: Output) -> None:
+        """Queue an effect or an event."""
+        self.outbox.append(output)
+
+
+def copy_bytes_max(state: SessionState) -> int:
+    """An upper bound of what a session takes in a message; sent up to COPY_BYTES_MAX."""
+    nodes = len(state.versions) + len(state.registers) + 1
+    return 256 + 20 * nodes + sum(
+        48 + 4 * len(name) + len(register.value or b"")
+        for name, register in state.registers.items()
+    )

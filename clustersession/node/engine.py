@@ -1,0 +1,357 @@
+"""The engine of one node: routes what arrives to its parts, and what they want to the outbox."""
+
+from collections.abc import Callable
+
+from clustersession.core.detector import FailureDetector
+from clustersession.core.errors import ReplicaError, WireError
+from clustersession.core.identity import Address, Identity, Phase
+from clustersession.core.membership import (
+    MemberAdded,
+    MemberLeft,
+    MemberLost,
+    MemberRefuted,
+    Membership,
+    MembershipEvent,
+    MemberSuspected,
+)
+from clustersession.core.settings import Settings
+from clustersession.node.contacts import Contacts
+from clustersession.node.context import Context, Peer
+from clustersession.node.finder import Finder
+from clustersession.node.joiner import Joiner
+from clustersession.node.outputs import (
+    ClockSkewed,
+    Dropped,
+    MembersChanged,
+    Moment,
+    Output,
+    PastLost,
+    Repaired,
+    Unlink,
+)
+from clustersession.node.puller import Puller
+from clustersession.node.pulse import Pulse
+from clustersession.node.receiver import Receiver
+from clustersession.node.repairer import Repairer
+from clustersession.node.sender import Sender
+from clustersession.replica.protocol import Replica
+from clustersession.wire import messages as m
+
+CLOCK_SKEW_MS_NOTED = 2_000
+
+
+class Engine:
+    """One node's protocol, without sockets, clock or randomness.
+
+    The driver calls ``start`` once, then ``receive``, ``link_up``, ``link_down``, ``dial_failed``,
+    ``feed_moved``, ``wait`` and ``fetch`` as they happen and ``handle_timer`` when
+    ``next_deadline`` has come; after each call it takes ``outputs`` and carries them out in order.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        replica: Replica,
+        own: Identity,
+        *,
+        multicast: bool,
+        choose: Callable[[int], int],
+    ) -> None:
+        detector = FailureDetector(settings.heartbeat_interval_s, settings.drop_time_s)
+        self.membership = Membership(own, detector)
+        self.context = Context(settings, replica, self.membership, choose, multicast)
+        self.context.cursors.update(replica.cursors())
+        self.contacts = Contacts(self.context)
+        self.sender = Sender(self.context)
+        self.puller = Puller(self.context)
+        self.receiver = Receiver(self.context, self.puller)
+        self.finder = Finder(self.context)
+        self.repairer = Repairer(self.context, self.puller)
+        self.pulse = Pulse(self.context, self.sender)
+        self.joiner = Joiner(self.context, self.receiver, self.contacts)
+
+    # ---- what the driver calls -------------------------------------------------------------------
+
+    def start(self, at: Moment) -> None:
+        """Begin to look for the others."""
+        self.joiner.start(at)
+        self.repairer.start(at)
+        self.pulse.start(at)
+
+    def outputs(self) -> list[Output]:
+        """Everything to be carried out since the last call, in order."""
+        taken = list(self.context.outbox)
+        self.context.outbox.clear()
+        return taken
+
+    def next_deadline(self) -> float:
+        """The monotonic second at which ``handle_timer`` wants to be called, at the latest."""
+        parts = (
+            self.pulse, self.joiner, self.contacts, self.sender, self.finder, self.repairer
+        )
+        return min(part.next_deadline() for part in parts)
+
+    def handle_timer(self, at: Moment) -> None:
+        """Time has passed."""
+        phase = self.context.phase
+        if self.pulse.handle_timer(at):
+            self._tell(self.membership.handle_timer(at.now_s), at)
+            self._note_skews()
+            self.contacts.probe_again(at)
+            self.sender.flush(at)
+        self.contacts.handle_timer(at)
+        self.sender.expire(at)
+        self.finder.expire(at)
+        self.repairer.handle_timer(at)
+        self.joiner.handle_timer(at)
+        self.sender.settle()
+        if self.context.phase is not phase:
+            self.pulse.soon(at)
+            self.context.emit(MembersChanged())
+
+    def link_up(self, identity: Identity, at: Moment, dialled: Address | None = None) -> None:
+        """An authenticated connection with a node is up; it said who it is.
+
+        Also to be called when one of several has broken: what was under way on it may be lost.
+        """
+        if dialled is not None:
+            self.contacts.answered(dialled, identity.node)
+        if identity.node == self.context.own.node:
+            return
+        known = self.context.peers.get(identity.node)
+        member = self.membership.get(identity.node)
+        if known is not None and member is not None and member.present:
+            self.pulse.greet(known, at)
+            self.receiver.announce(known)
+            return
+        if known is not None:
+            # We took it for dead and its old connection is not closed yet.
+            self.link_down(identity.node, "replaced", at)
+        peer = Peer(identity.node, identity.address)
+        self.context.peers[identity.node] = peer
+        self._tell(self.membership.linked(identity, at.now_s), at)
+        self.contacts.vouch(identity.node, True)
+        self.pulse.greet(peer, at)
+        self.receiver.announce(peer)
+        self.finder.on_peer(peer)
+
+    def link_down(self, node: bytes, reason: str, at: Moment) -> None:
+        """The last connection with a node is gone."""
+        if self.context.peers.pop(node, None) is None:
+            return
+        for part in (self.receiver, self.puller, self.finder, self.joiner):
+            part.forget(node)
+        self.contacts.vouch(node, False)
+        self._tell(self.membership.unlinked(node, reason, at.now_s), at)
+        self.sender.settle()
+
+    def dial_failed(self, address: Address, refused: bool, at: Moment) -> None:
+        """A connection attempt failed; ``refused`` when the other host said so at once."""
+        member = self.contacts.failed(address, at)
+        if member is not None and member.identity.node not in self.context.peers:
+            self.contacts.vouch(member.identity.node, False)
+            events = self.membership.unreachable(member.identity.node, refused, at.now_s)
+            self._tell(events, at)
+
+    def receive(self, node: bytes, data: bytes, at: Moment, *, reliable: bool) -> None:
+        """A message from an authenticated node, by TCP (``reliable``) or by multicast."""
+        try:
+            self._receive(node, m.decode_message(data), at, reliable=reliable)
+        except WireError as error:
+            self.context.emit(Dropped(node, str(error)))
+        except ReplicaError as error:
+            # A full disk, say. Nothing was confirmed, so the peer is asked for it again later.
+            self.context.emit(Dropped(node, f"the replica failed: {type(error).__name__}"))
+
+    def _receive(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
+        if node == self.context.own.node:
+            self.pulse.heard_self(at)
+            return
+        if isinstance(message, m.Heartbeat):
+            self._on_heartbeat(node, message, at, reliable=reliable)
+            return
+        peer = self.context.peers.get(node)
+        if peer is None:
+            return
+        self._heard(node, at)
+        if isinstance(message, m.Changes):
+            self.receiver.on_changes(node, message, at, reliable=reliable)
+        elif reliable:
+            self._on_reliable(peer, message, at)
+
+    def feed_moved(self, at: Moment) -> None:
+        """Workers have committed, or wait since the last call."""
+        self.sender.flush(at)
+        self.sender.settle()
+
+    def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
+        """A worker waits until peers hold its write; ``feed_moved`` must follow."""
+        self.sender.wait(token, seq, all_peers=all_peers, deadline_s=deadline_s)
+
+    def fetch(self, token: int, key: str, at: Moment) -> None:
+        """A worker looks for a session that is not here."""
+        self.finder.fetch(token, key, at)
+
+    def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
+        """The configured seeds, as they resolve now."""
+        self.contacts.seeds(addresses, at)
+
+    def set_serving(self, serving: bool, at: Moment) -> None:
+        """Whether any worker of this host is there to answer requests."""
+        if self.context.serving is not serving:
+            self.context.serving = serving
+            if serving and self.joiner.aim is Phase.DRAINING:
+                # The application was restarted, which is what the drain was for; the agent may
+                # have outlived that and must not send the users away for ever.
+                self.joiner.aim = Phase.READY
+                if self.context.phase is Phase.DRAINING:
+                    self.context.phase = Phase.READY
+            self._announce(at)
+
+    def drain(self, at: Moment) -> None:
+        """Move users away: other nodes are to own our sessions, until our workers start anew."""
+        self.joiner.aim = Phase.DRAINING
+        if self.context.phase is Phase.READY:
+            self.context.phase = Phase.DRAINING
+        self._announce(at)
+
+    def leave(self, at: Moment) -> None:
+        """Say goodbye; the driver closes the links afterwards."""
+        self.context.phase = Phase.LEAVING
+        self.context.serving = False
+        self.sender.flush(at)
+        self.pulse.beat(at)
+        for peer in self.context.peers.values():
+            self.pulse.greet(peer, at)
+
+    # ---- inside ----------------------------------------------------------------------------------
+
+    def _announce(self, at: Moment) -> None:
+        self.pulse.beat(at)
+        self.context.emit(MembersChanged())
+
+    def _heard(self, node: bytes, at: Moment) -> None:
+        member = self.membership.get(node)
+        if member is not None:
+            self._tell(self.membership.heard(member.identity, at.now_s), at)
+            self.contacts.vouch(node, True)
+
+    def _on_heartbeat(
+        self, node: bytes, message: m.Heartbeat, at: Moment, *, reliable: bool
+    ) -> None:
+        if message.identity.node != node or self.membership.is_stale(message.identity):
+            self.context.emit(Dropped(node, "a stale or foreign heartbeat"))
+            return
+        if message.phase is Phase.LEAVING:
+            self._on_goodbye(node, at, reliable=reliable)
+            return
+        peer = self.context.peers.get(node)
+        if peer is None:
+            if not reliable:
+                self.contacts.heard_of(message.identity.address, at, fresh=True)
+            return
+        self._tell(self.membership.heard(message.identity, at.now_s), at)
+        self.contacts.vouch(node, True)
+        self._note(peer, message, at, reliable=reliable)
+        for address in message.members:
+            self.contacts.heard_of(address, at)
+        if self.membership.suspected_by_peer(message.suspects):
+            self.pulse.soon(at)
+        self.receiver.on_heartbeat(node, message, at)
+        self.joiner.on_heartbeat(node, message)
+        self.sender.settle()
+
+    def _note_skews(self) -> None:
+        # Not at each heartbeat: after a pause of ours, old ones wait in the socket.
+        for member in self.membership.present():
+            if abs(member.skew_ms) > CLOCK_SKEW_MS_NOTED:
+                self.context.emit(ClockSkewed(member.identity.node, member.skew_ms))
+
+    def _note(self, peer: Peer, message: m.Heartbeat, at: Moment, *, reliable: bool) -> None:
+        member = self.membership.get(peer.node)
+        assert member is not None
+        changed = (member.phase, member.serving) != (message.phase, message.serving)
+        member.phase, member.serving = message.phase, message.serving
+        member.uptime_ms, member.head = message.uptime_ms, message.head
+        member.skew_ms = message.wall_ms - at.wall_ms
+        newly_greeted = not peer.greeted
+        peer.greeted, peer.phase = True, message.phase
+        peer.hears_us = self.context.own.node in message.heard
+        if not reliable:
+            peer.multicast_heard_s = at.now_s
+        if newly_greeted or (message.asks and not reliable):
+            self.pulse.soon(at)
+        claimed = message.cursors.get(self.context.own.node)
+        if claimed is not None and claimed.position > self.context.replica.head():
+            self.context.emit(PastLost(peer.node))
+        elif claimed is not None and reliable:
+            # Not by multicast: a datagram may be late and speak of a place the peer has left.
+            peer.progress.confirmed_to(claimed)
+        if changed:
+            self.context.emit(MembersChanged())
+
+    def _on_goodbye(self, node: bytes, at: Moment, *, reliable: bool) -> None:
+        peer = self.context.peers.get(node)
+        if peer is not None:
+            peer.phase = Phase.LEAVING
+        member = self.membership.get(node)
+        if member is not None and member.present:
+            self.contacts.forget(member.identity.address)
+            self._tell(self.membership.said_goodbye(node, at.now_s), at)
+        if reliable:
+            # A datagram may overtake the node's last writes, which are on their way by TCP.
+            self.context.emit(Unlink(node))
+
+    def _on_reliable(self, peer: Peer, message: m.Message, at: Moment) -> None:
+        node = peer.node
+        match message:
+            case m.Progress():
+                if message.cursor.position > self.context.replica.head():
+                    self.context.emit(PastLost(node))
+                else:
+                    self.sender.on_progress(peer, message, at)
+            case m.Fetch():
+                self.finder.on_fetch(node, message)
+            case m.Fetched():
+                self.finder.on_fetched(node, message, at)
+            case m.Ping():
+                self.context.send(node, m.Pong(message.number))
+            case m.ProbeRequest():
+                self.contacts.on_probe_request(node, message, at)
+            case m.ProbeReply():
+                events = self.membership.vouched(message.target, node, message.alive, at.now_s)
+                self._tell(events, at)
+            case m.SnapshotRequest():
+                self.joiner.on_page_request(node, message)
+            case m.SnapshotPageMessage():
+                self.joiner.on_page(node, message, at)
+            case m.Digests():
+                self.repairer.on_digests(node, message)
+            case m.Listing():
+                self.repairer.on_listing(node, message, at)
+            case m.SessionsRequest():
+                self.puller.on_request(node, message)
+            case m.Sessions():
+                changed = self.puller.on_sessions(node, message, at)
+                if changed and not self.receiver.is_held(node):
+                    self.context.emit(Repaired(node, changed))
+                self.receiver.pulled(node, at)
+            case _:
+                pass
+
+    def _tell(self, events: list[MembershipEvent], at: Moment) -> None:
+        for event in events:
+            self.context.emit(event)
+            match event:
+                case MemberSuspected():
+                    self.contacts.probe(event, at)
+                case MemberLost(member):
+                    self.repairer.after_loss(at)
+                    self.sender.settle()
+                    self.contacts.heard_of(member.identity.address, at)
+                    self.context.emit(Unlink(member.identity.node))
+                case MemberLeft() | MemberAdded() | MemberRefuted():
+                    pass
+                case _:
+                    continue
+            self.context.emit(MembersChanged())

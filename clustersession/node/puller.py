@@ -1,0 +1,84 @@
+"""Whole copies asked of a peer: one answer of bounded size at a time, so that nothing piles up."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from clustersession.core.state import SessionState
+from clustersession.node.context import Context, copy_bytes_max
+from clustersession.node.outputs import Moment
+from clustersession.wire.fields import KEYS_MAX
+from clustersession.wire.messages import Sessions, SessionsRequest
+
+ANSWER_BYTES_MAX = 512 * 1024
+ANSWER_TIMEOUT_S = 5.0
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is still to come from one peer, in the order in which it was and will be asked for."""
+
+    keys: list[str]
+    asked_s: float
+
+
+class Puller:
+    """Fetches any number of whole sessions from a peer, answer by answer."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._wanted: dict[bytes, Wanted] = {}
+
+    def pull(self, node: bytes, keys: Sequence[str], at: Moment) -> None:
+        """Ask a peer for whole copies of sessions."""
+        wanted = self._wanted.get(node)
+        if wanted is not None and at.now_s - wanted.asked_s < ANSWER_TIMEOUT_S:
+            known = set(wanted.keys)
+            wanted.keys += [key for key in keys if key not in known]
+        elif keys:
+            self._wanted[node] = Wanted(list(keys), at.now_s)
+            self._ask(node, at)
+
+    def pending(self, node: bytes) -> Collection[str]:
+        """What is still to come from a peer."""
+        wanted = self._wanted.get(node)
+        return () if wanted is None else wanted.keys
+
+    def on_request(self, node: bytes, message: SessionsRequest) -> None:
+        """Send the first copies that fit; whoever wants the others asks again."""
+        page: list[tuple[str, SessionState]] = []
+        bytes_left = ANSWER_BYTES_MAX
+        for key in message.keys:
+            state = self._context.replica.get(key)
+            if state is None or not self._context.fits(key, state):
+                continue
+            bytes_left -= copy_bytes_max(state)
+            if bytes_left < 0 and page:
+                break
+            page.append((key, state))
+        self._context.send(node, Sessions(tuple(page)))
+
+    def on_sessions(self, node: bytes, message: Sessions, at: Moment) -> int:
+        """Adopt copies that we asked for; returns how many changed us."""
+        wanted = self._wanted.get(node)
+        if wanted is None:
+            return 0
+        changed = self._context.replica.merge(message.sessions, at.wall_ms)
+        asked = wanted.keys[:KEYS_MAX]
+        last = message.sessions[-1][0] if message.sessions else ""
+        # What was passed over before the last one, or all of it, the peer does not have.
+        done = asked.index(last) + 1 if last in asked else len(asked)
+        del wanted.keys[:done]
+        if wanted.keys:
+            self._ask(node, at)
+        else:
+            del self._wanted[node]
+        return changed
+
+    def forget(self, node: bytes) -> None:
+        """The connection to a node is gone."""
+        self._wanted.pop(node, None)
+
+    def _ask(self, node: bytes, at: Moment) -> None:
+        wanted = self._wanted[node]
+        wanted.asked_s = at.now_s
+        self._context.send(node, SessionsRequest(tuple(wanted.keys[:KEYS_MAX])))

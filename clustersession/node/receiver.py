@@ -1,0 +1,196 @@
+"""The others' feeds come in: applied when they follow, asked for again when there is a gap."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
+from clustersession.node.context import Context, Peer
+from clustersession.node.outputs import FutureRefused, GapFound, Moment
+from clustersession.node.puller import Puller
+from clustersession.replica.protocol import Applied
+from clustersession.wire.messages import Changes, Heartbeat, Progress
+
+RESUME_INTERVAL_S = 0.05
+STALL_S = 2.0
+LATER_MAX = 16
+
+
+@dataclass(slots=True)
+class Held:
+    """A batch that waits for whole copies of sessions it only holds changes of, and what follows.
+
+    Were it applied at once, the cursor would claim what is not here, for ever if the copies do not
+    come; and later changes would be merged into copies that lack these.
+    """
+
+    message: Changes
+    keys: frozenset[str]
+    later: list[Changes] = field(default_factory=list)
+
+
+class Receiver:
+    """Keeps our cursors on the others' feeds moving."""
+
+    def __init__(self, context: Context, puller: Puller) -> None:
+        self._context = context
+        self._puller = puller
+        self._resumed_s: dict[bytes, float] = {}
+        self._position_at_heartbeat: dict[bytes, int] = {}
+        self._behind_since_s: dict[bytes, float] = {}
+        self._held: dict[bytes, Held] = {}
+        self._bases: dict[bytes, int] = {}
+        self.loaded = False
+        self.applied = 0
+
+    def announce(self, peer: Peer) -> None:
+        """Tell a peer where its stream to us begins.
+
+        While we load a snapshot that is the head of its feed, once it has told us: what it writes
+        from now on is confirmed to whoever waits for it, what it wrote before comes with the pages.
+        """
+        cursor = self._context.cursors.get(peer.node)
+        if self.loaded or cursor is not None:
+            self._report(peer.node, resume=True)
+
+    def begin_provisionally(self, peer: Peer, head: int) -> None:
+        """A peer's first heartbeat while we load: follow its feed from where it stands."""
+        if not self.loaded and peer.node not in self._bases:
+            self._bases[peer.node] = head
+            self._context.cursors[peer.node] = Cursor(head, head)
+            self.announce(peer)
+
+    def finish_loading(self, inherited: Mapping[bytes, Cursor]) -> None:
+        """The snapshot is there: keep the streams that it joins up with, begin the others anew."""
+        context = self._context
+        followed = {
+            node: context.cursor(node)
+            for node, base in self._bases.items()
+            if inherited.get(node, START).floor >= base
+        }
+        context.replica.inherit({**inherited, **followed})
+        context.cursors.clear()
+        context.cursors.update(context.replica.cursors())
+        self._bases.clear()
+        self.loaded = True
+        for peer in context.peers.values():
+            self.announce(peer)
+
+    def on_changes(self, node: bytes, message: Changes, at: Moment, *, reliable: bool) -> None:
+        """Apply a batch, when everything it builds on is here, and confirm it."""
+        context = self._context
+        batch = message.batch
+        if batch.sender != node or not (self.loaded or node in self._bases):
+            return
+        if self._lives_in_the_future(node):
+            context.emit(FutureRefused(node))
+            return
+        cursor = context.cursor(node)
+        if is_news(batch, cursor):
+            held = self._held.get(node)
+            if held is not None:
+                if len(held.later) < LATER_MAX:
+                    held.later.append(message)
+                return
+            if not follows(batch, cursor):
+                self._resume(node, at)
+                return
+            absent = self._absent(batch, at)
+            if absent:
+                self._held[node] = Held(message, frozenset(absent))
+                self._puller.pull(node, absent, at)
+                return
+            self._apply(node, batch, at)
+        elif reliable or message.confirm:
+            self._report(node)
+
+    def pulled(self, node: bytes, at: Moment) -> None:
+        """Copies have come from a peer: go on with a batch that waits for them."""
+        held = self._held.get(node)
+        if held is None or not held.keys.isdisjoint(self._puller.pending(node)):
+            return
+        del self._held[node]
+        # What has not come by now, the peer does not have any more, or it is expired here.
+        self._apply(node, held.message.batch, at)
+        for message in held.later:
+            self.on_changes(node, message, at, reliable=True)
+
+    def is_held(self, node: bytes) -> bool:
+        """Whether a batch of a peer waits for copies."""
+        return node in self._held
+
+    def _lives_in_the_future(self, node: bytes) -> bool:
+        # Judged by its clock and not by its stamps: those may be of a third node, ahead of it by as
+        # much again, and a node that adopted them is not to blame. The replica allows for that.
+        member = self._context.membership.get(node)
+        bound_ms = self._context.settings.clock_skew_s_max * 1000
+        return member is not None and member.skew_ms > bound_ms
+
+    def _absent(self, batch: Batch, at: Moment) -> list[str]:
+        get = self._context.replica.get
+        return [
+            delta.key
+            for delta in batch.deltas
+            if not delta.full and delta.state.deadline_ms > at.wall_ms and get(delta.key) is None
+        ]
+
+    def _apply(self, node: bytes, batch: Batch, at: Moment) -> None:
+        context = self._context
+        applied = (
+            context.replica.apply(batch, at.wall_ms)
+            if self.loaded
+            else self._apply_provisionally(batch, context.cursor(node), at)
+        )
+        if applied.refused_future:
+            context.emit(FutureRefused(node))
+            return
+        context.cursors[node] = applied.cursor
+        self.applied += applied.changed
+        self._report(node)
+
+    def _apply_provisionally(self, batch: Batch, cursor: Cursor, at: Moment) -> Applied:
+        replica = self._context.replica
+        changed = replica.merge(
+            [(d.key, d.state) for d in batch.deltas if d.full or replica.get(d.key) is not None],
+            at.wall_ms,
+        )
+        return Applied(advance(cursor, batch), changed, ())
+
+    def _report(self, node: bytes, *, resume: bool = False) -> None:
+        cursor = self._context.cursor(node)
+        self._context.send(node, Progress(cursor, resume, provisional=not self.loaded))
+
+    def on_heartbeat(self, node: bytes, message: Heartbeat, at: Moment) -> None:
+        """Notice what did not arrive: the loss of a last datagram, or a stream that stalled."""
+        peer = self._context.peers.get(node)
+        if peer is None:
+            return
+        self.begin_provisionally(peer, message.head)
+        position = self._context.cursor(node).position
+        stood_still = self._position_at_heartbeat.get(node) == position
+        self._position_at_heartbeat[node] = position
+        if position >= message.head:
+            self._behind_since_s.pop(node, None)
+            return
+        since_s = self._behind_since_s.setdefault(node, at.now_s)
+        if not stood_still:
+            self._behind_since_s[node] = at.now_s
+        elif message.multicast_head > position or at.now_s - since_s > STALL_S:
+            self._behind_since_s[node] = at.now_s
+            self._resume(node, at)
+
+    def forget(self, node: bytes) -> None:
+        """The connection to a node is gone."""
+        self._resumed_s.pop(node, None)
+        self._behind_since_s.pop(node, None)
+        self._position_at_heartbeat.pop(node, None)
+        self._held.pop(node, None)
+        if self._bases.pop(node, None) is not None:
+            self._context.cursors.pop(node, None)
+
+    def _resume(self, node: bytes, at: Moment) -> None:
+        if at.now_s - self._resumed_s.get(node, float("-inf")) < RESUME_INTERVAL_S:
+            return
+        self._resumed_s[node] = at.now_s
+        self._held.pop(node, None)
+        self._context.emit(GapFound(node))
+        self._report(node, resume=True)
