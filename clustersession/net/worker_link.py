@@ -1,0 +1,205 @@
+"""A worker's connections to its agent: blocking ones from a pool, and one for an event loop."""
+
+import asyncio
+import itertools
+import socket
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, cast
+
+from clustersession.core.errors import WireError
+from clustersession.net.unix import connect_unix, reachable
+from clustersession.wire.frames import FrameDecoder, encode_frame
+from clustersession.wire.local import LOCAL_BYTES_MAX, Operation, decode_answer, encode_request
+
+POOL_MAX = 64
+CONNECT_TIMEOUT_S = 1.0
+
+
+class AgentGone(ConnectionError):
+    """There is no agent at the socket, or it went away before it answered."""
+
+
+class BlockingLink:
+    """One connection, one request at a time."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._socket = connect_unix(path, CONNECT_TIMEOUT_S)
+        except OSError as error:
+            raise AgentGone(str(error)) from None
+        self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
+        self._tokens = itertools.count(1)
+
+    def tell(self, operation: Operation, *argument: object) -> None:
+        """Send without waiting for an answer."""
+        self._send(encode_request(operation, 0, *argument))
+
+    def ask(self, operation: Operation, *argument: object, timeout_s: float) -> Any:
+        """Send and wait for the answer. Raises AgentGone or TimeoutError; then drop the link."""
+        token = next(self._tokens)
+        deadline_s = time.monotonic() + timeout_s
+        self._send(encode_request(operation, token, *argument))
+        while True:
+            for payload in self._receive(deadline_s - time.monotonic()):
+                answer = decode_answer(payload)
+                if answer.token == token:
+                    return answer.value
+
+    def listen(self) -> list[Any]:
+        """Wait without limit for events pushed by the agent. Raises AgentGone when it goes."""
+        return [decode_answer(payload).value for payload in self._receive(None)]
+
+    def close(self) -> None:
+        """Release the socket, waking whoever listens on it."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def _send(self, request: bytes) -> None:
+        try:
+            self._socket.settimeout(CONNECT_TIMEOUT_S)
+            self._socket.sendall(encode_frame(request))
+        except OSError as error:
+            raise AgentGone(str(error)) from None
+
+    def _receive(self, timeout_s: float | None) -> list[bytes]:
+        if timeout_s is not None and timeout_s <= 0:
+            raise TimeoutError("the agent did not answer in time")
+        try:
+            self._socket.settimeout(timeout_s)
+            data = self._socket.recv(65536)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise AgentGone(str(error)) from None
+        if not data:
+            raise AgentGone("the agent closed the connection")
+        return self._decoder.receive(data)
+
+
+class LinkPool:
+    """Blocking links for the threads of one worker. Must not be used across a fork."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: deque[BlockingLink] = deque(maxlen=POOL_MAX)
+
+    def tell(self, operation: Operation, *argument: object) -> None:
+        """Send without waiting for an answer. Raises AgentGone."""
+        link = self._take()
+        try:
+            link.tell(operation, *argument)
+        except BaseException:
+            link.close()
+            raise
+        self._give(link)
+
+    def ask(self, operation: Operation, *argument: object, timeout_s: float) -> Any:
+        """Send and wait for the answer. Raises AgentGone or TimeoutError."""
+        link = self._take()
+        try:
+            value = link.ask(operation, *argument, timeout_s=timeout_s)
+        except BaseException:
+            link.close()
+            raise
+        self._give(link)
+        return value
+
+    def close(self) -> None:
+        """Close the idle links."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> BlockingLink:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return BlockingLink(self._path)
+
+    def _give(self, link: BlockingLink) -> None:
+        if len(self._idle) < POOL_MAX:
+            self._idle.append(link)
+        else:
+            link.close()
+
+
+class AsyncLink(asyncio.Protocol):
+    """One connection for all requests of one event loop, any number at a time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
+        self._tokens = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+
+    @classmethod
+    async def connect(cls, path: Path) -> "AsyncLink":
+        """Connect. Raises AgentGone."""
+        try:
+            with reachable(path) as address:
+                _, link = await asyncio.get_running_loop().create_unix_connection(cls, address)
+        except OSError as error:
+            raise AgentGone(str(error)) from None
+        return link
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the agent is still at the other end, as far as is known."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def tell(self, operation: Operation, *argument: object) -> None:
+        """Send without waiting for an answer."""
+        if self._transport is not None:
+            self._transport.write(encode_frame(encode_request(operation, 0, *argument)))
+
+    async def ask(self, operation: Operation, *argument: object, timeout_s: float) -> Any:
+        """Send and wait for the answer. Raises AgentGone or TimeoutError."""
+        if self._transport is None:
+            raise AgentGone("the agent closed the connection")
+        token = next(self._tokens)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting[token] = future
+        self._transport.write(encode_frame(encode_request(operation, token, *argument)))
+        timer = self._loop.call_later(timeout_s, _time_out, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._waiting.pop(token, None)
+
+    def close(self) -> None:
+        """Close the connection; whoever waits gets AgentGone."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answers."""
+        try:
+            for payload in self._decoder.receive(data):
+                answer = decode_answer(payload)
+                future = self._waiting.get(answer.token)
+                if future is not None and not future.done():
+                    future.set_result(answer.value)
+        except WireError:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The agent went away."""
+        self._transport = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(AgentGone("the agent went away"))
+
+
+def _time_out(future: "asyncio.Future[Any]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError("the agent did not answer in time"))
