@@ -1,0 +1,133 @@
+"""The agent: driver, workers' socket, view for the workers, sweeper, and when to go."""
+
+import asyncio
+from typing import Any
+
+from clustersession.agent.driver import Driver, moment
+from clustersession.agent.status import status_of
+from clustersession.agent.workers import WorkerServer
+from clustersession.core.errors import ReplicaError
+from clustersession.core.identity import Phase
+from clustersession.core.membership import Status
+from clustersession.core.settings import Settings
+from clustersession.core.view import VIEW_NOTE, View
+from clustersession.net.unix import listen_unix
+from clustersession.node.outputs import BecameReady, MembersChanged, Output
+from clustersession.replica.home import NodeHome
+from clustersession.replica.protocol import Replica
+
+SWEEP_INTERVAL_S = 5.0
+SWEEP_LIMIT = 1000
+READER_CHECK_SWEEPS = 12
+
+
+class Agent:
+    """The node's cluster member. One per node: the caller holds the agent's lock.
+
+    ``settings`` are complete: route, bind address and secret are worked out. With ``lingers`` the
+    agent stops ``agent_linger_s`` after the last worker has gone, or when none comes.
+    """
+
+    def __init__(
+        self, settings: Settings, home: NodeHome, replica: Replica, *, lingers: bool
+    ) -> None:
+        self.settings = settings
+        self.home = home
+        self.replica = replica
+        self.driver = Driver(settings, replica, on_output=self._on_output)
+        self.workers = WorkerServer(
+            self.driver, status=self.status, on_stop=self.stop, on_workers=self._on_workers
+        )
+        self._lingers = lingers
+        self._linger: asyncio.TimerHandle | None = None
+        self._view: View | None = None
+        self._stopping: asyncio.Event | None = None
+        self._stop_wanted = False
+
+    async def run(self) -> None:
+        """Be a member until ``stop``. Raises OSError when no port of the range is free."""
+        self._stopping = asyncio.Event()
+        if self._stop_wanted:
+            return
+        await self.driver.start()
+        self.driver.reporter.forward = self.workers.forward
+        await self.workers.start(listen_unix(self.home.agent_socket))
+        self._on_workers(0)
+        sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        try:
+            await self._stopping.wait()
+        finally:
+            sweeper.cancel()
+            if self._linger is not None:
+                self._linger.cancel()
+            self.home.agent_socket.unlink(missing_ok=True)
+            self.workers.close()
+            await self.driver.stop()
+            await asyncio.gather(sweeper, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Leave the cluster and return from ``run``; to be called in the agent's event loop."""
+        self._stop_wanted = True
+        if self._stopping is not None:
+            self._stopping.set()
+
+    def status(self) -> dict[str, Any]:
+        """Everything the status command shows, in plain values."""
+        return status_of(self.settings, self.driver, self.workers.worker_pids)
+
+    def _on_output(self, output: Output) -> None:
+        self.workers.on_output(output)
+        if isinstance(output, MembersChanged | BecameReady):
+            self._write_view()
+
+    def _write_view(self) -> None:
+        context = self.driver.engine.context
+        if not context.discovered:
+            # A view of an agent that has not looked around yet would send everybody's users here;
+            # what the last agent saw is better.
+            return
+        serving = {
+            m.identity.route
+            for m in self.driver.engine.membership
+            if m.status is Status.ALIVE and m.phase is Phase.READY and m.serving
+        }
+        if context.serving and context.phase is not Phase.DRAINING:
+            serving.add(self.settings.route)
+        view = View(frozenset(serving), context.phase is Phase.DRAINING)
+        if view != self._view:
+            try:
+                self.replica.save_note(VIEW_NOTE, view.encode())
+            except ReplicaError as error:
+                self.driver.reporter.seldom("error", "view", f"no view for the workers: {error}")
+            else:
+                self._view = view
+
+    def _on_workers(self, count: int) -> None:
+        self.driver.engine.set_serving(count > 0, moment())
+        self.driver.pump()
+        if not self._lingers:
+            return
+        if count and self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        elif not count and self._linger is None:
+            loop = asyncio.get_running_loop()
+            self._linger = loop.call_later(self.settings.agent_linger_s, self.stop)
+
+    async def _sweep(self) -> None:
+        reader_check = getattr(self.replica, "reader_check", None)
+        sweeps = 0
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            sweeps += 1
+            swept = SWEEP_LIMIT
+            try:
+                while swept == SWEEP_LIMIT:
+                    swept = self.replica.sweep(moment().wall_ms, SWEEP_LIMIT)
+                    await asyncio.sleep(0)
+                if reader_check is not None and sweeps % READER_CHECK_SWEEPS == 0:
+                    reader_check()
+            except ReplicaError as error:
+                # On a full disk even removing needs space; there may be some at the next attempt.
+                self.driver.reporter.seldom("error", "sweep", f"expired sessions stay: {error}")
+            self._write_view()

@@ -1,0 +1,380 @@
+"""Drives the engine over real sockets: feed it, carry out what it wants, re-arm one timer."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+
+from clustersession.agent.reporter import Reporter
+from clustersession.core.errors import ConfigurationError, ReplicaError, WireError
+from clustersession.core.identity import (
+    NODE_ID_BYTES,
+    REFUTATION_BITS,
+    Address,
+    Identity,
+    first_incarnation,
+    short,
+)
+from clustersession.core.settings import Settings
+from clustersession.net.discovery import resolve
+from clustersession.net.interfaces import advertised_address
+from clustersession.net.links import Link, LinkServer, dial
+from clustersession.net.multicast import MulticastChannel
+from clustersession.net.own_certificates import own_certificates
+from clustersession.net.tls import tls_contexts
+from clustersession.node import outputs as out
+from clustersession.node.engine import Engine
+from clustersession.node.outputs import Moment
+from clustersession.replica.protocol import Replica
+from clustersession.wire.envelope import DropReason, Opened, Opener, Sealer
+from clustersession.wire.keys import ClusterKeys
+from clustersession.wire.messages import PROTOCOL_VERSION, Hello, decode_message, encode_message
+
+STARTS_NOTE = "starts"
+SEEDS_INTERVAL_S = 5.0
+TIMER_S_MIN = 0.001
+LEAVE_S_MAX = 2.0
+LEAVE_LOOK_S = 0.01
+_REMARKS = {
+    DropReason.UNKNOWN_KEY: (
+        "datagram: unknown_key (another secret: every node of the cluster needs the same)"
+    ),
+    DropReason.OTHER_CLUSTER: (
+        "datagram: other_cluster (harmless; to be rid of it give each cluster its multicast_port)"
+    ),
+}
+
+
+def moment() -> Moment:
+    """Now, on both clocks."""
+    return Moment(time.monotonic(), time.time_ns() // 1_000_000)
+
+
+class Driver:
+    """One running member of the cluster: engine, links, multicast, timer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        replica: Replica,
+        *,
+        on_output: Callable[[out.Output], None],
+    ) -> None:
+        self.settings = settings
+        self.replica = replica
+        self.reporter = Reporter(settings, self._name_of)
+        self._on_output = on_output
+        self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
+        self._opener = Opener(self._keys, settings.cluster_name)
+        self._links: dict[bytes, list[Link]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = float("inf")
+        self._feed_moved = False
+        self._multicast: MulticastChannel | None = None
+        self._closing = False
+        self.engine: Engine
+
+    async def start(self) -> None:
+        """Listen and begin to look for the others.
+
+        Raises OSError when no port is free, ConfigurationError for certificates that do not work.
+        """
+        settings = self.settings
+        self._tls = tls = tls_contexts(self._keys, own_certificates(settings))
+        self._server = LinkServer(
+            settings.bind, settings.port, settings.port_range, tls.server,
+            self._hello, self._check_hello, self._accepted, self._refused, proof=tls.proof,
+        )
+        await self._server.start()
+        try:
+            port = self._server.address[1]
+            self._address = Address(advertised_address(settings.bind), port)
+            self._begin()
+            if settings.multicast_address:
+                await self._join_group()
+        except BaseException:
+            await self._server.close()
+            raise
+        self.engine.start(moment())
+        if settings.seeds:
+            self._spawn(self._follow_seeds())
+        self.pump()
+
+    async def stop(self) -> None:
+        """Say goodbye and close everything, when a peer holds what we wrote or is too slow."""
+        self._stream()
+        with suppress(ReplicaError):
+            await self._until_held()
+        self._closing = True
+        self._with_replica(self.engine.leave)
+        await self._server.close()
+        for links in list(self._links.values()):
+            for link in links:
+                link.close("leaving")
+        waits = [link.wait_closed() for links in self._links.values() for link in links]
+        if waits:
+            await asyncio.wait([asyncio.ensure_future(w) for w in waits], timeout=2.0)
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._multicast is not None:
+            self._multicast.close()
+
+    async def _until_held(self) -> None:
+        for _ in range(round(LEAVE_S_MAX / LEAVE_LOOK_S)):
+            if self.engine.sender.is_held():
+                return
+            await asyncio.sleep(LEAVE_LOOK_S)
+
+    @property
+    def address(self) -> Address:
+        """Where peers reach us."""
+        return self._address
+
+    def feed_moved(self) -> None:
+        """Workers have committed or wait: stream once per turn of the loop, however many."""
+        if not self._feed_moved:
+            self._feed_moved = True
+            asyncio.get_running_loop().call_soon(self._stream)
+
+    def pump(self) -> None:
+        """Carry out what the engine wants and set its timer; to follow every call to the engine."""
+        while outputs := self.engine.outputs():
+            for output in outputs:
+                self._carry_out(output)
+        self._arm()
+
+    def _carry_out(self, output: out.Output) -> None:
+        match output:
+            case out.Send(node, data):
+                links = self._links.get(node)
+                if links:
+                    links[0].send(data)
+            case out.Multicast(data):
+                if self._multicast is not None:
+                    self._multicast.send(self._sealer.seal(data))
+            case out.Dial(address):
+                self._spawn(self._dial(address))
+            case out.Unlink(node):
+                # Gone for the engine at once: a link that takes its time to close must not be
+                # taken for a connection with a member that comes back meanwhile.
+                for link in self._links.pop(node, []):
+                    link.close("member gone")
+                self.engine.link_down(node, "member gone", moment())
+            case out.PastLost():
+                self.reporter.report(output)
+                asyncio.get_running_loop().call_soon(self._begin_again, self.engine)
+            case _:
+                self.reporter.report(output)
+                self._on_output(output)
+
+    # ---- identity --------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        starts = int(self.replica.load_note(STARTS_NOTE) or b"0") + 1
+        self.replica.save_note(STARTS_NOTE, b"%d" % starts)
+        node = self.replica.node
+        own = Identity(node, first_incarnation(starts), self.settings.route, self._address)
+        # Random bits below the counter: nodes of a copied disk image must never share a nonce.
+        epoch = starts << 32 | secrets.randbits(32)
+        self._sealer = Sealer(self._keys, self.settings.cluster_name, node, epoch)
+        self.engine = Engine(
+            self.settings, self.replica, own,
+            multicast=bool(self.settings.multicast_address), choose=random.randrange,
+        )
+
+    def _begin_again(self, engine: Engine) -> None:
+        """Our replica lost its past: go on as a new node."""
+        if engine is not self.engine or self._closing:
+            # Several peers noticed.
+            return
+        for part in (engine.sender, engine.finder):
+            part.expire(Moment(float("inf"), moment().wall_ms))
+        self.pump()
+        multicast = engine.context.multicast
+        serving = self.engine.context.serving
+        for links in list(self._links.values()):
+            for link in links:
+                link.close("new node id")
+        self._links.clear()
+        self.replica.renew_identity(secrets.token_bytes(NODE_ID_BYTES))
+        self._begin()
+        self.engine.context.multicast = multicast
+        self.engine.start(moment())
+        self.engine.set_serving(serving, moment())
+        self.pump()
+
+    def _hello(self) -> bytes:
+        own = self.engine.context.own
+        return encode_message(Hello(PROTOCOL_VERSION, self.settings.cluster_name, own))
+
+    def _check_hello(self, data: bytes) -> Hello:
+        hello = decode_message(data)
+        if not isinstance(hello, Hello):
+            raise WireError("the first message is not a hello")
+        if hello.cluster_name != self.settings.cluster_name:
+            raise WireError(f"it belongs to cluster {hello.cluster_name!r}")
+        if hello.version != PROTOCOL_VERSION:
+            raise WireError(f"it speaks protocol {hello.version}, we speak {PROTOCOL_VERSION}")
+        return hello
+
+    def _name_of(self, node: bytes) -> str:
+        member = self.engine.membership.get(node)
+        return short(node) if member is None else member.identity.route
+
+    # ---- links -----------------------------------------------------------------------------------
+
+    def _accepted(self, link: Link) -> None:
+        self._adopt(link, None)
+
+    def _refused(self, peer_address: tuple[str, int], reason: str) -> None:
+        if reason.startswith("connection lost"):
+            # Health checks and port scanners connect and go; that is no news.
+            self.reporter.counters["connections that said nothing"] += 1
+            return
+        self.reporter.dropped(f"connection refused: {reason}", peer_address[0])
+
+    async def _dial(self, address: Address) -> None:
+        timeout_s = max(0.5, self.settings.drop_time_s / 3)
+        refused = False
+        try:
+            link = await dial(
+                address.host, address.port, self._tls.client, self._hello(), self._check_hello,
+                timeout_s, proof=self._tls.proof,
+            )
+        except ConnectionRefusedError:
+            refused = True
+        except WireError as error:
+            refused = True
+            self.reporter.dropped(f"not a peer: {error}", str(address))
+        except (OSError, TimeoutError, ValueError):
+            pass
+        else:
+            self._adopt(link, address)
+            return
+        if not self._closing:
+            self.engine.dial_failed(address, refused, moment())
+            self.pump()
+
+    def _adopt(self, link: Link, dialled: Address | None) -> None:
+        identity: Identity = link.identity.identity
+        links = self._links.setdefault(identity.node, [])
+        ours = identity.node == self.engine.context.own.node
+        if links and _life(links[0].identity.identity) < _life(identity):
+            self._drop_links(identity.node, "restarted")
+            links = self._links.setdefault(identity.node, [])
+        if not ours:
+            # The newest first: an older one may be broken without our knowing it yet.
+            links.insert(0, link)
+        self.engine.link_up(identity, moment(), dialled)
+        # Only now: starting delivers what waits, and the engine heeds nobody it has not met.
+        link.start(self._on_message, self._on_closed)
+        if ours:
+            del self._links[identity.node]
+            link.close("that is ourselves")
+        self.pump()
+
+    def _drop_links(self, node: bytes, reason: str) -> None:
+        for link in self._links.pop(node, []):
+            link.abort(reason)
+        self.engine.link_down(node, reason, moment())
+
+    def _on_message(self, link: Link, payload: bytes) -> None:
+        node: bytes = link.identity.identity.node
+        self.engine.receive(node, payload, moment(), reliable=True)
+        self.pump()
+
+    def _on_closed(self, link: Link, reason: str) -> None:
+        node: bytes = link.identity.identity.node
+        links = self._links.get(node, [])
+        if link not in links:
+            return
+        links.remove(link)
+        if not links:
+            del self._links[node]
+        if self._closing:
+            return
+        if links:
+            # What was under way on the broken one may be lost.
+            self.engine.link_up(links[0].identity.identity, moment())
+        else:
+            self.engine.link_down(node, "connection lost", moment())
+        self.pump()
+
+    # ---- datagrams, seeds, time ------------------------------------------------------------------
+
+    async def _join_group(self) -> None:
+        settings = self.settings
+        self._multicast = MulticastChannel(
+            settings.multicast_address, settings.multicast_port, settings.multicast_ttl,
+            "0.0.0.0" if ":" in settings.bind else settings.bind, self._on_datagram,
+            on_trouble=lambda text: self.reporter.seldom("warning", "multicast", text),
+        )
+        try:
+            await self._multicast.start()
+        except OSError as error:
+            self.reporter.seldom("warning", "multicast", f"{error}; set seeds where there is none")
+            self._multicast = None
+            self.engine.context.multicast = False
+
+    def _on_datagram(self, data: bytes, source: tuple[str, int]) -> None:
+        opened = self._opener.open(data)
+        if not isinstance(opened, Opened):
+            reason = _REMARKS.get(opened.reason, f"datagram: {opened.reason}")
+            self.reporter.dropped(reason, source[0])
+            return
+        self.engine.receive(opened.sender, opened.payload, moment(), reliable=False)
+        self.pump()
+
+    async def _follow_seeds(self) -> None:
+        while True:
+            try:
+                found = await resolve(self.settings.seeds, self._seed_trouble)
+                self.engine.seeds(frozenset(Address(*a) for a in found), moment())
+                self.pump()
+            except (OSError, ConfigurationError) as error:
+                self._seed_trouble(str(error))
+            await asyncio.sleep(SEEDS_INTERVAL_S)
+
+    def _seed_trouble(self, text: str) -> None:
+        self.reporter.seldom("warning", f"seed {text}", text)
+
+    def _stream(self) -> None:
+        self._feed_moved = False
+        self._with_replica(self.engine.feed_moved)
+
+    def _arm(self) -> None:
+        deadline_s = self.engine.next_deadline()
+        if self._closing or deadline_s >= self._timer_s:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_s = deadline_s
+        delay_s = max(deadline_s - time.monotonic(), TIMER_S_MIN)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_s = None, float("inf")
+        self._with_replica(self.engine.handle_timer)
+
+    def _with_replica(self, call: Callable[[Moment], None]) -> None:
+        """Whatever is wrong with the replica, heartbeats go on and the timer is armed."""
+        try:
+            call(moment())
+        except ReplicaError as error:
+            self.reporter.seldom("error", "replica", f"the replica failed: {error}")
+        self.pump()
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _life(identity: Identity) -> int:
+    return identity.incarnation >> REFUTATION_BITS

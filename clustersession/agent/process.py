@@ -1,0 +1,135 @@
+"""The agent as a process of its own: single by file lock, in the foreground or detached.
+
+A worker starts it as a fresh interpreter that reads its settings from standard input (secrets
+belong neither into arguments nor into the environment of others), detaches itself and lets go of
+the worker.
+"""
+
+import asyncio
+import dataclasses
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from clustersession.agent.agent import Agent
+from clustersession.core.errors import ConfigurationError
+from clustersession.core.settings import Settings
+from clustersession.replica.home import NodeHome, open_node_replica
+
+LOG_BYTES_MAX = 1 * 2**20
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+logger = logging.getLogger("clustersession.agent")
+
+
+@contextmanager
+def agent_lock(home: NodeHome) -> Iterator[bool]:
+    """Hold the agent's lock for the block; False when another process holds it."""
+    descriptor = os.open(home.agent_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def run_agent(settings: Settings, home: NodeHome, *, lingers: bool) -> int:
+    """Be the node's agent until told to stop; the exit status.
+
+    0: stopped in good order, or another agent is there already and ``lingers``. 1: another agent is
+    there. SIGTERM and SIGINT leave the cluster first.
+    """
+    home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with agent_lock(home) as held:
+        if not held:
+            logger.info("another agent serves %s", home.directory)
+            return 0 if lingers else 1
+        replica = open_node_replica(home, settings)
+        try:
+            agent = Agent(settings, home, replica, lingers=lingers)
+            logger.info(
+                "agent %d of %s starts in cluster %s",
+                os.getpid(), settings.route, settings.cluster_name,
+            )
+            _run_loop(agent)
+            logger.info("agent %d of %s has left", os.getpid(), settings.route)
+            return 0
+        except (OSError, ConfigurationError) as error:
+            logger.error("the agent cannot start: %s", error)
+            return 1
+        finally:
+            replica.mark_clean()
+
+
+def _run_loop(agent: Agent) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, agent.stop)
+        await agent.run()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(main())
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop where it is installed: it halves the time of a confirmation."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def encode_start(settings: Settings, home: NodeHome) -> bytes:
+    """What a worker writes to the standard input of the agent it starts."""
+    start = {"directory": str(home.directory), "settings": dataclasses.asdict(settings)}
+    return json.dumps(start).encode()
+
+
+def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
+    """The settings and the directory of an agent that a worker starts."""
+    start = json.loads(data)
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in start["settings"].items()
+    }
+    return Settings(**values), NodeHome(Path(start["directory"]))
+
+
+def main_detached() -> int:
+    """Entry point of an agent started by a worker."""
+    settings, home = decode_start(sys.stdin.buffer.read())
+    if os.fork():
+        # The worker waits for this process and is not left with a child it knows nothing about.
+        os._exit(0)
+    os.setsid()
+    os.umask(0o077)
+    with suppress(OSError):
+        os.chdir("/")
+    handler = logging.handlers.RotatingFileHandler(
+        home.agent_log, maxBytes=LOG_BYTES_MAX, backupCount=1
+    )
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        return run_agent(settings, home, lingers=True)
+    except Exception:
+        logger.exception("the agent died")
+        return 1

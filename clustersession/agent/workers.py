@@ -1,0 +1,178 @@
+"""The agent's unix socket: workers ring, wait and ask; the command line looks and commands."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from clustersession.agent.driver import Driver, moment
+from clustersession.core.errors import WireError
+from clustersession.node.outputs import Acknowledged, FetchAnswered, Output
+from clustersession.wire.frames import FrameDecoder, encode_frame
+from clustersession.wire.local import (
+    LOCAL_BYTES_MAX,
+    Operation,
+    Request,
+    decode_request,
+    encode_answer,
+)
+
+WAIT_S_MAX = 60.0
+
+
+class WorkerServer:
+    """Serves the unix socket of one node."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        status: Callable[[], dict[str, Any]],
+        on_stop: Callable[[], None],
+        on_workers: Callable[[int], None],
+    ) -> None:
+        self.driver = driver
+        self.status = status
+        self.on_stop = on_stop
+        self._on_workers = on_workers
+        self._tokens = itertools.count(1)
+        self._asked: dict[int, tuple[WorkerConnection, int]] = {}
+        self._connections: set[WorkerConnection] = set()
+        self._workers: list[WorkerConnection] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serve on a listening socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: WorkerConnection(self), sock=sock)
+
+    def close(self) -> None:
+        """Close the socket and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the attached workers."""
+        return [worker.pid for worker in self._workers]
+
+    def on_output(self, output: Output) -> None:
+        """The engine has an answer for somebody."""
+        match output:
+            case Acknowledged(token, confirmations):
+                self._answer(token, confirmations)
+            case FetchAnswered(token, found):
+                self._answer(token, found)
+
+    def forward(self, level: str, text: str) -> None:
+        """Push a line to one worker, so that it stands once in the application's log."""
+        if self._workers:
+            self._workers[0].push(level, text)
+
+    def new_token(self, connection: "WorkerConnection", token: int) -> int:
+        """Remember whom an answer of the engine belongs to."""
+        engine_token = next(self._tokens)
+        self._asked[engine_token] = (connection, token)
+        return engine_token
+
+    def opened(self, connection: "WorkerConnection") -> None:
+        """A connection came."""
+        self._connections.add(connection)
+
+    def attached(self, connection: "WorkerConnection") -> None:
+        """A connection says that it is a worker."""
+        if connection not in self._workers:
+            self._workers.append(connection)
+            self._on_workers(len(self._workers))
+
+    def closed(self, connection: "WorkerConnection") -> None:
+        """A connection went."""
+        self._connections.discard(connection)
+        for token in [t for t, (c, _) in self._asked.items() if c is connection]:
+            del self._asked[token]
+        if connection in self._workers:
+            self._workers.remove(connection)
+            self._on_workers(len(self._workers))
+
+    def _answer(self, engine_token: int, value: object) -> None:
+        connection, token = self._asked.pop(engine_token, (None, 0))
+        if connection is not None:
+            connection.answer(token, value)
+
+
+class WorkerConnection(asyncio.Protocol):
+    """One connection of a worker or of the command line."""
+
+    def __init__(self, server: WorkerServer) -> None:
+        self._server = server
+        self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
+        self._transport: asyncio.Transport | None = None
+        self.pid = 0
+
+    def answer(self, token: int, value: object) -> None:
+        """Answer one request."""
+        if self._transport is not None and token:
+            self._transport.write(encode_frame(encode_answer(token, value)))
+
+    def push(self, level: str, text: str) -> None:
+        """Send an event for the log."""
+        if self._transport is not None:
+            self._transport.write(encode_frame(encode_answer(0, [level, text])))
+
+    def close(self) -> None:
+        """Close the connection after what was answered."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; so is the worker, if it was one."""
+        self._transport = None
+        self._server.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Requests."""
+        try:
+            for payload in self._decoder.receive(data):
+                self._handle(decode_request(payload))
+        except (WireError, TypeError, ValueError, IndexError):
+            self.close()
+
+    def _handle(self, request: Request) -> None:
+        server = self._server
+        engine = server.driver.engine
+        operation, token, argument = request
+        match operation:
+            case Operation.MOVED:
+                server.driver.feed_moved()
+            case Operation.CONFIRM:
+                head, all_peers, timeout_ms = argument
+                deadline_s = moment().now_s + min(int(timeout_ms) / 1000, WAIT_S_MAX)
+                engine.wait(
+                    server.new_token(self, token), int(head),
+                    all_peers=bool(all_peers), deadline_s=deadline_s,
+                )
+                server.driver.feed_moved()
+            case Operation.FETCH:
+                engine.fetch(server.new_token(self, token), str(argument[0]), moment())
+                server.driver.pump()
+            case Operation.ATTACH:
+                self.pid = int(argument[0])
+                server.attached(self)
+                self.answer(token, True)
+            case Operation.STATUS:
+                self.answer(token, server.status())
+            case Operation.DRAIN:
+                engine.drain(moment())
+                server.driver.pump()
+                self.answer(token, True)
+            case Operation.STOP:
+                self.answer(token, True)
+                server.on_stop()

@@ -1,0 +1,131 @@
+"""The driver over real sockets on loopback: links that break, replicas that fail, leaving."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from clustersession.agent.driver import Driver, moment
+from clustersession.core.errors import ReplicaFull
+from clustersession.core.settings import Settings
+from clustersession.core.state import Change, Creation
+from clustersession.node import outputs as out
+from clustersession.replica.opening import open_memory
+from tests.node.test_engine import key
+
+SEED_PORT = 42_117
+
+
+class Pair:
+    """Two drivers, a the seed of b, and what they reported."""
+
+    def __init__(self) -> None:
+        self.events: dict[str, list[out.Output]] = {"a": [], "b": []}
+        self.drivers = {name: self._driver(name) for name in "ab"}
+        self.a, self.b = self.drivers["a"], self.drivers["b"]
+
+    def _driver(self, name: str) -> Driver:
+        settings = Settings(
+            distributable=True, route=name, secret=("a secret for these tests",),
+            bind="127.0.0.1", port=SEED_PORT, port_range=50, multicast_address="",
+            seeds=(f"127.0.0.1:{SEED_PORT}",),
+        )
+        replica = open_memory(name.encode() * 8, clock_skew_ms_max=300_000)
+        return Driver(settings, replica, on_output=self.events[name].append)
+
+    def joined(self) -> bool:
+        return all(
+            [m.status for m in d.engine.membership] == ["alive"]
+            and d.engine.context.phase.name == "READY"
+            for d in self.drivers.values()
+        )
+
+
+async def until(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+    for _ in range(int(deadline_s / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the condition did not come true in time")
+
+
+def write(driver: Driver, number: int, size: int) -> None:
+    wall_ms = moment().wall_ms
+    creation = Creation(wall_ms, wall_ms + 86_400_000, 0)
+    change = Change(key(number), wall_ms, {"pad": b"x" * size}, creation=creation)
+    driver.replica.commit([change], wall_ms)
+    driver.feed_moved()
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    pair = Pair()
+    await pair.a.start()
+    await pair.b.start()
+    await until(pair.joined)
+    yield pair
+    for driver in pair.drivers.values():
+        if not driver._closing:
+            await driver.stop()
+
+
+async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_closing(
+    pair: Pair,
+) -> None:
+    node = pair.b.replica.node
+    (link, *_) = pair.a._links[node]
+    identity = link.identity
+    member = pair.a.engine.membership.get(node)
+    assert member is not None
+    now = moment()
+    lost = pair.a.engine.membership._bury(member, "for this test", now.now_s)
+    pair.a.engine._tell([lost], now)
+    pair.a.pump()
+    assert identity.identity.node not in pair.a.engine.context.peers
+    await until(pair.joined)
+
+
+async def test_one_of_two_links_breaks_and_nothing_stalls(pair: Pair) -> None:
+    node = pair.b.replica.node
+    pair.a._spawn(pair.a._dial(pair.b.address))
+    await until(lambda: len(pair.a._links[node]) >= 2 and len(pair.b._links[b"a" * 8]) >= 2)
+    for number in range(20):
+        write(pair.a, number, 100_000)
+    await asyncio.sleep(0)
+    pair.a._links[node][0].abort("for this test")
+    await until(lambda: pair.b.replica.digests() == pair.a.replica.digests(), deadline_s=1.5)
+
+
+async def test_a_replica_that_fails_does_not_stop_the_heart(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ReplicaFull("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pair.a.replica, "feed", full)
+        write(pair.a, 1, 10)
+        ticks = pair.a.engine.pulse.ticks
+        await until(lambda: pair.a.engine.pulse.ticks > ticks + 3)
+    await until(lambda: pair.b.replica.digests() == pair.a.replica.digests())
+
+
+async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:
+    for number in range(60):
+        write(pair.a, number, 500_000)
+    await pair.a.stop()
+    await until(lambda: not pair.b.engine.context.peers)
+    assert pair.b.replica.digests() == pair.a.replica.digests()
+
+
+async def test_a_past_lost_noticed_twice_costs_one_node_id(pair: Pair) -> None:
+    pair.a._carry_out(out.PastLost(pair.b.replica.node))
+    pair.a._carry_out(out.PastLost(pair.b.replica.node))
+    before = pair.a.replica.node
+    engine = pair.a.engine
+    await until(lambda: pair.a.engine is not engine)
+    renewed = pair.a.engine
+    assert pair.a.replica.node != before
+    write(pair.a, 5, 10)
+    await until(lambda: pair.b.replica.digests() == pair.a.replica.digests())
+    assert pair.a.engine is renewed
