@@ -1,0 +1,76 @@
+"""Reads that do not fall behind what their client has seen (``consistency="causal"``).
+
+A copy that lacks writes a client names is treated like a session that is not here: the peers are
+asked, and what they answer is merged. The first answer need not be the newest, so the replica is
+looked at again until ``fetch_timeout_s`` is over. Then what is here is served, and counted.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+
+from clustersession.core.settings import Settings
+from clustersession.core.state import SessionState
+from clustersession.core.versions import covers
+from clustersession.replica.protocol import Replica
+from clustersession.session.outcome import Counters
+
+POLL_S = 0.002
+WAIT_AGAIN_S = 5.0
+"""How long nobody waits again for writes to a session that no peer could give."""
+
+_GIVEN_UP_MAX = 1024
+
+Seen = Mapping[bytes, int]
+
+
+class CausalReads:
+    """Finds copies that lag behind their client, and waits for newer ones."""
+
+    def __init__(self, settings: Settings, replica: Replica, counters: Counters) -> None:
+        self._timeout_s = settings.fetch_timeout_s
+        self._replica = replica
+        self._counters = counters
+        # A node that died with its last writes leaves tokens that nobody can satisfy: without this
+        # memory, every request of their clients would wait.
+        self._given_up: dict[str, tuple[Seen, float]] = {}
+
+    def lacks(self, key: str, state: SessionState, seen: Seen) -> bool:
+        """Whether to ask the peers for a newer copy before the session is served."""
+        if covers(state.versions, seen):
+            return False
+        given_up = self._given_up.get(key)
+        if given_up is None or given_up[0] != seen or given_up[1] < time.monotonic():
+            return True
+        self._counters.stale_reads += 1
+        return False
+
+    def deadline_s(self) -> float:
+        """When a wait that begins now is over, in monotonic seconds."""
+        return time.monotonic() + self._timeout_s
+
+    def wait(self, key: str, seen: Seen, deadline_s: float) -> None:
+        """Return when the replica holds the writes, or at the deadline."""
+        for pause_s in self._pauses(key, seen, deadline_s):
+            time.sleep(pause_s)
+
+    async def wait_async(self, key: str, seen: Seen, deadline_s: float) -> None:
+        """``wait`` without blocking the event loop."""
+        for pause_s in self._pauses(key, seen, deadline_s):
+            await asyncio.sleep(pause_s)
+
+    def _pauses(self, key: str, seen: Seen, deadline_s: float) -> Iterator[float]:
+        while True:
+            state = self._replica.get(key)
+            if state is None or state.ended is not None or covers(state.versions, seen):
+                return
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                break
+            yield min(POLL_S, left_s)
+        self._counters.stale_reads += 1
+        if len(self._given_up) >= _GIVEN_UP_MAX:
+            self._given_up.clear()
+        self._given_up[key] = seen, time.monotonic() + WAIT_AGAIN_S
+
+

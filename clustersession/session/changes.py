@@ -1,0 +1,63 @@
+"""What a request changed: the values it holds now against the bytes they were decoded from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from clustersession.core.errors import SessionTooLarge
+from clustersession.wire.values import encode_value
+
+# Only what can hold nothing mutable: the same object is then the same value, without encoding it.
+_IMMUTABLE = frozenset(
+    {type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID}
+)
+
+
+class Original(NamedTuple):
+    """A value as it was handed to the application, and its stored bytes."""
+
+    value: object
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Attributes to set and to delete, and what to compare with the next time."""
+
+    sets: Mapping[str, bytes] = field(default_factory=dict)
+    deletes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.sets or self.deletes)
+
+
+NO_CHANGES = Changes()
+
+
+def is_immutable(value: object) -> bool:
+    """Whether the value itself, and not only its place in the session, can never change."""
+    return type(value) in _IMMUTABLE
+
+
+def find_changes(
+    values: Mapping[str, object], originals: Mapping[str, Original], bytes_max: int
+) -> Changes:
+    """Compare; raises UnserializableValue or SessionTooLarge for a value that cannot be kept."""
+    sets: dict[str, bytes] = {}
+    for name, value in values.items():
+        original = originals.get(name)
+        if original is not None and value is original.value and type(value) in _IMMUTABLE:
+            continue
+        data = encode_value(value, name)
+        if original is not None and data == original.data:
+            continue
+        if len(name) + len(data) > bytes_max:
+            raise SessionTooLarge(
+                f"session[{name!r}] takes {len(data)} bytes; attribute_bytes_max is {bytes_max}"
+            )
+        sets[name] = data
+    deletes = tuple(name for name in originals if name not in values)
+    return Changes(sets, deletes) if sets or deletes else NO_CHANGES

@@ -1,0 +1,75 @@
+"""What the session layer asks of the cluster, and the answer of a node that has none."""
+
+from typing import Protocol
+
+
+class ClusterPort(Protocol):
+    """The node's side towards its peers, as a worker sees it. No method raises."""
+
+    @property
+    def route(self) -> str:
+        """This node's route."""
+        ...
+
+    def serving_routes(self) -> frozenset[str]:
+        """Routes of nodes alive, not draining and with a worker; ours too, unless we drain."""
+        ...
+
+    def confirm(self, head: int) -> bool:
+        """Wait until a peer, or with ``ack="all"`` every one, holds our feed up to ``head``.
+
+        False: not in time. With ``ack="none"`` it is not asked; the caller rings ``notify``.
+        """
+        ...
+
+    async def confirm_async(self, head: int) -> bool:
+        """``confirm`` without blocking the event loop."""
+        ...
+
+    def fetch(self, key: str) -> bool:
+        """Ask peers for a session, within ``fetch_timeout_s``; True: it is in the replica now."""
+        ...
+
+    async def fetch_async(self, key: str) -> bool:
+        """``fetch`` without blocking the event loop."""
+        ...
+
+    def notify(self, head: int) -> None:
+        """Ring for a commit that nobody waits for."""
+        ...
+
+
+class LocalOnly:
+    """A node without peers: every write is as safe as it gets, every unknown session unknown."""
+
+    def __init__(self, route: str) -> None:
+        self._route = route
+        self._serving = frozenset({route})
+
+    @property
+    def route(self) -> str:
+        """This node's route."""
+        return self._route
+
+    def serving_routes(self) -> frozenset[str]:
+        """Ours alone."""
+        return self._serving
+
+    def confirm(self, head: int) -> bool:
+        """There is nobody to wait for."""
+        return True
+
+    async def confirm_async(self, head: int) -> bool:
+        """There is nobody to wait for."""
+        return True
+
+    def fetch(self, key: str) -> bool:
+        """There is nobody to ask."""
+        return False
+
+    async def fetch_async(self, key: str) -> bool:
+        """There is nobody to ask."""
+        return False
+
+    def notify(self, head: int) -> None:
+        """There is nobody to tell."""

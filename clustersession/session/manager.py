@@ -1,0 +1,282 @@
+"""The framework-neutral life of a session in one request: open, perhaps fetch, commit, answer."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from clustersession.core.errors import ReplicationFailed
+from clustersession.core.ids import join_cookie, split_cookie
+from clustersession.core.settings import Settings
+from clustersession.core.state import (
+    SessionState,
+    access_coarseness_ms,
+    expires_ms,
+    idle_timeout_ms,
+)
+from clustersession.replica.protocol import Replica
+from clustersession.session.causal import CausalReads
+from clustersession.session.cluster_port import ClusterPort
+from clustersession.session.cookie import VALUES_MAX, CookieWriter
+from clustersession.session.outcome import Counters, Outcome
+from clustersession.session.routing import decide, route_for_new
+from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
+from clustersession.session.session import Session
+from clustersession.session.token import IdSigner, log_name
+from clustersession.session.untouched import UntouchedSession
+from clustersession.session.writer import SessionWriter, is_live
+
+_log = logging.getLogger("clustersession")
+
+FETCHES_PER_REQUEST_MAX = 2
+_UNDECODABLE_LOGGED_MAX = 1000
+_UNCONFIRMED_LOG_INTERVAL_MS = 60_000
+_NOTHING = Outcome()
+_VARY = Outcome(vary=True)
+
+
+class SessionManager:
+    """Opens and commits the sessions of one process.
+
+    permanent_lifetime_s: idle timeout of sessions made permanent; 0: the same as of others.
+    sliding: read-only requests renew a cookie that has a lifetime, at most once in a quarter of it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        replica: Replica,
+        signer: IdSigner,
+        cluster: ClusterPort,
+        *,
+        wall_ms: Callable[[], int],
+        random_bytes: Callable[[int], bytes],
+        permanent_lifetime_s: float = 0.0,
+        sliding: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.replica = replica
+        self.cluster = cluster
+        self.counters = Counters()
+        self.now_ms = wall_ms
+        self._signer = signer
+        self._cookies = CookieWriter(settings)
+        self.seen_cookie_name = ""
+        self._causal: CausalReads | None = None
+        if settings.consistency == "causal":
+            self.seen_cookie_name = settings.cookie_name + SUFFIX
+            self._causal = CausalReads(settings, replica, self.counters)
+        self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
+        self._permanent_lifetime_s = permanent_lifetime_s
+        self._bytes_max = settings.attribute_bytes_max
+        self._undecodable_logged: set[tuple[str, str]] = set()
+        self._unconfirmed_logged_ms = 0
+        self._writer = SessionWriter(
+            settings, replica, signer, self.counters, wall_ms, random_bytes,
+            self.idle_timeout_s_for, cluster.notify, sliding,
+        )
+
+    def open(
+        self,
+        cookie_values: Sequence[str],
+        header_value: str | None = None,
+        seen_values: Sequence[str] = (),
+    ) -> Session:
+        """The session of a request: the first authentic and known id counts, cookies first.
+
+        ``seen_values`` are those of the cookie ``seen_cookie_name``, when that is not empty.
+        When ``session.missing``, call ``fetch`` or ``fetch_async`` before the application sees it.
+        """
+        session = UntouchedSession(self, self._bytes_max)
+        if header_value:
+            cookie_values = (*cookie_values, header_value)
+        elif not cookie_values:
+            return session
+        now_ms = self.now_ms()
+        for value in cookie_values[: VALUES_MAX + 1]:
+            parsed = split_cookie(value)
+            if parsed is None:
+                continue
+            identifier, route = parsed
+            key = self._signer.key_of(identifier)
+            if key is None:
+                continue
+            state = self.replica.get(key)
+            if seen_values and session.seen is None and self._causal is not None:
+                session.seen = decode_seen(seen_values[0])
+            if state is not None and is_live(state, now_ms):
+                session.client = parsed
+                if session.seen and self._lacks(key, state, session.seen):
+                    session.candidates = ((identifier, key, route),)
+                    session.missing = True
+                    return session
+                session.attach(identifier, key, state)
+                return session
+            if session.client is None:
+                session.client = parsed
+            if state is None or _may_live_elsewhere(state, now_ms):
+                session.candidates += ((identifier, key, route),)
+        session.missing = bool(session.candidates)
+        return session
+
+    def fetch(self, session: Session) -> None:
+        """Ask the peers for a missing session; bounded by ``fetch_timeout_s`` per id."""
+        causal, seen = self._causal, session.seen
+        for candidate in session.candidates[:FETCHES_PER_REQUEST_MAX]:
+            self.counters.fetches += 1
+            if causal is None or not seen:
+                found = self.cluster.fetch(candidate[1])
+            else:
+                deadline_s = causal.deadline_s()
+                found = self.cluster.fetch(candidate[1])
+                causal.wait(candidate[1], seen, deadline_s if found else 0.0)
+            if (found or seen) and self._adopt(session, candidate):
+                break
+        session.missing = False
+
+    async def fetch_async(self, session: Session) -> None:
+        """``fetch`` without blocking the event loop."""
+        causal, seen = self._causal, session.seen
+        for candidate in session.candidates[:FETCHES_PER_REQUEST_MAX]:
+            self.counters.fetches += 1
+            if causal is None or not seen:
+                found = await self.cluster.fetch_async(candidate[1])
+            else:
+                deadline_s = causal.deadline_s()
+                found = await self.cluster.fetch_async(candidate[1])
+                await causal.wait_async(candidate[1], seen, deadline_s if found else 0.0)
+            if (found or seen) and self._adopt(session, candidate):
+                break
+        session.missing = False
+
+    def save(self, session: Session) -> None:
+        """Write what changed and wait for peers as ``ack`` asks.
+
+        Raises UnserializableValue, SessionTooLarge, and ReplicationFailed if so configured.
+        """
+        head = self._writer.write(session)
+        if head == 0:
+            return
+        if self.settings.ack == "none":
+            self.cluster.notify(head)
+        elif not self.cluster.confirm(head):
+            self._unconfirmed()
+
+    async def asave(self, session: Session) -> None:
+        """``save`` without blocking the event loop while peers confirm."""
+        head = self._writer.write(session)
+        if head == 0:
+            return
+        if self.settings.ack == "none":
+            self.cluster.notify(head)
+        elif not await self.cluster.confirm_async(head):
+            self._unconfirmed()
+
+    def commit(self, session: Session) -> Outcome:
+        """``save`` before the response headers go out, and what they need to say.
+
+        Afterwards the session is sealed: no new id can reach the client any more. Changes made
+        later are for ``save``.
+        """
+        self.save(session)
+        return self._answer(session)
+
+    async def commit_async(self, session: Session) -> Outcome:
+        """``commit`` without blocking the event loop while peers confirm."""
+        await self.asave(session)
+        return self._answer(session)
+
+    def idle_timeout_s_for(self, permanent: bool) -> float:
+        """The idle timeout of a session that asks for none itself, in seconds."""
+        if permanent and self._permanent_lifetime_s:
+            return self._permanent_lifetime_s
+        return self.settings.idle_timeout_s
+
+    def undecodable(self, key: str, name: str, error: Exception) -> None:
+        """Count, and log once, an attribute that cannot be read; the others survive it."""
+        self.counters.decode_errors += 1
+        noted = self._undecodable_logged
+        if (key, name) in noted:
+            return
+        if len(noted) >= _UNDECODABLE_LOGGED_MAX:
+            noted.clear()
+        noted.add((key, name))
+        _log.error("session %s: %r cannot be read and is left out: %s", log_name(key), name, error)
+
+    def _lacks(self, key: str, state: SessionState, seen: Mapping[bytes, int]) -> bool:
+        return self._causal is not None and self._causal.lacks(key, state, seen)
+
+    def _adopt(self, session: Session, candidate: tuple[str, str, str | None]) -> bool:
+        identifier, key, route = candidate
+        state = self.replica.get(key)
+        if state is None or not is_live(state, self.now_ms()):
+            return False
+        self.counters.fetched += 1
+        session.attach(identifier, key, state)
+        session.client = (identifier, route)
+        return True
+
+    def _unconfirmed(self) -> None:
+        self.counters.unconfirmed += 1
+        now_ms = self.now_ms()
+        if abs(now_ms - self._unconfirmed_logged_ms) > _UNCONFIRMED_LOG_INTERVAL_MS:
+            self._unconfirmed_logged_ms = now_ms
+            _log.warning(
+                "no peer confirmed a session within %g s (%d so far); it is stored on this node; "
+                "see clustersession status", self.settings.ack_timeout_s, self.counters.unconfirmed,
+            )
+        if self.settings.ack_failure == "error":
+            raise ReplicationFailed(
+                f"no peer confirmed the session within {self.settings.ack_timeout_s} s; "
+                "it is stored on this node"
+            )
+
+    def _answer(self, session: Session) -> Outcome:
+        session.sealed = True
+        outcome = self._place(session)
+        if self._causal is None or session.discarded:
+            return outcome
+        if session.key is None:
+            # Whatever cookie is set without a session is the one that deletes it.
+            deleting = outcome.set_cookie is not None
+            value = self._seen_cookies.delete() if deleting else None
+        elif session.wrote and session.state is not None:
+            lifetime_s = self._writer.cookie_lifetime_s(session)
+            value = self._seen_cookies.assign(encode_seen(session.state), lifetime_s)
+        else:
+            return outcome
+        return outcome if value is None else Outcome(outcome.set_cookie, True, value)
+
+    def _place(self, session: Session) -> Outcome:
+        """The session cookie: only when the id is new, its route has to move or it is due."""
+        nothing = _VARY if session.accessed else _NOTHING
+        identifier, key, client = session.sid, session.key, session.client
+        if session.discarded:
+            return nothing
+        if identifier is None or key is None:
+            if session.removed and client is not None:
+                session.client = None
+                return Outcome(self._cookies.delete(), True)
+            return nothing
+        own, serving = self.cluster.route, self.cluster.serving_routes()
+        if client is None or client[0] != identifier:
+            route = client[1] if client is not None and client[1] in serving else None
+            route = route or route_for_new(key, own, serving)
+        elif client[1] == own and own in serving and not session.refresh:
+            return nothing
+        else:
+            decision = decide(self.settings.rewrite, key, client[1], own, serving)
+            self.counters.strayed += decision.strayed
+            self.counters.failovers += decision.failover
+            if decision.route is None and not session.refresh:
+                return nothing
+            route = decision.route or client[1] or own
+        session.client = (identifier, route)
+        session.refresh = False
+        lifetime_s = self._writer.cookie_lifetime_s(session)
+        return Outcome(self._cookies.assign(join_cookie(identifier, route), lifetime_s), True)
+
+
+def _may_live_elsewhere(state: SessionState, now_ms: int) -> bool:
+    """Whether a peer may know of a later access to a session that looks idle-expired here."""
+    if state.ended is not None or now_ms > state.deadline_ms:
+        return False
+    return now_ms <= expires_ms(state) + access_coarseness_ms(idle_timeout_ms(state))

@@ -1,0 +1,360 @@
+"""The session as the application sees it: a real dict that knows what was changed in it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar, overload
+
+from clustersession.core.state import (
+    IDLE_TIMEOUT,
+    PRINCIPAL,
+    SYSTEM_PREFIX,
+    SessionState,
+    encode_ms,
+    idle_timeout_ms,
+)
+from clustersession.session.changes import (
+    NO_CHANGES,
+    Changes,
+    Original,
+    find_changes,
+    is_immutable,
+)
+from clustersession.wire.values import encode_value
+
+PERMANENT = "_permanent"
+"""The attribute behind ``permanent``: the name Flask uses, visible like there."""
+
+_UNLOADED: Any = object()
+_T = TypeVar("_T")
+_TRUE = encode_value(True)
+
+
+class SessionKeeper(Protocol):
+    """What a session asks of its manager."""
+
+    def save(self, session: "Session") -> None:
+        """Write and confirm now."""
+        ...
+
+    async def asave(self, session: "Session") -> None:
+        """Write and confirm now, without blocking the event loop while peers confirm."""
+        ...
+
+    def now_ms(self) -> int:
+        """Wall-clock milliseconds."""
+        ...
+
+    def idle_timeout_s_for(self, permanent: bool) -> float:
+        """The idle timeout of a session that asks for none itself."""
+        ...
+
+    def undecodable(self, key: str, name: str, error: Exception) -> None:
+        """Count and log an attribute that cannot be read."""
+        ...
+
+
+class Session(dict[str, Any]):
+    """A user's session. Keys are strings; values are what ``wire.values`` lists.
+
+    Attributes:
+        accessed: the application looked at the session in this request.
+        modified: the application called a method that changes it, since the last commit. Changes
+            inside values are found without this flag; setting it does no harm.
+        new: no stored session stood behind the request.
+        missing: the id is authentic but the session is not on this node, or lacks writes that its
+            client has seen; ``manager.fetch`` asks the peers before the application gets to see it.
+    """
+
+    __slots__ = (
+        "_bytes_max", "_identifier", "_keeper", "_key", "_mutable", "_originals", "_rotating",
+        "_state", "_system", "_undecodable", "accessed", "candidates", "client", "discarded",
+        "endings", "missing", "modified", "new", "refresh", "removed", "sealed", "seen", "wrote",
+    )  # fmt: skip
+
+    def __init__(self, keeper: SessionKeeper, bytes_max: int) -> None:
+        super().__init__()
+        self._keeper = keeper
+        self._bytes_max = bytes_max
+        self._identifier: str | None = None
+        self._key: str | None = None
+        self._state: SessionState | None = None
+        self._originals: dict[str, Original] = {}
+        # Names of values that may change without any method of ours being called.
+        self._mutable: set[str] = set()
+        self._undecodable: tuple[str, ...] = ()
+        self._system: dict[str, bytes | None] = {}
+        self._rotating = False
+        self.accessed = False
+        self.modified = False
+        self.new = True
+        self.missing = False
+        # The manager's notes. candidates: (id, key, route) to fetch; client: the (id, route) that
+        # the client holds; discarded: writes are dropped, the session ended under us; endings: keys
+        # to end at the next commit; refresh: the cookie is due for a new lifetime; removed: the
+        # client's cookie is to go; sealed: the response headers are out; seen: the writes that the
+        # client names, as far as anybody looks; wrote: a change was committed in this request.
+        self.candidates: tuple[tuple[str, str, str | None], ...] = ()
+        self.client: tuple[str, str | None] | None = None
+        self.discarded = False
+        self.endings: tuple[str, ...] = ()
+        self.refresh = False
+        self.removed = False
+        self.sealed = False
+        self.seen: Mapping[bytes, int] | None = None
+        self.wrote = False
+
+    # --- attributes -----------------------------------------------------------------------------
+
+    @property
+    def sid(self) -> str | None:
+        """The id without the route, or None as long as nothing has been stored."""
+        return self._identifier
+
+    @property
+    def created_at(self) -> datetime:
+        """When the session was created, in UTC; now for one that is not stored yet."""
+        state = self._state
+        created_ms = self._keeper.now_ms() if state is None else state.created_ms
+        return datetime.fromtimestamp(created_ms / 1000, UTC)
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the cookie outlives the browser, by the session's idle timeout."""
+        return bool(self.get(PERMANENT, False))
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        self[PERMANENT] = bool(value)
+        self.idle_timeout = self._keeper.idle_timeout_s_for(bool(value))
+
+    @property
+    def principal(self) -> str | None:
+        """The user this session belongs to, for listing and ending a user's sessions."""
+        data = self._system_register(PRINCIPAL)
+        return None if data is None else data.decode("utf-8", "replace")
+
+    @principal.setter
+    def principal(self, value: str | int | None) -> None:
+        if value is not None and not isinstance(value, (str, int)):
+            raise TypeError(f"principal must be a str, an int or None, not {type(value).__name__}")
+        self._system[PRINCIPAL] = None if value is None else str(value).encode("utf-8")
+        self.modified = True
+
+    @property
+    def idle_timeout(self) -> float:
+        """Seconds without a request after which the session ends; 0: never for that reason."""
+        data = self._system.get(IDLE_TIMEOUT)
+        if data is not None:
+            return int(data) / 1000
+        if self._state is not None:
+            return idle_timeout_ms(self._state) / 1000
+        return self._keeper.idle_timeout_s_for(False)
+
+    @idle_timeout.setter
+    def idle_timeout(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ValueError("idle_timeout must be 0 or more seconds")
+        if seconds != self.idle_timeout:
+            self._system[IDLE_TIMEOUT] = encode_ms(round(seconds * 1000))
+            self.modified = True
+
+    def mark_accessed(self) -> None:
+        """Note that the application looked at the session (Starlette calls this)."""
+        self.accessed = True
+
+    def mark_modified(self) -> None:
+        """Note a change; not needed for changes to be found (Starlette's sessions have this)."""
+        self.accessed = True
+        self.modified = True
+
+    def rotate(self) -> None:
+        """Give the session a new id, keep its data and end the old id everywhere: at each login."""
+        self.accessed = True
+        if not self.discarded:
+            self._rotating = True
+
+    def invalidate(self) -> None:
+        """End the session everywhere: at logout. What is set afterwards starts a new session."""
+        self.clear()
+        if self._key is not None and not self.discarded:
+            self.endings += (self._key,)
+        self.detach()
+        self.removed = True
+
+    def save(self) -> None:
+        """Commit what has changed now instead of at the end of the request.
+
+        Blocks until peers confirm, as ``ack`` asks. For long-lived handlers such as websockets.
+        Raises what a commit raises: UnserializableValue, SessionTooLarge, ReplicationFailed.
+        """
+        self._keeper.save(self)
+
+    async def asave(self) -> None:
+        """``save`` without blocking the event loop."""
+        await self._keeper.asave(self)
+
+    # --- the dict -------------------------------------------------------------------------------
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        dict.__setitem__(self, _checked(key), value)
+        self.modified = True
+
+    def __delitem__(self, key: str) -> None:
+        dict.__delitem__(self, key)
+        self.modified = True
+
+    def clear(self) -> None:
+        """Delete every attribute, those that cannot be read too."""
+        dict.clear(self)
+        for name in self._undecodable:
+            self._originals[name] = Original(None, b"")
+        self.modified = True
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Like dict.pop."""
+        if key in self:
+            self.modified = True
+        return dict.pop(self, key, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Like dict.popitem."""
+        item = dict.popitem(self)
+        self.modified = True
+        return item
+
+    @overload
+    def setdefault(self, key: str, default: None = None) -> Any: ...
+    @overload
+    def setdefault(self, key: str, default: _T) -> Any: ...
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Like dict.setdefault."""
+        if key not in self:
+            self[key] = default
+        return dict.__getitem__(self, key)
+
+    def update(self, *others: Any, **values: Any) -> None:
+        """Like dict.update, all or nothing."""
+        new = {_checked(key): value for key, value in dict(*others, **values).items()}
+        dict.update(self, new)
+        self.modified = True
+
+    def __ior__(self, other: Any) -> "Session":  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dict of the attributes."""
+        return dict(self)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # A copied or pickled session is a plain dict: a second live one would commit as well.
+        return dict, (dict(self),)
+
+    # --- for the manager ------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str | None:
+        """The store key, None as long as nothing is stored."""
+        return self._key
+
+    @property
+    def state(self) -> SessionState | None:
+        """The copy this session was read from or last committed."""
+        return self._state
+
+    @property
+    def touched(self) -> bool:
+        """Whether the application may have changed anything."""
+        return bool(self.modified or self._mutable or self._rotating or self._system)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a commit would write something. Raises what ``find_changes`` raises."""
+        if self.discarded:
+            return False
+        return bool(
+            self._rotating or self._system or self.endings or (self.touched and self.find_changes())
+        )
+
+    @property
+    def rotating(self) -> bool:
+        """Whether the session is to move to a new id."""
+        return self._rotating
+
+    @property
+    def system(self) -> Mapping[str, bytes | None]:
+        """System registers to write; None deletes."""
+        return self._system
+
+    @property
+    def stored_permanent(self) -> bool:
+        """``permanent`` as stored, without loading."""
+        register = None if self._state is None else self._state.registers.get(PERMANENT)
+        return register is not None and register.value == _TRUE
+
+    def attach(self, identifier: str, key: str, state: SessionState) -> None:
+        """Take a stored session, of which nothing is decoded yet."""
+        self._identifier, self._key, self._state = identifier, key, state
+        self.new = self.missing = False
+        for name, register in state.registers.items():
+            if register.value is not None and not name.startswith(SYSTEM_PREFIX):
+                dict.__setitem__(self, name, _UNLOADED)
+
+    def replace_state(self, state: SessionState) -> None:
+        """Note a newer copy after a commit that changed no attribute of ours."""
+        self._state = state
+
+    def find_changes(self) -> Changes:
+        """What the application changed; see ``changes.find_changes`` for the errors."""
+        if self.modified:
+            return find_changes(self, self._originals, self._bytes_max)
+        for name in self._mutable:
+            if encode_value(dict.__getitem__(self, name), name) != self._originals[name].data:
+                return find_changes(self, self._originals, self._bytes_max)
+        return NO_CHANGES
+
+    def committed(
+        self, identifier: str, key: str, state: SessionState, changes: Changes
+    ) -> None:
+        """The changes are stored: later ones are found against them."""
+        self._identifier, self._key, self._state = identifier, key, state
+        self.wrote = True
+        self._system.clear()
+        self._rotating = False
+        self.modified = False
+        for name, data in changes.sets.items():
+            value = dict.get(self, name)
+            if not is_immutable(value):
+                self._mutable.add(name)
+            self._originals[name] = Original(value, data)
+        for name in changes.deletes:
+            self._originals.pop(name, None)
+            self._mutable.discard(name)
+
+    def detach(self) -> None:
+        """Stand behind no stored session any more."""
+        self._identifier = self._key = self._state = None
+        self._originals.clear()
+        self._mutable.clear()
+        self._undecodable = ()
+        self._system.clear()
+        self._rotating = False
+
+    def load(self) -> None:
+        """Decode every attribute and become a plain Session."""
+
+    def _system_register(self, name: str) -> bytes | None:
+        if name in self._system:
+            return self._system[name]
+        register = None if self._state is None else self._state.registers.get(name)
+        return None if register is None else register.value
+
+
+def _checked(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"session keys must be str, not {type(key).__name__}: {key!r:.80}")
+    if key.startswith(SYSTEM_PREFIX):
+        raise ValueError("session keys must not start with a zero character")
+    if not key.isascii():
+        key.encode("utf-8")
+    return key if type(key) is str else str.__str__(key)

@@ -1,0 +1,90 @@
+"""The session id: a key character, 128 random bits, and a signature over both without a separator.
+
+A forged id is told from a real one without a lookup, and "authentic but not here" from "never
+existed", which is what lets a node ask its peers without being made an amplifier. The store and the
+wire only ever see the first part, the key, which is no usable cookie.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+
+from itsdangerous import Signer
+from itsdangerous.signer import HMACAlgorithm
+
+from clustersession.core.errors import ConfigurationError
+from clustersession.core.ids import ID_LENGTH, KEY_LENGTH
+
+RANDOM_BYTES = 16
+_MAC_BYTES = 12
+_VERIFIED_MAX = 4096
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_SALT = b"clustersession.id"
+
+
+class _ShortHMAC(HMACAlgorithm):
+    """HMAC cut to 96 bits: 16 characters, and a forger who can only ask us needs 2**96 tries."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return super().get_signature(key, value)[:_MAC_BYTES]
+
+
+class IdSigner:
+    """Makes and verifies session ids with one or more secrets; the first one signs."""
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        if not secrets:
+            raise ConfigurationError("the id signer needs at least one secret")
+        self._signers: dict[str, list[Signer]] = {}
+        for secret in secrets:
+            character = _key_character(secret)
+            self._signers.setdefault(character, []).append(_signer(secret))
+        self._character = _key_character(secrets[0])
+        # Two generations instead of a linked list: bounded, and safe under threads without a lock.
+        self._verified: dict[str, str] = {}
+        self._verified_before: dict[str, str] = {}
+
+    def mint(self, random16: bytes) -> str:
+        """A new id from 16 random bytes."""
+        if len(random16) != RANDOM_BYTES:
+            raise ValueError(f"a session id takes {RANDOM_BYTES} random bytes")
+        key = self._character + urlsafe_b64encode(random16)[:22].decode("ascii")
+        return key + self._signers[self._character][0].get_signature(key).decode("ascii")
+
+    def key_of(self, identifier: str) -> str | None:
+        """The store key of an authentic id; None when it was forged or its secret retired."""
+        key = self._verified.get(identifier)
+        if key is not None:
+            return key
+        key = self._verified_before.get(identifier)
+        if key is None and (key := self._verify(identifier)) is None:
+            return None
+        if len(self._verified) >= _VERIFIED_MAX // 2:
+            self._verified_before, self._verified = self._verified, {}
+        self._verified[identifier] = key
+        return key
+
+    def _verify(self, identifier: str) -> str | None:
+        if len(identifier) != ID_LENGTH or not identifier.isascii():
+            return None
+        key, signature = identifier[:KEY_LENGTH], identifier[KEY_LENGTH:]
+        for signer in self._signers.get(identifier[0], ()):
+            if signer.verify_signature(key, signature):
+                return key
+        return None
+
+
+def log_name(key: str) -> str:
+    """A session as it may appear in a log: 8 hexadecimal digits of a hash, not the id."""
+    return sha256(key.encode()).hexdigest()[:8]
+
+
+def _key_character(secret: bytes) -> str:
+    return _ALPHABET[sha256(_SALT + b".key-character\x00" + secret).digest()[0] & 63]
+
+
+def _signer(secret: bytes) -> Signer:
+    return Signer(
+        secret, salt=_SALT, key_derivation="hmac", digest_method=sha256,
+        algorithm=_ShortHMAC(sha256),
+    )

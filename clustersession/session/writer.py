@@ -1,0 +1,271 @@
+"""Turns what a request did to its session into replica commits."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from clustersession.core.errors import ReplicaFull, SessionError, SessionTooLarge
+from clustersession.core.settings import Settings
+from clustersession.core.state import (
+    ENDED_INVALIDATED,
+    ENDED_ROTATED,
+    IDLE_TIMEOUT,
+    Change,
+    Creation,
+    SessionState,
+    access_coarseness_ms,
+    expires_ms,
+    idle_timeout_ms,
+)
+from clustersession.replica.protocol import Committed, Replica
+from clustersession.session.changes import Changes
+from clustersession.session.outcome import Counters
+from clustersession.session.session import PERMANENT, Session
+from clustersession.session.token import RANDOM_BYTES, IdSigner, log_name
+
+_log = logging.getLogger("clustersession")
+
+FULL_LOG_INTERVAL_MS = 10_000
+
+
+def is_live(state: SessionState | None, now_ms: int) -> bool:
+    """Whether a copy is neither absent, nor ended, nor expired."""
+    return state is not None and state.ended is None and now_ms <= expires_ms(state)
+
+
+@dataclass(slots=True)
+class SessionWriter:
+    """Writes sessions of one node. ``sliding``: read-only requests renew a persistent cookie."""
+
+    settings: Settings
+    replica: Replica
+    signer: IdSigner
+    counters: Counters
+    wall_ms: Callable[[], int]
+    random_bytes: Callable[[int], bytes]
+    idle_timeout_s_for: Callable[[bool], float]
+    ring: Callable[[int], None]
+    sliding: bool = True
+    _full_logged_ms: int = field(default=-FULL_LOG_INTERVAL_MS)
+
+    def write(self, session: Session) -> int:
+        """Commit what changed; returns the feed head to confirm, 0 for nothing to wait for.
+
+        Raises UnserializableValue or SessionTooLarge; then nothing was written, and nothing of this
+        session will be: the error page that follows must not fail on the same value again.
+        """
+        if session.discarded:
+            return 0
+        now_ms = self.wall_ms()
+        if not session.touched:
+            return self._touch(session, now_ms)
+        try:
+            changes = session.find_changes()
+            if session.key is None:
+                return self._create(session, changes, now_ms)
+            if session.rotating and not session.sealed:
+                return self._rotate(session, changes, now_ms)
+            if session.rotating:
+                _log.warning("session.rotate() came after the response had started: no new id")
+            if not changes and not session.system:
+                return self._touch(session, now_ms)
+            return self._update(session, changes, now_ms)
+        except SessionError:
+            session.discarded = True
+            raise
+
+    def cookie_lifetime_s(self, session: Session) -> int:
+        """Max-Age of the session's cookie; 0: until the browser closes."""
+        state = session.state
+        configured_s = self.settings.cookie_max_age_s
+        if configured_s or state is None or not session.stored_permanent:
+            return configured_s
+        idle_ms = idle_timeout_ms(state)
+        return (idle_ms or max(state.deadline_ms - self.wall_ms(), 1000)) // 1000
+
+    def _touch(self, session: Session, now_ms: int) -> int:
+        """Record the access if the recorded one is too old; nobody waits for it."""
+        state, key = session.state, session.key
+        if state is None or key is None:
+            return 0
+        idle_ms = idle_timeout_ms(state)
+        stale = idle_ms > 0 and now_ms - state.accessed_ms >= max(access_coarseness_ms(idle_ms), 1)
+        refresh = (
+            self.sliding
+            and not session.sealed
+            and self._refresh_due(session, state, now_ms)
+        )
+        if not stale and not refresh:
+            return 0
+        committed = self._commit([Change(key, now_ms)], now_ms)
+        if committed is None:
+            return 0
+        newer = committed.states[0]
+        if newer is None:
+            session.discarded = True
+            return 0
+        self.counters.touches += 1
+        session.replace_state(newer)
+        session.refresh |= refresh
+        self.ring(committed.head)
+        return 0
+
+    def _refresh_due(self, session: Session, state: SessionState, now_ms: int) -> bool:
+        """Whether a quarter of the cookie's lifetime began since the recorded access.
+
+        The access that finds it so is recorded at once, so one request in a quarter answers yes.
+        """
+        quarter_ms = self.cookie_lifetime_s(session) * 250
+        if quarter_ms == 0:
+            return False
+        age_ms, recorded_ms = now_ms - state.created_ms, state.accessed_ms - state.created_ms
+        return age_ms // quarter_ms > recorded_ms // quarter_ms
+
+    def _create(self, session: Session, changes: Changes, now_ms: int) -> int:
+        ends = [Change(key, now_ms, end=ENDED_INVALIDATED) for key in session.endings]
+        system = {name: data for name, data in session.system.items() if data is not None}
+        holds_something = any(name != PERMANENT for name in changes.sets) or any(
+            name != IDLE_TIMEOUT for name in system
+        )
+        if holds_something and session.sealed:
+            self.counters.late_new_sessions += 1
+            _log.warning(
+                "a new session was begun after the response had started; no cookie could be sent, "
+                "so it is not stored"
+            )
+            holds_something = False
+        if not holds_something:
+            if ends and (committed := self._commit(ends, now_ms)) is not None:
+                session.endings = ()
+                return committed.head if committed.effective else 0
+            return 0
+        permanent = PERMANENT in changes.sets and bool(session.get(PERMANENT))
+        idle = system.pop(IDLE_TIMEOUT, None)
+        idle_ms = int(idle) if idle else round(self.idle_timeout_s_for(permanent) * 1000)
+        creation = Creation(
+            now_ms, now_ms + round(self.settings.effective_absolute_timeout_s * 1000), idle_ms
+        )
+        sets = {**changes.sets, **system}
+        self._check_size(sets, {}, ())
+        identifier, key = self._mint()
+        committed = self._commit([*ends, Change(key, now_ms, sets, creation=creation)], now_ms)
+        if committed is None:
+            # There is no cookie to send; once the response has gone, there never will be.
+            session.discarded = True
+            return 0
+        state = committed.states[-1]
+        if state is None:
+            return 0
+        session.endings = ()
+        session.committed(identifier, key, state, changes)
+        return committed.head
+
+    def _update(self, session: Session, changes: Changes, now_ms: int) -> int:
+        key, identifier, before = session.key, session.sid, session.state
+        assert key is not None
+        assert identifier is not None
+        assert before is not None
+        sets, deletes = _with_system(session, changes)
+        self._check_size(sets, _stored(before), deletes)
+        ends = [Change(ended, now_ms, end=ENDED_INVALIDATED) for ended in session.endings]
+        committed = self._commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
+        if committed is None:
+            return 0
+        state = committed.states[-1]
+        if state is None:
+            self._lose(session, key)
+            return 0
+        session.endings = ()
+        session.committed(identifier, key, state, changes)
+        lifetime_changed = PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets
+        session.refresh |= lifetime_changed or self._refresh_due(session, before, now_ms)
+        return committed.head
+
+    def _rotate(self, session: Session, changes: Changes, now_ms: int) -> int:
+        """Move to a new id. Creation time and deadline stay: rotating extends no session's life."""
+        key = session.key
+        assert key is not None
+        # Read again: what other requests wrote since this one began must move too.
+        current = self.replica.get(key)
+        if current is None or not is_live(current, now_ms):
+            self._lose(session, key)
+            return 0
+        changed, deletes = _with_system(session, changes)
+        sets = {**_stored(current), **changed}
+        for name in deletes:
+            sets.pop(name, None)
+        idle = sets.pop(IDLE_TIMEOUT, None)
+        creation = Creation(current.created_ms, current.deadline_ms, int(idle) if idle else 0)
+        self._check_size(sets, {}, ())
+        identifier, new_key = self._mint()
+        committed = self._commit(
+            [
+                Change(new_key, now_ms, sets, creation=creation),
+                Change(key, now_ms, end=ENDED_ROTATED),
+            ],
+            now_ms,
+        )
+        if committed is None:
+            return 0
+        state, ended = committed.states
+        if ended is None or state is None:
+            # Another process ended the session after we read it. Logout wins.
+            self._commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
+            self._lose(session, key)
+            return 0
+        session.committed(identifier, new_key, state, changes)
+        return committed.head
+
+    def _mint(self) -> tuple[str, str]:
+        identifier = self.signer.mint(self.random_bytes(RANDOM_BYTES))
+        key = self.signer.key_of(identifier)
+        assert key is not None
+        return identifier, key
+
+    def _lose(self, session: Session, key: str) -> None:
+        session.discarded = True
+        self.counters.lost_writes += 1
+        _log.info("session %s ended during a request that wrote to it; dropped", log_name(key))
+
+    def _check_size(
+        self, sets: dict[str, bytes], stored: dict[str, bytes], deletes: tuple[str, ...]
+    ) -> None:
+        after = {**stored, **sets}
+        total = sum(len(n) + len(data) for n, data in after.items() if n not in deletes)
+        if total > self.settings.session_bytes_max:
+            raise SessionTooLarge(
+                f"the session takes {total} bytes; session_bytes_max is "
+                f"{self.settings.session_bytes_max}"
+            )
+
+    def _commit(self, changes: Sequence[Change], now_ms: int) -> Committed | None:
+        """The commit, or None when there is no space: then the request goes on without it."""
+        try:
+            committed = self.replica.commit(changes, now_ms)
+        except ReplicaFull as error:
+            self.counters.replica_full += 1
+            if now_ms - self._full_logged_ms >= FULL_LOG_INTERVAL_MS:
+                self._full_logged_ms = now_ms
+                _log.error(
+                    "no space for sessions, changes are not stored (%d so far): %s",
+                    self.counters.replica_full, error,
+                )
+            return None
+        if committed.effective:
+            self.counters.commits += 1
+        return committed
+
+
+def _with_system(session: Session, changes: Changes) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    sets = dict(changes.sets)
+    deletes = changes.deletes
+    for name, data in session.system.items():
+        if data is None:
+            deletes += (name,)
+        else:
+            sets[name] = data
+    return sets, deletes
+
+
+def _stored(state: SessionState) -> dict[str, bytes]:
+    return {n: r.value for n, r in state.registers.items() if r.value is not None}

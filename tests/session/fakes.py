@@ -1,0 +1,122 @@
+"""A replica of a few lines, a clock to set and a cluster to script."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from clustersession.core.errors import ReplicaFull
+from clustersession.core.settings import Settings
+from clustersession.core.state import Change, SessionState, apply_change, expires_ms
+from clustersession.replica.protocol import Committed, Replica
+from clustersession.session.manager import SessionManager
+from clustersession.session.token import IdSigner
+
+SECRETS = (b"a secret of at least 16 characters",)
+
+
+class FakeReplica:
+    """The commit and get of the protocol over a dict."""
+
+    def __init__(self) -> None:
+        self.node = b"nodenode"
+        self.states: dict[str, SessionState] = {}
+        self.commits: list[Sequence[Change]] = []
+        self.gets: list[str] = []
+        self.full = False
+        self._head = 0
+
+    def get(self, key: str) -> SessionState | None:
+        self.gets.append(key)
+        return self.states.get(key)
+
+    def commit(self, changes: Sequence[Change], wall_ms: int) -> Committed:
+        if self.full:
+            raise ReplicaFull("the test says so")
+        self.commits.append(changes)
+        results: list[SessionState | None] = []
+        for change in changes:
+            current = self.states.get(change.key)
+            if current is not None and wall_ms > expires_ms(current):
+                results.append(None)
+                continue
+            state = apply_change(
+                current, change, time=(wall_ms << 16) + self._head, node=self.node,
+                seq=self._head + 1,
+            )
+            if state is not None:
+                self._head += 1
+                self.states[change.key] = state
+            results.append(state)
+        return Committed(self._head, results)
+
+    def close(self) -> None:
+        pass
+
+
+class FakeCluster:
+    """A cluster that confirms, fetches and serves as told."""
+
+    def __init__(self, route: str = "a", serving: tuple[str, ...] = ("a",)) -> None:
+        self.route = route
+        self.serving = frozenset(serving)
+        self.confirms = True
+        self.confirmed: list[int] = []
+        self.notified: list[int] = []
+        self.fetched: list[str] = []
+        self.elsewhere: dict[str, SessionState] = {}
+        self.replica: FakeReplica | None = None
+
+    def serving_routes(self) -> frozenset[str]:
+        return self.serving
+
+    def confirm(self, head: int) -> bool:
+        self.confirmed.append(head)
+        return self.confirms
+
+    async def confirm_async(self, head: int) -> bool:
+        return self.confirm(head)
+
+    def fetch(self, key: str) -> bool:
+        self.fetched.append(key)
+        if key in self.elsewhere and self.replica is not None:
+            self.replica.states[key] = self.elsewhere[key]
+        return key in self.elsewhere
+
+    async def fetch_async(self, key: str) -> bool:
+        return self.fetch(key)
+
+    def notify(self, head: int) -> None:
+        self.notified.append(head)
+
+
+class World:
+    """A manager with everything around it within reach."""
+
+    def __init__(self, **options: Any) -> None:
+        extra = {k: options.pop(k) for k in ("permanent_lifetime_s", "sliding") if k in options}
+        self.now_ms = 1_700_000_000_000
+        self.replica = FakeReplica()
+        self.cluster = FakeCluster()
+        self.cluster.replica = self.replica
+        self._drawn = 0
+        self.signer = IdSigner(SECRETS)
+        self.manager = SessionManager(
+            Settings(**options), cast("Replica", self.replica), self.signer, self.cluster,
+            wall_ms=lambda: self.now_ms, random_bytes=self._random, **extra,
+        )
+
+    def _random(self, count: int) -> bytes:
+        self._drawn += 1
+        return self._drawn.to_bytes(count, "big")
+
+    def store(self, **values: Any) -> str:
+        """A stored session; returns its cookie value."""
+        session = self.manager.open([])
+        session.update(values)
+        header = self.manager.commit(session).set_cookie
+        assert header is not None
+        return cookie_of(header)
+
+
+def cookie_of(set_cookie: str) -> str:
+    """The value in a Set-Cookie header."""
+    return set_cookie.partition(";")[0].partition("=")[2]

@@ -1,0 +1,268 @@
+"""A client that names the writes it has seen: when a node waits for them, and for how long."""
+
+import time
+from typing import Any
+
+import pytest
+
+from clustersession.core.state import SessionState
+from clustersession.session import causal
+from clustersession.session.seen import decode_seen, encode_seen
+from clustersession.session.session import Session
+from tests.session.fakes import World, cookie_of
+
+Stored = tuple[str, str]
+PEER = b"peerpeer"
+
+
+def make_world(**options: Any) -> World:
+    return World(**{"consistency": "causal", "fetch_timeout_s": 0.05, **options})
+
+
+@pytest.fixture
+def world() -> World:
+    return make_world()
+
+
+def store(world: World, **values: Any) -> Stored:
+    session = world.manager.open([])
+    session.update(values)
+    outcome = world.manager.commit(session)
+    assert outcome.set_cookie is not None
+    assert outcome.set_seen_cookie is not None
+    return cookie_of(outcome.set_cookie), cookie_of(outcome.set_seen_cookie)
+
+
+def request(world: World, stored: Stored) -> Session:
+    session = world.manager.open([stored[0]], None, [stored[1]])
+    if session.missing:
+        world.manager.fetch(session)
+    return session
+
+
+def fall_behind(world: World, stored: Stored, **values: Any) -> tuple[SessionState, str]:
+    """A later write, which a peer has and this node has not: its copy and the client's token."""
+    key = stored[0][:23]
+    before = world.replica.states[key]
+    session = request(world, stored)
+    session.update(values)
+    outcome = world.manager.commit(session)
+    assert outcome.set_seen_cookie is not None
+    after = world.replica.states[key]
+    world.replica.states[key] = before
+    return after, cookie_of(outcome.set_seen_cookie)
+
+
+def test_the_cookie_names_the_copy_that_a_change_left_with_the_flags_of_the_other() -> None:
+    world = make_world(cookie_secure=True, cookie_path="/shop", cookie_max_age_s=60)
+    session = world.manager.open([])
+    session["a"] = 1
+    outcome = world.manager.commit(session)
+    assert outcome.vary
+    assert outcome.set_cookie is not None
+    assert outcome.set_seen_cookie is not None
+    name, _, rest = outcome.set_seen_cookie.partition("=")
+    token, _, flags = rest.partition(";")
+    assert name == "CLUSTERSESSION_v"
+    assert flags == outcome.set_cookie.partition(";")[2]
+    assert session.state is not None
+    assert decode_seen(token) == session.state.versions
+    assert token not in outcome.set_cookie
+
+
+def test_only_a_change_sets_it(world: World) -> None:
+    stored = store(world, a=[1])
+    for _ in range(3):
+        session = request(world, stored)
+        assert session["a"] == [1]
+        assert world.manager.commit(session).set_seen_cookie is None
+    # Nor does a coarse note of the last access, nor a new route.
+    world.now_ms += 20 * 60_000
+    assert world.manager.commit(request(world, stored)).set_seen_cookie is None
+    moved = world.manager.commit(request(world, (stored[0][:39] + ".gone", stored[1])))
+    assert moved.set_cookie is not None
+    assert moved.set_seen_cookie is None
+    session = request(world, stored)
+    session["a"].append(2)
+    outcome = world.manager.commit(session)
+    assert outcome.set_cookie is None
+    assert outcome.set_seen_cookie is not None
+
+
+def test_a_change_saved_early_is_named_by_the_response(world: World) -> None:
+    session = request(world, store(world, a=1))
+    session["a"] = 2
+    session.save()
+    outcome = world.manager.commit(session)
+    assert outcome.set_seen_cookie is not None
+    assert session.state is not None
+    assert cookie_of(outcome.set_seen_cookie) == encode_seen(session.state)
+
+
+def test_both_cookies_go_together(world: World) -> None:
+    session = request(world, store(world, a=1))
+    session.invalidate()
+    outcome = world.manager.commit(session)
+    for header in (outcome.set_cookie, outcome.set_seen_cookie):
+        assert header is not None
+        assert "Max-Age=0" in header
+
+
+def test_a_rotated_session_begins_a_new_vector(world: World) -> None:
+    stored = store(world, a=1)
+    session = request(world, stored)
+    session.rotate()
+    outcome = world.manager.commit(session)
+    assert outcome.set_cookie is not None
+    assert outcome.set_seen_cookie is not None
+    new = cookie_of(outcome.set_cookie), cookie_of(outcome.set_seen_cookie)
+    assert new[0] != stored[0]
+    assert request(world, new) == {"a": 1}
+    assert world.cluster.fetched == []
+
+
+def test_a_copy_that_covers_the_token_asks_nobody(world: World) -> None:
+    stored = store(world, a=1)
+    fall_behind(world, stored, a=2)
+    assert request(world, stored) == {"a": 1}
+    assert world.cluster.fetched == []
+
+
+def test_a_copy_that_lags_is_fetched_before_it_is_served(world: World) -> None:
+    stored = store(world, a=1)
+    newer, token = fall_behind(world, stored, a=2)
+    world.cluster.elsewhere[stored[0][:23]] = newer
+    session = world.manager.open([stored[0]], None, [token])
+    assert session.missing
+    world.manager.fetch(session)
+    assert not session.missing
+    assert not session.new
+    assert session == {"a": 2}
+    assert world.manager.counters.fetched == 1
+    assert world.manager.counters.stale_reads == 0
+    assert world.manager.commit(session).set_cookie is None
+
+
+async def test_a_copy_that_lags_is_fetched_without_blocking_the_loop(world: World) -> None:
+    stored = store(world, a=1)
+    newer, token = fall_behind(world, stored, a=2)
+    world.cluster.elsewhere[stored[0][:23]] = newer
+    session = world.manager.open([stored[0]], None, [token])
+    await world.manager.fetch_async(session)
+    assert session == {"a": 2}
+
+
+def test_when_the_first_answer_is_old_a_later_one_is_awaited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = make_world(fetch_timeout_s=30.0)
+    stored = store(world, a=1)
+    key = stored[0][:23]
+    newer, token = fall_behind(world, stored, a=2)
+    world.cluster.elsewhere[key] = world.replica.states[key]
+    pauses: list[float] = []
+
+    def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        if len(pauses) == 3:
+            world.replica.states[key] = newer
+
+    monkeypatch.setattr(causal.time, "sleep", sleep)
+    assert request(world, (stored[0], token)) == {"a": 2}
+    assert pauses == [causal.POLL_S] * 3
+    assert world.manager.counters.stale_reads == 0
+
+
+def test_writes_that_nobody_has_cost_one_bounded_wait_and_never_the_session(world: World) -> None:
+    cookie, _ = store(world, a=1)
+    key = cookie[:23]
+    state = world.replica.states[key]
+    world.cluster.elsewhere[key] = state
+    for number, seen in enumerate(({PEER: 5}, {world.replica.node: 2**48 - 1}), 1):
+        forged = encode_seen(SessionState(0, 0, 0, {}, seen))
+        started_s = time.monotonic()
+        session = request(world, (cookie, forged))
+        assert time.monotonic() - started_s >= 0.05
+        assert session == {"a": 1}
+        assert not session.new
+        assert world.manager.counters.stale_reads == 2 * number - 1
+        assert len(world.cluster.fetched) == number
+        # Asked again with the same token, the node remembers that it waited in vain.
+        assert request(world, (cookie, forged)) == {"a": 1}
+        assert len(world.cluster.fetched) == number
+        assert world.manager.counters.stale_reads == 2 * number
+    # The next change names what is here, and the client waits no more.
+    session["a"] = 2
+    outcome = world.manager.commit(session)
+    assert outcome.set_seen_cookie is not None
+    assert request(world, (cookie, cookie_of(outcome.set_seen_cookie))) == {"a": 2}
+    assert len(world.cluster.fetched) == 2
+
+
+async def test_writes_that_nobody_has_do_not_lose_the_session_in_a_loop_either(
+    world: World,
+) -> None:
+    cookie, _ = store(world, a=1)
+    world.cluster.elsewhere[cookie[:23]] = world.replica.states[cookie[:23]]
+    forged = encode_seen(SessionState(0, 0, 0, {}, {PEER: 5}))
+    session = world.manager.open([cookie], None, [forged])
+    await world.manager.fetch_async(session)
+    assert session == {"a": 1}
+    assert world.manager.counters.stale_reads == 1
+
+
+def test_without_peers_nobody_waits() -> None:
+    world = make_world(fetch_timeout_s=60.0)
+    cookie, _ = store(world, a=1)
+    forged = encode_seen(SessionState(0, 0, 0, {}, {PEER: 5}))
+    assert request(world, (cookie, forged)) == {"a": 1}
+    assert world.manager.counters.stale_reads == 1
+
+
+@pytest.mark.parametrize("token", ["", "1", "junk", "1" * 20_000, "\xff", "1AAA"])
+def test_what_is_no_token_counts_as_none(world: World, token: str) -> None:
+    cookie, _ = store(world, a=1)
+    assert not world.manager.open([cookie], None, [token]).missing
+    assert request(world, (cookie, token)) == {"a": 1}
+    assert world.cluster.fetched == []
+
+
+def test_logout_wins_over_the_token(world: World) -> None:
+    stored = store(world, a=1)
+    newer, token = fall_behind(world, stored, a=2)
+    session = world.manager.open([stored[0]], None, [token])
+    assert session.missing
+    logout = world.manager.open([stored[0]])
+    logout.invalidate()
+    world.manager.commit(logout)
+    world.manager.fetch(session)
+    assert session == {}
+    assert world.manager.counters.stale_reads == 0
+    assert newer.ended is None
+
+
+def test_a_session_that_is_not_here_is_fetched_up_to_the_token(world: World) -> None:
+    stored = store(world, a=1)
+    newer, token = fall_behind(world, stored, a=2)
+    key = stored[0][:23]
+    old = world.replica.states.pop(key)
+    world.cluster.elsewhere[key] = old
+    assert request(world, (stored[0], token)) == {"a": 1}
+    assert world.manager.counters.stale_reads == 1
+    del world.replica.states[key]
+    world.cluster.elsewhere[key] = newer
+    assert request(world, (stored[0], token)) == {"a": 2}
+
+
+def test_by_default_there_is_no_second_cookie_and_nobody_reads_one() -> None:
+    world = World()
+    cookie = world.store(a=1)
+    forged = encode_seen(SessionState(0, 0, 0, {}, {PEER: 5}))
+    session = world.manager.open([cookie], None, [forged])
+    assert not session.missing
+    session["a"] = 2
+    assert world.manager.commit(session).set_seen_cookie is None
+    session = world.manager.open([cookie])
+    session.invalidate()
+    assert world.manager.commit(session).set_seen_cookie is None
+    assert world.manager.seen_cookie_name == ""

@@ -1,0 +1,282 @@
+"""The session is a dict to every caller, and reads nothing until it is touched."""
+
+import copy
+import json
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clustersession.core.errors import UnserializableValue
+from clustersession.core.state import PRINCIPAL
+from clustersession.session import untouched as module
+from clustersession.session.session import Session
+from tests.session.fakes import World
+
+DATA = {"user": "ann", "cart": [1, 2], "n": 3}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def stored(world: World, **values: Any) -> Session:
+    return world.manager.open([world.store(**values)])
+
+
+READS = {
+    "json": lambda s: json.loads(json.dumps(s)),
+    "dict": dict,
+    "unpack": lambda s: {**s},
+    "keywords": lambda s: (lambda **k: k)(**s),
+    "copy": lambda s: s.copy(),
+    "copy.copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda s: pickle.loads(pickle.dumps(s)),
+    "or": lambda s: s | {},
+    "ror": lambda s: {} | s,
+    "items": lambda s: dict(s.items()),
+    "iteration": lambda s: {k: s[k] for k in s},
+    "get": lambda s: {k: s.get(k) for k in s.keys()},  # noqa: SIM118
+    "reversed": lambda s: {k: s[k] for k in reversed([*reversed(s)])},
+    "repr": lambda s: eval(repr(s)),
+    "update": lambda s: (target := {}, target.update(s), target)[2],  # type: ignore[var-annotated]
+    "fromkeys": lambda s: {k: DATA[k] for k in dict.fromkeys(s)},
+    "mark": lambda s: (s.mark_accessed(), {k: dict.get(s, k) for k in dict.keys(s)})[1],
+}
+
+
+@pytest.mark.parametrize("how", READS)
+def test_every_way_of_reading_sees_all(world: World, how: str) -> None:
+    session = stored(world, **DATA)
+    result = READS[how](session)
+    assert result == DATA
+    assert type(result) is dict
+    assert session.accessed
+    assert not session.modified
+
+
+@pytest.mark.parametrize("how", READS)
+def test_an_empty_session_reads_as_empty(world: World, how: str) -> None:
+    session = world.manager.open([])
+    assert READS[how](session) == {}
+
+
+def test_comparison_length_membership(world: World) -> None:
+    assert stored(world, **DATA) == DATA
+    assert DATA == stored(world, **DATA)  # noqa: SIM300
+    assert not stored(world, **DATA).__ne__(DATA)
+    assert len(stored(world, **DATA)) == 3
+    assert "cart" in stored(world, **DATA)
+    assert bool(stored(world, **DATA))
+    assert isinstance(stored(world, **DATA), dict)
+
+
+def test_nothing_is_decoded_until_touched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = stored(world, **DATA)
+    calls: list[bytes] = []
+    decode = module.decode_value
+
+    def counting(data: bytes) -> object:
+        calls.append(data)
+        return decode(data)
+
+    monkeypatch.setattr(module, "decode_value", counting)
+    world.manager.commit(session)
+    assert calls == []
+    assert not session.accessed
+    assert session["n"] == 3
+    assert len(calls) == 3
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.sampled_from("abcd"), st.integers(0, 3)),
+        st.tuples(st.just("append"), st.sampled_from("abcd"), st.integers(0, 3)),
+        st.tuples(st.just("delete"), st.sampled_from("abcd"), st.none()),
+        st.tuples(st.just("pop"), st.sampled_from("abcd"), st.none()),
+        st.tuples(st.just("setdefault"), st.sampled_from("abcd"), st.integers(0, 3)),
+        st.tuples(st.just("update"), st.sampled_from("abcd"), st.integers(0, 3)),
+        st.tuples(st.just("ior"), st.sampled_from("abcd"), st.integers(0, 3)),
+        st.tuples(st.just("popitem"), st.none(), st.none()),
+        st.tuples(st.just("clear"), st.none(), st.none()),
+        st.tuples(st.just("commit"), st.none(), st.none()),
+    ),
+    max_size=25,
+)
+
+
+def perform(target: Any, name: str, key: Any, value: Any) -> Any:
+    try:
+        if name == "set":
+            target[key] = [value]
+        elif name == "append":
+            target[key].append(value)
+        elif name == "delete":
+            del target[key]
+        elif name == "pop":
+            return target.pop(key)
+        elif name == "setdefault":
+            target.setdefault(key, []).append(value)
+        elif name == "update":
+            target.update({key: [value]}, other=value)
+        elif name == "ior":
+            target |= {key: [value]}
+        elif name == "popitem":
+            return target.popitem()
+        elif name == "clear":
+            target.clear()
+    except (KeyError, AttributeError) as error:
+        return type(error)
+    return None
+
+
+@given(OPERATIONS)
+def test_it_behaves_like_a_dict_and_is_stored_like_one(operations: list[Any]) -> None:
+    world, model = World(), {"a": [0], "z": 1}
+    cookie = world.store(**copy.deepcopy(model))
+    session = world.manager.open([cookie])
+    for name, key, value in operations:
+        if name == "commit":
+            world.manager.save(session)
+            session = world.manager.open([cookie])
+            assert session == model
+            # A store keeps no order among attributes; popitem shows it.
+            model = {key: model[key] for key in session.copy()}
+        else:
+            assert perform(session, name, key, value) == perform(model, name, key, value)
+        assert session == model
+    world.manager.save(session)
+    assert world.manager.open([cookie]) == model
+
+
+def test_only_what_changed_is_committed(world: World) -> None:
+    session = stored(world, a=[1], b=[2], c={"x": 1}, d=1)
+    session["a"].append(5)
+    session["d"] = 1
+    session["c"] = {"x": 1}
+    del session["b"]
+    world.manager.commit(session)
+    (change,) = world.replica.commits[-1]
+    assert set(change.sets) == {"a"}
+    assert change.deletes == ("b",)
+
+
+@pytest.mark.parametrize("key", [1, None, b"x", ("a",)])
+def test_keys_must_be_strings_at_assignment(world: World, key: Any) -> None:
+    session = world.manager.open([])
+    for assign in (
+        lambda: session.__setitem__(key, 1),
+        lambda: session.update({key: 1}),
+        lambda: session.setdefault(key, 1),
+        lambda: session.__ior__({key: 1}),
+    ):
+        with pytest.raises(TypeError, match="session keys must be str"):
+            assign()
+    assert session == {}
+
+
+def test_system_names_cannot_be_set_or_seen(world: World) -> None:
+    session = stored(world, a=1)
+    with pytest.raises(ValueError, match="zero character"):
+        session[PRINCIPAL] = "mallory"
+    session.principal = "ann"
+    world.manager.commit(session)
+    assert set(session) == {"a"}
+    assert "\x00principal" not in session
+
+
+def test_principal(world: World) -> None:
+    cookie = world.store(a=1)
+    session = world.manager.open([cookie])
+    assert session.principal is None
+    session.principal = 7  # type: ignore[assignment]
+    world.manager.commit(session)
+    session = world.manager.open([cookie])
+    assert session.principal == "7"
+    session.principal = None
+    world.manager.commit(session)
+    assert world.manager.open([cookie]).principal is None
+    with pytest.raises(TypeError):
+        session.principal = object()  # type: ignore[assignment]
+
+
+def test_times(world: World) -> None:
+    session = stored(world, a=1)
+    assert session.created_at == datetime.fromtimestamp(world.now_ms / 1000, UTC)
+    assert session.idle_timeout == 1800.0
+    session.idle_timeout = 60
+    world.manager.commit(session)
+    assert session.sid is not None
+    assert world.manager.open([session.sid]).idle_timeout == 60.0
+    with pytest.raises(ValueError, match="idle_timeout"):
+        session.idle_timeout = -1
+
+
+def test_flags(world: World) -> None:
+    session = world.manager.open([])
+    assert (session.new, session.accessed, session.modified, session.sid) == (
+        True, False, False, None,
+    )
+    session["a"] = 1
+    assert session.accessed
+    assert session.modified
+    assert session.sid is None
+    session.save()
+    assert session.sid is not None
+    assert not stored(world, a=1).new
+    other = world.manager.open([])
+    other.mark_modified()
+    assert other.modified
+    assert other.accessed
+
+
+def test_an_attribute_that_cannot_be_read_harms_nothing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    cookie = world.store(good=[1], bad=1)
+    key = cookie[:23]
+    state = world.replica.states[key]
+    register = state.registers["bad"]
+    state.registers["bad"] = register._replace(value=b"\xc1")  # type: ignore[index]
+    for _ in range(3):
+        session = world.manager.open([cookie])
+        assert json.loads(json.dumps(session)) == {"good": [1]}
+        session["good"].append(2)
+        session["good"].pop()
+        world.manager.commit(session)
+    assert world.replica.states[key].registers["bad"].value == b"\xc1"
+    assert len([r for r in caplog.records if "'bad'" in r.getMessage()]) == 1
+    assert cookie not in caplog.text
+    assert key not in caplog.text
+    assert world.manager.counters.decode_errors == 3
+    session["bad"] = "new"
+    world.manager.save(session)
+    assert world.manager.open([cookie]) == {"good": [1], "bad": "new"}
+
+
+def test_clear_deletes_the_unreadable_too(world: World) -> None:
+    cookie = world.store(good=[1], bad=1)
+    state = world.replica.states[cookie[:23]]
+    state.registers["bad"] = state.registers["bad"]._replace(value=b"\xc1")  # type: ignore[index]
+    session = world.manager.open([cookie])
+    session.clear()
+    world.manager.commit(session)
+    assert world.replica.states[cookie[:23]].registers["bad"].value is None
+
+
+def test_what_cannot_be_stored_raises_at_commit_and_writes_nothing(world: World) -> None:
+    session = stored(world, a=1)
+    commits = len(world.replica.commits)
+    session["a"] = 2
+    session["thing"] = {"x": object()}
+    with pytest.raises(UnserializableValue, match=r"session\['thing'\]\['x'\]"):
+        world.manager.commit(session)
+    assert len(world.replica.commits) == commits
+    # The error page of the same request commits again and must come through.
+    assert world.manager.commit(session).set_cookie is None
+    assert len(world.replica.commits) == commits
