@@ -1,0 +1,5 @@
+"""``python -m clustersession``: the command line."""
+
+from clustersession.admin.cli import main
+
+main()

@@ -1,0 +1,171 @@
+"""The command line, ``clustersession``: run the agent, look at a node, drain it, see the demo."""
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+import click
+
+from clustersession.admin import show
+from clustersession.admin.drain import drain
+from clustersession.admin.nodes import find_home, replica, status
+from clustersession.agent.process import LOG_FORMAT, run_agent
+from clustersession.cluster.configuration import load_settings
+from clustersession.cluster.connection import complete
+from clustersession.cluster.places import node_home
+from clustersession.core.errors import ClusterSessionError
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.settings import Settings
+from clustersession.core.state import SessionState
+from clustersession.session.token import log_name
+
+PAGE = 500
+SHOWN_MAX = 1000
+
+
+class _Tidy(click.Group):
+    """Our own errors are one line for people, not a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ClusterSessionError, TimeoutError) as error:
+            raise click.ClickException(str(error)) from None
+
+
+@click.group(cls=_Tidy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="clustersession")
+@click.option("--config", type=click.Path(dir_okay=False), help="A TOML file with settings.")
+@click.option("--state-dir", help="Where nodes keep their state; as in the application.")
+@click.option("--route", help="The node's route; as in the application.")
+@click.option("--cluster-name", help="The cluster's name; as in the application.")
+@click.pass_context
+def main(ctx: click.Context, /, **options: str | None) -> None:
+    """Session clustering for Python web apps.
+
+    Settings are read like the application reads them: from CLUSTERSESSION_* variables and the file
+    that CLUSTERSESSION_CONFIG names; the options override them.
+    """
+    ctx.obj = {name: value for name, value in options.items() if value is not None}
+
+
+@main.command()
+@click.pass_obj
+def agent(options: dict[str, str]) -> None:
+    """Run the node's agent in the foreground, for systemd or as a sidecar."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    settings = complete(load_settings(**{"distributable": True, **options}))
+    sys.exit(run_agent(settings, node_home(settings), lingers=False))
+
+
+@main.command("status")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def status_command(options: dict[str, str], as_json: bool) -> None:
+    """What this host's node is doing."""
+    found = status(find_home(_settings(options)))
+    click.echo(_json(found) if as_json else show.status_text(found))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def members(options: dict[str, str], as_json: bool) -> None:
+    """Who is in the cluster: route, address, since when, how far behind."""
+    found = status(find_home(_settings(options)))
+    click.echo(_json(found["members"]) if as_json else show.members_text(found))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--limit", default=50, show_default=True, help="How many to show, at most 1000.")
+@click.option("--all", "with_ended", is_flag=True, help="Ended ones too.")
+@click.pass_obj
+def sessions(options: dict[str, str], as_json: bool, limit: int, with_ended: bool) -> None:
+    """The sessions this node holds, by a hash of their id."""
+    now_ms = time.time_ns() // 1_000_000
+    rows: list[dict[str, Any]] = []
+    with replica(find_home(_settings(options))) as node_replica:
+        stats = node_replica.stats()
+        after = ""
+        while len(rows) < min(limit, SHOWN_MAX):
+            keys = node_replica.keys(after, PAGE)
+            if not keys:
+                break
+            after = keys[-1]
+            states = ((key, node_replica.get(key)) for key in keys)
+            rows += [
+                show.session_row(key, state, now_ms)
+                for key, state in states
+                if state is not None and (with_ended or state.ended is None)
+            ]
+    rows = rows[:limit]
+    if as_json:
+        click.echo(_json({"sessions": stats.sessions, "ended": stats.tombstones, "rows": rows}))
+        return
+    click.echo(show.sessions_text(rows))
+    click.echo(f"{len(rows)} shown of {stats.sessions} sessions ({stats.tombstones} ended)")
+
+
+@main.command("show")
+@click.argument("identifier", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def show_command(options: dict[str, str], identifier: str, as_json: bool) -> None:
+    """One session: a cookie value, an id, or the hash that ``sessions`` and logs show."""
+    now_ms = time.time_ns() // 1_000_000
+    with replica(find_home(_settings(options))) as node_replica:
+        key = identifier.partition(".")[0][:KEY_LENGTH]
+        state: SessionState | None = node_replica.get(key) if len(key) == KEY_LENGTH else None
+        after = ""
+        while state is None and (keys := node_replica.keys(after, PAGE)):
+            after = keys[-1]
+            key = next((k for k in keys if log_name(k) == identifier), "")
+            state = node_replica.get(key) if key else None
+    if state is None:
+        raise click.ClickException(f"this node holds no session {identifier[:8]}...")
+    detail = show.session_detail(key, state, now_ms)
+    click.echo(_json(detail) if as_json else show.detail_text(detail))
+
+
+@main.command("drain")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--timeout", "timeout_s", default=60.0, show_default=True, type=click.FloatRange(min=0),
+    metavar="SECONDS", help="How long to wait for the other nodes.",
+)
+@click.pass_obj
+def drain_command(options: dict[str, str], as_json: bool, timeout_s: float) -> None:
+    """Move this host's users to other nodes, before it is stopped.
+
+    Requests are still answered, with the route of another node. Waits until every other node holds
+    all that this one wrote, and exits with 0; with 1 when the time is over, and the node goes on
+    draining. There is no way back but a restart: draining ends when the node's workers have all
+    stopped and one starts again.
+    """
+    home = find_home(_settings(options))
+    found = drain(home, timeout_s, lambda now: click.echo(show.drain_text(now), err=as_json))
+    if as_json:
+        click.echo(_json({**found._asdict(), "done": found.done}))
+    if not found.done:
+        raise click.ClickException(f"not drained within {timeout_s:g} s")
+
+
+@main.command()
+@click.option("--serve", is_flag=True, help="Keep it running, for a browser and your own kill -9.")
+@click.option("--port", default=0, help="The balancer's port; any free one by default.")
+def demo(serve: bool, port: int) -> None:
+    """The reference scenario on this machine, every step with its real output."""
+    from clustersession.admin.demo import run_demo
+
+    sys.exit(run_demo(serve, port=port))
+
+
+def _settings(options: dict[str, str]) -> Settings:
+    return load_settings(**options)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2)

@@ -1,0 +1,148 @@
+"""How status, members and sessions look on a terminal."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from clustersession.admin.drain import Drain
+from clustersession.core.clock import wall_ms_of
+from clustersession.core.state import SYSTEM_PREFIX, Register, SessionState, expires_ms
+from clustersession.session.token import log_name
+
+STATUS_LINES = (
+    ("cluster", "cluster_name"), ("route", "route"), ("node id", "node"), ("address", "address"),
+    ("phase", "phase"), ("agent pid", "agent_pid"), ("workers", "workers"), ("ack", "ack"),
+    ("carrier of deltas", "carrier"), ("multicast", "multicast"), ("seeds", "seeds"),
+    ("sessions", "sessions"), ("tombstones", "tombstones"), ("feed head", "feed_head"),
+    ("replica bytes", "replica_bytes"), ("local health", "local_health"),
+)
+MEMBER_COLUMNS = (
+    "ROUTE", "ADDRESS", "STATUS", "PHASE", "SERVING", "SINCE", "HEARD", "BEHIND US",
+    "WE ARE BEHIND", "CARRIER", "NODE",
+)
+SESSION_COLUMNS = ("SESSION", "STATE", "CREATED", "LAST ACCESS", "EXPIRES", "ATTRIBUTES", "BYTES")
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """The status, a line each."""
+    lines = [
+        f"{label:<18} {_plain(status[name])}" for label, name in STATUS_LINES if name in status
+    ]
+    present = sum(m["status"] in ("alive", "suspect") for m in status["members"])
+    lines.append(f"{'members':<18} {present} besides this node")
+    lines += [f"{'count':<18} {name}: {n}" for name, n in status.get("counters", {}).items()]
+    return "\n".join(lines)
+
+
+def members_text(status: dict[str, Any]) -> str:
+    """The cluster in one table, this node first."""
+    own = [
+        status["route"], status.get("address", "-"), "self", status["phase"],
+        _plain(status.get("serving", "-")), "-", "-", "-", "-", status.get("carrier", "-"),
+        status["node"],
+    ]
+    rows = [
+        [
+            m["route"], m["address"], m["status"], m["phase"], _plain(m["serving"]),
+            _ago(m["since_s"]), _ago(m["heard_s"]), f"{m['behind_us']} changes",
+            f"{m['we_are_behind']} changes", m["carrier"], m["node"],
+        ]
+        for m in sorted(status["members"], key=lambda m: (m["status"], m["route"]))
+    ]
+    lines = [table(MEMBER_COLUMNS, [own, *rows])]
+    troubled = (m for m in status["members"] if m["reason"])
+    lines += [f"{m['route']} ({m['node']}): {m['reason']}" for m in troubled]
+    return "\n".join(lines)
+
+
+def drain_text(drain: Drain) -> str:
+    """How far a drain is, one line."""
+    if drain.phase != "draining":
+        return f"{drain.route} is {drain.phase} and drains when it is ready"
+    if not drain.peers:
+        return f"{drain.route} is draining, but there is no other node to take over its users"
+    if drain.behind:
+        lack = ", ".join(f"{route} lacks {n} changes" for route, n in sorted(drain.behind.items()))
+        return f"{drain.route} is draining: {lack}"
+    nodes = "node holds" if drain.peers == 1 else "nodes hold"
+    return f"{drain.route} is drained: {drain.peers} other {nodes} all it wrote"
+
+
+def session_row(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
+    """One session in plain values; its id stays out of it."""
+    shown = {n: r for n, r in state.registers.items() if _is_shown(n, r)}
+    live = "live" if expires_ms(state) >= now_ms else "expired"
+    return {
+        "session": log_name(key),
+        "state": f"ended ({state.ended.reason})" if state.ended is not None else live,
+        "created": _when(state.created_ms),
+        "last_access": _when(state.accessed_ms),
+        "expires": _when(expires_ms(state)),
+        "attributes": len(shown),
+        "bytes": sum(len(r.value or b"") for r in shown.values()),
+    }
+
+
+def session_detail(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
+    """Everything about one session but its values: who wrote what, when, how much."""
+    attributes = [
+        {
+            "name": name,
+            "bytes": len(register.value or b""),
+            "written": _when(wall_ms_of(register.time)),
+            "by_node": register.node.hex()[:8],
+            "sequence": register.seq,
+        }
+        for name, register in sorted(state.registers.items())
+        if _is_shown(name, register)
+    ]
+    versions = {node.hex()[:8]: seq for node, seq in state.versions.items()}
+    return {**session_row(key, state, now_ms), "versions": versions, "attribute_list": attributes}
+
+
+def sessions_text(rows: Sequence[dict[str, Any]]) -> str:
+    """A table of sessions."""
+    return table(SESSION_COLUMNS, [[str(value) for value in row.values()] for row in rows])
+
+
+def detail_text(detail: dict[str, Any]) -> str:
+    """One session, a line each, and its attributes as a table."""
+    lines = [f"{name:<12} {_plain(detail[name])}" for name in detail if name != "attribute_list"]
+    columns = ("ATTRIBUTE", "BYTES", "WRITTEN", "BY NODE", "SEQUENCE")
+    rows = [[str(v) for v in attribute.values()] for attribute in detail["attribute_list"]]
+    return "\n".join([*lines, "", table(columns, rows)])
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell."""
+    cells = [list(columns), *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def _is_shown(name: str, register: Register) -> bool:
+    return register.value is not None and not name.startswith(SYSTEM_PREFIX)
+
+
+def _when(wall_ms: int) -> str:
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ago(seconds: float) -> str:
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.1f} {unit} ago"
+    return f"{seconds:.1f} s ago"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {item}" for name, item in value.items()) or "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return str(value)

@@ -1,0 +1,191 @@
+"""The cluster as a worker of a distributable node sees it: through its agent."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from clustersession.cluster.patience import Patience
+from clustersession.cluster.presence import Presence
+from clustersession.core.errors import ReplicaError, WireError
+from clustersession.core.settings import Settings
+from clustersession.core.view import VIEW_NOTE, View
+from clustersession.net.worker_link import AgentGone, AsyncLink, LinkPool
+from clustersession.replica.home import NodeHome
+from clustersession.replica.protocol import Replica
+from clustersession.wire.local import Operation
+
+RECONNECT_S = 0.02
+GRACE_S = 0.05
+
+logger = logging.getLogger("clustersession")
+
+
+class AgentPort:
+    """Implements ``session.cluster_port.ClusterPort`` over the agent's unix socket."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        home: NodeHome,
+        replica: Replica,
+        *,
+        start: Callable[[], bool] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._home = home
+        self._replica = replica
+        self._pool = LinkPool(home.agent_socket)
+        self._loop_links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink]
+        self._loop_links = WeakKeyDictionary()
+        self._connecting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
+        self._connecting = WeakKeyDictionary()
+        self._view_bytes: bytes | None = None
+        self._serving = frozenset({settings.route})
+        self._view_lock = threading.Lock()
+        self._alone_logged = False
+        self.presence = Presence(settings, home, start=start)
+        self._patience = Patience(lambda: self.presence.attachments)
+
+    @property
+    def route(self) -> str:
+        """This node's route."""
+        return self._settings.route
+
+    def serving_routes(self) -> frozenset[str]:
+        """Who serves, by the view the agent wrote last; ourselves unless we drain."""
+        try:
+            data = self._replica.load_note(VIEW_NOTE)
+        except ReplicaError:
+            return self._serving
+        if data != self._view_bytes:
+            with self._view_lock:
+                view = View.decode(data)
+                own = frozenset() if view.draining else frozenset({self._settings.route})
+                self._serving = (view.serving - {self._settings.route}) | own
+                self._view_bytes = data
+        return self._serving
+
+    def notify(self, head: int) -> None:
+        """Ring; if nobody hears, the next heartbeat carries the change anyway."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        try:
+            link = self._loop_links.get(loop) if loop is not None else None
+            if link is not None and link.is_open:
+                link.tell(Operation.MOVED, head)
+            else:
+                self._pool.tell(Operation.MOVED, head)
+        except (AgentGone, OSError):
+            self._drop_idle()
+
+    def confirm(self, head: int) -> bool:
+        """Wait until a peer, with ``ack="all"`` every one, holds our feed up to ``head``."""
+        timeout_s = self._settings.ack_timeout_s
+        answer = self._ask(Operation.CONFIRM, *self._confirmation(head), timeout_s=timeout_s)
+        return self._is_confirmed(answer)
+
+    async def confirm_async(self, head: int) -> bool:
+        """``confirm`` without blocking the event loop."""
+        timeout_s = self._settings.ack_timeout_s
+        arguments = self._confirmation(head)
+        answer = await self._ask_async(Operation.CONFIRM, *arguments, timeout_s=timeout_s)
+        return self._is_confirmed(answer)
+
+    def fetch(self, key: str) -> bool:
+        """Ask the peers for a session."""
+        timeout_s = self._settings.fetch_timeout_s + GRACE_S
+        return self._ask(Operation.FETCH, key, timeout_s=timeout_s) is True
+
+    async def fetch_async(self, key: str) -> bool:
+        """``fetch`` without blocking the event loop."""
+        timeout_s = self._settings.fetch_timeout_s + GRACE_S
+        return await self._ask_async(Operation.FETCH, key, timeout_s=timeout_s) is True
+
+    def close(self) -> None:
+        """Detach from the agent."""
+        self.presence.stop()
+        self._pool.close()
+        for link in self._loop_links.values():
+            link.close()
+
+    def _drop_idle(self) -> None:
+        """When one connection finds the agent gone, the others of the pool are as dead."""
+        try:
+            self._pool.close()
+        except IndexError:
+            pass  # another thread emptied the pool meanwhile
+
+    def _confirmation(self, head: int) -> tuple[int, bool, int]:
+        return head, self._settings.ack == "all", int(self._settings.ack_timeout_s * 1000)
+
+    def _ask(self, operation: Operation, *argument: object, timeout_s: float) -> object | None:
+        """The agent's answer, or None when there was none in time; waits for an agent to come."""
+        now_s = time.monotonic()
+        deadline_s = now_s + timeout_s
+        while (left_s := deadline_s - now_s) > 0 and not self._patience.is_over(now_s):
+            try:
+                answer: object = self._pool.ask(operation, *argument, timeout_s=left_s + GRACE_S)
+            except AgentGone:
+                self._drop_idle()
+                time.sleep(min(RECONNECT_S, left_s))
+                now_s = time.monotonic()
+            except (TimeoutError, WireError, OSError):
+                break
+            else:
+                self._patience.answered()
+                return answer
+        self._disappointed(deadline_s)
+        return None
+
+    async def _ask_async(
+        self, operation: Operation, *argument: object, timeout_s: float
+    ) -> object | None:
+        now_s = time.monotonic()
+        deadline_s = now_s + timeout_s
+        while (left_s := deadline_s - now_s) > 0 and not self._patience.is_over(now_s):
+            try:
+                link = await self._link()
+                answer: object = await link.ask(operation, *argument, timeout_s=left_s + GRACE_S)
+            except AgentGone:
+                await asyncio.sleep(min(RECONNECT_S, left_s))
+                now_s = time.monotonic()
+            except (TimeoutError, WireError, OSError):
+                break
+            else:
+                self._patience.answered()
+                return answer
+        self._disappointed(deadline_s)
+        return None
+
+    def _disappointed(self, deadline_s: float) -> None:
+        now_s = time.monotonic()
+        if now_s >= deadline_s:
+            self._patience.disappointed(now_s)
+
+    def _is_confirmed(self, answer: object) -> bool:
+        """Nobody to ask counts as confirmed; somebody too slow, or no agent in time, does not."""
+        if not isinstance(answer, int) or answer < 0:
+            return False
+        if answer == 0 and not self._alone_logged:
+            logger.warning(
+                "clustersession: no other node is connected; what is written now is on %s only",
+                self._settings.route,
+            )
+        self._alone_logged = answer == 0
+        return True
+
+    async def _link(self) -> AsyncLink:
+        loop = asyncio.get_running_loop()
+        link = self._loop_links.get(loop)
+        if link is not None and link.is_open:
+            return link
+        async with self._connecting.setdefault(loop, asyncio.Lock()):
+            link = self._loop_links.get(loop)
+            if link is None or not link.is_open:
+                link = self._loop_links[loop] = await AsyncLink.connect(self._home.agent_socket)
+            return link

@@ -1,0 +1,61 @@
+"""From configured settings to a node: what is missing is worked out, then it is connected."""
+
+import dataclasses
+
+from clustersession.cluster.agent_port import AgentPort
+from clustersession.cluster.configuration import require_secret
+from clustersession.cluster.places import id_secrets, route_of
+from clustersession.cluster.thread_agent import ThreadAgent
+from clustersession.core.settings import Settings
+from clustersession.net.discovery import parse_seed
+from clustersession.net.interfaces import advertised_address, bind_address, is_loopback
+from clustersession.net.own_certificates import own_certificates
+from clustersession.replica.home import NodeHome
+from clustersession.replica.protocol import Replica
+from clustersession.session.cluster_port import ClusterPort, LocalOnly
+
+
+class Connection:
+    """A process's port to the cluster, and what has to be ended with it."""
+
+    def __init__(
+        self, port: ClusterPort, agent_port: AgentPort | None, thread: ThreadAgent | None
+    ) -> None:
+        self.port = port
+        self._agent_port = agent_port
+        self._thread = thread
+
+    def close(self) -> None:
+        """Detach from the agent; one inside this process leaves the cluster."""
+        if self._agent_port is not None:
+            self._agent_port.close()
+        if self._thread is not None:
+            self._thread.stop()
+
+
+def complete(settings: Settings) -> Settings:
+    """The settings with route, bind address and secret worked out.
+
+    A node of a cluster needs a secret; on a loopback address the user's own random one will do.
+    Raises ConfigurationError when there is none and the address can be reached from elsewhere, and
+    for files of certificates that are missing or do not work.
+    """
+    route, bind = route_of(settings), settings.bind
+    if settings.distributable:
+        bind = bind_address(settings.bind, settings.multicast_address)
+        require_secret(settings, bind)
+        # Here and not only in the agent, whose log nobody has open at a deployment.
+        own_certificates(settings)
+        if settings.seeds and is_loopback(bind):
+            advertised_address(bind, [parse_seed(seed).host for seed in settings.seeds])
+    secret = settings.secret or tuple(secret.hex() for secret in id_secrets(settings))
+    return dataclasses.replace(settings, route=route, bind=bind, secret=secret)
+
+
+def connect(settings: Settings, home: NodeHome, replica: Replica) -> Connection:
+    """Connect this process to its node's agent. ``settings`` are complete."""
+    if not settings.distributable:
+        return Connection(LocalOnly(settings.route), None, None)
+    thread = ThreadAgent(settings, home, replica) if settings.agent == "thread" else None
+    port = AgentPort(settings, home, replica, start=thread.start if thread else None)
+    return Connection(port, port, thread)

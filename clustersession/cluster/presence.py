@@ -1,0 +1,102 @@
+"""A worker's presence at its agent: one thread that holds a connection for as long as it lives.
+
+The agent takes the connection for the worker, so a killed worker is noticed by the kernel closing
+it. The thread sleeps in a system call; when the agent goes away it wakes, starts another, and
+attaches again. What the agent has to say arrives here and goes into the application's log.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from clustersession.cluster.launch import start_agent
+from clustersession.core.errors import WireError
+from clustersession.core.settings import Settings
+from clustersession.net.worker_link import AgentGone, BlockingLink
+from clustersession.replica.home import NodeHome
+from clustersession.wire.local import Operation
+
+RETRY_S_MIN = 0.05
+RETRY_S_MAX = 5.0
+ATTACH_TIMEOUT_S = 5.0
+
+logger = logging.getLogger("clustersession")
+
+
+class Presence:
+    """Keeps this process attached to an agent, starting one where that is our business."""
+
+    def __init__(
+        self, settings: Settings, home: NodeHome, *, start: Callable[[], bool] | None = None
+    ) -> None:
+        self._settings = settings
+        self._home = home
+        self._start = start or self._start_process
+        self._pid = os.getpid()
+        self._link: BlockingLink | None = None
+        self._stopped = threading.Event()
+        self.attached = threading.Event()
+        self.attachments = 0
+        self._thread = threading.Thread(
+            target=self._run, name="clustersession-presence", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Detach; the agent goes some seconds after its last worker."""
+        self._stopped.set()
+        link = self._link
+        if link is not None and os.getpid() == self._pid:
+            link.close()
+            self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        retry_s = RETRY_S_MIN
+        while not self._stopped.is_set():
+            try:
+                self._link = link = BlockingLink(self._home.agent_socket)
+                link.ask(Operation.ATTACH, self._pid, timeout_s=ATTACH_TIMEOUT_S)
+                self.attachments += 1
+                self.attached.set()
+                retry_s = RETRY_S_MIN
+                self._listen(link)
+            except (AgentGone, TimeoutError, WireError, OSError):
+                pass
+            finally:
+                self.attached.clear()
+                if self._link is not None:
+                    self._link.close()
+                    self._link = None
+            if self._stopped.is_set():
+                return
+            try:
+                started = self._start()
+            except Exception:
+                # This thread is all that ever starts an agent: it must outlive any trouble.
+                logger.exception("the clustersession agent could not be started")
+                started = False
+            # After a working attachment the next agent is wanted at once; otherwise something is
+            # wrong, or not ready, and a short pause keeps the trouble small.
+            if not started or retry_s > RETRY_S_MIN:
+                self._stopped.wait(retry_s)
+            retry_s = min(2 * retry_s, RETRY_S_MAX)
+
+    def _listen(self, link: BlockingLink) -> None:
+        while True:
+            for event in link.listen():
+                if isinstance(event, list) and len(event) == 2:
+                    level = logging.getLevelNamesMapping().get(str(event[0]).upper(), logging.INFO)
+                    logger.log(level, "clustersession: %s", event[1])
+
+    def _start_process(self) -> bool:
+        if self._settings.agent == "external":
+            return False
+        return start_agent(self._settings, self._home, self._is_up)
+
+    def _is_up(self) -> bool:
+        try:
+            BlockingLink(self._home.agent_socket).close()
+        except AgentGone:
+            return False
+        return True

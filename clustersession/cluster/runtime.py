@@ -1,0 +1,197 @@
+"""What an adapter holds: settings now, and one open session manager per process, later.
+
+Nothing is opened before a request is served or a server announces its start. The process id is
+compared at each use: objects made before a fork, in the master of a preloading server, are left
+alone and never used in a child.
+"""
+
+import hashlib
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clustersession.cluster.configuration import load_settings
+from clustersession.cluster.connection import complete, connect
+from clustersession.cluster.places import derive_secret, id_secrets, node_home
+from clustersession.core.errors import ReplicaError
+from clustersession.core.settings import Settings
+from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.replica.protocol import Replica
+from clustersession.session.manager import SessionManager
+from clustersession.session.token import IdSigner
+
+_log = logging.getLogger("clustersession")
+
+SECRET_NOTE = "secret"
+STARLETTE_NAMES = {
+    "session_cookie": "cookie_name",
+    "max_age": "cookie_max_age_s",
+    "path": "cookie_path",
+    "same_site": "cookie_samesite",
+    "https_only": "cookie_secure",
+    "domain": "cookie_domain",
+    "partitioned": "cookie_partitioned",
+}
+
+
+class _Opened:
+    """One node in this process: an LMDB environment must not be opened twice by one process."""
+
+    def __init__(self, settings: Settings, home: NodeHome) -> None:
+        self.replica = open_node_replica(home, settings)
+        _compare_secret(settings, self.replica)
+        self.connection = connect(settings, home, self.replica)
+        self.users = 0
+
+    def close(self) -> None:
+        self.connection.close()
+        # The last process out of a host that is going down leaves its sessions trusted.
+        self.replica.mark_clean()
+
+
+class _ProcessWide:
+    """Environments open in this process. Made anew after a fork, lock included."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.lock = threading.RLock()
+        self.opened: dict[Path, _Opened] = {}
+
+
+_process_wide = _ProcessWide()
+# Objects of a parent process stay referenced, so that no destructor runs in the child.
+_of_parents: list[object] = []
+
+
+def _this_process() -> _ProcessWide:
+    global _process_wide
+    if _process_wide.pid != os.getpid():
+        _of_parents.append(_process_wide)
+        _process_wide = _ProcessWide()
+    return _process_wide
+
+
+class _Process:
+    """What one process has opened for one runtime."""
+
+    def __init__(self, path: Path, manager: SessionManager) -> None:
+        self.pid = os.getpid()
+        self.path = path
+        self.manager = manager
+
+
+class Runtime:
+    """Settings and, per process, the manager that serves with them. Constructing opens nothing.
+
+    permanent_lifetime_s, sliding: see SessionManager.
+    """
+
+    def __init__(
+        self, settings: Settings, *, permanent_lifetime_s: float = 0.0, sliding: bool = True
+    ) -> None:
+        self.settings = settings
+        self._permanent_lifetime_s = permanent_lifetime_s
+        self._sliding = sliding
+        self._process: _Process | None = None
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> "Runtime":
+        """A runtime for a middleware's keyword arguments; Starlette's names are understood too.
+
+        Raises ConfigurationError.
+        """
+        return cls(load_settings(**_our_names(options)))
+
+    def manager(self) -> SessionManager:
+        """This process's manager, opened at the first call.
+
+        Raises ReplicaUnusable or ConfigurationError when the node cannot work here at all.
+        """
+        process = self._process
+        if process is not None and process.pid == os.getpid():
+            return process.manager
+        return self._open().manager
+
+    def start(self) -> None:
+        """Open now, so that a node joins when its server starts and not at the first request."""
+        self.manager()
+
+    def close(self) -> None:
+        """Let go of what this process opened; the next use opens it again."""
+        shared = _this_process()
+        with shared.lock:
+            process, self._process = self._process, None
+            if process is None or process.pid != os.getpid():
+                return
+            opened = shared.opened.get(process.path)
+            if opened is None:
+                return
+            opened.users -= 1
+            if opened.users == 0:
+                del shared.opened[process.path]
+                opened.close()
+
+    def _open(self) -> _Process:
+        shared = _this_process()
+        with shared.lock:
+            process = self._process
+            if process is not None and process.pid == os.getpid():
+                return process
+            if process is not None:
+                _of_parents.append(process)
+            settings = complete(self.settings)
+            home = node_home(settings)
+            signer = IdSigner(id_secrets(settings))
+            opened = shared.opened.get(home.replica)
+            if opened is None:
+                opened = shared.opened[home.replica] = _Opened(settings, home)
+            manager = SessionManager(
+                settings, opened.replica, signer, opened.connection.port,
+                wall_ms=_wall_ms, random_bytes=secrets.token_bytes,
+                permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
+            )
+            opened.users += 1
+            self._process = process = _Process(home.replica, manager)
+            return process
+
+
+def _compare_secret(settings: Settings, replica: Replica) -> None:
+    """Say so when workers of one node hold different secrets: they refuse each other's ids."""
+    digest = hashlib.sha256(b"clustersession secret of a node\x00" + settings.secret[0].encode())
+    own, known = digest.digest()[:8], None
+    try:
+        known = replica.load_note(SECRET_NOTE)
+        if known != own:
+            replica.save_note(SECRET_NOTE, own)
+    except ReplicaError:
+        return
+    if known is not None and known != own:
+        _log.warning(
+            "clustersession: the secret of node %s is not the one its workers had before; unless "
+            "it was just replaced, give all of them the same, or they end each other's sessions",
+            settings.route,
+        )
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _our_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    ours = {STARLETTE_NAMES.get(name, name): value for name, value in options.items()}
+    if "secret_key" in ours:
+        framework_key = ours.pop("secret_key")
+        ours.setdefault("secret", derive_secret(str(framework_key)))
+    if ours.get("cookie_max_age_s", 0) is None:
+        ours["cookie_max_age_s"] = 0
+    if ours.get("cookie_domain", "") is None:
+        ours["cookie_domain"] = ""
+    return ours
+
+
+__all__ = ["STARLETTE_NAMES", "Runtime"]

@@ -1,0 +1,64 @@
+"""``agent="thread"``: the node's agent inside this process, for tests and tiny deployments."""
+
+import asyncio
+import atexit
+import logging
+import threading
+
+from clustersession.agent.agent import Agent
+from clustersession.agent.process import agent_lock, new_event_loop
+from clustersession.core.settings import Settings
+from clustersession.replica.home import NodeHome
+from clustersession.replica.protocol import Replica
+
+logger = logging.getLogger("clustersession")
+
+
+class ThreadAgent:
+    """Runs the agent on a daemon thread over the process's own replica."""
+
+    def __init__(self, settings: Settings, home: NodeHome, replica: Replica) -> None:
+        self._settings = settings
+        self._home = home
+        self._replica = replica
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._agent: Agent | None = None
+        atexit.register(self.stop)
+
+    def start(self) -> bool:
+        """Start the thread if it does not run; whether it runs, or another process's agent does."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._run, name="clustersession-agent", daemon=True
+            )
+            self._thread.start()
+        return False  # the caller waits a moment before it connects
+
+    def stop(self) -> None:
+        """Leave the cluster; waits for the goodbye."""
+        atexit.unregister(self.stop)
+        loop, agent, thread = self._loop, self._agent, self._thread
+        if loop is None or agent is None or thread is None or not thread.is_alive():
+            return
+        try:
+            loop.call_soon_threadsafe(agent.stop)
+        except RuntimeError:
+            return
+        thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        with agent_lock(self._home) as held:
+            if not held:
+                return
+            try:
+                with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                    self._loop = runner.get_loop()
+                    self._agent = Agent(
+                        self._settings, self._home, self._replica, lingers=False
+                    )
+                    runner.run(self._agent.run())
+            except OSError as error:
+                logger.error("the clustersession agent cannot start: %s", error)
+            finally:
+                self._loop = self._agent = None

@@ -1,0 +1,178 @@
+"""WSGI middleware: ``environ["clustersession.session"]`` for any WSGI application.
+
+Many applications call ``start_response`` before they touch the session, so the headers wait until
+the first part of the body is there: then changes are committed, and the cookie is set. What changes
+while the body is produced is committed when it is closed; only a session that begins that late
+cannot be kept, because its cookie cannot be sent.
+
+When the application raises, what it had not saved is not committed.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+from clustersession.cluster.runtime import Runtime
+from clustersession.session.cookie import cookie_values
+from clustersession.session.manager import SessionManager
+from clustersession.session.outcome import Outcome
+from clustersession.session.session import Session
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+StartResponse = Callable[..., Callable[[bytes], object]]
+WSGIApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class ClusterSessionMiddleware:
+    """Gives every request's environ a session under ``environ_key``.
+
+    Options are the settings by name, as for ``clustersession.asgi``. Raises ConfigurationError.
+    """
+
+    def __init__(
+        self, app: WSGIApp, environ_key: str = "clustersession.session", **options: Any
+    ) -> None:
+        self.app = app
+        self.runtime = Runtime.from_options(options)
+        self._environ_key = environ_key
+        settings = self.runtime.settings
+        self._cookie_name = settings.cookie_name
+        header = settings.header_name.upper().replace("-", "_")
+        self._header_key = f"HTTP_{header}" if header else ""
+
+    def start(self) -> None:
+        """Join the cluster now, instead of at the first request: for a server's hooks.
+
+        Call it in the process that serves, after the server has forked. Further calls do nothing.
+        Raises ReplicaUnusable or ConfigurationError when the node cannot work here at all.
+        """
+        self.runtime.start()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        manager = self.runtime.manager()
+        cookies = environ.get("HTTP_COOKIE", "")
+        values = cookie_values(cookies, self._cookie_name)
+        name = manager.seen_cookie_name
+        seen = cookie_values(cookies, name) if name else ()
+        header_value = environ.get(self._header_key) if self._header_key else None
+        session = manager.open(values, header_value, seen)
+        if session.missing:
+            manager.fetch(session)
+        environ[self._environ_key] = session
+        start = _Start(manager, session, start_response)
+        body = self.app(environ, start)
+        if isinstance(body, (list, tuple)) and start.known:
+            start.send_headers_if_known()
+            return body
+        return _Body(manager, session, body, start)
+
+
+class _Start:
+    """The start_response given to the application: keeps the headers back until they are due."""
+
+    def __init__(
+        self, manager: SessionManager, session: Session, start_response: StartResponse
+    ) -> None:
+        self._manager = manager
+        self._session = session
+        self._start_response = start_response
+        self._held: tuple[str, Headers, ExcInfo | None] | None = None
+        self._server_write: Callable[[bytes], object] | None = None
+
+    def __call__(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], object]:
+        if self._server_write is not None:
+            # Headers are out: only the server may judge whether an error can still replace them.
+            return self._start_response(status, headers, exc_info)
+        self._held = (status, headers, exc_info)
+        return self._write
+
+    @property
+    def known(self) -> bool:
+        """Whether the application has called start_response and its headers wait."""
+        return self._held is not None
+
+    def send_headers_if_known(self) -> None:
+        """Commit and hand the headers to the server, once."""
+        if self._held is None:
+            return
+        status, headers, exc_info = self._held
+        outcome = self._manager.commit(self._session)
+        self._held = None
+        arguments = (exc_info,) if exc_info else ()
+        self._server_write = self._start_response(
+            status, _with_session(headers, outcome), *arguments
+        )
+
+    def _write(self, data: bytes) -> object:
+        self.send_headers_if_known()
+        assert self._server_write is not None
+        return self._server_write(data)
+
+
+class _Body:
+    """The application's body; its close commits what changed while it was produced."""
+
+    def __init__(
+        self, manager: SessionManager, session: Session, body: Iterable[bytes], start: _Start
+    ) -> None:
+        self._manager = manager
+        self._session = session
+        self._body = body
+        self._iterator: Iterator[bytes] = iter(body)
+        self._start = start
+        self._failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            part = next(self._iterator)
+            # A generator calls start_response at its first step and not before.
+            self._start.send_headers_if_known()
+        except StopIteration:
+            self._start.send_headers_if_known()
+            raise
+        except BaseException:
+            self._failed = True
+            raise
+        return part
+
+    def close(self) -> None:
+        """Close the application's body, then commit what is left."""
+        try:
+            _close(self._body)
+        finally:
+            # After a refused commit nothing more is stored, and looking would raise once more.
+            refused = self._failed or self._session.discarded
+            if not refused and self._session.unsaved:
+                self._session.sealed = True
+                self._manager.save(self._session)
+
+
+def _close(body: object) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
+def _with_session(headers: Headers, outcome: Outcome) -> Headers:
+    if not outcome.vary:
+        return headers
+    headers = list(headers)
+    if outcome.set_cookie is not None:
+        headers.append(("Set-Cookie", outcome.set_cookie))
+    if outcome.set_seen_cookie is not None:
+        headers.append(("Set-Cookie", outcome.set_seen_cookie))
+    if not any(name.lower() == "vary" and _names_cookie(value) for name, value in headers):
+        headers.append(("Vary", "Cookie"))
+    return headers
+
+
+def _names_cookie(vary: str) -> bool:
+    return any(field.strip() in ("cookie", "*") for field in vary.lower().split(","))

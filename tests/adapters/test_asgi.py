@@ -1,0 +1,322 @@
+"""FastAPI, Starlette and bare ASGI applications over a real replica."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
+from fastapi.responses import StreamingResponse
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.core.errors import ConfigurationError, UnserializableValue
+
+
+def make_app(**options: Any) -> FastAPI:
+    app = FastAPI()
+    app.add_middleware(ClusterSessionMiddleware, **options)
+
+    @app.get("/read")
+    async def read(request: Request) -> dict[str, Any]:
+        return request.session
+
+    @app.get("/untouched")
+    async def untouched() -> str:
+        return "ok"
+
+    @app.post("/set")
+    async def set_values(request: Request) -> str:
+        request.session.update(await request.json())
+        return "ok"
+
+    @app.post("/append")
+    async def append(request: Request) -> str:
+        request.session["cart"].append("x")
+        return "ok"
+
+    @app.post("/login")
+    async def login(request: Request) -> str:
+        request.session.rotate()  # type: ignore[attr-defined]
+        request.session["user"] = "ann"
+        return "ok"
+
+    @app.post("/logout")
+    async def logout(request: Request) -> str:
+        request.session.invalidate()  # type: ignore[attr-defined]
+        return "ok"
+
+    @app.post("/background")
+    async def background(request: Request, tasks: BackgroundTasks) -> str:
+        tasks.add_task(request.session.__setitem__, "background", True)
+        return "ok"
+
+    @app.post("/stream")
+    async def stream(request: Request) -> StreamingResponse:
+        async def body() -> AsyncIterator[bytes]:
+            for i in range(3):
+                request.session["streamed"] = i
+                yield b"x"
+
+        return StreamingResponse(body())
+
+    @app.post("/bad")
+    async def bad(request: Request) -> str:
+        request.session["thing"] = object()
+        return "ok"
+
+    @app.post("/raise")
+    async def fail(request: Request) -> str:
+        request.session["half"] = True
+        raise RuntimeError("the handler failed")
+
+    @app.websocket("/ws")
+    async def websocket(socket: WebSocket) -> None:
+        socket.session["opened"] = socket.session.get("opened", 0) + 1
+        await socket.accept()
+        while True:
+            text = await socket.receive_text()
+            socket.session["said"] = text
+            if text == "save":
+                await socket.session.asave()  # type: ignore[attr-defined]
+            await socket.send_text("noted")
+
+    return app
+
+
+@contextmanager
+def disconnecting(client: TestClient) -> Iterator[Any]:
+    """A websocket that the client closes, which the handler does not handle."""
+    try:
+        with client.websocket_connect("/ws") as socket:
+            yield socket
+    except WebSocketDisconnect:
+        return
+    raise AssertionError("the handler was to end by the client's going away")
+
+
+@pytest.fixture
+def client() -> Any:
+    with TestClient(make_app()) as client:
+        yield client
+
+
+def test_a_visit_without_a_session_stores_nothing(client: TestClient) -> None:
+    for path in ("/untouched", "/read"):
+        response = client.get(path)
+        assert "set-cookie" not in response.headers
+    assert response.headers["vary"] == "Cookie"
+    assert "vary" not in client.get("/untouched").headers
+
+
+def test_set_read_change_in_place(client: TestClient) -> None:
+    response = client.post("/set", json={"cart": ["a"], "n": 1})
+    assert response.headers["set-cookie"].endswith(".a; Path=/; HttpOnly; SameSite=Lax")
+    assert "set-cookie" not in client.post("/append").headers
+    assert client.get("/read").json() == {"cart": ["a", "x"], "n": 1}
+    for _ in range(100):
+        assert "set-cookie" not in client.get("/read").headers
+
+
+def test_login_and_logout(client: TestClient) -> None:
+    client.post("/set", json={"cart": []})
+    before = client.cookies["CLUSTERSESSION"]
+    client.post("/login")
+    after = client.cookies["CLUSTERSESSION"]
+    assert before != after
+    assert client.get("/read").json() == {"cart": [], "user": "ann"}
+    response = client.post("/logout")
+    assert "Max-Age=0" in response.headers["set-cookie"]
+    assert "CLUSTERSESSION" not in client.cookies
+    for old in (before, after):
+        client.cookies["CLUSTERSESSION"] = old
+        assert client.get("/read").json() == {}
+        client.cookies.clear()
+
+
+def test_late_changes_are_kept(client: TestClient) -> None:
+    client.post("/set", json={"a": 1})
+    client.post("/background")
+    client.post("/stream")
+    assert client.get("/read").json() == {"a": 1, "background": True, "streamed": 2}
+
+
+def test_what_cannot_be_stored_is_an_error_that_names_it(client: TestClient) -> None:
+    with pytest.raises(UnserializableValue, match=r"session\['thing'\]"):
+        client.post("/bad")
+    silent = TestClient(client.app, raise_server_exceptions=False)
+    assert silent.post("/bad").status_code == 500
+
+
+def test_a_failed_handler_changes_nothing(client: TestClient) -> None:
+    client.post("/set", json={"a": 1})
+    with pytest.raises(RuntimeError, match="the handler failed"):
+        client.post("/raise")
+    assert client.get("/read").json() == {"a": 1}
+
+
+def test_websockets_share_the_session(client: TestClient) -> None:
+    with disconnecting(client) as socket:
+        # The cookie comes with the acceptance; Starlette's test client does not keep it by itself.
+        headers = dict(socket.extra_headers or [])
+        cookie = headers[b"set-cookie"].decode().partition(";")[0].partition("=")[2]
+        client.cookies["CLUSTERSESSION"] = cookie
+        assert client.get("/read").json() == {"opened": 1}
+        socket.send_text("save")
+        socket.receive_text()
+        assert client.get("/read").json() == {"opened": 1, "said": "save"}
+        client.post("/set", json={"elsewhere": 1})
+        socket.send_text("bye")
+        socket.receive_text()
+    assert client.get("/read").json() == {"opened": 1, "said": "bye", "elsewhere": 1}
+
+
+def test_a_closing_socket_does_not_undo_a_logout(client: TestClient) -> None:
+    client.post("/set", json={"a": 1})
+    cookie = client.cookies["CLUSTERSESSION"]
+    with disconnecting(client) as socket:
+        client.post("/logout")
+        socket.send_text("late")
+        socket.receive_text()
+    client.cookies["CLUSTERSESSION"] = cookie
+    assert client.get("/read").json() == {}
+
+
+def test_starlettes_names_are_understood() -> None:
+    app = make_app(
+        session_cookie="sid", max_age=60, path="/", same_site="strict", https_only=True,
+        domain="testserver.local", secret_key="a key of Starlette",
+    )  # fmt: skip
+    with TestClient(app) as client:
+        header = client.post("/set", json={"a": 1}).headers["set-cookie"]
+    assert header.startswith("sid=")
+    assert header.endswith(
+        "; Max-Age=60; Path=/; Domain=testserver.local; Secure; HttpOnly; SameSite=Strict"
+    )
+
+
+def test_an_unknown_option_is_refused_at_once() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="cookie_name"):
+        ClusterSessionMiddleware(app, cookie_nam="x")
+
+
+def test_constructing_opens_nothing(state: Path) -> None:
+    make_app().build_middleware_stack()
+    assert list(state.iterdir()) == []
+
+
+def test_an_unusable_state_directory_fails_the_start(state: Path) -> None:
+    (state / "file").write_text("not a directory")
+    messages: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("must not be reached")
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    middleware = ClusterSessionMiddleware(app, state_dir=str(state / "file"))
+    with pytest.raises(Exception, match="state"):
+        asyncio.run(middleware({"type": "lifespan"}, receive, send))  # type: ignore[arg-type]
+    assert messages[0]["type"] == "lifespan.startup.failed"
+
+
+def test_the_id_in_a_header() -> None:
+    with TestClient(make_app(header_name="X-Session")) as client:
+        client.post("/set", json={"a": 1})
+        value = client.cookies["CLUSTERSESSION"]
+        client.cookies.clear()
+        assert client.get("/read", headers={"X-Session": value}).json() == {"a": 1}
+
+
+async def test_concurrent_requests_keep_each_others_keys() -> None:
+    release = asyncio.Event()
+    waiting = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session = scope["session"]
+        if scope["path"] == "/slow":
+            session["slow"] = session.get("slow", 0) + 1
+            waiting.set()
+            await release.wait()
+        elif scope["path"] == "/logout":
+            session.invalidate()
+        else:
+            session["fast"] = session.get("fast", 0) + 1
+        body = json.dumps(session).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    middleware = ClusterSessionMiddleware(app)
+    transport = httpx.ASGITransport(app=middleware)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        await client.get("/fast")
+        slow = asyncio.create_task(client.get("/slow"))
+        await waiting.wait()
+        assert (await client.get("/fast")).json() == {"fast": 2}
+        release.set()
+        assert (await slow).json() == {"fast": 1, "slow": 1}
+        assert (await client.get("/fast")).json() == {"fast": 3, "slow": 1}
+
+        release.clear()
+        waiting.clear()
+        cookie = client.cookies["CLUSTERSESSION"]
+        slow = asyncio.create_task(client.get("/slow"))
+        await waiting.wait()
+        await client.get("/logout")
+        release.set()
+        assert "set-cookie" not in (await slow).headers
+        client.cookies["CLUSTERSESSION"] = cookie
+        assert (await client.get("/fast")).json() == {"fast": 1}
+    middleware.runtime.close()
+
+
+async def test_an_existing_vary_header_is_respected() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"].get("a")
+        headers = [(b"Vary", b"Accept, Cookie")] if scope["path"] == "/named" else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    middleware = ClusterSessionMiddleware(app)
+    transport = httpx.ASGITransport(app=middleware)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await client.get("/named")).headers.get_list("vary") == ["Accept, Cookie"]
+        assert (await client.get("/other")).headers.get_list("vary") == ["Cookie"]
+    middleware.runtime.close()
+
+
+def test_the_second_cookie_of_causal_consistency() -> None:
+    app = make_app(consistency="causal")
+    with TestClient(app) as client:
+        both = client.post("/set", json={"cart": []}).headers.get_list("set-cookie")
+        assert [header.partition("=")[0] for header in both] == [
+            "CLUSTERSESSION", "CLUSTERSESSION_v"
+        ]
+        (seen,) = client.post("/append").headers.get_list("set-cookie")
+        assert seen.startswith("CLUSTERSESSION_v=1")
+        assert "set-cookie" not in client.get("/read").headers
+        cookie = f"CLUSTERSESSION={client.cookies['CLUSTERSESSION']}"
+        # HTTP/2 may bring each cookie in a header of its own.
+        client.cookies.clear()
+        response = client.get("/read", headers=[
+            ("cookie", f"CLUSTERSESSION_v=1{'B' * 19}"), ("cookie", cookie)
+        ])
+        assert response.json() == {"cart": ["x"]}
+        assert "set-cookie" not in response.headers
+        middleware: Any = app.middleware_stack
+        while not isinstance(middleware, ClusterSessionMiddleware):
+            middleware = middleware.app
+        assert middleware.runtime.manager().counters.stale_reads == 1
+        deleted = client.post("/logout", headers={"cookie": cookie}).headers.get_list("set-cookie")
+        assert ["Max-Age=0" in header for header in deleted] == [True, True]

@@ -1,0 +1,255 @@
+"""Flask applications that do not notice the difference."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask, Response, flash, get_flashed_messages, session, stream_with_context
+from flask.sessions import SessionMixin
+from markupsafe import Markup
+
+from clustersession.core.errors import UnserializableValue
+from clustersession.flask import ClusterSession
+
+_made: list[Flask] = []
+
+
+def make_app(extension: ClusterSession | None = None, **config: Any) -> Flask:
+    app = Flask(__name__)
+    app.config.update({"SECRET_KEY": "a key of the application", "TESTING": True, **config})
+    if extension is None:
+        ClusterSession(app)
+    else:
+        extension.init_app(app)
+    _made.append(app)
+
+    @app.get("/read")
+    def read() -> dict[str, Any]:
+        return dict(session)
+
+    @app.get("/untouched")
+    def untouched() -> str:
+        return "ok"
+
+    @app.get("/set")
+    def set_value() -> str:
+        session["cart"] = [1]
+        return "ok"
+
+    @app.get("/append")
+    def append() -> str:
+        session["cart"].append(2)
+        return "ok"
+
+    @app.get("/permanent")
+    def permanent() -> str:
+        session.permanent = True
+        session["a"] = 1
+        return "ok"
+
+    @app.get("/flash")
+    def make_flash() -> str:
+        flash("plain")
+        flash(Markup("<b>bold</b>"), "note")
+        return "ok"
+
+    @app.get("/flashed")
+    def flashed() -> str:
+        messages = get_flashed_messages(with_categories=True)
+        assert all(isinstance(m, tuple) for m in messages)
+        return "|".join(f"{type(text).__name__}:{category}" for category, text in messages)
+
+    @app.get("/logout")
+    def logout() -> str:
+        session.clear()
+        return "ok"
+
+    @app.get("/invalidate")
+    def invalidate() -> str:
+        session.invalidate()  # type: ignore[attr-defined]
+        return "ok"
+
+    @app.get("/bad")
+    def bad() -> str:
+        session["thing"] = object()
+        return "ok"
+
+    @app.get("/stream")
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            session["streamed"] = 1
+            yield "x"
+            session["streamed"] = 2
+            yield "y"
+
+        return Response(stream_with_context(body()))
+
+    return app
+
+
+@pytest.fixture(autouse=True)
+def _close() -> Iterator[None]:
+    yield
+    while _made:
+        app = _made.pop()
+        app.session_interface.runtime(app).close()  # type: ignore[attr-defined]
+
+
+def test_the_session_works_as_ever() -> None:
+    client = make_app().test_client()
+    assert "Set-Cookie" not in client.get("/read").headers
+    header = client.get("/set").headers["Set-Cookie"]
+    assert header.startswith("CLUSTERSESSION=")
+    assert header.endswith(".a; Path=/; HttpOnly; SameSite=Lax")
+    response = client.get("/append")
+    assert "Set-Cookie" not in response.headers
+    assert response.headers["Vary"] == "Cookie"
+    assert client.get("/read").json == {"cart": [1, 2]}
+    response = client.get("/untouched")
+    assert "Set-Cookie" not in response.headers
+    assert "Vary" not in response.headers
+    client.get("/logout")
+    assert client.get("/read").json == {}
+
+
+def test_flash_keeps_tuples_and_markup() -> None:
+    client = make_app().test_client()
+    client.get("/flash")
+    assert client.get("/flashed").text == "str:message|Markup:note"
+    assert client.get("/flashed").text == ""
+
+
+def test_session_transaction() -> None:
+    client = make_app().test_client()
+    with client.session_transaction() as transaction:
+        assert isinstance(transaction, SessionMixin)
+        transaction["cart"] = ["from the test"]
+    assert client.get("/read").json == {"cart": ["from the test"]}
+    with client.session_transaction() as transaction:
+        transaction["cart"].append(1)
+    assert client.get("/read").json == {"cart": ["from the test", 1]}
+    with client:
+        client.get("/read")
+        assert session["cart"] == ["from the test", 1]
+
+
+def test_permanent_sessions() -> None:
+    client = make_app(PERMANENT_SESSION_LIFETIME=timedelta(days=31)).test_client()
+    header = client.get("/permanent").headers["Set-Cookie"]
+    assert "Max-Age=2678400" in header
+    assert "Set-Cookie" not in client.get("/permanent").headers
+    with client.session_transaction() as transaction:
+        assert transaction.permanent
+        assert transaction.idle_timeout == 31 * 86_400  # type: ignore[attr-defined]
+    plain = make_app().test_client()
+    assert "Max-Age" not in plain.get("/set").headers["Set-Cookie"]
+
+
+def test_flask_cookie_settings() -> None:
+    client = make_app(
+        SESSION_COOKIE_NAME="mine", SESSION_COOKIE_SECURE=True, SESSION_COOKIE_HTTPONLY=False,
+        SESSION_COOKIE_SAMESITE="Strict", SESSION_COOKIE_PATH="/x",
+        SESSION_COOKIE_DOMAIN="example.org",
+    ).test_client()  # fmt: skip
+    header = client.get("/set").headers["Set-Cookie"]
+    assert header.startswith("mine=")
+    assert header.endswith("; Path=/x; Domain=example.org; Secure; SameSite=Strict")
+
+
+def test_our_settings_in_the_config_win() -> None:
+    app = make_app(
+        ClusterSession(route="fromcode"), SESSION_COOKIE_NAME="flask",
+        CLUSTERSESSION_COOKIE_NAME="ours", CLUSTERSESSION_ROUTE="fromconfig",
+    )  # fmt: skip
+    header = app.test_client().get("/set").headers["Set-Cookie"]
+    assert header.startswith("ours=")
+    assert ".fromcode;" in header
+
+
+def test_the_name_session_is_honoured_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    client = make_app(CLUSTERSESSION_COOKIE_NAME="session").test_client()
+    assert client.get("/set").headers["Set-Cookie"].startswith("session=")
+    client.get("/set")
+    assert len([r for r in caplog.records if "httpd prefers" in r.getMessage()]) == 1
+
+
+def test_the_secret_key_signs_ids_and_can_be_rotated() -> None:
+    client = make_app().test_client()
+    client.get("/set")
+    cookie = client.get_cookie("CLUSTERSESSION")
+    assert cookie is not None
+    for config, known in (
+        ({"SECRET_KEY": "new", "SECRET_KEY_FALLBACKS": ["a key of the application"]}, True),
+        ({"SECRET_KEY": "new"}, False),
+    ):
+        other = make_app(**config).test_client()
+        other.set_cookie("CLUSTERSESSION", cookie.value)
+        assert bool(other.get("/read").json) == known
+
+
+def test_without_a_secret_key_one_host_still_works() -> None:
+    app = make_app(SECRET_KEY=None)
+    client = app.test_client()
+    client.get("/set")
+    assert client.get("/read").json == {"cart": [1]}
+
+
+def test_what_cannot_be_stored() -> None:
+    app = make_app()
+    with pytest.raises(UnserializableValue, match=r"session\['thing'\]"):
+        app.test_client().get("/bad")
+    app.config["TESTING"] = False
+    assert app.test_client().get("/bad").status_code == 500
+
+
+def test_what_cannot_be_stored_is_an_error_once(caplog: pytest.LogCaptureFixture) -> None:
+    client = make_app(TESTING=False).test_client()
+    response = client.get("/bad")
+    assert response.status_code == 500
+    response.close()
+    assert [record.name for record in caplog.records if record.exc_info] == [__name__]
+
+
+def test_a_started_application_has_opened_before_any_request() -> None:
+    extension = ClusterSession()
+    app = make_app(extension)
+    assert app.extensions["clustersession"] is extension
+    runtime = app.session_interface.runtime(app)  # type: ignore[attr-defined]
+    assert runtime._process is None
+    extension.start(app)
+    manager = runtime._process.manager
+    extension.start(app)
+    assert runtime.manager() is manager
+    with pytest.raises(RuntimeError, match="init_app"):
+        extension.start(Flask("another"))
+
+
+def test_streamed_responses() -> None:
+    client = make_app().test_client()
+    client.get("/set")
+    assert client.get("/stream", buffered=True).text == "xy"
+    assert client.get("/read").json == {"cart": [1], "streamed": 2}
+
+
+def test_invalidate() -> None:
+    client = make_app().test_client()
+    client.get("/set")
+    assert "Max-Age=0" in client.get("/invalidate").headers["Set-Cookie"]
+    assert client.get_cookie("CLUSTERSESSION") is None
+
+
+def test_the_second_cookie_of_causal_consistency() -> None:
+    app = make_app(CLUSTERSESSION_CONSISTENCY="causal", SESSION_COOKIE_NAME="shop")
+    client = app.test_client()
+    both = client.get("/set").headers.getlist("Set-Cookie")
+    assert [header.partition("=")[0] for header in both] == ["shop", "shop_v"]
+    (seen,) = client.get("/append").headers.getlist("Set-Cookie")
+    assert seen.startswith("shop_v=1")
+    assert "Set-Cookie" not in client.get("/read").headers
+    client.set_cookie("shop_v", "1" + "B" * 19)
+    assert client.get("/read").json == {"cart": [1, 2]}
+    manager = app.session_interface.runtime(app).manager()  # type: ignore[attr-defined]
+    assert manager.counters.stale_reads == 1
+    deleted = client.get("/invalidate").headers.getlist("Set-Cookie")
+    assert ["Max-Age=0" in header for header in deleted] == [True, True]

@@ -1,0 +1,155 @@
+"""Plain WSGI applications over a real replica."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from werkzeug.test import Client
+
+from clustersession.core.errors import UnserializableValue
+from clustersession.session.session import Session
+from clustersession.wsgi import ClusterSessionMiddleware
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    session: Session = environ["clustersession.session"]
+    path = environ["PATH_INFO"]
+    # Many applications start the response before they touch the session.
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    if path == "/set":
+        session["a"] = [1]
+    elif path == "/append":
+        session["a"].append(2)
+    elif path == "/logout":
+        session.invalidate()
+    elif path == "/bad":
+        session["bad"] = object()
+    elif path == "/raise":
+        session["half"] = 1
+        raise RuntimeError("failed")
+    elif path == "/stream":
+        return stream(session)
+    elif path == "/write":
+        session["written"] = 1
+        write(b"part ")
+        session["later"] = 2
+    return [repr(dict(session)).encode() if path != "/none" else b""]
+
+
+def stream(session: Session) -> Iterator[bytes]:
+    session["first"] = 1
+    yield b"x"
+    session["last"] = 2
+    yield b"y"
+
+
+def generator(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+    environ["clustersession.session"]["made"] = "in a generator"
+    start_response("200 OK", [])
+    yield b"body"
+    environ["clustersession.session"]["after"] = 1
+
+
+@pytest.fixture
+def client() -> Any:
+    middleware = ClusterSessionMiddleware(application)
+    yield Client(middleware)
+    middleware.runtime.close()
+
+
+def test_no_session_no_cookie(client: Client) -> None:
+    assert "Set-Cookie" not in client.get("/none").headers
+    response = client.get("/read")
+    assert response.text == "{}"
+    assert response.headers["Vary"] == "Cookie"
+
+
+def test_set_change_and_end(client: Client) -> None:
+    assert client.get("/set").headers["Set-Cookie"].startswith("CLUSTERSESSION=")
+    assert "Set-Cookie" not in client.get("/append").headers
+    assert client.get("/read").text == "{'a': [1, 2]}"
+    assert "Max-Age=0" in client.get("/logout").headers["Set-Cookie"]
+    assert client.get("/read").text == "{}"
+
+
+def test_changes_while_the_body_is_produced(client: Client) -> None:
+    assert "Set-Cookie" in client.get("/stream", buffered=True).headers
+    assert client.get("/read").text == "{'first': 1, 'last': 2}"
+    client.get("/write", buffered=True)
+    assert "'written': 1, 'later': 2" in client.get("/read").text
+
+
+def test_a_generator_application() -> None:
+    middleware = ClusterSessionMiddleware(generator)
+    client = Client(middleware)
+    assert "Set-Cookie" in client.get("/", buffered=True).headers
+    middleware.app = application
+    assert client.get("/read").text == "{'made': 'in a generator', 'after': 1}"
+    middleware.runtime.close()
+
+
+def test_errors_commit_nothing(client: Client) -> None:
+    client.get("/set")
+    with pytest.raises(RuntimeError):
+        client.get("/raise")
+    with pytest.raises(UnserializableValue, match=r"session\['bad'\]"):
+        client.get("/bad")
+    assert client.get("/read").text == "{'a': [1]}"
+
+
+def test_another_key_and_the_id_in_a_header() -> None:
+    seen: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seen.append(dict(environ["session"]))
+        environ["session"]["n"] = 1
+        start_response("200 OK", [])
+        return [b""]
+
+    middleware = ClusterSessionMiddleware(app, "session", header_name="X-Session")
+    client = Client(middleware, use_cookies=False)
+    value = client.get("/").headers["Set-Cookie"].partition(";")[0].partition("=")[2]
+    client.get("/", headers={"X-Session": value})
+    assert seen == [{}, {"n": 1}]
+    middleware.runtime.close()
+
+
+def test_the_second_cookie_of_causal_consistency() -> None:
+    middleware = ClusterSessionMiddleware(application, consistency="causal")
+    client = Client(middleware)
+    session_cookie, seen_cookie = client.get("/set").headers.getlist("Set-Cookie")
+    assert session_cookie.startswith("CLUSTERSESSION=")
+    assert seen_cookie.startswith("CLUSTERSESSION_v=1")
+    (seen_cookie,) = client.get("/append").headers.getlist("Set-Cookie")
+    assert seen_cookie.startswith("CLUSTERSESSION_v=1")
+    assert "Set-Cookie" not in client.get("/read").headers
+    client.set_cookie("CLUSTERSESSION_v", "1" + "B" * 19)
+    assert client.get("/read").text == "{'a': [1, 2]}"
+    assert middleware.runtime.manager().counters.stale_reads == 1
+    deleted = client.get("/logout").headers.getlist("Set-Cookie")
+    assert ["Max-Age=0" in header for header in deleted] == [True, True]
+    assert client.get_cookie("CLUSTERSESSION_v") is None
+    middleware.runtime.close()
+
+
+def test_a_started_middleware_has_opened_before_any_request() -> None:
+    middleware = ClusterSessionMiddleware(application)
+    assert middleware.runtime._process is None
+    middleware.start()
+    assert middleware.runtime._process is not None
+    middleware.runtime.close()
+
+
+def test_a_save_that_was_refused_and_survived_is_not_tried_again_at_the_end() -> None:
+    def survives(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        environ["clustersession.session"]["bad"] = object()
+        with pytest.raises(UnserializableValue):
+            environ["clustersession.session"].save()
+        start_response("200 OK", [])
+        yield b"served"
+
+    middleware = ClusterSessionMiddleware(survives)
+    response = Client(middleware).get("/")
+    assert response.text == "served"
+    response.close()
+    middleware.runtime.close()

@@ -1,0 +1,79 @@
+"""The command line on a node with an agent, on one without, and where there is none."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from clustersession.admin.cli import main
+from clustersession.admin.demo_processes import wait_for
+from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.session.manager import SessionManager
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> SessionManager:
+    middleware = ClusterSessionMiddleware(
+        None, distributable=True, agent="thread", bind="127.0.0.1", multicast_address="",
+        state_dir=str(tmp_path), route="tomcat1", secret="s" * 32, cluster_name="shop",
+    )
+    manager = middleware.runtime.manager()
+    yield manager
+    middleware.runtime.close()
+
+
+def make_session(manager: SessionManager) -> str:
+    session = manager.open([])
+    session["user"] = "ann"
+    session["cart"] = ["tea"]
+    outcome = manager.commit(session)
+    assert outcome.set_cookie is not None
+    return outcome.set_cookie.partition(";")[0].partition("=")[2]
+
+
+def run(tmp_path: Path, *arguments: str, status: int = 0) -> str:
+    result = CliRunner().invoke(main, ["--state-dir", str(tmp_path), *arguments])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_every_view_of_a_running_node(manager: SessionManager, tmp_path: Path) -> None:
+    make_session(manager)
+    wait_for(lambda: "ready" in run(tmp_path, "status"), "the agent to be ready")
+    status = json.loads(run(tmp_path, "status", "--json"))
+    assert (status["route"], status["cluster_name"]) == ("tomcat1", "shop")
+    assert status["sessions"] == 1
+    table = run(tmp_path, "members").splitlines()
+    assert table[0].split()[:3] == ["ROUTE", "ADDRESS", "STATUS"]
+    assert table[1].startswith("tomcat1")
+    assert json.loads(run(tmp_path, "members", "--json")) == []
+
+
+def test_sessions_are_shown_without_their_ids_or_values(tmp_path: Path) -> None:
+    middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
+    cookie = make_session(middleware.runtime.manager())
+    middleware.runtime.close()
+    (row,) = json.loads(run(tmp_path, "sessions", "--json"))["rows"]
+    assert row["attributes"] == 2
+    listed = run(tmp_path, "sessions")
+    assert "1 shown of 1 sessions" in listed
+    assert "no agent" in run(tmp_path, "status")
+    for identifier in (cookie, cookie.partition(".")[0], row["session"]):
+        detail = json.loads(run(tmp_path, "show", identifier, "--json"))
+        assert [a["name"] for a in detail["attribute_list"]] == ["cart", "user"]
+        shown = run(tmp_path, "show", identifier)
+        assert "cart" in shown
+        assert "tea" not in shown
+        assert cookie[:23] not in shown + listed
+    assert "holds no session" in run(tmp_path, "show", "deadbeef", status=1)
+
+
+def test_no_node_is_one_clear_line(tmp_path: Path) -> None:
+    for command in ("status", "members", "sessions"):
+        output = run(tmp_path, command, status=1)
+        assert "no node" in output
+        assert str(tmp_path) in output
+    assert "did you mean" in CliRunner().invoke(
+        main, ["status"], env={"CLUSTERSESSION_ROTUE": "x"}
+    ).output
