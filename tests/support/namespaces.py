@@ -1,0 +1,110 @@
+"""Small networks of Linux network namespaces: hosts with their own interfaces, on one machine.
+
+    with network(3) as hosts:
+        process = hosts[0].start([sys.executable, "-m", "..."], stdout=subprocess.PIPE)
+        hosts[1].cut()
+
+Every host is a namespace with an interface eth0 of its own, address 10.77.0.1 and up, on a bridge
+in one more namespace. No routes lead anywhere else. Names are unique per run; everything is taken
+down at the end of the block, processes started through ``start`` included.
+"""
+
+import contextlib
+import itertools
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_COUNTER = itertools.count()
+_PROJECT = Path(__file__).resolve().parents[2]
+_STOP_TIMEOUT_S = 5.0
+
+
+class Host:
+    """One namespace. address: its IPv4 address on the bridge."""
+
+    def __init__(self, name: str, address: str, bridge: str, port: str) -> None:
+        self.name = name
+        self.address = address
+        self._bridge = bridge
+        self._port = port
+        self._processes: list[subprocess.Popen[Any]] = []
+
+    def start(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
+        """Start a process inside, in the project's root unless ``cwd`` says otherwise."""
+        options.setdefault("cwd", _PROJECT)
+        # ``ip netns exec`` replaces itself with the command, so the pid is the command's own.
+        process = subprocess.Popen(["ip", "netns", "exec", self.name, *command], **options)
+        self._processes.append(process)
+        return process
+
+    def cut(self) -> None:
+        """Pull the cable."""
+        _ip("-n", self._bridge, "link", "set", self._port, "down")
+
+    def mend(self) -> None:
+        """Plug it in again."""
+        _ip("-n", self._bridge, "link", "set", self._port, "up")
+
+    def stop_processes(self) -> None:
+        """Kill what ``start`` started."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait(_STOP_TIMEOUT_S)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+@contextlib.contextmanager
+def network(count: int) -> Iterator[list[Host]]:
+    """A bridge with ``count`` hosts. Skips the test where namespaces cannot be made."""
+    _require_namespaces()
+    prefix = f"cs{os.getpid():x}x{next(_COUNTER)}"
+    bridge = f"{prefix}br"
+    with contextlib.ExitStack() as cleanup:
+        _add_namespace(bridge, cleanup)
+        _ip("-n", bridge, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+        _ip("-n", bridge, "link", "set", "br0", "up")
+        hosts = []
+        for index in range(count):
+            name, port = f"{prefix}n{index}", f"port{index}"
+            host = Host(name, f"10.77.{(index + 1) >> 8}.{(index + 1) & 255}", bridge, port)
+            _add_namespace(name, cleanup)
+            _ip("-n", bridge, "link", "add", port, "type", "veth", "peer", "eth0", "netns", name)
+            _ip("-n", bridge, "link", "set", port, "master", "br0", "up")
+            _ip("-n", name, "address", "add", f"{host.address}/16", "dev", "eth0")
+            _ip("-n", name, "link", "set", "eth0", "up")
+            _ip("-n", name, "link", "set", "lo", "up")
+            cleanup.callback(host.stop_processes)
+            hosts.append(host)
+        yield hosts
+
+
+def _add_namespace(name: str, cleanup: contextlib.ExitStack) -> None:
+    _ip("netns", "add", name)
+    cleanup.callback(_ip, "netns", "delete", name)
+
+
+def _require_namespaces() -> None:
+    if shutil.which("ip") is None:
+        pytest.skip("network namespaces need the ip command (iproute2)")
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    probe = f"cs{os.getpid():x}x{next(_COUNTER)}"
+    tried = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"network namespaces cannot be made here: {tried.stderr.strip()}")
+    _ip("netns", "delete", probe)
+
+
+def _ip(*arguments: str) -> None:
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")

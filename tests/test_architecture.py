@@ -1,0 +1,90 @@
+"""The layers hold, and the tree is tidy."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "clustersession"
+TREES = ("clustersession", "tests", "examples", "benchmarks", "scripts")
+LINE_LENGTH_MAX = 100
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
+
+SLEEPERS = {
+    "tests/test_architecture.py": "only names the call it looks for",
+}
+"""Tests that may call time.sleep, and why. Everything else waits for a condition."""
+
+
+def python_files(*trees: str) -> list[Path]:
+    return sorted(path for tree in trees for path in (ROOT / tree).rglob("*.py"))
+
+
+def short(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def test_imports_go_down_only() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()",
+         "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=50,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", python_files("clustersession"), ids=short)
+def test_module_is_documented_and_small(path: Path) -> None:
+    text = path.read_text()
+    if not text.strip() and path.name == "__init__.py":
+        return
+    assert ast.get_docstring(ast.parse(text)), "a module says what it is for"
+    assert len(text.splitlines()) <= MODULE_LINES_MAX
+
+
+@pytest.mark.parametrize("path", python_files("clustersession"), ids=short)
+def test_functions_are_short(path: Path) -> None:
+    long = [
+        f"{node.name}: {length} lines" for node in functions(path)
+        if (length := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+    assert not long
+
+
+def test_tests_and_examples_are_documented() -> None:
+    undocumented = [
+        short(path) for path in python_files("tests", "examples")
+        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert not undocumented
+
+
+def test_no_line_is_too_long_and_nothing_is_left_to_do() -> None:
+    left = re.compile(r"\b(TO" r"DO|FIX" r"ME)\b")
+    found = [
+        f"{short(path)}:{number}"
+        for path in python_files(*TREES)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > LINE_LENGTH_MAX or left.search(line)
+    ]
+    assert not found
+
+
+def test_tests_do_not_sleep_and_hope() -> None:
+    sleeping = {
+        short(path) for path in python_files("tests")
+        if "time.sleep(" in path.read_text() and ROOT / "tests" / "support" not in path.parents
+    }
+    assert sleeping <= SLEEPERS.keys()

@@ -1,0 +1,446 @@
+"""What the documentation says is true: its code runs, its commands, settings and links exist."""
+
+import ast
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from clustersession.admin.cli import main
+from clustersession.cluster import configuration
+from clustersession.core.settings import CHOICES, Settings, setting_names
+from clustersession.core.settings_rules import BOUNDS
+from clustersession.wire import messages
+from tests.support.balancers import haproxy_recipe
+from tests.support.processes import free_port
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (
+    ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+VARIABLE = re.compile(r"\bCLUSTERSESSION_[A-Z][A-Z_]*")
+LOG_FRAGMENT_LENGTH_MIN = 5
+
+VARIABLES_OF_OTHERS = {"CLUSTERSESSION_SERVICE_HOST": "set by Kubernetes, mentioned as ignored"}
+
+
+class Block(NamedTuple):
+    """One fenced block of a document."""
+
+    document: Path
+    number: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.document.name}-{self.number}-{self.language}"
+
+
+def blocks(*languages: str) -> list[Block]:
+    return [
+        Block(document, number, language, text)
+        for document in DOCUMENTS
+        for number, (language, text) in enumerate(FENCE.findall(document.read_text()), 1)
+        if language in languages
+    ]
+
+
+def block_about(language: str) -> str:
+    (found,) = [block.text for block in blocks(language)]
+    return found
+
+
+def prose(document: Path) -> str:
+    return FENCE.sub("", document.read_text())
+
+
+def table_rows(document: Path, *header: str) -> Iterator[list[str]]:
+    """The rows of every table of a document that begins with these columns."""
+    inside = False
+    for line in document.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line[:1] == "|" else []
+        if tuple(cells[: len(header)]) == header:
+            inside = True
+        elif not cells:
+            inside = False
+        elif inside and not set(cells[0]) <= set("-: "):
+            yield cells
+
+
+def code_spans(text: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", text)
+
+
+# ---- code ---------------------------------------------------------------------------------------
+
+DRIVER = textwrap.dedent("""
+    import sys
+
+    def visit(client, status_of, cookie_of):
+        assert status_of(client.get("/")) == 200
+        first = cookie_of(client)
+        assert first and first.endswith(".docs_node"), first
+        assert status_of(client.get("/")) == 200
+        assert cookie_of(client) == first
+        for path in ("/login", "/logout"):
+            assert status_of(client.post(path)) in (200, 404, 405), path
+
+    namespace = {"__name__": "documented"}
+    exec(compile(sys.stdin.read(), "block", "exec"), namespace)
+    app = namespace.get("app")
+    if app is None:
+        pass
+    elif type(app).__module__.startswith("flask"):
+        from werkzeug.test import Client
+        client = Client(app)
+        visit(client, lambda r: r.status_code, lambda c: c.get_cookie("CLUSTERSESSION").value)
+    elif type(app).__module__ == "clustersession.wsgi":
+        from werkzeug.test import Client
+        client = Client(app)
+        visit(client, lambda r: r.status_code, lambda c: c.get_cookie("CLUSTERSESSION").value)
+    else:
+        from starlette.testclient import TestClient
+        with TestClient(app) as client:
+            visit(client, lambda r: r.status_code, lambda c: c.cookies.get("CLUSTERSESSION"))
+    print("driven" if app is not None else "run")
+""")
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_block_runs_and_its_app_keeps_a_session(block: Block, tmp_path: Path) -> None:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CLUSTERSESSION_")}
+    # The agent on a thread: with the process gone, nothing of this test is left.
+    environment = {
+        **inherited,
+        "PYTHONPATH": str(ROOT),
+        "CLUSTERSESSION_AGENT": "thread",
+        "CLUSTERSESSION_BIND": "127.0.0.1",
+        "CLUSTERSESSION_SECRET": secrets.token_urlsafe(32),
+        "CLUSTERSESSION_STATE_DIR": str(tmp_path),
+        "CLUSTERSESSION_PORT": str(free_port()),
+        "CLUSTERSESSION_MULTICAST_PORT": str(free_port(socket.SOCK_DGRAM)),
+        "CLUSTERSESSION_ROUTE": "docs_node",
+    }
+    if "jvmRoute" in block.text:
+        del environment["CLUSTERSESSION_ROUTE"]
+    text = block.text.replace('jvmRoute="tomcat1"', 'jvmRoute="docs_node"')
+    result = subprocess.run(
+        [sys.executable, "-c", DRIVER], input=text, env=environment, cwd=tmp_path,
+        capture_output=True, text=True, check=False, timeout=50,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == ("driven" if "\napp = " in text else "run")
+
+
+def test_the_gunicorn_hook_is_the_tested_example() -> None:
+    (shown,) = [block.text for block in blocks("python") if "def post_worker_init" in block.text]
+    example = (ROOT / "examples" / "flask_app" / "gunicorn.conf.py").read_text()
+    assert shown.strip() == example.partition('"""\n')[2].strip()
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_toml_block_is_a_configuration(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("CLUSTERSESSION_")]:
+        monkeypatch.delenv(name)
+    path = tmp_path / "clustersession.toml"
+    path.write_text(block.text)
+    assert configuration.load_settings(config=path) != Settings()
+
+
+# ---- commands -----------------------------------------------------------------------------------
+
+
+def commands(program: str) -> list[str]:
+    """Every command line of a program in a console block or a code span, without the program."""
+    lines = [line for block in blocks("console", "sh") for line in block.text.splitlines()]
+    lines = [line.removeprefix("$ ") for line in lines]
+    for document in DOCUMENTS:
+        lines += code_spans(prose(document))
+    return sorted({
+        line.removeprefix(program).strip() for line in lines if line.startswith(f"{program} ")
+    })
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {"status", "members", "sessions", "agent"} <= set(commands("clustersession"))
+    assert "demo" in commands("make")
+
+
+@pytest.mark.parametrize("line", commands("clustersession"))
+def test_command_line_exists(line: str) -> None:
+    group: click.Group = main
+    words = shlex.split(line.replace("show ID", "show 00000000"))
+    with main.make_context("clustersession", list(words), resilient_parsing=True) as context:
+        name, command, arguments = group.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
+        assert name is not None
+        assert command is not None
+        command.make_context(name, arguments, parent=context)
+    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+
+
+def test_every_command_is_documented() -> None:
+    documented = {word for line in commands("clustersession") for word in line.split()}
+    assert set(main.commands) - {"demo"} <= documented
+
+
+@pytest.mark.parametrize("line", commands("make"))
+def test_make_target_exists(line: str) -> None:
+    target = line.split()[0]
+    assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", commands("pip"))
+def test_extra_exists(line: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    word, target = shlex.split(line)
+    assert word == "install"
+    assert re.sub(r"^\.(\[(\w+)\])?$", r"\2", target) in {"", *extras["optional-dependencies"]}
+
+
+# ---- settings -----------------------------------------------------------------------------------
+
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    documented: dict[str, object] = {}
+    for name, default, *_ in table_rows(CONFIGURATION, "setting", "default"):
+        value = tomllib.loads(f"value = {default.strip('`')}")["value"]
+        documented[name.strip("`")] = tuple(value) if isinstance(value, list) else value
+    assert documented == {name: getattr(Settings(), name) for name in setting_names()}
+
+
+def test_the_allowed_values_are_those_of_the_code() -> None:
+    for name, _, allowed, *_ in table_rows(CONFIGURATION, "setting", "default", "allowed"):
+        setting = name.strip("`")
+        if setting in BOUNDS:
+            low, high = allowed.split(" to ")
+            assert (float(low), float(high)) == BOUNDS[setting], setting
+        elif setting in CHOICES:
+            assert tuple(map(json.loads, code_spans(allowed))) == CHOICES[setting], setting
+
+
+def test_tomcats_names_are_those_of_the_code() -> None:
+    documented = {
+        alias: name.strip("`")
+        for name, _, _, meaning in table_rows(CONFIGURATION, "setting", "default", "allowed")
+        for alias in re.findall(r"Tomcat: `(\w+)`", meaning)
+    }
+    assert documented == {
+        alias: target.setting for alias, target in configuration._ALIASES.items()
+    }
+
+
+def test_the_readmes_defaults_are_those_of_the_code() -> None:
+    for name, default, _ in table_rows(ROOT / "README.md", "setting", "default"):
+        setting = name.strip("`")
+        assert setting in setting_names()
+        if default.startswith("`"):
+            value = tomllib.loads(f"value = {default.strip('`')}")["value"]
+            assert value == getattr(Settings(), setting), setting
+        else:
+            assert not getattr(Settings(), setting), setting
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_environment_variables_exist(document: Path) -> None:
+    known = {*configuration._VARIABLES, configuration.CONFIG_VARIABLE, *VARIABLES_OF_OTHERS}
+    assert set(VARIABLE.findall(document.read_text())) <= known
+
+
+@pytest.mark.parametrize("block", blocks("sh", "console"), ids=str)
+def test_exported_settings_are_valid(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("CLUSTERSESSION_")]:
+        monkeypatch.delenv(name)
+    for name, value in re.findall(r"export (CLUSTERSESSION_\w+)=(\S*)", block.text):
+        monkeypatch.setenv(name, value)
+    configuration.load_settings()
+
+
+# ---- the protocol and the log ------------------------------------------------------------------
+
+PROTOCOL = ROOT / "docs" / "protocol.md"
+
+
+def test_the_table_of_messages_is_that_of_the_code() -> None:
+    documented = {
+        int(number): (name, tuple(fields.split(", ")))
+        for number, name, fields, *_ in table_rows(PROTOCOL, "number", "message", "fields")
+    }
+    assert documented == {
+        number: (kind.__name__, tuple(name for name, _ in messages._KINDS[kind]))
+        for kind, number in messages._NUMBERS.items()
+    }
+
+
+def test_the_table_of_limits_is_that_of_the_code() -> None:
+    rows = list(table_rows(PROTOCOL, "constant", "module", "value"))
+    assert rows
+    for name, module, value in rows:
+        assert getattr(import_module(module.strip("`")), name.strip("`")) == int(value), name
+
+
+def texts_of_the_code() -> str:
+    """Every text in the package, the parts of each f-string in order."""
+    texts: list[str] = []
+    for path in sorted((ROOT / "clustersession").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return "\n".join(texts)
+
+
+def test_every_log_line_in_the_table_is_in_the_code() -> None:
+    rows = list(table_rows(ROOT / "docs" / "operations.md", "level", "line"))
+    assert len(rows) > 20
+    texts = re.sub(r"%[.\d]*[sdgr]", "…", texts_of_the_code())
+    for _, line, *_ in rows:
+        fragments = re.split("…", line.strip("`"))
+        if fragments[0].startswith("dropped what came from"):
+            # The reason is put together from a kind and a detail.
+            details = [text.strip(": ").split(": ") for text in fragments[1:]]
+            fragments[1:] = [part for parts in details for part in parts]
+        for fragment in fragments:
+            if len(fragment.strip(" :();,")) >= LOG_FRAGMENT_LENGTH_MIN:
+                assert fragment.strip() in texts, (line, fragment)
+
+
+# ---- balancers, systemd -------------------------------------------------------------------------
+
+
+def essential(configuration_text: str) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in configuration_text.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize(
+    ("language", "example"),
+    [("apache", "mod_proxy_balancer.conf"), ("properties", "workers.properties")],
+)
+def test_apache_block_is_part_of_the_tested_example(language: str, example: str) -> None:
+    whole = essential((ROOT / "examples" / "apache" / example).read_text())
+    assert set(essential(block_about(language))) <= set(whole)
+
+
+def test_haproxy_block_is_the_tested_configuration() -> None:
+    tested = haproxy_recipe(80, {"tomcat1": 8001, "tomcat2": 8002})
+    tested = tested.replace("127.0.0.1:8001", "10.0.0.1:8001")
+    tested = tested.replace("127.0.0.1:8002", "10.0.0.2:8002").replace("127.0.0.1:80\n", ":80\n")
+    assert essential(block_about("haproxy")) == essential(tested)
+
+
+def test_nginx_block_says_what_the_tested_configuration_says() -> None:
+    source = (ROOT / "tests" / "support" / "balancers.py").read_text()
+    shown = essential(block_about("nginx"))
+    assert "map $cookie_CLUSTERSESSION $app {" in shown
+    for line in ("map $cookie_CLUSTERSESSION $app", "default anyone;", "proxy_pass http://$app;"):
+        assert line in source
+        assert any(line in other for other in shown), line
+    for route, address, other in (
+        ("tomcat1", "10.0.0.1:8001", "10.0.0.2:8002"), ("tomcat2", "10.0.0.2:8002", "10.0.0.1:8001")
+    ):
+        assert f"~^[^.]*\\.{route}$ {route};" in shown
+        start = shown.index(f"upstream {route} {{")
+        assert shown[start + 1 : start + 3] == [
+            f"server {address} fail_timeout=2s;", f"server {other} backup;"
+        ]
+
+
+def test_nginx_accepts_the_block(tmp_path: Path) -> None:
+    nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not installed")
+    path = tmp_path / "nginx.conf"
+    shown = block_about("nginx").replace("listen 80;", f"listen 127.0.0.1:{free_port()};")
+    temporary = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    path.write_text(
+        f"pid {tmp_path}/pid; events {{}}\nhttp {{ access_log off;\n{temporary}{shown} }}\n"
+    )
+    result = subprocess.run(
+        [nginx, "-t", "-p", str(tmp_path), "-e", "stderr", "-c", str(path)],
+        capture_output=True, text=True, check=False, timeout=20,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    unit = ROOT / "examples" / "systemd" / "clustersession-agent.service"
+    program = re.search(r"^ExecStart=(\S+) agent$", unit.read_text(), re.MULTILINE)
+    assert program is not None
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    copy = tmp_path / unit.name
+    copy.write_text(unit.read_text().replace(program[1], sys.executable))
+    result = subprocess.run(
+        ["systemd-analyze", "verify", str(copy)],
+        capture_output=True, text=True, check=False, timeout=30,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+# ---- links and form -----------------------------------------------------------------------------
+
+
+def anchor(heading: str) -> str:
+    """What a heading is linked by, as the usual renderers make it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_resolve(document: Path) -> None:
+    for target in LINK.findall(prose(document)):
+        if re.match(r"https?://", target):
+            continue
+        name, _, fragment = target.partition("#")
+        path = (document.parent / name).resolve() if name else document
+        assert path.exists(), target
+        assert path.is_relative_to(ROOT), target
+        if fragment:
+            headings = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text()), re.MULTILINE)
+            assert fragment in map(anchor, headings), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_python_names_in_code_spans_exist(document: Path) -> None:
+    for span in code_spans(prose(document)):
+        if re.fullmatch(r"clustersession(\.\w+)+", span) is None:
+            continue
+        if span == "clustersession.session":  # the key in a WSGI environ
+            continue
+        assert _exists(span), span
+
+
+def _exists(dotted: str) -> bool:
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found: Any = import_module(".".join(parts[:length]))
+        except ImportError:
+            continue
+        return all(hasattr(found, name) for name in parts[length:])
+    return False
