@@ -1,0 +1,1 @@
+"""Measurements of the running thing. Each checks that the work was done and prints its figures."""

@@ -1,0 +1,143 @@
+"""Nodes for the benchmarks: agents in processes of their own, this process as their worker."""
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clustersession.admin.demo_processes import free_port, kill_node
+from clustersession.admin.nodes import ask_agent
+from clustersession.cluster.configuration import load_settings
+from clustersession.cluster.connection import Connection, complete, connect
+from clustersession.cluster.places import node_home
+from clustersession.core.settings import Settings
+from clustersession.core.state import Change, Creation
+from clustersession.net.worker_link import AgentGone
+from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.replica.opening import LmdbReplica
+from clustersession.wire.local import Operation
+
+
+@dataclass
+class BenchNode:
+    """One node: its replica open here, its agent a process started by ``start_agent``."""
+
+    settings: Settings
+    home: NodeHome
+    replica: LmdbReplica
+    connection: Connection | None = None
+    agent: "subprocess.Popen[bytes] | None" = None
+
+    def start_agent(self) -> None:
+        """Run the agent in the foreground of a process of its own."""
+        names = ("cluster_name", "route", "state_dir", "bind", "port", "multicast_address",
+                 "multicast_port", "carrier", "ack", "drop_time_s", "seeds")
+        environment = {
+            **os.environ,
+            **{f"CLUSTERSESSION_{n.upper()}": _text(getattr(self.settings, n)) for n in names},
+            "CLUSTERSESSION_SECRET": self.settings.secret[0],
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        }
+        with self.home.agent_log.open("ab") as log:
+            self.agent = subprocess.Popen(
+                [sys.executable, "-m", "clustersession", "agent"],
+                env=environment, stdout=log, stderr=log,
+            )
+
+    def attach(self) -> None:
+        """Be a worker of this node."""
+        self.connection = connect(self.settings, self.home, self.replica)
+
+    def status(self) -> dict[str, Any]:
+        """What its agent says; nothing while there is none."""
+        try:
+            seen: dict[str, Any] = ask_agent(self.home, Operation.STATUS)
+            return seen
+        except (AgentGone, TimeoutError):
+            return {"phase": "", "members": []}
+
+    def is_ready(self, members: int) -> bool:
+        """Ready and connected with so many others that are."""
+        seen = self.status()
+        alive = sum(m["status"] == "alive" and m["phase"] == "ready" for m in seen["members"])
+        return seen["phase"] == "ready" and alive >= members
+
+    def memory_kib(self) -> dict[str, int]:
+        """Peak and present memory of the agent, from the kernel."""
+        assert self.agent is not None
+        text = Path(f"/proc/{self.agent.pid}/status").read_text()
+        found = dict(re.findall(r"^(VmHWM|VmRSS|RssAnon|RssFile):\s+(\d+) kB", text, re.M))
+        return {name: int(value) for name, value in found.items()}
+
+    def write(self, key: str, value: bytes, create: bool = False) -> int:
+        """Commit one attribute; returns the feed's head."""
+        now_ms = time.time_ns() // 1_000_000
+        creation = Creation(now_ms, now_ms + 86_400_000, 1_800_000) if create else None
+        committed = self.replica.commit(
+            [Change(key, now_ms, {"value": value}, creation=creation)], now_ms
+        )
+        assert committed.effective
+        return committed.head
+
+
+@contextmanager
+def bench_nodes(count: int, **settings: Any) -> Iterator[list[BenchNode]]:
+    """Nodes on loopback in a temporary directory; everything is gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="clustersession-bench-") as directory:
+        common = {
+            "distributable": True, "bind": "127.0.0.1", "state_dir": directory,
+            "cluster_name": f"bench-{secrets.token_hex(4)}", "secret": secrets.token_urlsafe(32),
+            "agent": "external", "multicast_port": free_port(), "port": free_port(), **settings,
+        }
+        nodes = []
+        try:
+            for number in range(1, count + 1):
+                own = complete(load_settings(**common, route=f"node{number}"))
+                home = node_home(own)
+                nodes.append(BenchNode(own, home, open_node_replica(home, own)))
+            yield nodes
+        finally:
+            for node in nodes:
+                if node.connection is not None:
+                    node.connection.close()
+                if node.agent is not None:
+                    node.agent.terminate()
+                    node.agent.wait(10)
+                node.replica.close()
+            kill_node(Path(directory))
+
+
+def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 60.0) -> float:
+    """Seconds until the condition held."""
+    started_s = time.perf_counter()
+    while not condition():
+        if time.perf_counter() - started_s > deadline_s:
+            raise SystemExit(f"waited {deadline_s:.0f} s in vain for {what}")
+        time.sleep(0.01)
+    return time.perf_counter() - started_s
+
+
+def key(number: int) -> str:
+    """A session key."""
+    return f"1{number:022d}"
+
+
+def percentiles(values: list[float]) -> str:
+    """p50, p99 and maximum."""
+    ordered = sorted(values)
+    return (
+        f"p50 {ordered[len(ordered) // 2]:.3f}  p99 {ordered[int(len(ordered) * 0.99)]:.3f}  "
+        f"max {ordered[-1]:.3f}"
+    )
+
+
+def _text(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

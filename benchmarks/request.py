@@ -1,0 +1,93 @@
+"""What a session costs a request: microseconds over the bare application, next to signed cookies.
+
+    python -m benchmarks.request [requests]
+
+The application is called directly, without a server. Both middlewares run in the same rounds, in
+turn, and the middle round counts.
+"""
+
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+from typing import Any
+
+from starlette.middleware.sessions import SessionMiddleware
+
+from clustersession.asgi import ClusterSessionMiddleware
+
+ROUNDS = 7
+DATA = {"user": "ann", "visits": 3, "cart": ["tea", "cake"]}
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+async def bare(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Do what the path says with the session, if there is one, and answer."""
+    path = scope["path"]
+    if path == "/read":
+        scope["session"].get("user")
+    elif path == "/write":
+        scope["session"]["visits"] = next(counter)
+    elif path == "/fill":
+        scope["session"].update(DATA)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+counter = iter(range(10**9))
+
+
+async def call(app: App, path: str, cookie: bytes = b"") -> list[tuple[bytes, bytes]]:
+    """One request; returns the response headers."""
+    headers = [(b"host", b"localhost")] + ([(b"cookie", cookie)] if cookie else [])
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+    found: list[tuple[bytes, bytes]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            found.extend(message["headers"])
+
+    await app(scope, None, send)
+    return found
+
+
+async def timed(app: App, path: str, cookie: bytes, count: int) -> float:
+    """Microseconds per request."""
+    started_s = time.perf_counter()
+    for _ in range(count):
+        await call(app, path, cookie)
+    return (time.perf_counter() - started_s) / count * 1e6
+
+
+async def measure(count: int, directory: str) -> None:
+    """Print a line for each kind of request."""
+    ours = ClusterSessionMiddleware(bare, state_dir=directory, route="bench")
+    apps = {"clustersession": ours, "signed cookie": SessionMiddleware(bare, secrets.token_hex())}
+    cookies = {}
+    for name, app in apps.items():
+        headers = dict(await call(app, "/fill"))
+        cookies[name] = headers[b"set-cookie"].partition(b";")[0]
+    for path in ("/untouched", "/read", "/write"):
+        taken: dict[str, list[float]] = {name: [] for name in apps}
+        for _ in range(ROUNDS):
+            base = await timed(bare, "/untouched", b"", count)
+            for name, app in apps.items():
+                taken[name].append(await timed(app, path, cookies[name], count) - base)
+        figures = {name: median(values) for name, values in taken.items()}
+        ratio = figures["clustersession"] / figures["signed cookie"]
+        text = ", ".join(f"{name} {value:.1f} us" for name, value in figures.items())
+        print(f"{path[1:]:<10} {text}, ratio {ratio:.2f}")
+    ours.runtime.close()
+
+
+def main(count: int = 3000) -> None:
+    """Run in a directory of its own."""
+    with tempfile.TemporaryDirectory(prefix="clustersession-bench-") as directory:
+        asyncio.run(measure(count, directory))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,6 @@
+"""gunicorn reads this file where it is started: the node joins now, not at its first request."""
+
+
+def post_worker_init(worker):
+    app = worker.wsgi
+    app.extensions["clustersession"].start(app)
