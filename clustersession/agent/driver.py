@@ -30,7 +30,14 @@ from clustersession.node.outputs import Moment
 from clustersession.replica.protocol import Replica
 from clustersession.wire.envelope import DropReason, Opened, Opener, Sealer
 from clustersession.wire.keys import ClusterKeys
-from clustersession.wire.messages import PROTOCOL_VERSION, Hello, decode_message, encode_message
+from clustersession.wire.messages import (
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    Hello,
+    check_version,
+    decode_message,
+    encode_message,
+)
 
 STARTS_NOTE = "starts"
 SEEDS_INTERVAL_S = 5.0
@@ -211,7 +218,8 @@ class Driver:
 
     def _hello(self) -> bytes:
         own = self.engine.context.own
-        return encode_message(Hello(PROTOCOL_VERSION, self.settings.cluster_name, own))
+        name = self.settings.cluster_name
+        return encode_message(Hello(PROTOCOL_VERSION, name, own, PROTOCOL_VERSION_MIN))
 
     def _check_hello(self, data: bytes) -> Hello:
         hello = decode_message(data)
@@ -219,8 +227,7 @@ class Driver:
             raise WireError("the first message is not a hello")
         if hello.cluster_name != self.settings.cluster_name:
             raise WireError(f"it belongs to cluster {hello.cluster_name!r}")
-        if hello.version != PROTOCOL_VERSION:
-            raise WireError(f"it speaks protocol {hello.version}, we speak {PROTOCOL_VERSION}")
+        check_version(hello)
         return hello
 
     def _name_of(self, node: bytes) -> str:

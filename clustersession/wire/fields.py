@@ -4,7 +4,7 @@ Every length is bounded before it is believed; what does not fit is refused with
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import MISSING, field
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ KEYS_MAX = 4096
 LISTED_MAX = 8192
 MESSAGE_BYTES_MAX = 16 * 2**20
 _UINT_MAX = 2**63 - 1
+_PHASES = frozenset(Phase)
 
 
 class Kind(NamedTuple):
@@ -85,10 +86,10 @@ def _list(value: Any, length_max: int) -> list[Any]:
 
 
 def _row(value: Any, length: int) -> list[Any]:
-    row = _list(value, length)
-    if len(row) != length:
+    if type(value) is not list or len(value) < length:
         raise WireError("a row has too few fields")
-    return row
+    # What follows is of a later version.
+    return value[:length]
 
 
 def _address(value: Any) -> Address:
@@ -115,10 +116,9 @@ def _pack_identity(identity: Identity) -> list[Any]:
 
 
 def _phase(value: Any) -> Phase:
-    try:
-        return Phase(value)
-    except ValueError:
-        raise WireError("a phase is unknown") from None
+    number = _uint(value)
+    # The node of a later version is there, but what it is doing is not to be relied on.
+    return Phase(number) if number in _PHASES else Phase.JOINING
 
 
 def _cursor(value: Any) -> Cursor:
@@ -199,6 +199,9 @@ ENTRIES = Kind(
 )
 
 
-def kept_as(kind: Kind) -> Any:
-    """A dataclass field that travels as this kind."""
-    return field(metadata={"kind": kind})
+def kept_as(kind: Kind, default: Any = MISSING) -> Any:
+    """A dataclass field that travels as this kind.
+
+    One that was appended to a message has a default, which stands for it in what older nodes send.
+    """
+    return field(default=default, metadata={"kind": kind})

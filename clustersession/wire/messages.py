@@ -1,12 +1,14 @@
 """What nodes say to each other, and how it looks in bytes.
 
 A message is a msgpack array: its number, then its fields in order. Numbers and the order of fields
-are append-only; a decoder ignores fields it does not know at the end, and refuses with WireError
-what it cannot read. The same form travels in TCP frames and in sealed datagrams.
+are append-only. Nodes of several versions understand each other: a field that was appended has a
+default, which stands for it in older messages, and a decoder ignores fields at the end that it does
+not know. It refuses with WireError what it cannot read. The same form travels in TCP frames and in
+sealed datagrams.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import msgpack
@@ -43,15 +45,20 @@ from clustersession.wire.fields import (
 )
 
 PROTOCOL_VERSION = 1
+PROTOCOL_VERSION_MIN = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first message of a connection, from either side."""
+    """The first message of a connection, from either side.
+
+    ``version`` is the highest the node speaks, ``version_min`` the lowest.
+    """
 
     version: int = kept_as(UINT)
     cluster_name: str = kept_as(NAME)
     identity: Identity = kept_as(IDENTITY)
+    version_min: int = kept_as(UINT, default=PROTOCOL_VERSION_MIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +212,9 @@ _NUMBERS: dict[type[Any], int] = {
 _KINDS: dict[type[Any], tuple[tuple[str, Kind], ...]] = {
     message: tuple((f.name, f.metadata["kind"]) for f in fields(message)) for message in _NUMBERS
 }
+_REQUIRED = {
+    message: sum(f.default is MISSING for f in fields(message)) for message in _NUMBERS
+}
 _TYPES = {number: message for message, number in _NUMBERS.items()}
 
 
@@ -227,9 +237,25 @@ def decode_message(data: bytes) -> Message:
     message_type = _TYPES.get(plain[0]) if type(plain[0]) is int else None
     if message_type is None:
         raise WireError("a message of an unknown kind")
-    kinds = _KINDS[message_type]
-    if len(plain) <= len(kinds):
+    if len(plain) <= _REQUIRED[message_type]:
         raise WireError(f"a {message_type.__name__} has too few fields")
+    kinds = _KINDS[message_type]
     values = (kind.unpack(value) for (_, kind), value in zip(kinds, plain[1:], strict=False))
     message: Message = message_type(*values)
     return message
+
+
+def check_version(hello: Hello) -> None:
+    """Raises WireError when there is no version that both its sender and we speak."""
+    if max(hello.version_min, PROTOCOL_VERSION_MIN) <= min(hello.version, PROTOCOL_VERSION):
+        return
+    older = "it" if hello.version < PROTOCOL_VERSION else "this node"
+    raise WireError(
+        f"it speaks protocol {_span(hello.version_min, hello.version)}, we speak "
+        f"{_span(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION)}: upgrade {older}, if need be through a "
+        "release in between"
+    )
+
+
+def _span(lowest: int, highest: int) -> str:
+    return str(highest) if lowest >= highest else f"{lowest} to {highest}"
