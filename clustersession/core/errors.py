@@ -3,6 +3,7 @@
 ClusterSessionError
 ├── ConfigurationError          a setting is wrong; the message names what to change
 ├── WireError                   bytes from outside do not parse; never anything else from a decoder
+│   └── OtherVersion            they are of a version that we share no protocol or layout with
 ├── ReplicaError                the local replica cannot be used
 │   ├── ReplicaFull             no space left on the device or in the map
 │   └── ReplicaUnusable         wrong owner, network file system, unreadable
@@ -23,6 +24,10 @@ class ConfigurationError(ClusterSessionError):
 
 class WireError(ClusterSessionError):
     """Bytes from outside or from the disk do not parse. Decoders raise this and nothing else."""
+
+
+class OtherVersion(WireError):
+    """The bytes are those of a version of this library that we share no protocol or layout with."""
 
 
 class ReplicaError(ClusterSessionError):

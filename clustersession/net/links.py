@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 from typing import Any
 
-from clustersession.core.errors import WireError
+from clustersession.core.errors import OtherVersion, WireError
 from clustersession.net.link import Address, Link, LinkLimits, tune_socket
 from clustersession.wire.proof import HelloProof
 
@@ -138,7 +138,8 @@ class LinkServer:
             link.abort("the node is stopping")
             raise
         if refusal is not None:
-            link.abort(reason)
+            if not link.is_closed:
+                link.abort(reason)
             self._refuse(peer_address, refusal, reason)
 
     async def _greet(self, link: Link, sock: socket) -> tuple[Refusal | None, str]:
@@ -152,6 +153,11 @@ class LinkServer:
             self._on_link(link)
         except ssl.SSLError as error:
             return Refusal.TLS, _tls_reason(error)
+        except OtherVersion as error:
+            # It is one of us and may have nobody dialling it: with our hello it can say why, too.
+            link.send(_proving(link, self._hello(), self._proof, False))
+            link.close(str(error))
+            return Refusal.HELLO, str(error)
         except WireError as error:
             return Refusal.HELLO, str(error)
         except TimeoutError:

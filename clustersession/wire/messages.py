@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from clustersession.core.errors import WireError
+from clustersession.core.errors import OtherVersion, WireError
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.state import SessionState
@@ -246,11 +246,11 @@ def decode_message(data: bytes) -> Message:
 
 
 def check_version(hello: Hello) -> None:
-    """Raises WireError when there is no version that both its sender and we speak."""
+    """Raises OtherVersion when there is none that both its sender and we speak."""
     if max(hello.version_min, PROTOCOL_VERSION_MIN) <= min(hello.version, PROTOCOL_VERSION):
         return
     older = "it" if hello.version < PROTOCOL_VERSION else "this node"
-    raise WireError(
+    raise OtherVersion(
         f"it speaks protocol {_span(hello.version_min, hello.version)}, we speak "
         f"{_span(PROTOCOL_VERSION_MIN, PROTOCOL_VERSION)}: upgrade {older}, if need be through a "
         "release in between"

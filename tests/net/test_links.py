@@ -6,7 +6,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from clustersession.core.errors import WireError
+from clustersession.core.errors import OtherVersion, WireError
 from clustersession.net.links import Link, LinkLimits, LinkServer, Refusal, dial
 from clustersession.net.tls import tls_contexts
 from clustersession.wire.frames import encode_frame
@@ -333,6 +333,25 @@ def test_the_server_does_not_want_us(run, tls, until) -> None:
             assert server.refusals == ["wrong protocol"]
             assert server.server.refused == {Refusal.HELLO: 1}
             assert server.nobody_came()
+
+    run(scenario())
+
+
+def test_a_peer_of_another_version_is_told_ours(run, tls, until) -> None:
+    def refuse(whose: str) -> Callable[[bytes], str]:
+        def check_hello(hello: bytes) -> str:
+            raise OtherVersion(f"{whose} {hello.decode()}")
+
+        return check_hello
+
+    async def scenario() -> None:
+        async with peer(tls, check_hello=refuse("the server heard")) as server:
+            with pytest.raises(OtherVersion, match="the client heard server"):
+                await server.dial(tls, check_hello=refuse("the client heard"))
+            await until(lambda: server.refusals)
+            assert server.refusals == ["the server heard client"]
+            assert server.nobody_came()
+            await until(lambda: server.server.unauthenticated == 0)
 
     run(scenario())
 
