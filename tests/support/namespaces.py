@@ -51,6 +51,28 @@ class Host:
         """Plug it in again."""
         _ip("-n", self._bridge, "link", "set", self._port, "up")
 
+    def isolate(self, isolated: bool = True) -> None:
+        """Let the bridge carry nothing between this host and other isolated ones."""
+        state = "on" if isolated else "off"
+        _run("bridge", "-n", self._bridge, "link", "set", "dev", self._port, "isolated", state)
+
+    def drop(self, *, leaving: str = "", arriving: str = "") -> None:
+        """Drop what leaves this host, or arrives, and matches the nftables expression."""
+        chains = (("ingress", leaving), ("egress", arriving))
+        rules = "".join(
+            f'chain {hook} {{\ntype filter hook {hook} device "{self._port}" priority 0;\n'
+            f"{match} drop\n}}\n"
+            for hook, match in chains if match
+        )
+        table = f"table netdev {self._port} {{\n{rules}}}\n"
+        nft = ["ip", "netns", "exec", self._bridge, "nft", "-f", "-"]
+        subprocess.run(nft, input=table, text=True, check=True)
+
+    def drop_nothing(self) -> None:
+        """The end of ``drop``."""
+        table = ("netdev", self._port)
+        _run("ip", "netns", "exec", self._bridge, "nft", "delete", "table", *table)
+
     def stop_processes(self) -> None:
         """Kill what ``start`` started."""
         for process in self._processes:
@@ -105,6 +127,10 @@ def _require_namespaces() -> None:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
