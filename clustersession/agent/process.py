@@ -21,7 +21,7 @@ from typing import Any
 
 from clustersession.agent.agent import Agent
 from clustersession.core.errors import ConfigurationError
-from clustersession.core.settings import Settings
+from clustersession.core.settings import Settings, setting_names
 from clustersession.replica.home import NodeHome, open_node_replica
 
 LOG_BYTES_MAX = 1 * 2**20
@@ -102,18 +102,29 @@ def encode_start(settings: Settings, home: NodeHome) -> bytes:
 
 
 def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
-    """The settings and the directory of an agent that a worker starts."""
+    """The settings and the directory of an agent that a worker starts.
+
+    The worker may be of another version, when the library was exchanged under it: settings that it
+    does not give have their defaults, and those that are not known here are left out.
+    """
     start = json.loads(data)
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in start["settings"].items()
+        if name in setting_names()
     }
     return Settings(**values), NodeHome(Path(start["directory"]))
 
 
+def unknown_settings(data: bytes) -> list[str]:
+    """The settings that ``decode_start`` leaves out."""
+    return sorted(json.loads(data)["settings"].keys() - set(setting_names()))
+
+
 def main_detached() -> int:
     """Entry point of an agent started by a worker."""
-    settings, home = decode_start(sys.stdin.buffer.read())
+    start = sys.stdin.buffer.read()
+    settings, home = decode_start(start)
     if os.fork():
         # The worker waits for this process and is not left with a child it knows nothing about.
         os._exit(0)
@@ -128,6 +139,8 @@ def main_detached() -> int:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    if unknown := unknown_settings(start):
+        logger.warning("settings of another version are left out: %s", ", ".join(unknown))
     try:
         return run_agent(settings, home, lingers=True)
     except Exception:

@@ -153,7 +153,7 @@ class WorkerConnection(asyncio.Protocol):
             case Operation.MOVED:
                 server.driver.feed_moved()
             case Operation.CONFIRM:
-                head, all_peers, timeout_ms = argument
+                head, all_peers, timeout_ms = argument[:3]
                 deadline_s = moment().now_s + min(int(timeout_ms) / 1000, WAIT_S_MAX)
                 engine.wait(
                     server.new_token(self, token), int(head),
@@ -176,3 +176,6 @@ class WorkerConnection(asyncio.Protocol):
             case Operation.STOP:
                 self.answer(token, True)
                 server.on_stop()
+            case _:
+                server.driver.reporter.counters["requests of an unknown kind"] += 1
+                self.answer(token, None)

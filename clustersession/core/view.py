@@ -17,7 +17,10 @@ class View(NamedTuple):
 
     @classmethod
     def decode(cls, data: bytes | None) -> "View":
-        """What the agent wrote last; nothing known reads as an empty view."""
-        text = (data or b"").decode(errors="replace")
+        """What the agent wrote last; nothing known reads as an empty view.
+
+        Further lines are of a later version.
+        """
+        text = (data or b"").decode(errors="replace").partition("\n")[0]
         routes = text.removesuffix("!").split(",")
         return cls(frozenset(route for route in routes if route), text.endswith("!"))

@@ -125,7 +125,7 @@ def is_trustworthy(directory: Path, boot_id: str) -> bool:
     if not (directory / DATA_FILE).exists():
         return True
     try:
-        boot, _, how = (directory / _BOOT_FILE).read_text().partition("\n")
+        boot, how, *_ = (directory / _BOOT_FILE).read_text().split("\n")
     except (OSError, ValueError):
         return False
     return boot == boot_id or how == _CLEAN

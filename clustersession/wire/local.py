@@ -3,7 +3,9 @@
 Frames as between nodes, each a msgpack array. A request is [operation, token, argument]; token 0
 wants no answer. An answer is [token, value]. With token 0 the agent pushes an event for the log.
 The socket lives in a directory only its owner can enter, so both ends are trusted; what does not
-parse still ends the connection and nothing else.
+parse still ends the connection and nothing else. A worker and an agent of different versions work
+together: parts and arguments that one of them does not know are ignored, and an operation that the
+agent does not know is answered with nil.
 """
 
 from enum import IntEnum
@@ -35,9 +37,9 @@ class Operation(IntEnum):
 
 
 class Request(NamedTuple):
-    """One request from a worker."""
+    """One request from a worker; ``operation`` may be one that only a later version knows."""
 
-    operation: Operation
+    operation: int
     token: int
     argument: list[Any]
 
@@ -66,10 +68,7 @@ def decode_request(data: bytes) -> Request:
     row = _row(data, 3)
     if type(row[0]) is not int or type(row[1]) is not int or type(row[2]) is not list:
         raise WireError("not a request")
-    try:
-        return Request(Operation(row[0]), row[1], row[2])
-    except ValueError:
-        raise WireError(f"operation {row[0]} is unknown") from None
+    return Request(row[0], row[1], row[2])
 
 
 def decode_answer(data: bytes) -> Answer:
@@ -85,6 +84,6 @@ def _row(data: bytes, length: int) -> list[Any]:
         row = msgpack.unpackb(data, use_list=True)
     except Exception as error:
         raise WireError(f"not a message: {type(error).__name__}") from None
-    if type(row) is not list or len(row) != length:
+    if type(row) is not list or len(row) < length:
         raise WireError("a message of the wrong shape")
     return row

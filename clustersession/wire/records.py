@@ -5,7 +5,8 @@ in is validated in full; malformed input raises WireError and nothing else.
 
 A session is ``[format, created, accessed, deadline, nodes, versions, registers, ended]``. Node ids
 stand once, in ``nodes``, and everything else names them by their index, which keeps records small;
-``versions`` and ``registers`` are flat lists for the same reason.
+``versions`` and ``registers`` are flat lists for the same reason. Parts may be appended to a
+session, a delta or a batch; a decoder ignores those it does not know.
 """
 
 from typing import Any
@@ -183,9 +184,9 @@ def _unpack(data: bytes | memoryview) -> object:
 
 
 def _parts(plain: object, count: int) -> list[Any]:
-    if type(plain) is not list or len(plain) != count:
+    if type(plain) is not list or len(plain) < count:
         raise WireError(f"a structure that is not a list of {count} parts")
-    return plain
+    return plain if len(plain) == count else plain[:count]
 
 
 def _boolean(value: object) -> bool:

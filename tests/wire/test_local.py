@@ -35,6 +35,12 @@ def test_anything_else_is_a_wire_error(data: bytes) -> None:
             pass
 
 
-def test_an_unknown_operation_is_refused_by_number() -> None:
-    with pytest.raises(WireError, match="99"):
-        decode_request(b"\x93\x63\x00\x90")
+def test_what_a_later_version_adds_is_passed_on_or_ignored() -> None:
+    assert decode_request(b"\x94\x63\x05\x90\xc0") == (99, 5, [])
+    assert decode_answer(b"\x93\x05\xc3\xc0") == (5, True)
+
+
+@pytest.mark.parametrize("data", [b"\x92\x01\x00", b"\x93\xa1a\x00\x90", b"\x93\x01\x00\x00"])
+def test_a_request_that_lacks_a_part_is_refused(data: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_request(data)
