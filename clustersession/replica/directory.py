@@ -169,14 +169,29 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def set_aside(directory: Path) -> Path:
-    """Rename the directory to ``<name>.corrupt-<n>``; of such remains only the latest is kept."""
+def is_used(directory: Path) -> bool:
+    """Whether other processes use the replica and this one does not."""
+    descriptor = join_users(directory)
+    try:
+        return not is_last_user(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def bring_to_disk(directory: Path) -> None:
+    """Sync a replica that nobody has open."""
+    with (directory / DATA_FILE).open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def set_aside(directory: Path, label: str) -> Path:
+    """Rename the directory to ``<name>.<label>-<n>``; of such remains only the latest is kept."""
     numbered = {
         int(found[1]): entry
         for entry in directory.parent.iterdir()
-        if (found := re.fullmatch(re.escape(directory.name) + r"\.corrupt-(\d{1,9})", entry.name))
+        if (found := re.fullmatch(rf"{re.escape(directory.name)}\.{label}-(\d{{1,9}})", entry.name))
     }
-    target = directory.with_name(f"{directory.name}.corrupt-{max(numbered, default=0) + 1}")
+    target = directory.with_name(f"{directory.name}.{label}-{max(numbered, default=0) + 1}")
     directory.rename(target)
     for entry in numbered.values():
         shutil.rmtree(entry, ignore_errors=True)

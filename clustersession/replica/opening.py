@@ -1,16 +1,25 @@
 """Opening a replica: in memory, or in a directory that all processes of the host share."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
 
-from clustersession.core.errors import ReplicaError, ReplicaFull, ReplicaUnusable, WireError
+from clustersession.core.errors import (
+    OtherVersion,
+    ReplicaError,
+    ReplicaFull,
+    ReplicaUnusable,
+    WireError,
+)
 from clustersession.replica import directory as directories
 from clustersession.replica.lmdb_engine import DAMAGE, LmdbEngine, out_of_space
 from clustersession.replica.memory_engine import MemoryEngine
 from clustersession.replica.store import ReplicaStore
+
+logger = logging.getLogger("clustersession")
 
 
 class _Reservation:
@@ -89,10 +98,10 @@ def open_lmdb(
     """The replica in a directory, which is made when there is none.
 
     ``map_bytes`` bounds the replica and must be the same in all processes. ``boot_id`` names this
-    boot of the machine. What is damaged, or was open when the machine crashed, is set aside, named
-    by ``set_aside`` of the replica returned, which then starts empty with a node id from
-    ``new_node``. In a child of a fork this lets go of what the parent had open and opens it anew.
-    Raises ReplicaUnusable, ReplicaFull.
+    boot of the machine. What is damaged, was open when the machine crashed, or has the layout of a
+    later version, is set aside, named by ``set_aside`` of the replica returned, which then starts
+    empty with a node id from ``new_node``. In a child of a fork this lets go of what the parent had
+    open and opens it anew. Raises ReplicaUnusable, ReplicaFull.
     """
     directory = Path(os.path.realpath(path))
     reservation = _reserve(directory)
@@ -101,11 +110,14 @@ def open_lmdb(
         with directories.exclusive_opening(directory):
             aside: Path | None = None
             if not directories.is_trustworthy(directory, boot_id):
-                aside = _replace(directory)
+                aside = _replace(directory, "was open when the machine crashed")
             try:
                 replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
-            except (*DAMAGE, WireError):
-                aside = _replace(directory)
+            except OtherVersion as error:
+                aside = _replace_newer(directory, boot_id, error)
+                replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
+            except (*DAMAGE, WireError) as error:
+                aside = _replace(directory, f"is damaged ({error})")
                 replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
     except (lmdb.Error, OSError, WireError) as error:
         _open_here.pop(directory, None)
@@ -143,10 +155,26 @@ def _open(
         raise
 
 
-def _replace(directory: Path) -> Path:
-    aside = directories.set_aside(directory)
+def _replace(directory: Path, why: str, label: str = "corrupt") -> Path:
+    aside = directories.set_aside(directory, label)
+    logger.warning(
+        "the replica in %s %s; set aside as %s, starting empty", directory, why, aside.name
+    )
     directories.prepare(directory)
     return aside
+
+
+def _replace_newer(directory: Path, boot_id: str, error: OtherVersion) -> Path:
+    """Keep what a later version wrote, as it is, for the day that version is back."""
+    if directories.is_used(directory):
+        # Taken away under them, it would be fed and confirmed by an agent that nobody reads from.
+        raise ReplicaUnusable(
+            f"{error}, and processes of a newer version have {directory} open: stop them, the "
+            "agent too, before an older version starts here"
+        )
+    directories.bring_to_disk(directory)
+    directories.note_clean(directory, boot_id)
+    return _replace(directory, f"is of a newer version ({error})", "newer")
 
 
 def _reserve(directory: Path) -> _Reservation:

@@ -10,7 +10,7 @@ from struct import error as StructError
 from typing import Final, NamedTuple
 
 from clustersession.core.digest import BUCKETS, bucket_of
-from clustersession.core.errors import WireError
+from clustersession.core.errors import OtherVersion, WireError
 from clustersession.core.feed import Cursor
 from clustersession.core.state import SessionState
 from clustersession.wire.records import decode_state, encode_state
@@ -29,7 +29,10 @@ TABLE_NAMES: Final[Sequence[bytes]] = (
 HEAD_KEY: Final = b"head"
 EXPIRY_STEP_MS: Final = 5_000
 
-_LAYOUT = 1
+# Counts every change of these tables that an older version cannot live with; not only the head's.
+LAYOUT: Final = 1
+# What claims to be of a later layout than this is damaged.
+_LAYOUT_MAX = 31
 _HEAD = Struct(">B8sQQQ")
 _HEADER = Struct(">QQQ?")
 _CURSOR = Struct(">QQ")
@@ -66,17 +69,22 @@ class Record(NamedTuple):
 
 def encode_head(head: Head) -> bytes:
     """The stored form."""
-    return _HEAD.pack(_LAYOUT, *head)
+    return _HEAD.pack(LAYOUT, *head)
 
 
 def decode_head(data: bytes) -> Head:
-    """Raises WireError, also for the layout of another version of this library."""
+    """Raises WireError, and OtherVersion for a layout that only a later version knows.
+
+    Where the head stands, and that it begins with the layout, must never change.
+    """
+    if data and LAYOUT < data[0] <= _LAYOUT_MAX:
+        raise OtherVersion(f"the replica has layout {data[0]}, this version reads {LAYOUT}")
     try:
         layout, node, seq, highest, tombstones = _HEAD.unpack(data)
     except StructError:
         raise WireError("the head of the replica does not decode") from None
-    if layout != _LAYOUT:
-        raise WireError(f"the replica has layout {layout}; this version reads {_LAYOUT}")
+    if layout != LAYOUT:
+        raise WireError(f"the replica has layout {layout}; this version reads {LAYOUT}")
     return Head(node, seq, highest, tombstones)
 
 

@@ -1,6 +1,7 @@
 """What only a replica on disk can get wrong: processes, forks, crashes, full and foreign disks."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from replica_checks import NODE_A, NODE_B, SKEW_MS, WALL_MS, check, creation, ke
 from clustersession.core.errors import ReplicaFull, ReplicaUnusable
 from clustersession.core.state import SessionState
 from clustersession.replica import directory as directories
+from clustersession.replica.lmdb_engine import LmdbEngine
 from clustersession.replica.opening import LmdbReplica, open_lmdb
 
 WORKER = str(Path(__file__).with_name("replica_worker.py"))
@@ -171,6 +173,52 @@ def test_what_is_damaged_is_set_aside(tmp_path: Path, spoil: Callable[[Path], No
         assert fresh.set_aside == tmp_path / f"r.corrupt-{round_}"
         fresh.close()
         assert [p.name for p in tmp_path.glob("*corrupt*")] == [f"r.corrupt-{round_}"]
+
+
+def rewrite_head(path: Path, change: Callable[[bytes], bytes]) -> None:
+    replica = opened(path)
+    with replica._engine.write() as transaction:
+        transaction.put(6, b"head", change(transaction.get(6, b"head")))
+    replica.close()
+
+
+def test_what_a_newer_version_left_is_kept_for_its_return(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "r"
+    with_one_session(path)
+    rewrite_head(path, lambda head: b"\x02" + head[1:] + b"and more")
+    older = opened(path, node=NODE_B)
+    assert (older.node, older.head(), older.set_aside) == (NODE_B, 0, tmp_path / "r.newer-1")
+    older.close()
+    assert "is of a newer version (the replica has layout 2, this version reads 1)" in caplog.text
+    spoil_with_garbage(path)
+    opened(path).close()
+    shutil.rmtree(path)
+    (tmp_path / "r.newer-1").rename(path)
+    engine = LmdbEngine(path, 2**28)
+    with engine.write() as transaction:
+        head = transaction.get(6, b"head")
+        assert head[:1] == b"\x02"
+        transaction.put(6, b"head", b"\x01" + head[1:].removesuffix(b"and more"))
+    engine.close()
+    newer = opened(path, boot_id="next boot")
+    assert (newer.node, newer.head(), newer.set_aside) == (NODE_A, 1, None)
+    newer.close()
+
+
+def test_what_a_newer_version_has_open_is_not_taken_away(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    with_one_session(path)
+    other = start("holds_open", path)
+    assert other.stdout.readline() == "open\n"
+    rewrite_head(path, lambda head: b"\x02" + head[1:])
+    with pytest.raises(ReplicaUnusable, match=r"layout 2.*have .*/r open: stop them, the agent"):
+        opened(path, node=NODE_B)
+    finish(other)
+    older = opened(path, node=NODE_B)
+    assert older.set_aside == tmp_path / "r.newer-1"
+    older.close()
 
 
 def test_what_a_crashed_machine_left_is_set_aside(tmp_path: Path) -> None:
