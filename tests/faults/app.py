@@ -80,8 +80,8 @@ def _wsgi(environ: Any, start_response: Any) -> list[bytes]:
     return [json.dumps(answer).encode()]
 
 
-asgi_app = asgi.ClusterSessionMiddleware(_asgi, distributable=True)
-wsgi_app = wsgi.ClusterSessionMiddleware(_wsgi, distributable=True)
+over_asgi = asgi.ClusterSessionMiddleware(_asgi, distributable=True)
+over_wsgi = wsgi.ClusterSessionMiddleware(_wsgi, distributable=True)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -1,0 +1,119 @@
+"""Every fault, several times, and a table.
+
+    python -m tests.faults.campaign --runs 3 [--only NAME] [--nodes 3,4] [--seed N]
+
+One run of one fault again: ``--runs 1 --only NAME --seed N --nodes N`` as the failed line says.
+Needs root, for network namespaces and small file systems. Exits with 1 when anything failed.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.faults import FAULTS
+from tests.faults.judge import Verdict
+from tests.faults.run import JUDGED, Result, median, run_fault
+from tests.faults.scene import Fault
+from tests.support.processes import find_program
+
+COLUMNS = (
+    ("fault", 20), ("runs", 4), ("acked", 6), ("unknown", 7), ("lost", 4), ("resurr", 6),
+    ("other", 5), ("unstored", 8), ("stale", 5), ("detected p50/max s", 18),
+    ("back p50/max s", 14), ("worst s", 7), ("failed", 6),
+)
+
+
+def main() -> int:
+    """Run what was asked for; the exit status."""
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    results: list[Result] = []
+    for fault in FAULTS:
+        if options.only and fault.name not in options.only:
+            continue
+        missing = [name for name in fault.needs if find_program(name) is None]
+        if missing:
+            print(f"# {fault.name} not run: {', '.join(missing)} is not installed", flush=True)
+            continue
+        mine = [_run(fault, options, number) for number in range(options.runs)]
+        results += mine
+        if len(results) == len(mine):
+            print(_line([name for name, _ in COLUMNS]))
+        print(_line(_row(fault, mine)), flush=True)
+        for result in mine:
+            for failure in result.failures:
+                print(f"#   seed {result.seed}, {result.nodes} nodes: {failure}", flush=True)
+    if options.json:
+        Path(options.json).write_text(json.dumps([r.to_json() for r in results], indent=1))
+    return 1 if any(result.failures for result in results) else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.campaign")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", action="append", choices=[fault.name for fault in FAULTS])
+    parser.add_argument("--nodes", default="3,4", help="numbers of nodes, taken in turn")
+    parser.add_argument("--seed", type=int, default=1, help="of the first run")
+    parser.add_argument("--json", help="write everything to this file")
+    parser.add_argument("--keep", help="copy the logs of failed runs below this directory")
+    return parser.parse_args()
+
+
+def _run(fault: Fault, options: argparse.Namespace, number: int) -> Result:
+    counts = [int(text) for text in options.nodes.split(",")]
+    nodes, seed = counts[number % len(counts)], options.seed + number
+    with tempfile.TemporaryDirectory(prefix="clustersession-faults-") as directory:
+        try:
+            result = run_fault(fault, seed, nodes, Path(directory))
+        except Exception as error:
+            result = Result(fault.name, seed, nodes, Verdict())
+            result.failures.append(f"the run broke off: {error!r}")
+            traceback.print_exc()
+        if result.failures and options.keep:
+            _keep(Path(directory), Path(options.keep) / f"{fault.name}-{seed}")
+    return result
+
+
+def _keep(source: Path, target: Path) -> None:
+    for path in source.rglob("*.log*"):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+
+
+def _row(fault: Fault, results: Sequence[Result]) -> list[str]:
+    verdicts = [result.verdict for result in results]
+    detected = [s for result in results for s in result.detected_s]
+    recovered = [s for result in results for s in result.recovered_s]
+
+    def total(*names: str) -> str:
+        found = (getattr(verdict, name) for verdict in verdicts for name in names)
+        return str(sum(f if isinstance(f, int) else len(f) for f in found))
+
+    others = [name for name in JUDGED if name not in ("lost", "resurrected")]
+    return [
+        fault.name, str(len(results)), total("acknowledged"), total("unknown"), total("lost"),
+        total("resurrected"), total(*others), total("unstored"), total("stale"),
+        _times(detected), _times(recovered),
+        f"{max(v.worst_latency_s for v in verdicts):.2f}",
+        str(sum(bool(result.failures) for result in results)),
+    ]
+
+
+def _times(values: Sequence[float]) -> str:
+    return f"{median(values):.2f}/{max(values):.2f}" if values else "-"
+
+
+def _line(cells: Sequence[str]) -> str:
+    widths = [width for _, width in COLUMNS]
+    return " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""One run of one fault: a cluster under load, the fault, healing, and the judgement."""
+
+import random
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.cluster import Cluster, FaultNode, cluster, pause
+from tests.faults.history import Operation
+from tests.faults.judge import Reads, Verdict, ids_of, judge
+from tests.faults.scene import Episode, Fault, Scene
+from tests.support.processes import StepFailed, wait_for
+
+BROWSERS = 6
+PAUSE_S = 0.04
+AFTER_S = 1.5
+DETECTED_WITHIN_S = 10.0
+JUDGED = ("lost", "resurrected", "invented", "swapped", "vanished", "disagreements", "errors")
+NEVER = ("invented", "swapped", "errors")
+SHOWN_MAX = 5
+
+
+@dataclass(slots=True)
+class Result:
+    """What one run showed. ``failures`` is empty when everything that was promised held."""
+
+    fault: str
+    seed: int
+    nodes: int
+    verdict: Verdict
+    detected_s: list[float] = field(default_factory=list)
+    recovered_s: list[float] = field(default_factory=list)
+    healed_s: float = 0.0
+    tracebacks: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def run_fault(fault: Fault, seed: int, nodes: int, directory: Path) -> Result:
+    """Run it on a new cluster in a directory of its own."""
+    chance = random.Random(seed)
+    number = chance.randrange(nodes) + 1
+    with cluster(nodes, directory, {number: fault.victim_state_mib}) as running:
+        return run_in(fault, seed, running, number)
+
+
+def run_in(fault: Fault, seed: int, running: Cluster, victim: int) -> Result:
+    """Run it in a cluster that is up, which is healthy again afterwards unless it failed."""
+    scene = Scene(running, running.nodes[victim - 1], random.Random(seed))
+    result = Result(fault.name, seed, len(running.nodes), Verdict())
+    running.client.ask(
+        "start", nodes={n.route: n.address for n in running.nodes}, browsers=BROWSERS,
+        padding_bytes=fault.padding_bytes, pause_s=PAUSE_S,
+    )
+    pause(scene.chance.uniform(1.0, 2.0))
+    fault.inject(scene)
+    over_s = time.time()
+    _attempt(running.wait_until_settled, result)
+    pause(AFTER_S)
+    history = [Operation.from_json(plain) for plain in running.client.ask("stop")]
+    _attempt(running.wait_until_settled, result)
+    _attempt(running.wait_until_equal, result)
+    result.healed_s = time.time() - over_s
+    reads = _read(running, ids_of(history), result)
+    result.verdict = judge(history, reads)
+    result.failures += _failures(fault, scene, history, reads, result.verdict)
+    _watch(fault, scene, result)
+    result.tracebacks = sum(
+        node.server_log.read_text(errors="replace").count("Traceback") for node in running.nodes
+    )
+    return result
+
+
+def _attempt(wait: Any, result: Result) -> None:
+    try:
+        wait()
+    except StepFailed as error:
+        result.failures.append(str(error))
+
+
+def _read(running: Cluster, identifiers: list[str], result: Result) -> Reads:
+    found = {}
+    for node in running.nodes:
+        try:
+            answers = wait_for(
+                lambda n=node: _ask(running, n, identifiers), f"{node.route} to answer", 20.0
+            )
+        except StepFailed as error:
+            result.failures.append(str(error))
+            answers = [None] * len(identifiers)
+        found[node.route] = dict(zip(identifiers, answers, strict=True))
+    return found
+
+
+def _ask(running: Cluster, node: FaultNode, identifiers: list[str]) -> list[Any]:
+    try:
+        answers: list[Any] = running.client.ask(
+            "read", address=node.address, identifiers=identifiers
+        )
+    except OSError:
+        return []
+    return answers
+
+
+def _failures(
+    fault: Fault, scene: Scene, history: Sequence[Operation], reads: Reads, verdict: Verdict
+) -> list[str]:
+    """What must not be. At its own risk: what the victim had no part in is judged in full."""
+    strict = verdict
+    if fault.own_risk:
+        victim = scene.victim.route
+        served = {o.owner for o in history if o.node == victim}
+        strict = judge(
+            [o for o in history if o.owner not in served],
+            {node: found for node, found in reads.items() if node != victim},
+        )
+    found = []
+    for name in JUDGED:
+        cases = getattr(verdict if name in NEVER else strict, name)
+        if cases:
+            shown = "; ".join(cases[:SHOWN_MAX])
+            found.append(f"{len(cases)} {name}: {shown}")
+    if strict.unstored:
+        found.append(f"{strict.unstored} unstored")
+    return found
+
+
+def _watch(fault: Fault, scene: Scene, result: Result) -> None:
+    """Detection and recovery, from the survivors' logs."""
+    for index, episode in enumerate(scene.episodes):
+        following = scene.episodes[index + 1 : index + 2]
+        until_s = following[0].began_s if following else float("inf")
+        for node in scene.cluster.nodes:
+            if node.route != episode.route:
+                _watch_one(node.events(), episode, until_s, result)
+    expected = len(scene.episodes) * (len(scene.cluster.nodes) - 1)
+    if fault.loses == "no" and result.detected_s:
+        result.failures.append(f"{len(result.detected_s)} times a healthy member was removed")
+    if fault.loses == "yes" and len(result.detected_s) < expected:
+        result.failures.append(f"{len(result.detected_s)} of {expected} losses were noticed")
+    if result.detected_s and max(result.detected_s) > DETECTED_WITHIN_S:
+        result.failures.append(f"a loss was noticed after {max(result.detected_s):.1f} s")
+
+
+def _watch_one(events: Sequence[Any], episode: Episode, until_s: float, result: Result) -> None:
+    lost = added = None
+    for event in events:
+        if event.route != episode.route or not episode.began_s <= event.at_s < until_s:
+            continue
+        if event.what == "lost" and lost is None:
+            lost = event.at_s
+        if event.what == "added" and lost is not None:
+            added = event.at_s
+    if lost is not None:
+        result.detected_s.append(lost - episode.began_s)
+    if added is not None and added >= episode.ended_s:
+        result.recovered_s.append(added - episode.ended_s)
+
+
+def median(values: Sequence[float]) -> float:
+    """The median, 0 of nothing."""
+    return statistics.median(values) if values else 0.0
