@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from clustersession.core.errors import WireError
+from clustersession.wire.packed import unpack
 
 LOCAL_BYTES_MAX = 4 * 2**20
 
@@ -81,7 +82,7 @@ def decode_answer(data: bytes) -> Answer:
 
 def _row(data: bytes, length: int) -> list[Any]:
     try:
-        row = msgpack.unpackb(data, use_list=True)
+        row = unpack(data, use_list=True)
     except Exception as error:
         raise WireError(f"not a message: {type(error).__name__}") from None
     if type(row) is not list or len(row) < length:

@@ -27,9 +27,10 @@ from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
-from msgpack import ExtType, Packer, unpackb
+from msgpack import ExtType, Packer
 
 from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.wire.packed import unpack
 from clustersession.wire.value_problems import Encoder, explain
 
 _EXTENSION_DEPTH_MAX = 16
@@ -66,7 +67,7 @@ def encode_value(value: object, key: str = "") -> bytes:
 def decode_value(data: bytes) -> object:
     """The value; raises WireError when the bytes are not a whole value, and nothing else."""
     try:
-        return unpackb(data, strict_map_key=False, ext_hook=_decode_at_top, timestamp=3)
+        return unpack(data, strict_map_key=False, ext_hook=_decode_at_top, timestamp=3)
     except UnicodeDecodeError:
         return _decode_with_surrogates(data)
     except Exception as error:  # whatever msgpack or a constructor makes of hostile bytes
@@ -227,7 +228,7 @@ def _utf8(text: str) -> bytes:
 def _nested(data: bytes, depth: int) -> Any:
     if depth > _EXTENSION_DEPTH_MAX:
         raise WireError("nested too deeply")
-    return unpackb(
+    return unpack(
         data, strict_map_key=False, ext_hook=partial(_decode_extension, depth), timestamp=3,
         unicode_errors="surrogatepass",
     )
