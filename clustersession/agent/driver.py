@@ -10,11 +10,14 @@ from contextlib import suppress
 from clustersession.agent.reporter import Reporter
 from clustersession.core.errors import ConfigurationError, ReplicaError, WireError
 from clustersession.core.identity import (
+    EPOCH_RANDOM_BITS,
     NODE_ID_BYTES,
     REFUTATION_BITS,
     Address,
     Identity,
+    epoch_of,
     first_incarnation,
+    next_start,
     short,
 )
 from clustersession.core.settings import Settings
@@ -183,12 +186,12 @@ class Driver:
     # ---- identity --------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        starts = int(self.replica.load_note(STARTS_NOTE) or b"0") + 1
-        self.replica.save_note(STARTS_NOTE, b"%d" % starts)
+        last = int(self.replica.load_note(STARTS_NOTE) or b"0")
+        start = next_start(last, moment().wall_ms)
+        self.replica.save_note(STARTS_NOTE, b"%d" % start)
         node = self.replica.node
-        own = Identity(node, first_incarnation(starts), self.settings.route, self._address)
-        # Random bits below the counter: nodes of a copied disk image must never share a nonce.
-        epoch = starts << 32 | secrets.randbits(32)
+        own = Identity(node, first_incarnation(start), self.settings.route, self._address)
+        epoch = epoch_of(start, secrets.randbits(EPOCH_RANDOM_BITS))
         self._sealer = Sealer(self._keys, self.settings.cluster_name, node, epoch)
         self.engine = Engine(
             self.settings, self.replica, own,

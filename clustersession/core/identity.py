@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 NODE_ID_BYTES = 8
 REFUTATION_BITS = 20
+EPOCH_RANDOM_BITS = 22
 
 
 class Address(NamedTuple):
@@ -39,9 +40,26 @@ class Identity(NamedTuple):
     address: Address
 
 
-def first_incarnation(starts: int) -> int:
-    """The incarnation of the n-th start; the low bits are left for refutations."""
-    return starts << REFUTATION_BITS
+def next_start(last: int, wall_ms: int) -> int:
+    """The number of the start that follows ``last``: the time of day, or one more.
+
+    A replica can come back older than it was, with the snapshot of a virtual machine. Counted from
+    what is stored alone, its next life would look like one long over, and nobody would listen.
+    """
+    return max(last + 1, wall_ms)
+
+
+def first_incarnation(start: int) -> int:
+    """The incarnation that a start begins with; the low bits are left for refutations."""
+    return start << REFUTATION_BITS
+
+
+def epoch_of(start: int, random_bits: int) -> int:
+    """The epoch of a start's datagrams.
+
+    Random bits below the start: machines copied from one image must never share a nonce.
+    """
+    return start << EPOCH_RANDOM_BITS | random_bits
 
 
 def short(node: bytes) -> str:
