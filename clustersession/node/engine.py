@@ -346,6 +346,8 @@ class Engine:
                 case MemberSuspected():
                     self.contacts.probe(event, at)
                 case MemberLost(member):
+                    # Whoever asked us to probe it must not wait for an attempt nobody will count.
+                    self.contacts.vouch(member.identity.node, False)
                     self.repairer.after_loss(at)
                     self.sender.settle()
                     self.contacts.heard_of(member.identity.address, at)
