@@ -1,0 +1,168 @@
+"""Browsers: the clients of a world, with a cookie each, and what they may expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clustersession.core.ids import split_cookie
+from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
+from clustersession.session.session import Session
+from tests.simulation.ledger import Violation
+from tests.simulation.worker import Sleep, Task, Worker
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+    from tests.simulation.world import World
+
+
+@dataclass
+class Browser:
+    """One client. ``retired`` are cookies whose session it has ended or rotated away."""
+
+    name: str
+    cookie: str | None = None
+    retired: list[str] = field(default_factory=list)
+
+
+class Visits:
+    """Sends the requests of all browsers and checks what they get."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._written = 0
+        self._tasks: list[Task] = []
+
+    def send(
+        self, browser: Browser, host: Host, worker: int, action: str, name: str, think_s: float
+    ) -> None:
+        """Begin a request, if anybody answers."""
+        if not host.awake:
+            return
+        process = host.workers[worker % len(host.workers)]
+        if not process.alive:
+            return
+        cookie = browser.cookie
+        request = self._request(process, cookie, action, name, think_s)
+
+        def done(result: tuple[str | None, str]) -> None:
+            set_cookie, line = result
+            self._world.say(f"{browser.name} at {host.name}: {action} {line}")
+            if action in ("end", "rotate") and cookie is not None:
+                browser.retired.append(cookie)
+            if set_cookie is not None:
+                value = set_cookie.split(";")[0].partition("=")[2]
+                self._check_route(value)
+                browser.cookie = value or None
+
+        self._tasks = [task for task in self._tasks if task.hangs]
+        self._tasks.append(process.start(request, done))
+
+    @property
+    def hanging(self) -> int:
+        """How many requests of living workers have not been answered."""
+        return sum(task.hangs for task in self._tasks)
+
+    async def _request(
+        self, worker: Worker, cookie: str | None, action: str, name: str, think_s: float
+    ) -> tuple[str | None, str]:
+        manager = worker.manager
+        session = manager.open([cookie] if cookie else [])
+        if session.missing:
+            await manager.fetch_async(session)
+        found = session.state is not None
+        if cookie is not None:
+            self.judge(worker.host, cookie, session)
+        if think_s:
+            await Sleep(worker, think_s)
+        self._act(session, action, name)
+        outcome = await manager.commit_async(session)
+        if session.key is not None and session.state is not None and not session.discarded:
+            self._accessed(worker.host, session.key)
+        self._world.marks["failover rewrote a route"] += manager.counters.failovers > 0
+        return outcome.set_cookie, "known" if found else "unknown"
+
+    def _act(self, session: Session, action: str, name: str) -> None:
+        self._written += 1
+        match action:
+            case "set":
+                session[name] = self._written
+            case "nested":
+                session.setdefault("list", []).append(self._written)
+            case "delete":
+                session.pop(name, None)
+            case "rotate":
+                session["user"] = self._written
+                session.rotate()
+            case "end":
+                session.invalidate()
+            case _:
+                dict(session)
+
+    # ---- what a browser may expect ---------------------------------------------------------------
+
+    def judge(self, host: Host, cookie: str, session: Session) -> None:
+        """Whether a session may be known, or unknown, here and now."""
+        parsed = split_cookie(cookie)
+        key = self._world.signer.key_of(parsed[0]) if parsed is not None else None
+        if key is None:
+            raise Violation(f"a cookie that we set is not authentic: {cookie}")
+        if session.state is None:
+            self._judge_unknown(host, key)
+        else:
+            self._judge_known(host, key, session)
+            self._accessed(host, key)
+
+    def _judge_known(self, host: Host, key: str, session: Session) -> None:
+        world, ledger = self._world, self._world.ledger
+        state = session.state
+        assert state is not None
+        if state.ended is not None or key in host.replica.life.ended:
+            raise Violation(f"{host.name} served {key[:6]}, which has ended there")
+        for fact in ledger.facts[key]:
+            if fact.end and fact.holders >= len(world.hosts) and not ledger.ever_lost:
+                raise Violation(f"{host.name} served {key[:6]}, which all know to have ended")
+        for name, register in state.registers.items():
+            written = ledger.written.get((key, name, register.time, register.node), b"")
+            if written != register.value:
+                raise Violation(f"{key[:6]}[{name!r}] holds what nobody wrote")
+        idle_s, slack_s = self._timing()
+        since_access_s = world.timeline.now_s - ledger.access_s[key]
+        if idle_s and since_access_s > idle_s + 2 * access_coarseness_ms(idle_s * 1000) / 1000 + slack_s:
+            raise Violation(f"{host.name} served {key[:6]} {since_access_s:.1f} s after its last access")
+        age_s = world.timeline.now_s - ledger.created_s[key]
+        if age_s > world.settings.effective_absolute_timeout_s + slack_s:
+            raise Violation(f"{host.name} served {key[:6]} at the age of {age_s:.1f} s")
+
+    def _judge_unknown(self, host: Host, key: str) -> None:
+        world, ledger = self._world, self._world.ledger
+        last_s = host.replica.life.last_access_s.get(key)
+        if last_s is None or host.was_full or any(fact.end for fact in ledger.facts[key]):
+            return
+        idle_s, slack_s = self._timing()
+        now_s = world.timeline.now_s
+        if now_s - ledger.created_s[key] >= world.settings.effective_absolute_timeout_s - slack_s:
+            return
+        if not idle_s or now_s - last_s < idle_s - slack_s:
+            raise Violation(
+                f"{host.name} does not know {key[:6]}, last used there {now_s - last_s:.1f} s ago"
+            )
+
+    def _timing(self) -> tuple[int, float]:
+        world = self._world
+        skew_ms = max(world.skew_ms_seen, *(abs(h.clock.offset_ms()) for h in world.hosts))
+        return int(world.settings.idle_timeout_s), 2 * skew_ms / 1000 + 0.1
+
+    def _accessed(self, host: Host, key: str) -> None:
+        now_s = self._world.timeline.now_s
+        self._world.ledger.access_s[key] = now_s
+        host.replica.life.last_access_s[key] = now_s
+
+    def _check_route(self, value: str) -> None:
+        if value and value.partition(".")[2] not in self._world.network.stations:
+            raise Violation(f"a cookie names a node that does not exist: {value}")
+
+
+def is_system(name: str) -> bool:
+    """Whether a register is ours and not the application's."""
+    return name.startswith(SYSTEM_PREFIX)

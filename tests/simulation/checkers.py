@@ -1,0 +1,133 @@
+"""What must hold: at every moment, after mending, and at the end."""
+
+from clustersession.core.identity import Phase
+from clustersession.core.state import SessionState, expires_ms
+from tests.simulation.host import Host
+from tests.simulation.ledger import Fact, Violation
+from tests.simulation.timeline import WALL_START_MS
+from tests.simulation.world import World
+
+EVENTS_PENDING_MAX = 50_000
+
+
+def difference(world: World) -> str | None:
+    """What still keeps the nodes from being one healthy cluster that agrees; None when nothing."""
+    for host in world.hosts:
+        if host.agent is None or not host.agent.alive:
+            return f"{host.name} has no agent"
+        engine = host.agent.engine
+        if engine.context.phase not in (Phase.READY, Phase.DRAINING):
+            return f"{host.name} is {engine.context.phase.name}"
+        for other in world.hosts:
+            if other is host:
+                continue
+            member = engine.membership.get(other.replica.node)
+            if member is None or member.status.value != "alive" or not member.linked:
+                return f"{host.name} does not see {other.name} alive"
+        strangers = [
+            member.identity.node.hex() for member in engine.membership.present()
+            if member.identity.node not in {h.replica.node for h in world.hosts}
+        ]
+        if strangers:
+            return f"{host.name} still sees {strangers}"
+    return _disagreement(world)
+
+
+def _disagreement(world: World) -> str | None:
+    for key in world.ledger.facts:
+        copies = [_unexpired(world, host.replica.get(key)) for host in world.hosts]
+        if any(copy is _PERHAPS for copy in copies):
+            continue
+        if any(copy != copies[0] for copy in copies[1:]):
+            return f"copies of {key[:6]} differ: " + "; ".join(
+                f"{host.name} {copy}" for host, copy in zip(world.hosts, copies, strict=True)
+            )
+    return None
+
+
+_PERHAPS = SessionState(0, 0, 0)
+
+
+def _unexpired(world: World, state: SessionState | None) -> SessionState | None:
+    """A copy, None when all clocks say that it is over, _PERHAPS when they do not agree on that."""
+    if state is None:
+        return None
+    wall_ms = WALL_START_MS + int(world.timeline.now_s * 1000)
+    skew_ms = max(abs(host.clock.offset_ms()) for host in world.hosts) + 10
+    left_ms = expires_ms(state) - wall_ms
+    # An end is kept for longer, by the largest skew there may be.
+    if left_ms > skew_ms:
+        return state
+    return None if left_ms < -skew_ms and state.ended is None else _PERHAPS
+
+
+def note_calm(world: World) -> None:
+    """Tell the ledger when everything is everywhere; then the next loss is the first again."""
+    if not all(host.awake for host in world.hosts) or world.network.blocked:
+        return
+    if difference(world) is None:
+        world.ledger.calm()
+        for key, access_s in world.ledger.access_s.items():
+            for host in world.hosts:
+                host.replica.life.last_access_s[key] = access_s
+
+
+def check_bounds(world: World) -> None:
+    """Nothing grows without bound."""
+    if world.timeline.pending > EVENTS_PENDING_MAX:
+        raise Violation(f"{world.timeline.pending} events are pending")
+    for host in world.hosts:
+        host.replica.check_size()
+        if host.agent is not None and host.agent.engine.context.outbox:
+            raise Violation(f"{host.name} has unsent output")
+
+
+def check_end(world: World) -> None:
+    """After mending: what the nodes hold against what really happened."""
+    if (left := difference(world)) is not None:
+        raise Violation(f"the nodes drifted apart again: {left}")
+    for key, facts in world.ledger.facts.items():
+        for host in world.hosts:
+            _check_session(world, host, key, facts)
+    hosts = len(world.hosts)
+    if world.network.connections > hosts * (hosts - 1):
+        raise Violation(f"{world.network.connections} connections among {hosts} hosts")
+    for host in world.hosts:
+        peers = host.running.engine.context.peers
+        if len(peers) != hosts - 1:
+            raise Violation(f"{host.name} has {len(peers)} peers")
+
+
+def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> None:
+    state = host.replica.get(key)
+    sure = [fact for fact in facts if fact.surely_there]
+    if state is None:
+        if sure and _must_be_there(world, key, ended=any(fact.end for fact in sure)):
+            raise Violation(f"{host.name} has lost {key[:6]}: {sure[-1]}")
+        return
+    if state.ended is not None:
+        if not any(fact.end == state.ended.reason for fact in facts):
+            raise Violation(f"{host.name} believes that {key[:6]} has ended; nobody ended it")
+        return
+    if any(fact.end for fact in sure):
+        raise Violation(f"{key[:6]} has ended and lives on {host.name}")
+    for fact in sure:
+        for name in fact.values:
+            register = state.registers.get(name)
+            if register is None or (register.time, register.node) < fact.stamp:
+                raise Violation(f"{host.name} has lost {name!r} of {key[:6]}: {fact}")
+    for name, register in state.registers.items():
+        written = world.ledger.written.get((key, name, register.time, register.node), b"")
+        if written != register.value:
+            raise Violation(f"{host.name}: {key[:6]}[{name!r}] holds what nobody wrote")
+
+
+def _must_be_there(world: World, key: str, *, ended: bool) -> bool:
+    ledger, settings = world.ledger, world.settings
+    skew_ms = max(world.skew_ms_seen, *(abs(host.clock.offset_ms()) for host in world.hosts))
+    now_s, slack_s = world.timeline.now_s, 2 * skew_ms / 1000 + 0.1
+    if now_s - ledger.created_s[key] >= settings.effective_absolute_timeout_s - slack_s:
+        return False
+    if ended or not settings.idle_timeout_s:
+        return True
+    return now_s - ledger.access_s[key] < settings.idle_timeout_s - slack_s

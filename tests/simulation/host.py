@@ -1,0 +1,197 @@
+"""One host: a store, an agent, several workers, a wall clock, and what can happen to them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from clustersession.core.errors import ReplicaError
+from tests.simulation.agent import Agent
+from tests.simulation.timeline import Action, WallClock
+from tests.simulation.watched_replica import WatchedReplica
+from tests.simulation.worker import Worker
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+WORKERS = 2
+AGENT_RESTART_S = 0.3
+WORKER_RESTART_S = 0.5
+SKEW_MS_MAX = 300_000
+
+
+class Host:
+    """A station of the network and everything on it."""
+
+    def __init__(self, world: World, name: str, number: int) -> None:
+        self.world = world
+        self.name = name
+        self.ip = f"10.0.0.{number}"
+        self.dark = False
+        self.clock = WallClock(world.timeline)
+        self.up = False
+        self.agent: Agent | None = None
+        self.workers: list[Worker] = []
+        self.was_full = False
+        self.fell_back = False
+        self._paused = False
+        self._backlog: deque[Action] = deque()
+        self.replica = self._new_replica()
+
+    def _new_replica(self) -> WatchedReplica:
+        world = self.world
+        return WatchedReplica(
+            world.new_node(), world.ledger, self.name, lambda: world.timeline.now_s, SKEW_MS_MAX
+        )
+
+    # ---- running ---------------------------------------------------------------------------------
+
+    def do(self, action: Action) -> None:
+        """Run now, or when the host wakes up."""
+        if self._paused:
+            self._backlog.append(action)
+        else:
+            action()
+
+    def datagram(self, data: bytes) -> None:
+        """A datagram has arrived."""
+        if self.agent is not None and self.agent.alive:
+            self.agent.datagram(data)
+
+    @property
+    def running(self) -> Agent:
+        """The agent, which must be there."""
+        assert self.agent is not None, f"{self.name} has no agent"
+        return self.agent
+
+    @property
+    def awake(self) -> bool:
+        """Up, and not standing still."""
+        return self.up and not self._paused and not self.dark
+
+    @property
+    def serving(self) -> bool:
+        """Whether any worker is there."""
+        return any(worker.alive for worker in self.workers)
+
+    def fate_of_dial(self, dialler: Host) -> str:
+        """What somebody experiences who connects to us."""
+        if self.world.network.unreachable(dialler.name, self.name) or self._paused:
+            return "silence"
+        return "answer" if self.agent is not None and self.agent.alive else "refused"
+
+    def confirmed(self, head: int, peers: int) -> None:
+        """A worker was told how many peers hold its commit."""
+        self.world.confirmed(self, head, peers)
+
+    # ---- what happens to it ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Boot, or start the application again."""
+        if self.up:
+            return
+        self.up = True
+        if self.dark:
+            self.dark = False
+            self.world.network.flush()
+        self.workers = [Worker(self, number) for number in range(WORKERS)]
+        self._start_agent()
+
+    def _start_agent(self) -> None:
+        if not self.up or (self.agent is not None and self.agent.alive):
+            return
+        try:
+            self.agent = Agent(self)
+        except ReplicaError:
+            # A full disk: the workers try again.
+            self.world.timeline.later(1.0, lambda: self.do(self._start_agent))
+
+    def kill(self) -> None:
+        """kill -9 of every process; the kernel lives and says so to the peers."""
+        self.up = False
+        self._paused = False
+        self._backlog.clear()
+        for worker in self.workers:
+            worker.alive = False
+        if self.agent is not None:
+            self.agent.die()
+            self.agent = None
+
+    def power_off(self) -> None:
+        """Everything stops at once and nobody is told."""
+        self.dark = True
+        self.kill()
+
+    def wipe(self) -> None:
+        """Kill, and lose the store: what comes up is a new node."""
+        self.kill()
+        self.world.ledger.lose(self.replica.life, self.world.timeline.now_s)
+        self.replica = self._new_replica()
+        self.was_full = False
+
+    def fall_back(self) -> None:
+        """Kill, and lose what the store has not synced."""
+        self.kill()
+        self.fell_back = True
+        self.replica.fall_back()
+
+    def leave(self) -> None:
+        """Stop gracefully."""
+        if not self.awake:
+            return
+        if self.agent is not None and self.agent.alive:
+            self.agent.leave()
+        self.kill()
+
+    def kill_agent(self) -> None:
+        """kill -9 of the agent alone; a worker starts another."""
+        if self.agent is None or not self.agent.alive:
+            return
+        self.agent.die()
+        self.world.timeline.later(AGENT_RESTART_S, lambda: self.do(self._start_agent))
+
+    def kill_worker(self, number: int) -> None:
+        """kill -9 of a worker; its server starts another."""
+        if not self.up:
+            return
+        place = number % WORKERS
+        self.workers[place].alive = False
+        self._tell_serving()
+
+        def restart() -> None:
+            if self.up and not self.workers[place].alive:
+                self.workers[place] = Worker(self, place)
+                self._tell_serving()
+
+        self.world.timeline.later(WORKER_RESTART_S, lambda: self.do(restart))
+
+    def pause(self, seconds: float) -> None:
+        """Everything stands still for a while, as under SIGSTOP or a frozen virtual machine."""
+        if not self.awake:
+            return
+        self._paused = True
+        self.world.timeline.later(seconds, self.resume)
+
+    def resume(self) -> None:
+        """Go on with what has piled up."""
+        if not self._paused:
+            return
+        self._paused = False
+        while self._backlog and not self._paused:
+            self._backlog.popleft()()
+
+    def drain(self) -> None:
+        """Move users away."""
+        if self.awake and self.agent is not None and self.agent.alive:
+            self.agent.engine.drain(self.clock.moment())
+            self.agent.pump()
+
+    def fill_disk(self, full: bool) -> None:
+        """No space for the store, or space again."""
+        self.replica.disk.full = full
+        self.was_full |= full
+
+    def _tell_serving(self) -> None:
+        if self.agent is not None and self.agent.alive:
+            self.agent.engine.set_serving(self.serving, self.clock.moment())
+            self.agent.pump()

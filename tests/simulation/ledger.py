@@ -1,0 +1,109 @@
+"""What really happened: every write, end, access and loss, as no node of the cluster can know it.
+
+The checkers compare what the nodes hold with this. It is deliberately plain: lists of facts, in the
+order in which they happened.
+"""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+
+class Violation(AssertionError):
+    """Something happened that must never happen."""
+
+
+@dataclass(eq=False)
+class Store:
+    """One life of one host's replica: what it held is lost when the store is."""
+
+    host: str
+    number: int
+    lost: bool = False
+    ended: set[str] = field(default_factory=set)
+    last_access_s: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Fact:
+    """One committed change. ``holders`` is how many nodes were said to hold it."""
+
+    key: str
+    stamp: tuple[int, bytes]
+    seq: int
+    store: Store
+    at_s: float
+    values: dict[str, bytes | None] = field(default_factory=dict)
+    end: str | None = None
+    holders: int = 1
+    safe: bool = True
+
+    @property
+    def surely_there(self) -> bool:
+        """Whether it must have survived everything that has happened so far."""
+        return not self.store.lost or (self.holders > 1 and self.safe)
+
+
+class Ledger:
+    """All facts of one world."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, list[Fact]] = defaultdict(list)
+        self.written: dict[tuple[str, str, int, bytes], bytes | None] = {}
+        self.created_s: dict[str, float] = {}
+        self.access_s: dict[str, float] = {}
+        self.ever_lost = False
+        self.marks: Counter[str] = Counter()
+        self.stores: list[Store] = []
+        self._last_time: dict[bytes, int] = {}
+        self._by_seq: dict[tuple[Store, bytes, int], Fact] = {}
+        self._lost_since_calm_s: list[float] = []
+
+    def new_store(self, host: str) -> Store:
+        """A host begins with an empty store."""
+        store = Store(host, len(self.stores))
+        self.stores.append(store)
+        return store
+
+    def add(self, fact: Fact) -> None:
+        """A commit had an effect. Raises Violation for a stamp that does not move on."""
+        time, node = fact.stamp
+        if time <= self._last_time.get(node, -1):
+            raise Violation(f"node {node.hex()} used stamp {time} after {self._last_time[node]}")
+        self._last_time[node] = time
+        for other in self.facts[fact.key]:
+            if other.stamp[0] == time and other.values.keys() & fact.values.keys():
+                self.marks["tie broken by node id"] += 1
+        for name, value in fact.values.items():
+            self.written[(fact.key, name, *fact.stamp)] = value
+        self.facts[fact.key].append(fact)
+        self._by_seq[fact.store, node, fact.seq] = fact
+
+    def confirmed(self, store: Store, node: bytes, seqs: range, peers: int) -> None:
+        """The client was told that so many peers hold these writes."""
+        for seq in seqs:
+            fact = self._by_seq.get((store, node, seq))
+            if fact is not None:
+                fact.holders = max(fact.holders, 1 + peers)
+
+    def lose(self, store: Store, now_s: float) -> None:
+        """A store is gone. What only the nodes lost since the last calm held may be lost."""
+        store.lost = True
+        self.ever_lost = True
+        self._lost_since_calm_s.append(now_s)
+        for fact in self._all():
+            if sum(lost_s >= fact.at_s for lost_s in self._lost_since_calm_s) >= fact.holders:
+                fact.safe = False
+
+    def fall_back(self, store: Store, node: bytes, seq: int, now_s: float) -> None:
+        """A store fell back to where its node had written ``seq``: what followed is lost here."""
+        for (where, writer, number), fact in self._by_seq.items():
+            if where is store and writer == node and number > seq:
+                fact.store = Store(store.host, -1, lost=True)
+        self.lose(Store(store.host, -1), now_s)
+
+    def calm(self) -> None:
+        """Everything is everywhere again."""
+        self._lost_since_calm_s.clear()
+
+    def _all(self) -> list[Fact]:
+        return [fact for facts in self.facts.values() for fact in facts]

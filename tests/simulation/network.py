@@ -1,0 +1,293 @@
+"""The network: datagrams with a fate for each receiver, and connections that hold or break.
+
+A connection never loses or reorders a byte. While a host cannot be reached, what was sent waits;
+after SILENCE_S the connection breaks, as TCP_USER_TIMEOUT makes it in the product.
+"""
+
+import random
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from clustersession.wire.frames import FrameDecoder, encode_frame
+from tests.simulation.timeline import Action, Timeline
+
+LATENCY_S = 0.001
+SILENCE_S = 10.0
+FRAME_BYTES_MAX = 16 * 2**20
+
+
+@dataclass
+class Weather:
+    """What happens to every datagram, beside what a plan does to some."""
+
+    loss: float = 0.0
+    duplication: float = 0.0
+    jitter_s: float = 0.0
+
+
+class Station(Protocol):
+    """A host as the network sees it."""
+
+    name: str
+    dark: bool
+    """No power: nothing answers, not even its kernel."""
+
+    def do(self, action: Action) -> None:
+        """Run now, or when the host wakes up."""
+        ...
+
+    def datagram(self, data: bytes) -> None:
+        """A datagram has arrived."""
+        ...
+
+
+class Holder(Protocol):
+    """The process that holds one end of a connection."""
+
+    @property
+    def station(self) -> Station: ...
+
+    def frame(self, end: "End", payload: bytes) -> None: ...
+
+    def closed(self, end: "End") -> None: ...
+
+
+Way = tuple[str, str]
+
+
+class Network:
+    """Who reaches whom, and when."""
+
+    def __init__(self, timeline: Timeline, weather: Weather, seed: int) -> None:
+        self.timeline = timeline
+        self.weather = weather
+        self.stations: dict[str, Station] = {}
+        self.blocked: set[Way] = set()
+        self.to_drop: Counter[Way] = Counter()
+        self.to_double: Counter[Way] = Counter()
+        self.to_delay: dict[Way, float] = {}
+        self.extra_s: dict[Way, float] = {}
+        self.clogged_until_s: dict[Way, float] = {}
+        self.disturbed = False
+        self._random = random.Random(f"{seed}.network")
+        self._connections: dict[int, Connection] = {}
+        self._numbers = 0
+
+    # ---- faults ----------------------------------------------------------------------------------
+
+    def block(self, sender: str, receiver: str) -> None:
+        """Nothing gets from the one to the other."""
+        self.blocked.add((sender, receiver))
+
+    def heal(self) -> None:
+        """Everything works again from now on; the weather is fine."""
+        self.weather = Weather()
+        self.blocked.clear()
+        self.to_drop.clear()
+        self.to_double.clear()
+        self.to_delay.clear()
+        self.extra_s.clear()
+        self.clogged_until_s.clear()
+        self.flush()
+
+    def flush(self) -> None:
+        """Somebody can be reached again: what was held goes on."""
+        for connection in list(self._connections.values()):
+            connection.flush()
+
+    def reset(self, one: str, other: str) -> None:
+        """Connections between two hosts break; what is under way on them is lost."""
+        for connection in list(self._connections.values()):
+            if connection.names == {one, other}:
+                connection.reset()
+
+    def unreachable(self, one: str, other: str) -> bool:
+        """Whether a connection between two hosts stands still: it needs both ways."""
+        return (
+            (one, other) in self.blocked or (other, one) in self.blocked
+            or self.stations[one].dark or self.stations[other].dark
+        )
+
+    # ---- datagrams -------------------------------------------------------------------------------
+
+    def multicast(self, sender: str, data: bytes) -> None:
+        """One datagram to the group, the sender included; each receiver has its own luck."""
+        for receiver in self.stations:
+            way = (sender, receiver)
+            if sender != receiver and self._is_lost(way):
+                continue
+            copies = 1
+            if self.to_double[way]:
+                self.to_double[way] -= 1
+                copies = 2
+            elif self.weather.duplication and self._random.random() < self.weather.duplication:
+                copies = 2
+            for number in range(copies):
+                delay_s = self._delay_s(way) + self.to_delay.pop(way, 0.0) + number * LATENCY_S
+                if self.weather.jitter_s and sender != receiver:
+                    delay_s += self._random.random() * self.weather.jitter_s
+                self.timeline.later(delay_s, lambda w=way: self._arrive(w, data))
+
+    def _is_lost(self, way: Way) -> bool:
+        if self.to_drop[way]:
+            self.to_drop[way] -= 1
+            return True
+        return bool(self.weather.loss) and self._random.random() < self.weather.loss
+
+    def _arrive(self, way: Way, data: bytes) -> None:
+        station = self.stations[way[1]]
+        if way not in self.blocked and not station.dark:
+            station.do(lambda: station.datagram(data))
+
+    def _delay_s(self, way: Way) -> float:
+        clogged_s = self.clogged_until_s.get(way, 0.0) - self.timeline.now_s
+        return LATENCY_S + max(self.extra_s.get(way, 0.0), clogged_s, 0.0)
+
+    # ---- connections -----------------------------------------------------------------------------
+
+    def connect(self, one: Holder, other: Holder) -> tuple["End", "End"]:
+        """A connection between two processes; it is up at once."""
+        self._numbers += 1
+        connection = Connection(self, self._numbers, one, other)
+        self._connections[connection.number] = connection
+        return connection.ends
+
+    def arrival_s(self, way: Way) -> float:
+        """When something sent now by connection arrives."""
+        return self.timeline.now_s + self._delay_s(way)
+
+    def forget(self, connection: "Connection") -> None:
+        """Both ends are closed."""
+        self._connections.pop(connection.number, None)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are up or half closed."""
+        return len(self._connections)
+
+
+@dataclass(eq=False)
+class End:
+    """One end of a connection. ``identity`` is what the other side said it is."""
+
+    connection: "Connection"
+    holder: Holder
+    number: int
+    identity: object = None
+    open: bool = True
+    under_way: deque[Action] = field(default_factory=deque)
+    late: int = 0
+    last_arrival_s: float = 0.0
+    decoder: FrameDecoder = field(default_factory=lambda: FrameDecoder(FRAME_BYTES_MAX))
+
+    @property
+    def other(self) -> "End":
+        return self.connection.ends[1 - self.number]
+
+    def send(self, payload: bytes) -> None:
+        """Send one frame, in two pieces to be honest about streams."""
+        frame = encode_frame(payload)
+        self._put(lambda: self.other.receive(frame[:3], frame[3:]))
+
+    def close(self) -> None:
+        """Close; what was sent before still arrives, and then the other side learns of it."""
+        if self.open:
+            self.open = False
+            self._put(self.other.learn_closed)
+
+    def abort(self) -> None:
+        """Close without waiting for what was sent."""
+        self.open = False
+        self.connection.reset()
+
+    def receive(self, *pieces: bytes) -> None:
+        """Bytes have arrived at this end."""
+        if not self.open:
+            return
+        for piece in pieces:
+            for payload in self.decoder.receive(piece):
+                if self.open:
+                    self.holder.frame(self, payload)
+
+    def learn_closed(self) -> None:
+        """The other side has closed, or the connection broke."""
+        if self.open:
+            self.open = False
+            self.holder.closed(self)
+        self.connection.network.forget(self.connection)
+
+    def flush(self) -> None:
+        """Send again what found nobody."""
+        late, self.late = self.late, 0
+        for _ in range(late):
+            self._schedule()
+
+    def _put(self, action: Action) -> None:
+        if not self.connection.broken:
+            self.under_way.append(action)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        network = self.connection.network
+        way = self.connection.way(self.number)
+        self.last_arrival_s = max(self.last_arrival_s, network.arrival_s(way))
+        network.timeline.later(self.last_arrival_s - network.timeline.now_s, self._arrive)
+
+    def _arrive(self) -> None:
+        connection = self.connection
+        if connection.broken:
+            return
+        if connection.network.unreachable(*connection.way(self.number)):
+            self.late += 1
+            connection.expect_silence()
+            return
+        # Always the oldest: whatever is delayed, a stream keeps its order.
+        action = self.under_way.popleft()
+        self.other.holder.station.do(lambda: connection.broken or action())
+
+
+class Connection:
+    """Two ends and what is under way between them."""
+
+    def __init__(self, network: Network, number: int, one: Holder, other: Holder) -> None:
+        self.network = network
+        self.number = number
+        self.broken = False
+        self.ends = (End(self, one, 0), End(self, other, 1))
+        self.names = {one.station.name, other.station.name}
+        self._silent_since_s: float | None = None
+
+    def way(self, number: int) -> Way:
+        """From an end to the other."""
+        return (
+            self.ends[number].holder.station.name, self.ends[1 - number].holder.station.name
+        )
+
+    def flush(self) -> None:
+        """Go on, when the hosts reach each other again."""
+        if not self.network.unreachable(*self.way(0)):
+            self._silent_since_s = None
+            for end in self.ends:
+                end.flush()
+
+    def reset(self) -> None:
+        """Break: what is under way is lost, and both ends learn of it."""
+        if self.broken:
+            return
+        self.broken = True
+        for end in self.ends:
+            station = end.holder.station
+            self.network.timeline.later(LATENCY_S, lambda e=end, s=station: s.do(e.learn_closed))
+
+    def expect_silence(self) -> None:
+        """Nothing gets through at present; that is borne for SILENCE_S."""
+        if self._silent_since_s is not None:
+            return
+        since_s = self._silent_since_s = self.network.timeline.now_s
+
+        def give_up() -> None:
+            if self._silent_since_s == since_s:
+                self.reset()
+
+        self.network.timeline.later(SILENCE_S, give_up)

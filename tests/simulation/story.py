@@ -1,0 +1,264 @@
+"""Runs a plan: first anything may happen, then everything is mended and all must agree in time."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from clustersession.core import progress
+from clustersession.node import joiner, puller, repairer, sender
+from clustersession.wire import messages
+from clustersession.wire.messages import decode_message
+from tests.simulation import checkers
+from tests.simulation.browser import Browser, Visits
+from tests.simulation.host import Host
+from tests.simulation.ledger import Violation
+from tests.simulation.plan import HARMLESS, Plan, Step
+from tests.simulation.world import World
+
+SETTLE_S_MAX = 20.0
+CONVERGE_S_MAX = 60.0
+LOOK_S = 0.25
+CLOCK_STEP_MS_MAX = 100_000
+RETRIED_MAX = 5
+
+TINY = [
+    (joiner, "PAGE_BYTES_MAX", 300),
+    (sender, "BATCH_BYTES_MAX", 200),
+    (sender, "DATAGRAM_FEED_BYTES_MAX", 150),
+    (puller, "ANSWER_BYTES_MAX", 300),
+    (repairer, "BUCKETS_PER_ROUND_MAX", 4),
+    (progress, "WINDOW_BATCHES", 2),
+]
+
+
+@dataclass
+class Report:
+    """What a run showed. ``converged_s``: how long it took after the mending."""
+
+    trace_hash: str
+    marks: dict[str, int]
+    converged_s: float
+    lines: list[str]
+
+
+class Story:
+    """One plan on its way."""
+
+    def __init__(self, plan: Plan, *, remember: bool = False) -> None:
+        self.plan = plan
+        self.world = World(plan, remember=remember)
+        self.visits = Visits(self.world)
+        self.browsers = [Browser(f"browser{n}") for n in range(plan.browsers)]
+
+    def run(self) -> Report:
+        """Everything; raises Violation for what must not be."""
+        with laboratory(tiny=self.plan.tiny):
+            self.begin()
+            for step in self.plan.steps:
+                self.tell(step)
+            converged_s = self.mend()
+            self.revisit()
+            checkers.check_end(self.world)
+        world = self.world
+        return Report(world.trace_hash, dict(world.marks), converged_s, world.lines or [])
+
+    def begin(self) -> None:
+        """Start every host and wait until they know each other."""
+        for host in self.world.hosts:
+            host.start()
+        self._until_converged(SETTLE_S_MAX)
+        self.world.settled_s = self.world.timeline.now_s
+
+    def tell(self, step: Step) -> None:
+        """One step of the plan."""
+        kind, *arguments = step
+        world = self.world
+        if kind not in HARMLESS:
+            world.disturb()
+            world.say(" ".join(str(word) for word in step))
+            checkers.note_calm(world)
+        getattr(self, f"_{kind}")(*arguments)
+        checkers.check_bounds(world)
+
+    def mend(self) -> float:
+        """Everything works again; returns how long it took until all agreed."""
+        world = self.world
+        world.disturb()
+        world.say("everything is mended")
+        world.network.heal()
+        for host in world.hosts:
+            host.resume()
+            host.fill_disk(False)
+            host.start()
+        return self._until_converged(CONVERGE_S_MAX)
+
+    def revisit(self) -> None:
+        """Each browser visits each host, with cookies it should not use any more as well."""
+        for browser in self.browsers:
+            thieves = [Browser("thief", cookie) for cookie in browser.retired[-RETRIED_MAX:]]
+            for host in self.world.hosts:
+                for visitor in [browser, *thieves]:
+                    self.visits.send(visitor, host, 0, "read", "", 0.0)
+        self.world.timeline.run(1.0)
+        if self.visits.hanging:
+            raise Violation(f"{self.visits.hanging} requests were never answered")
+
+    def _until_converged(self, limit_s: float) -> float:
+        world = self.world
+        began_s = world.timeline.now_s
+        while True:
+            difference = checkers.difference(world)
+            if difference is None:
+                return world.timeline.now_s - began_s
+            if world.timeline.now_s - began_s > limit_s:
+                raise Violation(f"after {limit_s:.0f} s of peace: {difference}")
+            world.timeline.run(LOOK_S)
+
+    def _host(self, number: int) -> Host:
+        return self.world.hosts[number % len(self.world.hosts)]
+
+    def _pair(self, one: int, other: int) -> tuple[str, str] | None:
+        a, b = self._host(one).name, self._host(other).name
+        return (a, b) if a != b else None
+
+    # ---- steps -----------------------------------------------------------------------------------
+
+    def _visit(
+        self, browser: int, host: int, worker: int, action: str, name: str, think_ms: float
+    ) -> None:
+        who = self.browsers[browser % len(self.browsers)]
+        self.visits.send(who, self._host(host), worker, action, name, think_ms / 1000)
+
+    def _wait(self, ms: float) -> None:
+        self.world.timeline.run(ms / 1000)
+
+    def _kill(self, host: int) -> None:
+        if (victim := self._host(host)).up:
+            watched = victim.awake
+            victim.kill()
+            if watched:
+                self.world.expect_notice(victim, silent=False)
+
+    def _off(self, host: int) -> None:
+        if (victim := self._host(host)).up:
+            watched = victim.awake
+            victim.power_off()
+            if watched:
+                self.world.expect_notice(victim, silent=True)
+
+    def _start(self, host: int) -> None:
+        self._host(host).start()
+
+    def _agent(self, host: int) -> None:
+        self._host(host).kill_agent()
+
+    def _worker(self, host: int, worker: int) -> None:
+        self._host(host).kill_worker(worker)
+
+    def _wipe(self, host: int) -> None:
+        self._host(host).wipe()
+
+    def _sync(self, host: int) -> None:
+        self._host(host).replica.sync()
+
+    def _fall_back(self, host: int) -> None:
+        self._host(host).fall_back()
+
+    def _leave(self, host: int) -> None:
+        self._host(host).leave()
+
+    def _drain(self, host: int) -> None:
+        self._host(host).drain()
+
+    def _pause(self, host: int, ms: float) -> None:
+        self._host(host).pause(ms / 1000)
+
+    def _step(self, host: int, ms: float) -> None:
+        self._host(host).clock.set(max(-CLOCK_STEP_MS_MAX, min(CLOCK_STEP_MS_MAX, ms)))
+        self.world.disturb()
+
+    def _drift(self, host: int, ppm: float) -> None:
+        clock = self._host(host).clock
+        clock.set(clock.offset_ms(), ppm)
+
+    def _full(self, host: int) -> None:
+        self._host(host).fill_disk(True)
+
+    def _space(self, host: int) -> None:
+        self._host(host).fill_disk(False)
+
+    def _cut(self, one: int, other: int) -> None:
+        if pair := self._pair(one, other):
+            self.world.network.block(*pair)
+            self.world.network.block(*reversed(pair))
+
+    def _deafen(self, one: int, other: int) -> None:
+        if pair := self._pair(one, other):
+            self.world.network.block(*pair)
+
+    def _isolate(self, host: int) -> None:
+        for other in range(len(self.world.hosts)):
+            self._cut(host, other)
+
+    def _split(self, count: int) -> None:
+        hosts = len(self.world.hosts)
+        for one in range(count % hosts):
+            for other in range(count % hosts, hosts):
+                self._cut(one, other)
+
+    def _heal(self) -> None:
+        weather = self.world.network.weather
+        self.world.network.heal()
+        self.world.network.weather = weather
+
+    def _reset(self, one: int, other: int) -> None:
+        if pair := self._pair(one, other):
+            self.world.network.reset(*pair)
+
+    def _drop(self, one: int, other: int, count: int) -> None:
+        if pair := self._pair(one, other):
+            self.world.network.to_drop[pair] += count
+
+    def _double(self, one: int, other: int, count: int) -> None:
+        if pair := self._pair(one, other):
+            self.world.network.to_double[pair] += count
+
+    def _delay(self, one: int, other: int, ms: float) -> None:
+        if pair := self._pair(one, other):
+            self.world.network.to_delay[pair] = ms / 1000
+
+    def _slow(self, one: int, other: int, ms: float) -> None:
+        if pair := self._pair(one, other):
+            self.world.network.extra_s[pair] = ms / 1000
+
+    def _clog(self, one: int, other: int, ms: float) -> None:
+        if pair := self._pair(one, other):
+            until_s = self.world.timeline.now_s + ms / 1000
+            self.world.network.clogged_until_s[pair] = until_s
+
+
+@contextmanager
+def laboratory(*, tiny: bool) -> Iterator[None]:
+    """Quiet, with every datagram decoded once for all, and batches of a few bytes if ``tiny``."""
+    changes = [(messages, "decode_message", lru_cache(256)(decode_message))]
+    changes += TINY if tiny else []
+    before: list[Any] = [getattr(module, name) for module, name, _ in changes]
+    logger = logging.getLogger("clustersession")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        for module, name, value in changes:
+            setattr(module, name, value)
+        yield
+    finally:
+        logger.setLevel(level)
+        for (module, name, _), value in zip(changes, before, strict=True):
+            setattr(module, name, value)
+
+
+def run(plan: Plan, *, remember: bool = False) -> Report:
+    """Run a plan from its beginning to its end."""
+    return Story(plan, remember=remember).run()

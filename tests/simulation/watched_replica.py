@@ -1,0 +1,190 @@
+"""A replica in memory that is watched: every change of it is checked against what must always hold.
+
+The logic is the product's own; only the disk is simulated, with the two ways it fails: no space,
+and falling back to an earlier state.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from clustersession.core.errors import ReplicaFull
+from clustersession.core.feed import START, Batch, Cursor
+from clustersession.core.state import Change, SessionState, expires_ms, merge
+from clustersession.replica.memory_engine import MemoryEngine, MemoryTransaction
+from clustersession.replica.protocol import Applied, Committed
+from clustersession.replica.store import ReplicaStore
+from tests.simulation.ledger import Fact, Ledger, Store, Violation
+
+Tables = list[tuple[list[bytes], dict[bytes, bytes]]]
+
+
+class Disk(MemoryEngine):
+    """Tables that can be full, and can fall back to what they were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = False
+
+    @contextmanager
+    def write(self) -> Iterator[MemoryTransaction]:
+        with super().write() as transaction:
+            if self.full:
+                transaction.put = _no_space  # type: ignore[method-assign]
+            yield transaction
+
+    def copy(self) -> Tables:
+        """Everything as it stands."""
+        return [(list(table.order), dict(table.values)) for table in self._tables]
+
+    def fall_back(self, tables: Tables) -> None:
+        """Be what it was."""
+        for table, (order, values) in zip(self._tables, tables, strict=True):
+            table.order, table.values = list(order), dict(values)
+
+
+def _no_space(table: int, key: bytes, value: bytes) -> None:
+    raise ReplicaFull("no space left on the simulated disk")
+
+
+class WatchedReplica(ReplicaStore):
+    """One store of one host."""
+
+    def __init__(
+        self, node: bytes, ledger: Ledger, host: str, now_s: Callable[[], float], skew_ms_max: int
+    ) -> None:
+        self.disk = Disk()
+        super().__init__(self.disk, lambda: node, clock_skew_ms_max=skew_ms_max)
+        self.life = ledger.new_store(host)
+        self._ledger = ledger
+        self._now_s = now_s
+        self._cursors_seen: dict[bytes, Cursor] = {}
+        self.commits: dict[int, tuple[bytes, range]] = {}
+        self._synced = (self.disk.copy(), self.node, 0)
+
+    # ---- the disk --------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """What is here now will survive."""
+        self._synced = (self.disk.copy(), self.node, self.head())
+
+    def fall_back(self) -> None:
+        """Lose what was not synced."""
+        tables, node, head = self._synced
+        current = self.node
+        self.disk.fall_back(tables)
+        if current == node:
+            self._ledger.fall_back(self.life, node, head, self._now_s())
+        else:
+            self._ledger.fall_back(self.life, current, 0, self._now_s())
+        self.life.ended = {key for key in self.life.ended if self._is_ended(key)}
+        self.life.last_access_s.clear()
+        self._cursors_seen = dict(self.cursors())
+
+    def _is_ended(self, key: str) -> bool:
+        state = self.get(key)
+        return state is not None and state.ended is not None
+
+    # ---- what is watched -------------------------------------------------------------------------
+
+    def commit(self, changes: Sequence[Change], wall_ms: int) -> Committed:
+        """Commit, and take down what was written."""
+        before = [self.get(change.key) for change in changes]
+        committed = super().commit(changes, wall_ms)
+        seq = committed.head - sum(state is not None for state in committed.states)
+        self.commits[committed.head] = (self.node, range(seq + 1, committed.head + 1))
+        for change, old, state in zip(changes, before, committed.states, strict=True):
+            if state is None:
+                continue
+            seq += 1
+            self._grown(change.key, old, state)
+            self._take_down(change, state, seq)
+        return committed
+
+    def apply(self, batch: Batch, wall_ms: int) -> Applied:
+        """Apply, and see that nothing went back."""
+        before = {delta.key: self.get(delta.key) for delta in batch.deltas}
+        for delta in batch.deltas:
+            old = before[delta.key]
+            if old is not None and old.ended is not None and delta.state.ended is None:
+                self._ledger.marks["late delta under a tombstone"] += 1
+        applied = super().apply(batch, wall_ms)
+        for key, old in before.items():
+            self._grown(key, old, self.get(key))
+        if batch.sender != self.node:
+            self._moved(batch.sender, applied.cursor)
+        return applied
+
+    def merge(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
+        """Merge, and see that nothing went back."""
+        copies = list(sessions)
+        before = {key: self.get(key) for key, _ in copies}
+        changed = super().merge(copies, wall_ms)
+        for key, old in before.items():
+            self._grown(key, old, self.get(key))
+        return changed
+
+    def inherit(self, cursors: Mapping[bytes, Cursor]) -> None:
+        """Inherit, and see that no cursor went back."""
+        super().inherit(cursors)
+        for node, cursor in self.cursors().items():
+            self._moved(node, cursor)
+
+    def sweep(self, wall_ms: int, limit: int) -> int:
+        """Sweep, and see that only what is over went."""
+        before = {key: self.get(key) for key in self.keys("", 10_000)}
+        swept = super().sweep(wall_ms, limit)
+        kept = set(self.keys("", 10_000))
+        for key in before.keys() - kept:
+            state = before[key]
+            if state is not None and expires_ms(state) >= wall_ms:
+                raise Violation(f"{self.life.host} swept {key[:6]} {expires_ms(state) - wall_ms}"
+                                " ms early")
+            if state is not None and state.ended is not None:
+                self._ledger.marks["tombstone collected"] += 1
+        return swept
+
+    def check_size(self) -> None:
+        """The feed is compacted, and its size bounded by the sessions."""
+        stats = self.stats()
+        if stats.feed_entries > stats.sessions + stats.tombstones:
+            raise Violation(f"{self.life.host}: {stats.feed_entries} feed entries for"
+                            f" {stats.sessions} sessions and {stats.tombstones} tombstones")
+
+    def _take_down(self, change: Change, state: SessionState, seq: int) -> None:
+        values: dict[str, bytes | None] = {
+            name: register.value
+            for name, register in state.registers.items()
+            if register.node == self.node and register.seq == seq
+        }
+        if change.end is not None and state.ended is not None:
+            time = state.ended.time
+        else:
+            time = max(
+                (r.time for r in state.registers.values() if r.seq == seq and r.node == self.node),
+                default=0,
+            )
+        if change.creation is not None:
+            self._ledger.created_s[change.key] = self._now_s()
+        if time:
+            self._ledger.add(
+                Fact(change.key, (time, self.node), seq, self.life, self._now_s(), values,
+                     change.end)
+            )
+
+    def _grown(self, key: str, old: SessionState | None, new: SessionState | None) -> None:
+        if new is None:
+            if old is not None:
+                raise Violation(f"{self.life.host} lost its copy of {key[:6]}")
+            return
+        if old is not None and merge(old, new) != new:
+            raise Violation(f"{self.life.host}: a copy of {key[:6]} went back: {old} -> {new}")
+        if new.ended is not None:
+            self.life.ended.add(key)
+        elif key in self.life.ended:
+            raise Violation(f"{self.life.host}: the ended session {key[:6]} came back")
+
+    def _moved(self, node: bytes, cursor: Cursor) -> None:
+        seen = self._cursors_seen.get(node, START)
+        if cursor.floor < seen.floor or cursor.position < seen.position:
+            raise Violation(f"{self.life.host}: cursor on {node.hex()} went from {seen} to {cursor}")
+        self._cursors_seen[node] = cursor

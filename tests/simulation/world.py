@@ -1,0 +1,201 @@
+"""A world: hosts, network and clock, and everything that is noticed in it."""
+
+import hashlib
+import random
+from collections import Counter
+from functools import lru_cache
+
+from clustersession.core.identity import Address, Identity
+from clustersession.core.membership import (
+    MemberAdded,
+    MemberLeft,
+    MemberLost,
+    MemberRefuted,
+    MemberSuspected,
+)
+from clustersession.core.settings import Settings
+from clustersession.node import outputs as out
+from clustersession.session.token import IdSigner
+from clustersession.wire.keys import ClusterKeys
+from tests.simulation.host import Host
+from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.network import Network, Weather
+from tests.simulation.plan import Plan
+from tests.simulation.timeline import Timeline
+
+SETTINGS = {"distributable": True, "fetch_timeout_s": 0.25, "repair_interval_s": 3.0}
+KILL_KNOWN_S = 1.0
+EVENTS = {
+    MemberAdded: "added", MemberSuspected: "suspects", MemberRefuted: "trusts again",
+    MemberLost: "lost", MemberLeft: "saw leave",
+}
+
+
+class World:
+    """One run of one plan."""
+
+    def __init__(self, plan: Plan, *, remember: bool = False) -> None:
+        self.plan = plan
+        self.timeline = Timeline()
+        weather = Weather(plan.loss, plan.duplication, plan.jitter_s)
+        self.network = Network(self.timeline, weather, plan.seed)
+        self.ledger = Ledger()
+        self.marks: Counter[str] = self.ledger.marks
+        self.settings = Settings(**{**SETTINGS, **plan.settings})
+        self.keys, self.signer = _secrets()
+        self.lines: list[str] | None = [] if remember else None
+        self.disturbances = 0
+        self.settled_s: float | None = None
+        self.skew_ms_seen = 0.0
+        self._trace = hashlib.blake2b(digest_size=16)
+        self._random = random.Random(f"{plan.seed}.choices")
+        self._numbers = 0
+        self._incarnations: dict[bytes, int] = {}
+        self.hosts = [Host(self, chr(ord("a") + n), n + 1) for n in range(plan.hosts)]
+        self.network.stations.update({host.name: host for host in self.hosts})
+        self._by_ip = {host.ip: host for host in self.hosts}
+
+    # ---- what hosts ask for ----------------------------------------------------------------------
+
+    def random_int(self, below: int) -> int:
+        """A number below another, the same in every run of the plan."""
+        return self._random.randrange(below)
+
+    def next_number(self) -> int:
+        """1, 2, 3 ..."""
+        self._numbers += 1
+        return self._numbers
+
+    def new_node(self) -> bytes:
+        """An id for a node."""
+        return self.bytes_for(f"node {self.next_number()}", 8)
+
+    def bytes_for(self, name: str, count: int) -> bytes:
+        """Bytes that follow from the plan's seed and a name."""
+        return hashlib.blake2b(f"{self.plan.seed} {name}".encode(), digest_size=count).digest()
+
+    def host_at(self, address: Address) -> Host | None:
+        """Who listens there."""
+        return self._by_ip.get(address.host)
+
+    # ---- what is noticed -------------------------------------------------------------------------
+
+    def trace(self, host: Host, kind: str, data: bytes) -> None:
+        """Something reached a host: part of what two runs of one plan have in common."""
+        self._trace.update(f"{self.timeline.now_s!r} {host.name} {kind} ".encode() + data)
+
+    @property
+    def trace_hash(self) -> str:
+        """Of everything that has happened so far."""
+        return self._trace.hexdigest()
+
+    def say(self, text: str) -> None:
+        """One line of the story."""
+        line = f"{self.timeline.now_s:8.3f} {text}"
+        self._trace.update(line.encode())
+        if self.lines is not None:
+            self.lines.append(line)
+
+    def began(self, identity: Identity) -> None:
+        """A node begins a life, later than its last; a store that is older and a clock that went
+        back at the same time are more than a node can see through."""
+        host = self._by_ip[identity.address.host]
+        known = self._incarnations.get(identity.node, -1)
+        if host.fell_back and (self.skew_ms_seen or identity.incarnation == known):
+            return
+        if identity.incarnation <= known:
+            raise Violation(f"{identity.route} began with an old incarnation")
+        self._incarnations[identity.node] = identity.incarnation
+
+    def note(self, host: Host, output: out.Output) -> None:
+        """An engine has something to tell."""
+        word = EVENTS.get(type(output))
+        if word is not None:
+            self._note_member(host, output, word)
+            return
+        match output:
+            case out.GapFound():
+                self.marks["gap repaired"] += 1
+            case out.Repaired():
+                self.marks["repaired by anti-entropy"] += 1
+                statuses = {member.status.value for member in host.running.engine.membership}
+                self.marks["repaired after a death"] += "dead" in statuses
+            case out.BecameReady(how):
+                self.say(f"{host.name}: ready, {how}")
+                self.marks["snapshot loaded"] += "snapshot" in how
+            case out.Dropped(_, reason):
+                self.marks[f"dropped: {reason}"] += 1
+            case out.FutureRefused():
+                self.marks["future refused"] += 1
+            case out.TooLarge():
+                raise Violation(f"{host.name} found a session too large to send")
+            case _:
+                pass
+
+    def _note_member(self, host: Host, output: out.Output, word: str) -> None:
+        member = output.member  # type: ignore[union-attr]
+        reason = f" ({member.reason})" if member.reason else ""
+        self.say(f"{host.name}: {word} {member.identity.route}{reason}")
+        if isinstance(output, MemberAdded):
+            return
+        if self.plan.is_harmless:
+            raise Violation(f"{host.name} {word} {member.identity.route}, and nothing had happened")
+        if isinstance(output, MemberRefuted):
+            self.marks["suspicion refuted"] += 1
+            if member.vouched_s >= member.suspect_s:
+                self.marks["probe saved a slow member"] += 1
+
+    def confirmed(self, host: Host, head: int, peers: int) -> None:
+        """A worker was told how many peers hold its commit, -1 when it waited in vain."""
+        commit = host.replica.commits.get(head)
+        if commit is None:
+            return
+        node, seqs = commit
+        if peers > 0:
+            self.ledger.confirmed(host.replica.life, node, seqs, peers)
+        elif self.plan.is_harmless and self.settled_s is not None and len(self.hosts) > 1:
+            raise Violation(f"{host.name} got {peers} confirmations, and nothing had happened")
+
+    # ---- deaths must be noticed ------------------------------------------------------------------
+
+    def disturb(self) -> None:
+        """Something was injected; what was expected to go undisturbed no longer is."""
+        self.disturbances += 1
+        for host in self.hosts:
+            self.skew_ms_seen = max(self.skew_ms_seen, abs(host.clock.offset_ms()))
+
+    def expect_notice(self, victim: Host, *, silent: bool) -> None:
+        """A host has just died: unless more happens, the others must know within the bound."""
+        network = self.network
+        if network.blocked or network.extra_s or network.clogged_until_s or network.to_drop:
+            return
+        disturbances, node = self.disturbances, victim.replica.node
+        for host in self.hosts:
+            if host is victim or not host.awake or host.agent is None:
+                continue
+            agent = host.agent
+            member = agent.engine.membership.get(node)
+            if member is None or member.status.value != "alive" or not member.linked:
+                continue
+            detector = agent.engine.membership.detector
+            bound_s = KILL_KNOWN_S
+            if silent:
+                # A probe that times out, and the timers' own grain, come on top of the drop time.
+                bound_s += detector.dead_after_s + 3 * detector.heartbeat_interval_s
+
+            def judge(survivor: Host = host, agent: object = agent, bound_s: float = bound_s) -> None:
+                if self.disturbances != disturbances or survivor.agent is not agent:
+                    return
+                known = survivor.agent.engine.membership.get(node)
+                if known is not None and known.present:
+                    raise Violation(
+                        f"{survivor.name} has not noticed {victim.name}'s death in {bound_s:.1f} s"
+                    )
+                self.marks["death noticed in time"] += 1
+
+            self.timeline.later(bound_s, judge)
+
+
+@lru_cache
+def _secrets() -> tuple[ClusterKeys, IdSigner]:
+    return ClusterKeys.derive(["simulated"], "simulated"), IdSigner([b"simulated"])
