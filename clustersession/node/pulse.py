@@ -10,6 +10,7 @@ from clustersession.wire.messages import Heartbeat, encode_message
 
 TRAILING_S = (0.02, 0.06)
 FIRST_S = (0.1, 0.2)
+SOON_INTERVAL_S = 0.05
 UNHEARD_INTERVALS = 6
 
 
@@ -21,6 +22,7 @@ class Pulse:
         self._sender = sender
         self._started_s = 0.0
         self._next_s = 0.0
+        self._beat_s = float("-inf")
         self._extra_s: list[float] = []
         self._trailing_for_s = float("-inf")
         self._self_heard_s = float("-inf")
@@ -45,8 +47,14 @@ class Pulse:
         return self._self_heard_s > float("-inf") and not self._unheard
 
     def soon(self, at: Moment) -> None:
-        """Something changed that the others should know now."""
-        self._extra_s.append(at.now_s)
+        """Something changed that the others should know now.
+
+        Not within an instant of the last beat: nodes that start together ask each other for one,
+        and each would answer the other's with its own, which asks again.
+        """
+        due_s = max(at.now_s, self._beat_s + SOON_INTERVAL_S)
+        if all(s > due_s for s in self._extra_s):
+            self._extra_s.append(due_s)
 
     def handle_timer(self, at: Moment) -> bool:
         """Send what is due; True when a regular heartbeat interval has passed."""
@@ -78,6 +86,7 @@ class Pulse:
 
     def beat(self, at: Moment) -> None:
         """Send one heartbeat to everybody."""
+        self._beat_s = at.now_s
         context = self._context
         if context.multicast:
             context.emit(Multicast(self._for_group(at)))

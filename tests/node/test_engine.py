@@ -42,6 +42,13 @@ def test_nodes_find_each_other_by_multicast_and_become_ready(names: str) -> None
     assert world.now_s < 3
 
 
+def test_nodes_that_start_together_do_not_set_each_other_off() -> None:
+    world = World("abcd")
+    world.start()
+    world.run(0.5)
+    assert world.datagrams < 4 * 15
+
+
 def test_one_seed_is_enough_for_all_to_meet() -> None:
     world = World("abcd", multicast_address="", seeds=("10.0.0.1:4000",))
     world.start()
