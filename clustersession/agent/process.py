@@ -105,20 +105,33 @@ def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
     """The settings and the directory of an agent that a worker starts.
 
     The worker may be of another version, when the library was exchanged under it: settings that it
-    does not give have their defaults, and those that are not known here are left out.
+    does not give have their defaults, and those that are not known here are left out. Raises
+    ConfigurationError for anything else.
     """
-    start = json.loads(data)
+    given, directory = _read_start(data)
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in start["settings"].items()
+        for name, value in given.items()
         if name in setting_names()
     }
-    return Settings(**values), NodeHome(Path(start["directory"]))
+    return Settings(**values), NodeHome(Path(directory))
 
 
 def unknown_settings(data: bytes) -> list[str]:
     """The settings that ``decode_start`` leaves out."""
-    return sorted(json.loads(data)["settings"].keys() - set(setting_names()))
+    return sorted(_read_start(data)[0].keys() - set(setting_names()))
+
+
+def _read_start(data: bytes) -> tuple[dict[str, Any], str]:
+    try:
+        start = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"not the settings of an agent: {error}") from None
+    settings = start.get("settings") if isinstance(start, dict) else None
+    directory = start.get("directory") if isinstance(start, dict) else None
+    if not isinstance(settings, dict) or not isinstance(directory, str):
+        raise ConfigurationError("not the settings of an agent: settings or directory are missing")
+    return settings, directory
 
 
 def main_detached() -> int:

@@ -123,8 +123,8 @@ class ReplicaStore:
         with self._engine.read() as transaction:
             head = _head_of(transaction)
             upto = after
-            for feed_key, session_key in transaction.scan(tables.FEED, tables.feed_key(after + 1)):
-                delta = _delta_of(transaction, session_key.decode(), head.node, floor)
+            for feed_key, entry in transaction.scan(tables.FEED, tables.feed_key(after + 1)):
+                delta = _delta_of(transaction, tables.session_of_feed(entry), head.node, floor)
                 if delta is not None:
                     bytes_left -= _size_about(delta)
                     if bytes_left < 0 and deltas:

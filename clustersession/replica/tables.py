@@ -10,8 +10,8 @@ from struct import error as StructError
 from typing import Final, NamedTuple
 
 from clustersession.core.digest import BUCKETS, bucket_of
-from clustersession.core.errors import OtherVersion, WireError
-from clustersession.core.feed import Cursor
+from clustersession.core.errors import OtherVersion, ReplicaUnusable, WireError
+from clustersession.core.feed import START, Cursor
 from clustersession.core.state import SessionState
 from clustersession.wire.records import decode_state, encode_state
 
@@ -130,8 +130,8 @@ def start_after(after_key: str) -> bytes:
 
 
 def key_of_session(table_key: bytes) -> str:
-    """The inverse of ``session_key``."""
-    return table_key[_BUCKET.size :].decode()
+    """The inverse of ``session_key``. Raises ReplicaUnusable, like all that read keys."""
+    return _text(table_key[_BUCKET.size :])
 
 
 def feed_key(seq: int) -> bytes:
@@ -141,8 +141,12 @@ def feed_key(seq: int) -> bytes:
 
 def seq_of_feed(table_key: bytes) -> int:
     """The inverse of ``feed_key``."""
-    seq: int = _NUMBER.unpack(table_key)[0]
-    return seq
+    return _number(_NUMBER, table_key)
+
+
+def session_of_feed(entry: bytes) -> str:
+    """The key of the session at a place in the feed."""
+    return _text(entry)
 
 
 def expiry_index_ms(expires_ms: int) -> int:
@@ -160,8 +164,7 @@ def expiry_key(index_ms: int, key: str) -> bytes:
 
 def split_expiry(table_key: bytes) -> tuple[int, str]:
     """The inverse of ``expiry_key``."""
-    index_ms: int = _NUMBER.unpack_from(table_key)[0]
-    return index_ms, table_key[_NUMBER.size :].decode()
+    return _number(_NUMBER, table_key[: _NUMBER.size]), _text(table_key[_NUMBER.size :])
 
 
 def digest_key(bucket: int) -> bytes:
@@ -171,7 +174,9 @@ def digest_key(bucket: int) -> bytes:
 
 def bucket_of_digest(table_key: bytes) -> int:
     """The inverse of ``digest_key``."""
-    bucket: int = _BUCKET.unpack(table_key)[0]
+    bucket = _number(_BUCKET, table_key)
+    if bucket >= BUCKETS:
+        raise ReplicaUnusable(f"the replica has a digest of a bucket {bucket}")
     return bucket
 
 
@@ -191,5 +196,27 @@ def encode_cursor(cursor: Cursor) -> bytes:
 
 
 def decode_cursor(data: bytes) -> Cursor:
-    """The inverse of ``encode_cursor``."""
-    return Cursor._make(_CURSOR.unpack(data))
+    """The inverse of ``encode_cursor``.
+
+    What does not read as a cursor is one at the start, which is never wrong: what is here already
+    is merged once more.
+    """
+    try:
+        return Cursor._make(_CURSOR.unpack(data))
+    except StructError:
+        return START
+
+
+def _number(form: Struct, data: bytes) -> int:
+    try:
+        number: int = form.unpack(data)[0]
+    except StructError:
+        raise ReplicaUnusable("a key of the replica is no number") from None
+    return number
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError:
+        raise ReplicaUnusable("a session of the replica has a key that is none") from None
