@@ -13,7 +13,7 @@ from clustersession.core.state import Change, SessionState, expires_ms, merge
 from clustersession.replica.memory_engine import MemoryEngine, MemoryTransaction
 from clustersession.replica.protocol import Applied, Committed
 from clustersession.replica.store import ReplicaStore
-from tests.simulation.ledger import Fact, Ledger, Store, Violation
+from tests.simulation.ledger import Fact, Ledger, Violation
 
 Tables = list[tuple[list[bytes], dict[bytes, bytes]]]
 
@@ -165,6 +165,7 @@ class WatchedReplica(ReplicaStore):
             )
         if change.creation is not None:
             self._ledger.created_s[change.key] = self._now_s()
+            self._ledger.access_s.setdefault(change.key, self._now_s())
         if time:
             self._ledger.add(
                 Fact(change.key, (time, self.node), seq, self.life, self._now_s(), values,

@@ -169,6 +169,9 @@ class World:
         network = self.network
         if network.blocked or network.extra_s or network.clogged_until_s or network.to_drop:
             return
+        if any(host.up and not host.awake for host in self.hosts):
+            # A helper that stands still is waited for.
+            return
         disturbances, node = self.disturbances, victim.replica.node
         for host in self.hosts:
             if host is victim or not host.awake or host.agent is None:
