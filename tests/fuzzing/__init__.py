@@ -1,0 +1,1 @@
+"""Fuzzing: decoders, whole nodes and real ports under hostile input."""
