@@ -19,7 +19,8 @@ from clustersession.replica import directory as directories
 from clustersession.replica.tables import TABLE_NAMES
 
 READERS_MAX = 1024
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# LMDB calls a write that was cut short, by a disk that filled up meanwhile, an input/output error.
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 DAMAGE = (
     lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError,
     lmdb.IncompatibleError,

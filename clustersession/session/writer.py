@@ -206,6 +206,8 @@ class SessionWriter:
             now_ms,
         )
         if committed is None:
+            # Written later, when there is room, the login would come under the old id.
+            session.discarded = True
             return 0
         state, ended = committed.states
         if ended is None or state is None:

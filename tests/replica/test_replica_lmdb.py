@@ -1,6 +1,7 @@
 """What only a replica on disk can get wrong: processes, forks, crashes, full and foreign disks."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -279,6 +280,25 @@ def test_a_full_map_changes_nothing_and_room_is_found_again(tmp_path: Path) -> N
     assert 0 < used <= limit == 2**20
     assert replica.sweep(WALL_MS + 10**10, 10) == 10
     assert replica.commit([creation(5000)], WALL_MS).effective
+    check(replica)
+    replica.close()
+
+
+@pytest.mark.parametrize("room", [0, 2000, 6000])
+def test_a_disk_that_fills_up_in_the_middle_of_a_commit_is_full(
+    tmp_path: Path, room: int
+) -> None:
+    replica = opened(tmp_path / "r")
+    replica.commit([creation(0)], WALL_MS)
+    size = (tmp_path / "r" / "data.mdb").stat().st_size
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
+    try:
+        with pytest.raises(ReplicaFull):
+            replica.commit([creation(1, {"v": bytes(20_000)})], WALL_MS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    assert replica.commit([creation(2, {"v": bytes(20_000)})], WALL_MS).effective
     check(replica)
     replica.close()
 

@@ -353,6 +353,20 @@ def test_a_full_replica_is_no_error_page(caplog: pytest.LogCaptureFixture) -> No
     assert world.manager.open([cookie]) == {"a": 1}
 
 
+def test_a_login_on_a_full_replica_does_not_come_later_under_the_old_id() -> None:
+    world = World()
+    cookie = world.store(a=1)
+    session = world.manager.open([cookie])
+    session.rotate()
+    session["user"] = "ann"
+    world.replica.full = True
+    assert world.manager.commit(session).set_cookie is None
+    world.replica.full = False
+    world.manager.save(session)
+    # Whoever planted the id before the login must not be logged in with it.
+    assert world.manager.open([cookie]) == {"a": 1}
+
+
 def test_limits() -> None:
     world = World(attribute_bytes_max=100, session_bytes_max=250)
     cookie = world.store(a="x" * 90)
