@@ -1,0 +1,111 @@
+"""The formats as the code has them now: what a recording keeps as ``formats.json``.
+
+Numbers and fields come from the code. The shapes are written down here by hand, because an older
+reader must not depend on the code that it judges; a kind of field without a shape is an error.
+"""
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+from clustersession.core.identity import Phase
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.settings import SETTING_TYPES
+from clustersession.replica import tables
+from clustersession.session import token
+from clustersession.wire import envelope, messages, records
+from clustersession.wire import fields as kinds
+from clustersession.wire.local import Operation
+
+NODE = {"bytes": 8}
+ADDRESS = {"row": ["ip", "uint"]}
+SESSION = {"row": ["key", {"packed": "state"}]}
+DELTA = {"row": ["key", "bool", "state"]}
+
+SHAPES: dict[str, Any] = {
+    "UINT": "uint",
+    "BOOL": "bool",
+    "NODE": NODE,
+    "KEY": "key",
+    "PLACE": "text",
+    "NAME": "text",
+    "DIGESTS": "bytes",
+    "ROOT": {"bytes": 8},
+    # Of later phases an older node knows that the other is there.
+    "PHASE": "uint",
+    "IDENTITY": {"row": [NODE, "uint", "route", ADDRESS]},
+    "ADDRESS": ADDRESS,
+    "ADDRESSES": {"list": ADDRESS},
+    "NODES": {"list": NODE},
+    "CURSOR": {"row": ["uint", "uint"]},
+    "CURSORS": {"list": {"row": [NODE, "uint", "uint"]}},
+    "SUSPICIONS": {"list": {"row": [NODE, "uint"]}},
+    "BATCH": {"packed": {"row": [{"number": 1}, NODE, "uint", "uint", "uint", "bool",
+                                 {"list": DELTA}]}},
+    "STATE": {"maybe": {"packed": "state"}},
+    "SESSIONS": {"list": SESSION},
+    "KEYS": {"list": "key"},
+    "BUCKET_NUMBERS": {"list": "uint"},
+    "ENTRIES": {"list": {"row": ["key", {"list": {"row": [NODE, "uint"]}}, "uint"]}},
+}
+
+ARGUMENTS: dict[Operation, list[str]] = {
+    Operation.ATTACH: ["uint"],
+    Operation.MOVED: ["uint"],
+    Operation.CONFIRM: ["uint", "bool", "uint"],
+    Operation.FETCH: ["key"],
+    Operation.STATUS: [],
+    Operation.DRAIN: [],
+    Operation.STOP: [],
+}
+
+TABLES: dict[str, list[list[str]]] = {
+    "sessions": [[">H", "text"], [">QQQ?", "state"]],
+    "feed": [[">Q"], ["text"]],
+    "expiry": [[">Q", "text"], ["bytes"]],
+    "digests": [[">H"], [">Q"]],
+    "cursors": [["8s"], [">QQ"]],
+    "notes": [["text"], ["bytes"]],
+    "meta": [["text"], [">B8sQQQ"]],
+}
+"""Per table how a key and a value are laid out: structs, and what fills the rest."""
+
+
+def formats_now() -> dict[str, Any]:
+    """Everything an older reader has to know, as plain values for JSON."""
+    assert set(TABLES) == {name.decode() for name in tables.TABLE_NAMES}, "tables without a shape"
+    return {
+        "protocol_version": messages.PROTOCOL_VERSION,
+        "protocol_version_min": messages.PROTOCOL_VERSION_MIN,
+        "record_format": records.FORMAT,
+        "layout": tables.LAYOUT,
+        "datagram": {"version": envelope.VERSION, "header": envelope._HEADER.format},
+        "phases": {phase.name: int(phase) for phase in Phase},
+        "messages": {
+            str(number): {"name": kind.__name__, "fields": _fields(kind)}
+            for kind, number in messages._NUMBERS.items()
+        },
+        "kinds": {name: SHAPES[name] for name in sorted(_kind_names().values())},
+        "operations": {str(int(operation)): ARGUMENTS[operation] for operation in Operation},
+        "tables": TABLES,
+        "ids": {
+            "salt": token._SALT.decode(), "mac_bytes": token._MAC_BYTES, "key_length": KEY_LENGTH,
+        },
+        "settings": SETTING_TYPES,
+    }
+
+
+def _fields(message: type[Any]) -> list[dict[str, Any]]:
+    names = _kind_names()
+    return [
+        {
+            "number": number,
+            "name": field.name,
+            "kind": names[field.metadata["kind"]],
+            "required": field.default is MISSING,
+        }
+        for number, field in enumerate(fields(message), 1)
+    ]
+
+
+def _kind_names() -> dict[kinds.Kind, str]:
+    return {kind: name for name, kind in vars(kinds).items() if isinstance(kind, kinds.Kind)}
