@@ -128,7 +128,8 @@ class SessionManager:
                 deadline_s = causal.deadline_s()
                 found = self.cluster.fetch(candidate[1])
                 causal.wait(candidate[1], seen, deadline_s if found else 0.0)
-            if (found or seen) and self._adopt(session, candidate):
+            # Whatever the peers said: the stream may have brought it meanwhile.
+            if self._adopt(session, candidate):
                 break
         session.missing = False
 
@@ -143,7 +144,7 @@ class SessionManager:
                 deadline_s = causal.deadline_s()
                 found = await self.cluster.fetch_async(candidate[1])
                 await causal.wait_async(candidate[1], seen, deadline_s if found else 0.0)
-            if (found or seen) and self._adopt(session, candidate):
+            if self._adopt(session, candidate):
                 break
         session.missing = False
 
