@@ -121,6 +121,8 @@ class Engine:
         known = self.context.peers.get(identity.node)
         member = self.membership.get(identity.node)
         if known is not None and member is not None and member.present:
+            # Whoever we took to listen there, and dialled for that, does so no more.
+            self._tell(self.membership.linked(identity, at.now_s), at)
             self.pulse.greet(known, at)
             self.receiver.announce(known)
             return
