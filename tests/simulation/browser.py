@@ -76,9 +76,10 @@ class Visits:
         if think_s:
             await Sleep(worker, think_s)
         self._act(session, action, name)
+        used_s = self._world.timeline.now_s
         outcome = await manager.commit_async(session)
         if session.key is not None and session.state is not None and not session.discarded:
-            self._accessed(worker.host, session.key)
+            self._accessed(worker.host, session.key, used_s)
         self._world.marks["failover rewrote a route"] += manager.counters.failovers > 0
         return outcome.set_cookie, "known" if found else "unknown"
 
@@ -111,7 +112,9 @@ class Visits:
             self._judge_unknown(host, key)
         else:
             self._judge_known(host, key, session)
-            self._accessed(host, key)
+            # For the node it counts when the request ends; it is certain to have been no later.
+            ledger = self._world.ledger
+            ledger.access_s[key] = max(ledger.access_s[key], self._world.timeline.now_s)
 
     def _judge_known(self, host: Host, key: str, session: Session) -> None:
         world, ledger = self._world, self._world.ledger
@@ -153,10 +156,9 @@ class Visits:
         skew_ms = max(world.skew_ms_seen, *(abs(h.clock.offset_ms()) for h in world.hosts))
         return int(world.settings.idle_timeout_s), 2 * skew_ms / 1000 + 0.1
 
-    def _accessed(self, host: Host, key: str) -> None:
-        now_s = self._world.timeline.now_s
-        self._world.ledger.access_s[key] = now_s
-        host.replica.life.last_access_s[key] = now_s
+    def _accessed(self, host: Host, key: str, at_s: float) -> None:
+        for known_s in (self._world.ledger.access_s, host.replica.life.last_access_s):
+            known_s[key] = max(known_s.get(key, 0.0), at_s)
 
     def _check_route(self, value: str) -> None:
         if value and value.partition(".")[2] not in self._world.network.stations:

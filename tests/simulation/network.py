@@ -177,7 +177,6 @@ class End:
     identity: object = None
     open: bool = True
     under_way: deque[Action] = field(default_factory=deque)
-    late: int = 0
     last_arrival_s: float = 0.0
     decoder: FrameDecoder = field(default_factory=lambda: FrameDecoder(FRAME_BYTES_MAX))
 
@@ -218,9 +217,9 @@ class End:
         self.connection.network.forget(self.connection)
 
     def flush(self) -> None:
-        """Send again what found nobody."""
-        late, self.late = self.late, 0
-        for _ in range(late):
+        """Send again what found nobody, or is late."""
+        self.last_arrival_s = 0.0
+        for _ in range(len(self.under_way)):
             self._schedule()
 
     def _put(self, action: Action) -> None:
@@ -236,10 +235,9 @@ class End:
 
     def _arrive(self) -> None:
         connection = self.connection
-        if connection.broken:
+        if connection.broken or not self.under_way:
             return
         if connection.network.unreachable(*connection.way(self.number)):
-            self.late += 1
             connection.expect_silence()
             return
         # Always the oldest: whatever is delayed, a stream keeps its order.

@@ -61,6 +61,7 @@ class Story:
                 self.tell(step)
             converged_s = self.mend()
             self.revisit()
+            self._until_converged(CONVERGE_S_MAX)
             checkers.check_end(self.world)
         world = self.world
         return Report(world.trace_hash, dict(world.marks), converged_s, world.lines or [])
@@ -90,6 +91,7 @@ class Story:
         world.say("everything is mended")
         world.network.heal()
         for host in world.hosts:
+            host.clock.set(0.0)
             host.resume()
             host.fill_disk(False)
             host.start()
@@ -177,7 +179,11 @@ class Story:
         self._host(host).pause(ms / 1000)
 
     def _step(self, host: int, ms: float) -> None:
-        self._host(host).clock.set(max(-CLOCK_STEP_MS_MAX, min(CLOCK_STEP_MS_MAX, ms)))
+        # A clock that is wrong by the lifetime of a session ends it, and that is no defect.
+        settings = self.world.settings
+        lifetimes_s = settings.idle_timeout_s, settings.effective_absolute_timeout_s
+        bound_ms = min(CLOCK_STEP_MS_MAX, *(250 * life_s for life_s in lifetimes_s if life_s))
+        self._host(host).clock.set(max(-bound_ms, min(bound_ms, ms)))
         self.world.disturb()
 
     def _drift(self, host: int, ppm: float) -> None:
