@@ -23,7 +23,7 @@ READERS_MAX = 1024
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 DAMAGE = (
     lmdb.CorruptedError, lmdb.InvalidError, lmdb.VersionMismatchError, lmdb.PageNotFoundError,
-    lmdb.IncompatibleError,
+    lmdb.IncompatibleError, lmdb.BadTxnError,
 )
 
 

@@ -15,6 +15,7 @@ from clustersession.core.errors import (
     WireError,
 )
 from clustersession.replica import directory as directories
+from clustersession.replica.inspection import is_whole
 from clustersession.replica.lmdb_engine import DAMAGE, LmdbEngine, out_of_space
 from clustersession.replica.memory_engine import MemoryEngine
 from clustersession.replica.store import ReplicaStore
@@ -109,14 +110,16 @@ def open_lmdb(
         directories.prepare(directory)
         with directories.exclusive_opening(directory):
             aside: Path | None = None
-            if not directories.is_trustworthy(directory, boot_id):
-                aside = _replace(directory, "was open when the machine crashed")
+            if why := _why_not_to_open(directory, boot_id):
+                aside = _replace(directory, why)
             try:
                 replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
             except OtherVersion as error:
                 aside = _replace_newer(directory, boot_id, error)
                 replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
             except (*DAMAGE, WireError) as error:
+                if directories.is_used(directory):
+                    raise
                 aside = _replace(directory, f"is damaged ({error})")
                 replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
     except (lmdb.Error, OSError, WireError) as error:
@@ -153,6 +156,18 @@ def _open(
     except BaseException:
         engine.close()
         raise
+
+
+def _why_not_to_open(directory: Path, boot_id: str) -> str:
+    """What speaks against it. Nothing while others use it: taken away under them, it would be
+    confirmed by an agent that knows nothing of what is written to the new one.
+    """
+    file = directory / directories.DATA_FILE
+    if not file.exists() or directories.is_used(directory):
+        return ""
+    if not directories.is_trustworthy(directory, boot_id):
+        return "is damaged or was open when the machine crashed"
+    return "" if is_whole(file) else "is damaged"
 
 
 def _replace(directory: Path, why: str, label: str = "corrupt") -> Path:

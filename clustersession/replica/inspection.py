@@ -1,0 +1,78 @@
+"""Is the file of an LMDB environment whole? Looking is cheap; LMDB kills a process that finds out.
+
+A page beyond the end of the file is a SIGBUS, one that is not what its parent says often an
+assertion of LMDB and an abort. So before a replica that was not closed in good order is opened, the
+pages of its trees are looked at here: each must be there and name itself. What stands in them is
+not judged.
+"""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct, error
+
+_MAGIC = 0xBEEFC0DE
+_BRANCH, _LEAF = 1, 2
+_HEADER_BYTES = 16
+_NO_ROOT = 2**64 - 1
+_HOLDS_TREE = 2
+_META = Struct("<16xI20xI36xQ40xQQQ")
+_PAGE = Struct("<Q2xHHH")
+_NODE = Struct("<HHHH")
+_ROOT = Struct("<40xQ")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every page of every tree is there and is what its parent says.
+
+    Nobody may write meanwhile.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            page_bytes = _META.unpack_from(data)[1]
+            metas = (_META.unpack_from(data), _META.unpack_from(data, page_bytes))
+            _, _, free, main, last, _ = max(metas, key=lambda meta: meta[-1])
+            if any(meta[0] != _MAGIC for meta in metas) or len(data) < (last + 1) * page_bytes:
+                return False
+            named = [_ROOT.unpack_from(data, at)[0] for at in _named(data, page_bytes, main)]
+            for root in (free, *named):
+                for _leaf in _leaves(data, page_bytes, root):
+                    pass
+    except (error, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _named(data: mmap.mmap, page_bytes: int, main: int) -> Iterator[int]:
+    """Where the trees that have names are described: in the leaves of the main one."""
+    for leaf in _leaves(data, page_bytes, main):
+        for at in _nodes(data, leaf):
+            _, _, flags, key_bytes = _NODE.unpack_from(data, at)
+            if flags & _HOLDS_TREE:
+                yield at + _NODE.size + key_bytes
+
+
+def _leaves(data: mmap.mmap, page_bytes: int, root: int) -> Iterator[int]:
+    """Where the leaves of a tree are. Raises ValueError for a page that is something else."""
+    pages = [] if root == _NO_ROOT else [root]
+    pages_max = len(data) // page_bytes
+    while pages:
+        number = pages.pop()
+        at = number * page_bytes
+        own, kind, lower, upper = _PAGE.unpack_from(data, at)
+        pages_max -= 1
+        if own != number or pages_max < 0 or not _HEADER_BYTES <= lower <= upper <= page_bytes:
+            raise ValueError(f"page {number} is not what it should be")
+        if kind == _LEAF:
+            yield at
+        elif kind == _BRANCH:
+            nodes = (_NODE.unpack_from(data, node) for node in _nodes(data, at))
+            pages += [low | middle << 16 | high << 32 for low, middle, high, _ in nodes]
+        else:
+            raise ValueError(f"page {number} belongs to no tree")
+
+
+def _nodes(data: mmap.mmap, at: int) -> list[int]:
+    lower = _PAGE.unpack_from(data, at)[2]
+    offsets = Struct(f"<{(lower - _HEADER_BYTES) // 2}H")
+    return [at + offset for offset in offsets.unpack_from(data, at + _HEADER_BYTES)]
