@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.versions.old_reader import OldReader
-from tests.versions.record import RECORDINGS
+from clustersession.wire.messages import PROTOCOL_VERSION
+from tests.versions.formats import ADVICE
+from tests.versions.old_reader import RECORDINGS, OldReader
 
 
 class Recording:
@@ -19,6 +20,14 @@ class Recording:
 
     def __getitem__(self, part: str) -> Any:
         return json.loads((self.directory / f"{part}.json").read_text())
+
+
+@pytest.fixture
+def newest() -> Recording:
+    """The recording that this tree must agree with."""
+    directory = RECORDINGS / f"v{PROTOCOL_VERSION}"
+    assert directory.is_dir(), ADVICE.format("formats")
+    return Recording(directory)
 
 
 @pytest.fixture(params=sorted(p.name for p in RECORDINGS.iterdir()))

@@ -16,6 +16,16 @@ from clustersession.wire import envelope, messages, records
 from clustersession.wire import fields as kinds
 from clustersession.wire.local import Operation
 
+ADVICE = f"""the {{}} are not those recorded as v{messages.PROTOCOL_VERSION}.
+If that version was released:
+ 1. append only: a new field of a message has a default, numbers are never used twice;
+ 2. raise PROTOCOL_VERSION in clustersession/wire/messages.py by one, and PROTOCOL_VERSION_MIN only
+    to end rolling upgrades from older releases; for tables or records also LAYOUT in
+    clustersession/replica/tables.py;
+ 3. python -m tests.versions.record, and commit the new directory beside the old ones;
+ 4. say so in CHANGELOG.md and in docs/protocol.md.
+If it was not released yet: python -m tests.versions.record --replace."""
+
 NODE = {"bytes": 8}
 ADDRESS = {"row": ["ip", "uint"]}
 SESSION = {"row": ["key", {"packed": "state"}]}

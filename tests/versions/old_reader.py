@@ -23,6 +23,7 @@ from typing import Any
 import msgpack
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+RECORDINGS = Path(__file__).with_name("recordings")
 UINT_MAX = 2**63 - 1
 
 

@@ -34,8 +34,8 @@ from clustersession.wire.values import encode_value
 from tests.versions import conversation, samples, store
 from tests.versions.describing import describe, spelled
 from tests.versions.formats import formats_now
+from tests.versions.old_reader import RECORDINGS
 
-RECORDINGS = Path(__file__).with_name("recordings")
 SENDERS = dict(zip(samples.SECRETS, [(samples.NODE_A, 1 << 22), (samples.NODE_B, 2**64 - 1)],
                    strict=True))
 
@@ -44,7 +44,7 @@ def messages() -> list[dict[str, Any]]:
     """Every kind of message, several values of it."""
     return [
         {"name": name, "bytes": encode_message(message).hex(), "meaning": describe(message)}
-        for name, message in samples.MESSAGES.items()
+        for name, message in samples.messages().items()
     ]
 
 
@@ -64,7 +64,7 @@ def datagrams() -> dict[str, Any]:
         keys = ClusterKeys.derive([secret], samples.CLUSTER_NAME)
         sealer = Sealer(keys, samples.CLUSTER_NAME, sender, epoch)
         for sequence, name in enumerate(("heartbeat", "changes", "goodbye"), 1):
-            payload = encode_message(samples.MESSAGES[name])
+            payload = encode_message(samples.messages()[name])
             sealed.append({
                 "bytes": sealer.seal(payload).hex(), "sender": sender.hex(), "epoch": epoch,
                 "sequence": sequence, "payload": payload.hex(),
@@ -87,7 +87,7 @@ def connections() -> dict[str, Any]:
     """What the two ends of a connection show each other."""
     keys = ClusterKeys.derive(samples.SECRETS, samples.CLUSTER_NAME)
     certificate = cluster_certificate(keys.first)
-    hello = encode_message(samples.MESSAGES["hello"])
+    hello = encode_message(samples.messages()["hello"])
     ours, theirs = b"certificate of the dialler", b"certificate of the answerer"
     return {
         "certificate": certificate.certificate_pem.decode(),
