@@ -25,6 +25,7 @@ from clustersession.core.detector import FailureDetector
 from clustersession.core.identity import REFUTATION_BITS, Address, Identity, Phase
 
 FORGET_AFTER_S = 3600.0
+ABSENT_MAX = 1024
 
 
 class Status(StrEnum):
@@ -146,7 +147,9 @@ class Membership:
         member = self._members.get(identity.node)
         if member is None or not member.present:
             member = Member(identity, Status.ALIVE, since_s=now_s, heard_s=now_s)
+            self._members.pop(identity.node, None)
             self._members[identity.node] = member
+            self._forget_oldest()
             events.append(MemberAdded(member))
             events += self._conflicts(member)
             return events
@@ -269,6 +272,12 @@ class Membership:
         member.status, member.reason, member.since_s = Status.LEFT, "left", now_s
         member.serving = False
         return MemberLeft(member)
+
+    def _forget_oldest(self) -> None:
+        # A node that comes back under a new name each time must not fill the table.
+        absent = [m for m in self._members.values() if not m.present]
+        for member in absent[: max(0, len(absent) - ABSENT_MAX)]:
+            del self._members[member.identity.node]
 
     def _displace(self, identity: Identity, now_s: float) -> list[MembershipEvent]:
         # Not one that is connected: containers on two hosts may believe in the same address, and

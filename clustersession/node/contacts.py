@@ -70,7 +70,7 @@ class Contacts:
             self._answered_by.clear()
         # It may call itself by another address than the one that led to it.
         self._answered_by[address] = node
-        if node == self._context.own.node:
+        if node == self._context.own.node and len(self._own) < ADDRESSES_MAX:
             self._own.add(address)
 
     def failed(self, address: Address, at: Moment) -> Member | None:

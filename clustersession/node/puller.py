@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context, copy_bytes_max
 from clustersession.node.outputs import Moment
-from clustersession.wire.fields import KEYS_MAX
+from clustersession.wire.fields import KEYS_MAX, LISTED_MAX
 from clustersession.wire.messages import Sessions, SessionsRequest
 
 ANSWER_BYTES_MAX = 512 * 1024
 ANSWER_TIMEOUT_S = 5.0
+PENDING_MAX = 2 * LISTED_MAX
 
 
 @dataclass(slots=True)
@@ -29,9 +30,10 @@ class Puller:
         self._wanted: dict[bytes, Wanted] = {}
 
     def pull(self, node: bytes, keys: Sequence[str], at: Moment) -> None:
-        """Ask a peer for whole copies of sessions."""
+        """Ask a peer for whole copies of sessions; with PENDING_MAX under way, only for these."""
         wanted = self._wanted.get(node)
-        if wanted is not None and at.now_s - wanted.asked_s < ANSWER_TIMEOUT_S:
+        patient = wanted is not None and at.now_s - wanted.asked_s < ANSWER_TIMEOUT_S
+        if wanted is not None and patient and len(wanted.keys) < PENDING_MAX:
             known = set(wanted.keys)
             wanted.keys += [key for key in keys if key not in known]
         elif keys:
@@ -65,8 +67,11 @@ class Puller:
         changed = self._context.replica.merge(message.sessions, at.wall_ms)
         asked = wanted.keys[:KEYS_MAX]
         last = message.sessions[-1][0] if message.sessions else ""
+        if last and last not in asked:
+            # The answer to what was wanted before; the one to this is still to come.
+            return changed
         # What was passed over before the last one, or all of it, the peer does not have.
-        done = asked.index(last) + 1 if last in asked else len(asked)
+        done = asked.index(last) + 1 if last else len(asked)
         del wanted.keys[:done]
         if wanted.keys:
             self._ask(node, at)

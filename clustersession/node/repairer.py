@@ -85,7 +85,9 @@ class Repairer:
             if entry.expires_ms > at.wall_ms
             and missing_here(entry.versions, self._versions(entry.key), floors, live)
         ]
-        self._puller.pull(node, wanted, at)
+        if len(self._puller.pending(node)) < LISTED_MAX:
+            # Otherwise a later round has them, and the streams come first.
+            self._puller.pull(node, wanted, at)
         if message.answer:
             context.send(node, self._listing(message.buckets, answer=False))
 
