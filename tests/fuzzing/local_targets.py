@@ -128,7 +128,7 @@ def _identifier(rng: Random) -> bytes:
 
 def _check_identifier(data: bytes) -> bool:
     """Any text may come here, of any length and alphabet."""
-    text = data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+    text = data.decode("utf-8", "surrogateescape")
     key = _SIGNER.key_of(text)
     if key is not None and (len(text) != ID_LENGTH or not text.startswith(key)):
         raise Broken(f"took {text!r} for authentic")
