@@ -40,13 +40,12 @@ def test_a_conversation_with_later_versions(newest: Recording, name: str) -> Non
         heard += 1
         peer = next(iter(part.engine.context.peers), b"stranger")
         at = out.Moment(part.now_s, conversation.worlds.WALL_START_MS + int(part.now_s * 1000))
-        part.engine.receive(peer, later.UNKNOWN_messages()[heard % 2], at, reliable=heard % 3 > 0)
+        part.engine.receive(peer, later.UNKNOWN_MESSAGES[heard % 2], at, reliable=heard % 3 > 0)
         return later.grown_message(newest.reader.formats, data)
 
     assert not differences(part.expected, part.play(change))
-    dropped = [event for event in part.events if isinstance(event, out.Dropped)]
-    assert len(dropped) == heard > 50
-    assert {event.reason for event in dropped} == {"a message of an unknown kind"}
+    dropped = [event.reason for event in part.events if isinstance(event, out.Dropped)]
+    assert dropped.count("a message of an unknown kind") == heard > 50
 
 
 @pytest.mark.parametrize(
