@@ -27,7 +27,13 @@ from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.wire.envelope import Opened, Opener, Sealer
 from clustersession.wire.local import Operation, Request, decode_request, encode_answer
-from clustersession.wire.messages import PROTOCOL_VERSION, Hello, decode_message, encode_message
+from clustersession.wire.messages import (
+    PROTOCOL_VERSION,
+    Hello,
+    SnapshotRequest,
+    decode_message,
+    encode_message,
+)
 from tests.simulation.ledger import Violation
 from tests.simulation.network import LATENCY_S, End, Station
 
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 DIAL_TIMEOUT_S = 1.0
 TIMER_S_MIN = 0.001
 OUTPUTS_MAX = 10_000
+SNAPSHOT_REQUEST = 7
 
 
 class Agent:
@@ -55,6 +62,7 @@ class Agent:
         self._tokens = 0
         self._timer_s = float("inf")
         self._view: View | None = None
+        self._donor = b""
         self.engine: Engine
         self._begin()
         self.engine.start(host.clock.moment())
@@ -105,6 +113,7 @@ class Agent:
         world = self.world
         match output:
             case out.Send(node, data):
+                self._note_donor(node, data)
                 ends = self.links.get(node)
                 if ends:
                     ends[0].send(data)
@@ -127,6 +136,15 @@ class Agent:
                 world.note(self.host, output)
                 if isinstance(output, out.MembersChanged | out.BecameReady):
                     self._write_view()
+
+    def _note_donor(self, node: bytes, data: bytes) -> None:
+        if data[1] != SNAPSHOT_REQUEST:
+            return
+        request = decode_message(data)
+        assert isinstance(request, SnapshotRequest)
+        if request.after_key and node != self._donor:
+            self.world.marks["snapshot resumed with another donor"] += 1
+        self._donor = node
 
     def _arm(self) -> None:
         deadline_s = max(self.engine.next_deadline(), self.world.timeline.now_s + TIMER_S_MIN)
@@ -157,8 +175,9 @@ class Agent:
         own = Identity(replica.node, first_incarnation(start), self.host.name, self.address)
         epoch = epoch_of(start, self.world.random_int(1 << EPOCH_RANDOM_BITS))
         self._sealer = Sealer(self.world.keys, "simulated", replica.node, epoch)
+        settings = self.world.settings
         self.engine = Engine(
-            self.world.settings, replica, own, multicast=bool(self.world.settings.multicast_address),
+            settings, replica, own, multicast=bool(settings.multicast_address),
             choose=self.world.random_int,
         )
         self.world.began(own)

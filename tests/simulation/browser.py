@@ -113,8 +113,7 @@ class Visits:
         else:
             self._judge_known(host, key, session)
             # For the node it counts when the request ends; it is certain to have been no later.
-            ledger = self._world.ledger
-            ledger.access_s[key] = max(ledger.access_s[key], self._world.timeline.now_s)
+            self._world.ledger.opened_s[key] = self._world.timeline.now_s
 
     def _judge_known(self, host: Host, key: str, session: Session) -> None:
         world, ledger = self._world, self._world.ledger
@@ -130,9 +129,11 @@ class Visits:
             if written != register.value:
                 raise Violation(f"{key[:6]}[{name!r}] holds what nobody wrote")
         idle_s, slack_s = self._timing()
-        since_access_s = world.timeline.now_s - ledger.access_s[key]
-        if idle_s and since_access_s > idle_s + 2 * access_coarseness_ms(idle_s * 1000) / 1000 + slack_s:
-            raise Violation(f"{host.name} served {key[:6]} {since_access_s:.1f} s after its last access")
+        last_s = max(ledger.access_s[key], ledger.opened_s.get(key, 0.0))
+        since_access_s = world.timeline.now_s - last_s
+        latest_s = idle_s + 2 * access_coarseness_ms(idle_s * 1000) / 1000 + slack_s
+        if idle_s and since_access_s > latest_s:
+            raise Violation(f"{host.name} served {key[:6]} {since_access_s:.1f} s after its use")
         age_s = world.timeline.now_s - ledger.created_s[key]
         if age_s > world.settings.effective_absolute_timeout_s + slack_s:
             raise Violation(f"{host.name} served {key[:6]} at the age of {age_s:.1f} s")

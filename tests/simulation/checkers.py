@@ -68,7 +68,8 @@ def note_calm(world: World) -> None:
         world.ledger.calm()
         for key, access_s in world.ledger.access_s.items():
             for host in world.hosts:
-                host.replica.life.last_access_s[key] = access_s
+                if host.replica.get(key) is not None:
+                    host.replica.life.last_access_s[key] = access_s
 
 
 def check_bounds(world: World) -> None:
@@ -105,6 +106,8 @@ def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> Non
     if state.ended is not None:
         if not any(fact.end == state.ended.reason for fact in facts):
             raise Violation(f"{host.name} believes that {key[:6]} has ended; nobody ended it")
+        return
+    if _unexpired(world, state) is None:
         return
     if any(fact.end for fact in sure):
         raise Violation(f"{key[:6]} has ended and lives on {host.name}")

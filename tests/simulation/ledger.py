@@ -51,6 +51,7 @@ class Ledger:
         self.written: dict[tuple[str, str, int, bytes], bytes | None] = {}
         self.created_s: dict[str, float] = {}
         self.access_s: dict[str, float] = {}
+        self.opened_s: dict[str, float] = {}
         self.ever_lost = False
         self.marks: Counter[str] = Counter()
         self.stores: list[Store] = []

@@ -3,25 +3,25 @@
 Steps, each a list. Hosts, browsers and workers are numbers, taken modulo how many there are, so
 that every list of steps is a plan and a failing one can be shortened.
 
-=========================================================== =======================================
-``["visit", browser, host, worker, action, name, think_ms]`` a request; action: read, set, nested,
-                                                            delete, rotate, end
-``["wait", ms]``                                            time passes
-``["kill", host]`` ``["off", host]`` ``["start", host]``    kill -9, power off, start again
-``["agent", host]`` ``["worker", host, worker]``            kill -9 of the agent, of a worker
-``["wipe", host]``                                          kill and lose the store
-``["sync", host]`` ``["fall_back", host]``                  kill and lose what was not synced
-``["leave", host]`` ``["drain", host]``                     stop or empty gracefully
-``["pause", host, ms]``                                     stand still
-``["step", host, ms]`` ``["drift", host, ppm]``             set the wall clock wrong, let it run away
-``["full", host]`` ``["space", host]``                      no disk space, space again
-``["cut", a, b]`` ``["deafen", a, b]`` ``["isolate", a]``   block both ways, from a to b, from all
-``["split", count]`` ``["heal"]``                           the first so many from the others; mend
-``["reset", a, b]``                                         connections break
-``["drop", a, b, count]`` ``["double", a, b, count]``       the next datagrams from a to b
-``["delay", a, b, ms]``                                     the next datagram from a to b
-``["slow", a, b, ms]`` ``["clog", a, b, ms]``               all traffic from a to b is late, or waits
-=========================================================== =======================================
+========================================================== ========================================
+``["visit", browser, host, worker, action, name, ms]``      a request that takes so long: read, set,
+                                                           nested, delete, rotate, end
+``["wait", ms]``                                           time passes
+``["kill", host]`` ``["off", host]`` ``["start", host]``   kill -9, power off, start again
+``["agent", host]`` ``["worker", host, worker]``           kill -9 of the agent, of a worker
+``["wipe", host]``                                         kill and lose the store
+``["sync", host]`` ``["fall_back", host]``                 kill and lose what was not synced
+``["leave", host]`` ``["drain", host]``                    stop or empty gracefully
+``["pause", host, ms]``                                    stand still
+``["step", host, ms]`` ``["drift", host, ppm]``            set the wall clock wrong, let it run away
+``["full", host]`` ``["space", host]``                     no disk space, space again
+``["cut", a, b]`` ``["deafen", a, b]`` ``["isolate", a]``  block both ways, from a to b, from all
+``["split", count]`` ``["heal"]``                          the first so many from the others; mend
+``["reset", a, b]``                                        connections break
+``["drop", a, b, count]`` ``["double", a, b, count]``      the next datagrams from a to b
+``["delay", a, b, ms]``                                    the next datagram from a to b
+``["slow", a, b, ms]`` ``["clog", a, b, ms]``              all traffic from a to b is late, or waits
+========================================================== ========================================
 """
 
 import json

@@ -187,5 +187,5 @@ class WatchedReplica(ReplicaStore):
     def _moved(self, node: bytes, cursor: Cursor) -> None:
         seen = self._cursors_seen.get(node, START)
         if cursor.floor < seen.floor or cursor.position < seen.position:
-            raise Violation(f"{self.life.host}: cursor on {node.hex()} went from {seen} to {cursor}")
+            raise Violation(f"{self.life.host}: its cursor went from {seen} to {cursor}")
         self._cursors_seen[node] = cursor

@@ -1,0 +1,100 @@
+"""Draws a plan from a seed: the cluster, its settings and everything that happens to it."""
+
+import random
+from typing import Any
+
+from tests.simulation.plan import Plan, Step
+
+NAMES = ["x", "y", "z"]
+ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "end"]
+WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
+FAULTS: dict[str, list[str]] = {
+    "none": [],
+    "processes": ["kill", "start", "start", "agent", "agent", "worker", "leave", "start", "drain"],
+    "network": [
+        "cut", "deafen", "isolate", "split", "heal", "heal", "reset", "reset", "slow", "clog",
+    ],
+    "datagrams": ["drop", "drop", "double", "delay", "delay", "reset"],
+    "stores": ["wipe", "start", "start", "sync", "fall_back", "full", "space", "kill", "agent"],
+    "clocks": ["step", "step", "drift", "pause"],
+    "power": ["off", "start", "start", "pause", "isolate", "heal"],
+}
+
+
+def plan_of(seed: int) -> Plan:
+    """The plan that a seed stands for."""
+    rng = random.Random(seed)
+    plan = Plan(
+        hosts=rng.choice([2, 2, 3, 3, 3, 3, 4, 5]) if rng.random() < 0.97 else rng.randint(6, 16),
+        browsers=rng.randint(1, 4),
+        seed=seed,
+        tiny=rng.random() < 0.4,
+        settings=_settings(rng),
+    )
+    kinds = [kind for kind in FAULTS if rng.random() < 0.4]
+    if kinds and kinds != ["none"] and rng.random() < 0.4:
+        plan.loss = rng.choice([0.0, 0.02, 0.2, 0.5])
+        plan.duplication = rng.choice([0.0, 0.05, 0.5])
+        plan.jitter_s = rng.choice([0.0, 0.002, 0.02])
+    faults = [fault for kind in kinds for fault in FAULTS[kind]]
+    fault_share = rng.choice([0.1, 0.25, 0.4]) if faults else 0.0
+    wait_share = rng.choice([0.2, 0.35])
+    for _ in range(rng.randint(5, 45)):
+        draw = rng.random()
+        if draw < fault_share:
+            plan.steps.append(_fault(rng, rng.choice(faults), plan.hosts))
+        elif draw < fault_share + wait_share:
+            plan.steps.append(["wait", rng.choice(WAITS_MS)])
+        else:
+            plan.steps.append(_visit(rng, plan))
+    return plan
+
+
+def _settings(rng: random.Random) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "carrier": rng.choice(["auto", "multicast", "tcp"]),
+        "ack": rng.choice(["one", "one", "one", "all", "none"]),
+        "rewrite": rng.choice(["failover", "failover", "always", "never"]),
+    }
+    if rng.random() < 0.3:
+        settings["heartbeat_interval_s"] = 0.2
+        settings["drop_time_s"] = 1.2
+    if rng.random() < 0.15:
+        settings["idle_timeout_s"] = rng.choice([4.0, 10.0])
+    if rng.random() < 0.1:
+        settings["absolute_timeout_s"] = rng.choice([10.0, 20.0])
+        settings.setdefault("idle_timeout_s", 5.0)
+    return settings
+
+
+def _visit(rng: random.Random, plan: Plan) -> Step:
+    think_ms = rng.choice([0.0, 0.0, 0.0, 0.0, 5.0, 300.0])
+    return [
+        "visit", rng.randrange(plan.browsers), rng.randrange(plan.hosts), rng.randrange(2),
+        rng.choice(ACTIONS), rng.choice(NAMES), think_ms,
+    ]
+
+
+def _fault(rng: random.Random, kind: str, hosts: int) -> Step:
+    one, other = rng.randrange(hosts), rng.randrange(hosts)
+    match kind:
+        case "worker":
+            return [kind, one, rng.randrange(2)]
+        case "pause":
+            return [kind, one, rng.choice([100.0, 1500.0, 6000.0])]
+        case "step":
+            return [kind, one, rng.choice([-60_000.0, -1500.0, -5.0, 0.0, 3.0, 2500.0, 60_000.0])]
+        case "drift":
+            return [kind, one, rng.choice([-20_000.0, 500.0, 20_000.0])]
+        case "cut" | "deafen" | "reset":
+            return [kind, one, other]
+        case "split":
+            return [kind, rng.randint(1, hosts - 1)]
+        case "heal":
+            return [kind]
+        case "drop" | "double":
+            return [kind, one, other, rng.randint(1, 4)]
+        case "delay" | "slow" | "clog":
+            return [kind, one, other, rng.choice([1.0, 30.0, 400.0, 3000.0])]
+        case _:
+            return [kind, one]
