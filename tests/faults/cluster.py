@@ -27,9 +27,10 @@ from clustersession.admin.nodes import ask_agent
 from clustersession.core.settings import Settings
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.replica.inspection import is_whole
 from clustersession.wire.local import Operation
 from tests.support.namespaces import Host, network
-from tests.support.processes import kill_hard, kill_node, node_pids, require, wait_for
+from tests.support.processes import StepFailed, kill_hard, kill_node, node_pids, require, wait_for
 
 PORT = 8000
 STATE_MIB = 64
@@ -231,6 +232,9 @@ class FaultNode:
 
     def digests(self) -> bytes:
         """A summary of everything its replica holds, read beside the running node."""
+        if not self.data_file.exists() or not is_whole(self.data_file):
+            # Or it was being written to; either way there is no telling now.
+            return self.route.encode()
         replica = open_node_replica(self.home, Settings())
         try:
             return replica.digests()
@@ -276,10 +280,18 @@ class Cluster:
     def wait_until_settled(self, deadline_s: float = 40.0) -> None:
         """Every node is ready and sees every other."""
         for node in self.nodes:
-            wait_for(
-                lambda n=node: n.settled(len(self.nodes) - 1),
-                f"{node.route} to see the others", deadline_s,
-            )
+            try:
+                wait_for(
+                    lambda n=node: n.settled(len(self.nodes) - 1),
+                    f"{node.route} to see the others", deadline_s,
+                )
+            except StepFailed as error:
+                seen = node.status()
+                members = [(m["route"], m["status"], m["phase"]) for m in seen["members"]]
+                raise StepFailed(
+                    f"{error}; it is {seen['phase']!r} with workers {seen['workers']}, sees "
+                    f"{members} and has the processes {node.pids()}"
+                ) from None
 
     def wait_until_equal(self, deadline_s: float = 40.0) -> None:
         """All replicas hold the same."""

@@ -21,11 +21,12 @@ class Episode:
 
 @dataclass(slots=True)
 class Scene:
-    """A running cluster under load, and the node it will happen to."""
+    """A running cluster under load, and the node it will happen to. ``brief`` repeats less."""
 
     cluster: Cluster
     victim: FaultNode
     chance: random.Random
+    brief: bool = False
     episodes: list[Episode] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -42,6 +43,7 @@ class Fault:
 
     loses: whether the others must log that they lost the node ("yes"), must not ("no"), or may.
     own_risk: the node's own users may suffer: the strict judgement leaves out sessions it served.
+    may_fail: the node may answer 500 until it is restarted. converges: replicas are equal again.
     padding_bytes: carried by every value of the load. needs: programs beyond iproute2.
     """
 
@@ -50,6 +52,8 @@ class Fault:
     inject: Callable[[Scene], None]
     loses: Literal["yes", "no", "may"] = "may"
     own_risk: bool = False
+    may_fail: bool = False
+    converges: bool = True
     padding_bytes: int = 20
     victim_state_mib: int = 64
     needs: tuple[str, ...] = ()
