@@ -1,10 +1,12 @@
 """Versions to come, played to the current tree: it ignores what it does not know, and goes on."""
 
+import json
 from pathlib import Path
 
 import msgpack
 import pytest
 
+from clustersession.agent.process import decode_start, unknown_settings
 from clustersession.core.errors import OtherVersion
 from clustersession.core.identity import Phase
 from clustersession.core.view import View
@@ -91,6 +93,14 @@ def test_a_datagram_to_come_is_dropped_and_counted() -> None:
     sealed[3] += 1
     opened = Opener(keys, CLUSTER_NAME).open(bytes(sealed))
     assert opened == Dropped(DropReason.UNKNOWN_VERSION)
+
+
+def test_a_worker_to_come_starts_our_agent(newest: Recording) -> None:
+    start = json.loads(newest["local"]["start"])
+    known = decode_start(json.dumps(start).encode())
+    grown = {"more": 1, **start, "settings": {**start["settings"], "telepathy": True}}
+    assert decode_start(json.dumps(grown).encode()) == known
+    assert unknown_settings(json.dumps(grown).encode()) == ["telepathy"]
 
 
 def test_what_a_later_agent_leaves_for_workers() -> None:
