@@ -17,8 +17,9 @@ from clustersession.wire.local import (
     decode_request,
     encode_answer,
 )
+from clustersession.wire.records import checked_integer, checked_key
 
-WAIT_S_MAX = 60.0
+WAIT_MS_MAX = 60_000
 
 
 class WorkerServer:
@@ -154,17 +155,18 @@ class WorkerConnection(asyncio.Protocol):
                 server.driver.feed_moved()
             case Operation.CONFIRM:
                 head, all_peers, timeout_ms = argument[:3]
-                deadline_s = moment().now_s + min(int(timeout_ms) / 1000, WAIT_S_MAX)
+                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
                 engine.wait(
-                    server.new_token(self, token), int(head),
-                    all_peers=bool(all_peers), deadline_s=deadline_s,
+                    server.new_token(self, token), checked_integer(head),
+                    all_peers=bool(all_peers), deadline_s=moment().now_s + wait_s,
                 )
                 server.driver.feed_moved()
             case Operation.FETCH:
-                engine.fetch(server.new_token(self, token), str(argument[0]), moment())
+                key = checked_key(argument[0])
+                engine.fetch(server.new_token(self, token), key, moment())
                 server.driver.pump()
             case Operation.ATTACH:
-                self.pid = int(argument[0])
+                self.pid = checked_integer(argument[0])
                 server.attached(self)
                 self.answer(token, True)
             case Operation.STATUS:

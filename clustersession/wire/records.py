@@ -134,9 +134,9 @@ def batch_from_plain(plain: object) -> Batch:
     version, sender, floor, after, upto, complete, deltas = _parts(plain, 7)
     if type(version) is not int or version != FORMAT:
         raise WireError("a batch in an unknown format")
-    _check_integer(floor)
-    _check_integer(after)
-    _check_integer(upto)
+    checked_integer(floor)
+    checked_integer(after)
+    checked_integer(upto)
     if after > upto:
         raise WireError("a batch that ends before it begins")
     if type(deltas) is not list or len(deltas) > DELTAS_MAX:
@@ -171,6 +171,13 @@ def checked_node(node: object) -> bytes:
     return node
 
 
+def checked_integer(value: object) -> int:
+    """The number when it is one that fields hold: 63 bits, not negative. Raises WireError."""
+    if type(value) is not int or not 0 <= value <= INTEGER_MAX:
+        raise WireError("a number of the wrong type or size")
+    return value
+
+
 def _pack(plain: list[Any]) -> bytes:
     packed: bytes = msgpack.packb(plain)
     return packed
@@ -195,10 +202,6 @@ def _boolean(value: object) -> bool:
         raise WireError("a flag that is neither true nor false")
     return value
 
-
-def _check_integer(value: object) -> None:
-    if type(value) is not int or not 0 <= value <= INTEGER_MAX:
-        raise WireError("a number of the wrong type or size")
 
 
 def _check_nodes(nodes: object) -> None:
@@ -251,7 +254,7 @@ def _registers(flat: object, nodes: list[bytes]) -> dict[str, Register]:
 
 def _ended(plain: object, nodes: list[bytes], registers: list[Any]) -> Ended:
     time, index, reason = _parts(plain, 3)
-    _check_integer(time)
+    checked_integer(time)
     if type(index) is not int or not 0 <= index < len(nodes):
         raise WireError("an end by a node that is not in the table")
     if type(reason) is not str or len(reason) > REASON_LENGTH_MAX:
