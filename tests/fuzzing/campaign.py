@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tests.fuzzing import local_targets, stream_targets, wire_targets
+from tests.fuzzing import connection_targets, local_targets, stream_targets, wire_targets
 from tests.fuzzing.mutation import mutated
 from tests.fuzzing.target import Target
 
@@ -29,7 +29,7 @@ MEMORY_PER_BYTE_MAX = 160
 
 def all_targets() -> dict[str, Target]:
     """Every target by its name."""
-    modules = (wire_targets, stream_targets, local_targets)
+    modules = (wire_targets, stream_targets, local_targets, connection_targets)
     return {target.name: target for module in modules for target in module.targets()}
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from clustersession.core import membership
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.state import Delta, SessionState
@@ -83,15 +84,21 @@ def test_batches_whose_sessions_never_come_are_not_all_held(plan: Attack) -> Non
     finish(plan)
 
 
-def test_a_peer_under_ever_new_names_is_forgotten(plan: Attack) -> None:
-    for number in range(4000):
+def test_a_peer_under_ever_new_names_is_forgotten(
+    plan: Attack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "ABSENT_MAX", 100)
+    for number in range(500):
         node = number.to_bytes(8, "big")
         connect(plan, node, Address(f"10.9.{number >> 8}.{number & 255}", 4000))
         plan.engine.link_down(node, "connection lost", plan.world.at(plan.victim))
         plan.world._pump(plan.victim)
         if number % 200 == 0:
             plan.world.run(4)
+    assert len(list(plan.engine.membership)) < 110 + 200
     finish(plan)
+    connect(plan, b"one more")
+    assert len(list(plan.engine.membership)) < 110
 
 
 def test_addresses_that_are_our_own_are_not_all_remembered(plan: Attack) -> None:

@@ -74,7 +74,13 @@ def _field(rng: Random) -> bytes:
     return bytes((number,)) + msgpack.packb(rng.choice(plain[1:]))
 
 
-def _request(rng: Random) -> bytes:
+def status_request(token: int) -> bytes:
+    """The question that every agent can answer."""
+    return encode_request(Operation.STATUS, token)
+
+
+def request(rng: Random) -> bytes:
+    """A request of a worker."""
     arguments: dict[Operation, list[object]] = {
         Operation.ATTACH: [rng.randrange(99999)], Operation.MOVED: [samples.number(rng)],
         Operation.CONFIRM: [samples.number(rng), rng.random() < 0.5, 1000],
@@ -135,6 +141,6 @@ def targets() -> list[Target]:
             round_trip(decode_batch, encode_batch, WireError),
         ),
         Target("values", lambda rng: encode_value(samples.value(rng)), _check_value),
-        Target("local.request", _request, _check_request),
+        Target("local.request", request, _check_request),
         Target("local.answer", _answer, _check_answer),
     ]
