@@ -1,5 +1,6 @@
-"""Two real nodes of two versions: sessions go both ways, and either survives the other."""
+"""Two real nodes of two versions, and workers beside an agent of the other version."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -41,6 +42,17 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
          'asks=context.phase is Phase.JOINING, mood="well",'),
         ('        """Send a heartbeat to one peer, with where the others listen."""\n',
          '        """Greet."""\n        self._context.send(peer.node, Rumour("no news"))\n'),
+    ],
+    "cluster/agent_port.py": [
+        ("int(self._settings.ack_timeout_s * 1000)\n",
+         'int(self._settings.ack_timeout_s * 1000), "and more"\n'),
+    ],
+    "cluster/presence.py": [
+        ("link.ask(Operation.ATTACH, self._pid,", 'link.ask(Operation.ATTACH, self._pid, "more",'),
+    ],
+    "core/view.py": [
+        ('("!" if self.draining else "")).encode()',
+         '("!" if self.draining else "")).encode() + b"\\nand more"'),
     ],
 }
 
@@ -90,3 +102,27 @@ def test_sessions_go_both_ways_and_survive_either_node(start_nodes: StartNodes) 
     older, later = (agent_status(node)["counters"] for node in nodes)
     assert older["dropped: message: a message of an unknown kind"] > 0
     assert not [name for name in later if name.startswith("dropped")]
+
+
+def test_workers_work_with_an_agent_of_the_other_version(start_nodes: StartNodes) -> None:
+    """The library is exchanged and the server restarted, within the time that agents linger."""
+    nodes = start_nodes(of_its_version, "older", "later")
+    cookies = [new_session(node, user=node.route) for node in nodes]
+    agents = [agent_status(node)["agent_pid"] for node in nodes]
+    tree = dict(nodes[1].program.environment)["PYTHONPATH"]
+    for node, path in zip(nodes, (tree, os.environ.get("PYTHONPATH", "")), strict=True):
+        node.program.stop()
+        node.program.environment = {**node.program.environment, "PYTHONPATH": path}
+        node.start()
+        wait_for(lambda n=node: get(n, "/api/whoami") and agent_status(n)["workers"], "a worker")
+    assert [agent_status(node)["agent_pid"] for node in nodes] == agents
+    for node, other, cookie in zip(nodes, nodes[::-1], cookies, strict=True):
+        assert data(node, cookie) == {"user": node.route}
+        reply = post(node, "/api/set", cookie, {"key": "n", "value": 2})
+        assert (reply.status, reply.cookie) == (200, None)
+        assert data(other, cookie) == {"user": node.route, "n": 2}
+        status = agent_status(node)
+        assert not [name for name in status["counters"] if name.startswith("requests of")]
+        lines = node.program.log_path.read_text()
+        assert "no peer confirmed" not in lines
+        assert "no other node is connected" not in lines
