@@ -251,7 +251,7 @@ class Driver:
 
     async def _dial(self, address: Address) -> None:
         timeout_s = max(0.5, self.settings.drop_time_s / 3)
-        refused = False
+        engine, refused = self.engine, False
         try:
             link = await dial(
                 address.host, address.port, self._tls.client, self._hello(), self._check_hello,
@@ -265,9 +265,13 @@ class Driver:
         except (OSError, TimeoutError, ValueError):
             pass
         else:
-            self._adopt(link, address)
+            if self.engine is engine:
+                self._adopt(link, address)
+            else:
+                # Its other end knows us by the node id that we had when we dialled.
+                link.abort("new node id")
             return
-        if not self._closing:
+        if not self._closing and self.engine is engine:
             self.engine.dial_failed(address, refused, moment())
             self.pump()
 
