@@ -74,9 +74,14 @@ class Agent:
     def station(self) -> Station:
         return self.host
 
-    def die(self) -> None:
-        """kill -9: whoever waits for an answer asks the next agent."""
-        self.alive = False
+    def die(self, *, silently: bool = False) -> None:
+        """kill -9: whoever waits for an answer asks the next agent.
+
+        silently: not even the kernel is left to close the connections.
+        """
+        was_alive, self.alive = self.alive, False
+        if silently or not was_alive:
+            return
         for ends in self.links.values():
             for end in ends:
                 end.abort()
@@ -220,12 +225,13 @@ class Agent:
             self._connect(other.agent, address)
 
     def _connect(self, other: Agent, address: Address) -> None:
+        engine = self.engine
         ours, theirs = self.world.network.connect(self, other)
         ours.identity = _greeted(other.hello())
         theirs.identity = _greeted(self.hello())
 
         def adopt() -> None:
-            if self.alive and ours.open:
+            if self.alive and self.engine is engine and ours.open:
                 self.adopt(ours, address)
             else:
                 ours.close()
@@ -264,6 +270,8 @@ class Agent:
     def frame(self, end: End, payload: bytes) -> None:
         """A message came by connection."""
         identity: Identity = end.identity  # type: ignore[assignment]
+        if not self.alive:
+            end.abort()
         if self.alive and end in self.links.get(identity.node, ()):
             self.world.trace(self.host, "tcp", payload)
             self.engine.receive(identity.node, payload, self.host.clock.moment(), reliable=True)

@@ -78,7 +78,8 @@ class Visits:
         self._act(session, action, name)
         used_s = self._world.timeline.now_s
         outcome = await manager.commit_async(session)
-        if session.key is not None and session.state is not None and not session.discarded:
+        recorded = session.state is not None and not session.discarded
+        if session.key is not None and recorded and not worker.host.replica.disk.full:
             self._accessed(worker.host, session.key, used_s)
         self._world.marks["failover rewrote a route"] += manager.counters.failovers > 0
         return outcome.set_cookie, "known" if found else "unknown"

@@ -106,7 +106,7 @@ class Host:
             # A full disk: the workers try again.
             self.world.timeline.later(1.0, lambda: self.do(self._start_agent))
 
-    def kill(self) -> None:
+    def kill(self, *, silently: bool = False) -> None:
         """kill -9 of every process; the kernel lives and says so to the peers."""
         self.up = False
         self._paused = False
@@ -114,13 +114,13 @@ class Host:
         for worker in self.workers:
             worker.alive = False
         if self.agent is not None:
-            self.agent.die()
+            self.agent.die(silently=silently)
             self.agent = None
 
     def power_off(self) -> None:
         """Everything stops at once and nobody is told."""
         self.dark = True
-        self.kill()
+        self.kill(silently=True)
 
     def wipe(self) -> None:
         """Kill, and lose the store: what comes up is a new node."""

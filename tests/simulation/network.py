@@ -45,6 +45,8 @@ class Station(Protocol):
 class Holder(Protocol):
     """The process that holds one end of a connection."""
 
+    alive: bool
+
     @property
     def station(self) -> Station: ...
 
@@ -163,8 +165,11 @@ class Network:
 
     @property
     def connections(self) -> int:
-        """How many connections are up or half closed."""
-        return len(self._connections)
+        """How many connections are up."""
+        return sum(
+            all(end.open and end.holder.alive for end in connection.ends)
+            for connection in self._connections.values()
+        )
 
 
 @dataclass(eq=False)
@@ -264,19 +269,26 @@ class Connection:
 
     def flush(self) -> None:
         """Go on, when the hosts reach each other again."""
-        if not self.network.unreachable(*self.way(0)):
-            self._silent_since_s = None
-            for end in self.ends:
-                end.flush()
+        if self.network.unreachable(*self.way(0)):
+            return
+        self._silent_since_s = None
+        if self.broken:
+            self._tell_both(LATENCY_S)
+        for end in self.ends:
+            end.flush()
 
     def reset(self) -> None:
-        """Break: what is under way is lost, and both ends learn of it."""
+        """Break: what is under way is lost, and both ends learn of it when they can."""
         if self.broken:
             return
         self.broken = True
+        unreachable = self.network.unreachable(*self.way(0))
+        self._tell_both(SILENCE_S if unreachable else LATENCY_S)
+
+    def _tell_both(self, after_s: float) -> None:
         for end in self.ends:
             station = end.holder.station
-            self.network.timeline.later(LATENCY_S, lambda e=end, s=station: s.do(e.learn_closed))
+            self.network.timeline.later(after_s, lambda e=end, s=station: s.do(e.learn_closed))
 
     def expect_silence(self) -> None:
         """Nothing gets through at present; that is borne for SILENCE_S."""

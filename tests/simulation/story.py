@@ -170,7 +170,11 @@ class Story:
         self._host(host).fall_back()
 
     def _leave(self, host: int) -> None:
-        self._host(host).leave()
+        if (leaver := self._host(host)).awake:
+            calm = checkers.difference(self.world) is None and not self.world.network.blocked
+            leaver.leave()
+            if calm:
+                self.world.expect_silence(leaver)
 
     def _drain(self, host: int) -> None:
         self._host(host).drain()

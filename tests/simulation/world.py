@@ -52,6 +52,7 @@ class World:
         self._random = random.Random(f"{plan.seed}.choices")
         self._numbers = 0
         self._incarnations: dict[bytes, int] = {}
+        self._left: dict[bytes, int] = {}
         self.hosts = [Host(self, chr(ord("a") + n), n + 1) for n in range(plan.hosts)]
         self.network.stations.update({host.name: host for host in self.hosts})
         self._by_ip = {host.ip: host for host in self.hosts}
@@ -137,6 +138,8 @@ class World:
         member = output.member  # type: ignore[union-attr]
         reason = f" ({member.reason})" if member.reason else ""
         self.say(f"{host.name}: {word} {member.identity.route}{reason}")
+        if self._left.get(member.identity.node) == self.disturbances and word != "saw leave":
+            raise Violation(f"{host.name} {word} {member.identity.route}, which said goodbye")
         if isinstance(output, MemberAdded):
             return
         if self.plan.is_harmless:
@@ -166,6 +169,10 @@ class World:
         self.disturbances += 1
         for host in self.hosts:
             self.skew_ms_seen = max(self.skew_ms_seen, abs(host.clock.offset_ms()))
+
+    def expect_silence(self, leaver: Host) -> None:
+        """A host has left gracefully: unless more happens, nobody may make a stir about it."""
+        self._left[leaver.replica.node] = self.disturbances
 
     def expect_notice(self, victim: Host, *, silent: bool) -> None:
         """A host has just died: unless more happens, the others must know within the bound."""
