@@ -13,6 +13,7 @@ FULL_S = 5.0
 CLOCK_S = 5.0
 KILLS = 5
 NODE_KILLS = 3
+DOWN_S = (0.5, 5.0)
 LOOP_S, LOOP_INTERVAL_S = 10.0, 0.3
 DAMAGED_PAGES = 8
 
@@ -50,7 +51,7 @@ def _kill_nodes(scene: Scene, *, lose_store: bool) -> None:
             victim.kill()
             if lose_store:
                 shutil.rmtree(victim.home.replica)
-            pause(scene.chance.uniform(0.5, 2.0))
+            pause(scene.chance.uniform(*DOWN_S))
             victim.start()
         # One node at a time: nothing is promised when two copies go at once.
         scene.cluster.wait_until_settled()
@@ -244,10 +245,12 @@ def _while_running(scene: Scene, harm: Callable[[FaultNode], None]) -> None:
 
 
 FAULTS = (
-    Fault("kill-worker", "kill -9 of a worker, 5 times", kill_worker, loses="no"),
-    Fault("kill-agent", "kill -9 of the agent, 5 times", kill_agent),
-    Fault("kill-node", "kill -9 of a whole node, 3 of them in turn", kill_node, loses="yes"),
-    Fault("kill-node-and-store", "the same, its store lost", kill_node_and_store, loses="yes"),
+    Fault("kill-worker", "kill -9 of a worker, 5 times", kill_worker, loses="no", busy=True),
+    Fault("kill-agent", "kill -9 of the agent, 5 times", kill_agent, busy=True),
+    Fault("kill-node", "kill -9 of a whole node, 3 of them in turn", kill_node, loses="yes",
+          busy=True),
+    Fault("kill-node-and-store", "the same, its store lost", kill_node_and_store, loses="yes",
+          busy=True),
     Fault("agent-loop", "agent killed every 300 ms for 10 s", agent_in_a_loop),
     Fault("link-2s", "link down 2 s", link_down_shortly),
     Fault("link-8s", "link down 8 s", link_down_long, loses="yes"),

@@ -44,7 +44,8 @@ class Fault:
     loses: whether the others must log that they lost the node ("yes"), must not ("no"), or may.
     own_risk: the node's own users may suffer: the strict judgement leaves out sessions it served.
     may_fail: the node may answer 500 until it is restarted. converges: replicas are equal again.
-    padding_bytes: carried by every value of the load. needs: programs beyond iproute2.
+    padding_bytes: carried by every value of the load. busy: as much load as the machine bears, for
+    faults that last an instant. needs: programs beyond iproute2.
     """
 
     name: str
@@ -55,5 +56,6 @@ class Fault:
     may_fail: bool = False
     converges: bool = True
     padding_bytes: int = 20
+    busy: bool = False
     victim_state_mib: int = 64
     needs: tuple[str, ...] = ()
