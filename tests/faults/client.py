@@ -15,7 +15,7 @@ import threading
 import time
 from typing import Any
 
-from tests.faults.history import Operation, Outcome
+from tests.faults.history import GHOST, Operation, Outcome
 
 COOKIE_NAME = "CLUSTERSESSION"
 CONNECT_TIMEOUT_S = 1.0
@@ -119,6 +119,8 @@ class Browser(threading.Thread):
             operation = self._try(kind, value)
             if operation.outcome is not Outcome.REFUSED:
                 break
+        if operation.outcome is Outcome.ACKNOWLEDGED and kind in ("login", "logout"):
+            self._haunt(operation.sent_id)
         match operation.outcome:
             case Outcome.ACKNOWLEDGED:
                 return True
@@ -127,6 +129,20 @@ class Browser(threading.Thread):
             case _:
                 # Whether the id still counts is not known; the judge looks at it, nobody uses it.
                 return kind not in ENDS_THE_ID
+
+    def _haunt(self, ended_id: str) -> None:
+        """Write once more under an id that was just ended, to whatever node."""
+        node = random.choice(list(self._balancer.nodes))
+        ghost = Operation(self._owner, GHOST, "", node, ended_id, time.time())
+        try:
+            ghost.status, _, _ = call(
+                self._balancer.nodes[node], "/add", f"{ended_id}.{node}", {"value": "of a ghost"}
+            )
+        except (NotSent, OSError, http.client.HTTPException, ValueError):
+            pass
+        else:
+            ghost.outcome = Outcome.ERROR if ghost.status >= 500 else Outcome.ACKNOWLEDGED
+        self.history.append(ghost)
 
     def _try(self, kind: str, value: str) -> Operation:
         node = self._balancer.choose(self._cookie)

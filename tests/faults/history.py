@@ -22,6 +22,9 @@ class Outcome(StrEnum):
     """A response that ought to carry a new cookie and does not: it was not done."""
 
 
+GHOST = "ghost"
+"""The kind of a write under an id that its client has ended: whatever comes of it must go."""
+
 MAY_BE_DONE = frozenset({Outcome.ACKNOWLEDGED, Outcome.UNKNOWN, Outcome.ERROR})
 
 

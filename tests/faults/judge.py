@@ -1,7 +1,7 @@
 """Judges a history against what the nodes hold once everything has healed. Pure.
 
 * What was acknowledged is there, on every node; what may have been done may be there.
-* An id that was ended, by logout or by rotation, works nowhere.
+* An id that was ended, by logout or by rotation, works nowhere, whoever wrote under it later.
 * No value that nobody wrote, and no session that shows another's owner.
 * All nodes say the same.
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.history import MAY_BE_DONE, Operation, Outcome
+from tests.faults.history import GHOST, MAY_BE_DONE, Operation, Outcome
 
 Reads = Mapping[str, Mapping[str, dict[str, Any] | None]]
 """Per node and id what the node says of it, None for "there is no such session"."""
@@ -85,6 +85,8 @@ def lives(history: Iterable[Operation], verdict: Verdict) -> list[Life]:
     """The sessions that were acknowledged. Notes in the verdict what responses gave away."""
     found: dict[str, Life] = {}
     for operation in history:
+        if operation.kind == GHOST:
+            continue
         life = found.setdefault(operation.owner, Life(operation.owner))
         _follow(life, operation)
         _look_at_response(life, operation, verdict)
@@ -94,6 +96,8 @@ def lives(history: Iterable[Operation], verdict: Verdict) -> list[Life]:
 def _count(history: Iterable[Operation], verdict: Verdict) -> None:
     for operation in history:
         match operation.outcome:
+            case _ if operation.kind == GHOST and operation.outcome is not Outcome.ERROR:
+                pass
             case Outcome.ACKNOWLEDGED:
                 verdict.acknowledged += 1
                 verdict.worst_latency_s = max(verdict.worst_latency_s, operation.took_s)

@@ -71,6 +71,15 @@ def test_a_session_that_was_logged_out_must_stay_gone() -> None:
     assert found(judge(history, one_kept_it)) == {"resurrected": 1}
 
 
+def test_a_write_under_an_ended_id_may_be_taken_and_must_go() -> None:
+    ghost = done("ghost", "x")
+    ghost.sent_id = "a"
+    history = [CREATED, done("logout"), ghost]
+    assert found(judge(history, everywhere(a=None))) == {}
+    assert found(judge(history, everywhere(a=holding("u", "x")))) == {"resurrected": 2}
+    assert judge(history, everywhere(a=None)).acknowledged == 2
+
+
 def test_an_unknown_logout_may_have_happened_but_not_by_halves() -> None:
     history = [CREATED, done("add", "x"), undecided("logout")]
     assert found(judge(history, everywhere(a=None))) == {}
