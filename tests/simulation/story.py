@@ -171,7 +171,7 @@ class Story:
 
     def _leave(self, host: int) -> None:
         if (leaver := self._host(host)).awake:
-            calm = checkers.difference(self.world) is None and not self.world.network.blocked
+            calm = checkers.difference(self.world) is None
             leaver.leave()
             if calm:
                 self.world.expect_silence(leaver)

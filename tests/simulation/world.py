@@ -26,6 +26,7 @@ from tests.simulation.timeline import Timeline
 
 SETTINGS = {"distributable": True, "fetch_timeout_s": 0.25, "repair_interval_s": 3.0}
 KILL_KNOWN_S = 1.0
+QUIET_S = 0.3
 EVENTS = {
     MemberAdded: "added", MemberSuspected: "suspects", MemberRefuted: "trusts again",
     MemberLost: "lost", MemberLeft: "saw leave",
@@ -46,6 +47,8 @@ class World:
         self.keys, self.signer = _secrets()
         self.lines: list[str] | None = [] if remember else None
         self.disturbances = 0
+        self.quiet_s = 0.0
+        self._disturbed_s = 0.0
         self.settled_s: float | None = None
         self.skew_ms_seen = 0.0
         self._trace = hashlib.blake2b(digest_size=16)
@@ -167,17 +170,22 @@ class World:
     def disturb(self) -> None:
         """Something was injected; what was expected to go undisturbed no longer is."""
         self.disturbances += 1
+        self.quiet_s = self.timeline.now_s - self._disturbed_s
+        self._disturbed_s = self.timeline.now_s
         for host in self.hosts:
             self.skew_ms_seen = max(self.skew_ms_seen, abs(host.clock.offset_ms()))
 
     def expect_silence(self, leaver: Host) -> None:
         """A host has left gracefully: unless more happens, nobody may make a stir about it."""
-        self._left[leaver.replica.node] = self.disturbances
+        if self.quiet_s >= QUIET_S and not self.network.blocked:
+            self._left[leaver.replica.node] = self.disturbances
 
     def expect_notice(self, victim: Host, *, silent: bool) -> None:
         """A host has just died: unless more happens, the others must know within the bound."""
         network = self.network
         if network.blocked or network.extra_s or network.clogged_until_s or network.to_drop:
+            return
+        if self.quiet_s < QUIET_S:
             return
         if any(host.up and not host.awake for host in self.hosts):
             # A helper that stands still is waited for.
