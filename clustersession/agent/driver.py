@@ -45,6 +45,7 @@ from clustersession.wire.messages import (
 STARTS_NOTE = "starts"
 SEEDS_INTERVAL_S = 5.0
 TIMER_S_MIN = 0.001
+UNREAD_BYTES_MAX = 24 * 2**20
 LEAVE_S_MAX = 2.0
 LEAVE_LOOK_S = 0.01
 _REMARKS = {
@@ -300,7 +301,8 @@ class Driver:
 
     def _on_message(self, link: Link, payload: bytes) -> None:
         node: bytes = link.identity.identity.node
-        self.engine.receive(node, payload, moment(), reliable=True)
+        reads = link.pending_bytes <= UNREAD_BYTES_MAX
+        self.engine.receive(node, payload, moment(), reliable=True, reads=reads)
         self.pump()
 
     def _on_closed(self, link: Link, reason: str) -> None:

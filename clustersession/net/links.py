@@ -75,7 +75,7 @@ class LinkServer:
         self._limits = limits or LinkLimits()
         self._listening: socket | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._admissions: set[asyncio.Task[None]] = set()
+        self._admissions: dict[asyncio.Task[None], Address] = {}
 
     @property
     def address(self) -> Address:
@@ -123,19 +123,28 @@ class LinkServer:
                 continue
             peer_address = (peer[0], peer[1])
             if len(self._admissions) >= self._limits.unauthenticated_max:
-                sock.close()
-                self._refuse(peer_address, Refusal.TOO_MANY, "too many connections at once")
-                continue
+                # A task cancelled before its first step would forget the socket it was given.
+                await asyncio.sleep(0)
+                self._give_up_oldest()
             admission = loop.create_task(self._admit(sock, peer_address))
-            self._admissions.add(admission)
-            admission.add_done_callback(self._admissions.discard)
+            self._admissions[admission] = peer_address
+            admission.add_done_callback(lambda done: self._admissions.pop(done, None))
+
+    def _give_up_oldest(self) -> None:
+        # And not the newest: a peer is through in milliseconds, and whoever says a byte a second on
+        # every connection must not keep it out.
+        if len(self._admissions) >= self._limits.unauthenticated_max:
+            oldest = next(iter(self._admissions))
+            peer_address = self._admissions.pop(oldest)
+            oldest.cancel()
+            self._refuse(peer_address, Refusal.TOO_MANY, "too many connections at once")
 
     async def _admit(self, sock: socket, peer_address: Address) -> None:
         link = Link(self._limits)
         try:
             refusal, reason = await self._greet(link, sock)
         except asyncio.CancelledError:
-            link.abort("the node is stopping")
+            link.abort("given up")
             raise
         if refusal is not None:
             if not link.is_closed:

@@ -39,6 +39,7 @@ from clustersession.replica.protocol import Replica
 from clustersession.wire import messages as m
 
 CLOCK_SKEW_MS_NOTED = 2_000
+_QUESTIONS = (m.Fetch, m.SnapshotRequest, m.Digests, m.Listing, m.SessionsRequest)
 
 
 class Engine:
@@ -160,10 +161,18 @@ class Engine:
             events = self.membership.unreachable(member.identity.node, refused, at.now_s)
             self._tell(events, at)
 
-    def receive(self, node: bytes, data: bytes, at: Moment, *, reliable: bool) -> None:
-        """A message from an authenticated node, by TCP (``reliable``) or by multicast."""
+    def receive(
+        self, node: bytes, data: bytes, at: Moment, *, reliable: bool, reads: bool = True
+    ) -> None:
+        """A message from an authenticated node, by TCP (``reliable``) or by multicast.
+
+        Not ``reads``: the node leaves what it was sent unread, and is not answered any more.
+        """
         try:
-            self._receive(node, m.decode_message(data), at, reliable=reliable)
+            message = m.decode_message(data)
+            # Whoever only asks would keep us busy at the expense of everybody else.
+            if reads or not isinstance(message, _QUESTIONS):
+                self._receive(node, message, at, reliable=reliable)
         except WireError as error:
             self.context.emit(Dropped(node, str(error)))
         except ReplicaError as error:
