@@ -36,6 +36,7 @@ class Fact:
     end: str | None = None
     holders: int = 1
     safe: bool = True
+    expires_ms: int = 0
 
     @property
     def surely_there(self) -> bool:
@@ -55,6 +56,8 @@ class Ledger:
         self.ever_lost = False
         self.marks: Counter[str] = Counter()
         self.stores: list[Store] = []
+        self.by_writer: dict[tuple[bytes, int], Fact] = {}
+        self.nodes_fallen_back: set[bytes] = set()
         self._last_time: dict[bytes, int] = {}
         self._by_seq: dict[tuple[Store, bytes, int], Fact] = {}
         self._lost_since_calm_s: list[float] = []
@@ -78,6 +81,7 @@ class Ledger:
             self.written[(fact.key, name, *fact.stamp)] = value
         self.facts[fact.key].append(fact)
         self._by_seq[fact.store, node, fact.seq] = fact
+        self.by_writer[node, fact.seq] = fact
 
     def confirmed(self, store: Store, node: bytes, seqs: range, peers: int) -> None:
         """The client was told that so many peers hold these writes."""
@@ -97,6 +101,7 @@ class Ledger:
 
     def fall_back(self, store: Store, node: bytes, seq: int, now_s: float) -> None:
         """A store fell back to where its node had written ``seq``: what followed is lost here."""
+        self.nodes_fallen_back.add(node)
         for (where, writer, number), fact in self._by_seq.items():
             if where is store and writer == node and number > seq:
                 fact.store = Store(store.host, -1, lost=True)

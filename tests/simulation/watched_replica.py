@@ -13,6 +13,7 @@ from clustersession.core.state import Change, SessionState, expires_ms, merge
 from clustersession.replica.memory_engine import MemoryEngine, MemoryTransaction
 from clustersession.replica.protocol import Applied, Committed
 from clustersession.replica.store import ReplicaStore
+from tests.simulation.claims import check_claim
 from tests.simulation.ledger import Fact, Ledger, Violation
 
 Tables = list[tuple[list[bytes], dict[bytes, bytes]]]
@@ -58,6 +59,7 @@ class WatchedReplica(ReplicaStore):
         self._ledger = ledger
         self._now_s = now_s
         self._cursors_seen: dict[bytes, Cursor] = {}
+        self._wall_ms = 0
         self.commits: dict[int, tuple[bytes, range]] = {}
         self._synced = (self.disk.copy(), self.node, 0)
 
@@ -102,6 +104,7 @@ class WatchedReplica(ReplicaStore):
 
     def apply(self, batch: Batch, wall_ms: int) -> Applied:
         """Apply, and see that nothing went back."""
+        self._wall_ms = wall_ms
         before = {delta.key: self.get(delta.key) for delta in batch.deltas}
         for delta in batch.deltas:
             old = before[delta.key]
@@ -116,6 +119,7 @@ class WatchedReplica(ReplicaStore):
 
     def merge(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
         """Merge, and see that nothing went back."""
+        self._wall_ms = wall_ms
         copies = list(sessions)
         before = {key: self.get(key) for key, _ in copies}
         changed = super().merge(copies, wall_ms)
@@ -136,7 +140,8 @@ class WatchedReplica(ReplicaStore):
         kept = set(self.keys("", 10_000))
         for key in before.keys() - kept:
             state = before[key]
-            if state is not None and expires_ms(state) >= wall_ms:
+            kept_ms = self._clock_skew_ms_max if state is not None and state.ended else 0
+            if state is not None and expires_ms(state) + kept_ms >= wall_ms:
                 raise Violation(f"{self.life.host} swept {key[:6]} {expires_ms(state) - wall_ms}"
                                 " ms early")
             if state is not None and state.ended is not None:
@@ -169,7 +174,7 @@ class WatchedReplica(ReplicaStore):
         if time:
             self._ledger.add(
                 Fact(change.key, (time, self.node), seq, self.life, self._now_s(), values,
-                     change.end)
+                     change.end, expires_ms=expires_ms(state))
             )
 
     def _grown(self, key: str, old: SessionState | None, new: SessionState | None) -> None:
@@ -188,4 +193,5 @@ class WatchedReplica(ReplicaStore):
         seen = self._cursors_seen.get(node, START)
         if cursor.floor < seen.floor or cursor.position < seen.position:
             raise Violation(f"{self.life.host}: its cursor went from {seen} to {cursor}")
+        check_claim(self, self.life.host, self._ledger, node, (seen, cursor), self._wall_ms)
         self._cursors_seen[node] = cursor

@@ -1,0 +1,38 @@
+"""What a store says of itself must be true: its cursors claim only what it holds, digests fit."""
+
+from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
+from clustersession.core.feed import Cursor
+from clustersession.replica.store import ReplicaStore
+from tests.simulation.ledger import Ledger, Violation
+
+KEYS_MAX = 10_000
+
+
+def check_claim(
+    replica: ReplicaStore, host: str, ledger: Ledger, node: bytes, moved: tuple[Cursor, Cursor],
+    wall_ms: int,
+) -> None:
+    """A cursor has moved: everything up to its floor is here, or is expired."""
+    before, after = moved
+    if after.floor <= before.floor or node in ledger.nodes_fallen_back:
+        return
+    for seq in range(before.floor + 1, after.floor + 1):
+        fact = ledger.by_writer.get((node, seq))
+        if fact is None:
+            continue
+        state = replica.get(fact.key)
+        if state is None and fact.expires_ms < wall_ms:
+            continue
+        if state is None or state.versions.get(node, 0) < seq:
+            raise Violation(f"{host} claims {after} of {node.hex()} and lacks {fact}")
+
+
+def check_digests(replica: ReplicaStore, host: str) -> None:
+    """Anti-entropy compares digests: they must name what is here, and nothing else."""
+    digests = [0] * BUCKETS
+    for key in replica.keys("", KEYS_MAX):
+        state = replica.get(key)
+        if state is not None:
+            digests[bucket_of(key)] ^= entry_hash(key, state.versions)
+    if b"".join(digest.to_bytes(8, "big") for digest in digests) != replica.digests():
+        raise Violation(f"{host}: the digests do not fit the sessions")

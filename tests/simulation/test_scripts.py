@@ -1,0 +1,187 @@
+"""Scripts: short stories of the protocol, with everything that the nodes say about them."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.simulation.plan import Plan, Step
+from tests.simulation.story import Story, laboratory
+
+
+def visit(host: int, action: str, name: str = "x", think_ms: float = 0.0, browser: int = 0) -> Step:
+    """A request of a browser to a host's first worker."""
+    return ["visit", browser, host, 0, action, name, think_ms]
+
+
+def wait(ms: float) -> Step:
+    """Time passes."""
+    return ["wait", ms]
+
+
+@dataclass
+class Script:
+    """A plan, what is said from its first step on, and what must have happened on the way."""
+
+    plan: Plan
+    story: str
+    marks: tuple[str, ...] = ()
+
+
+SCRIPTS = {
+    "a killed node's user goes on at the other": Script(
+        Plan(hosts=2, steps=[
+            visit(0, "set"), wait(20), ["kill", 0], wait(20), visit(1, "read"), wait(2000),
+            ["start", 0], wait(1000), visit(0, "read"),
+        ]),
+        """
+        browser0 at a: set unknown
+        kill 0
+        b: suspects a (connection lost)
+        b: lost a (connection lost, connection refused)
+        browser0 at b: read known
+        start 0
+        a: added b
+        b: added a
+        a: ready, caught up with its peers
+        browser0 at a: read known
+        """,
+        ("failover rewrote a route",),
+    ),
+    "a host without power is missed after the drop time": Script(
+        Plan(hosts=3, steps=[
+            visit(0, "set"), wait(400), ["off", 0], wait(6000), visit(1, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        off 0
+        c: suspects a (silent for 2.0 s)
+        b: suspects a (silent for 2.0 s)
+        c: lost a (silent for 2.0 s, silent for 3.5 s)
+        b: lost a (silent for 2.0 s, silent for 3.5 s)
+        browser0 at b: read known
+        """,
+        ("death noticed in time",),
+    ),
+    "a third node's word saves one that only we cannot hear": Script(
+        Plan(hosts=3, steps=[wait(250), ["cut", 0, 1], wait(4000), ["heal"], wait(1000)]),
+        """
+        cut 0 1
+        b: suspects a (silent for 1.8 s)
+        a: suspects b (silent for 1.8 s)
+        heal
+        a: trusts again b
+        b: trusts again a
+        """,
+        ("probe saved a slow member",),
+    ),
+    "writes on both sides of a cut are merged": Script(
+        Plan(hosts=2, steps=[
+            visit(0, "set", "x"), wait(50), ["cut", 0, 1], visit(0, "set", "y"),
+            visit(1, "set", "z"), wait(8000), ["heal"], wait(4000),
+        ]),
+        """
+        browser0 at a: set unknown
+        cut 0 1
+        browser0 at a: set known
+        browser0 at b: set known
+        a: suspects b (silent for 1.7 s)
+        b: suspects a (silent for 1.7 s)
+        a: lost b (silent for 1.7 s, silent for 3.2 s)
+        b: lost a (silent for 1.7 s, silent for 3.2 s)
+        heal
+        a: added b
+        b: added a
+        """,
+    ),
+    "a logout behind a cut ends what the other side still writes to": Script(
+        Plan(hosts=2, settings={"carrier": "tcp"}, steps=[
+            visit(0, "set"), wait(50), ["cut", 0, 1], visit(1, "set", "z", 500), visit(0, "end"),
+            wait(8000), ["heal"], wait(4000), visit(0, "read"), visit(1, "read"), wait(500),
+        ]),
+        """
+        browser0 at a: set unknown
+        cut 0 1
+        browser0 at a: end known
+        browser0 at b: set known
+        a: suspects b (silent for 1.7 s)
+        b: suspects a (silent for 1.7 s)
+        a: lost b (silent for 1.7 s, silent for 3.2 s)
+        b: lost a (silent for 1.7 s, silent for 3.2 s)
+        heal
+        a: added b
+        b: added a
+        browser0 at a: read unknown
+        browser0 at b: read unknown
+        """,
+        ("late delta under a tombstone",),
+    ),
+    "when its donor dies a joining node goes on with another": Script(
+        Plan(hosts=3, browsers=4, tiny=True, seed=1, steps=[
+            *(visit(1, "set", browser=number) for number in range(4)), wait(100), ["wipe", 0],
+            ["slow", 1, 0, 100], ["slow", 2, 0, 100], ["start", 0], wait(290), ["kill", 1],
+            wait(2000),
+        ]),
+        """
+        browser0 at b: set unknown
+        browser1 at b: set unknown
+        browser2 at b: set unknown
+        browser3 at b: set unknown
+        wipe 0
+        slow 1 0 100
+        slow 2 0 100
+        start 0
+        b: suspects a (connection lost)
+        c: suspects a (connection lost)
+        a: added b
+        a: added c
+        b: lost a (replaced by a new node at its address)
+        b: added a
+        c: lost a (replaced by a new node at its address)
+        c: added a
+        kill 1
+        c: suspects b (connection lost)
+        a: suspects b (connection lost)
+        a: lost b (connection lost, connection refused)
+        c: lost b (connection lost, connection refused)
+        a: ready, loaded a snapshot
+        """,
+        ("snapshot resumed with another donor",),
+    ),
+    "a lost datagram is noticed and asked for again": Script(
+        Plan(hosts=3, settings={"carrier": "multicast"}, steps=[
+            ["drop", 0, 1, 1], visit(0, "set"), wait(100), visit(1, "read"), wait(100),
+        ]),
+        """
+        drop 0 1 1
+        browser0 at a: set unknown
+        browser0 at b: read known
+        """,
+        ("gap repaired",),
+    ),
+    "a node that says goodbye is not missed": Script(
+        Plan(hosts=2, steps=[
+            visit(0, "set"), wait(400), ["leave", 0], wait(50), visit(1, "read"), wait(4000),
+        ]),
+        """
+        browser0 at a: set unknown
+        leave 0
+        b: saw leave a (left)
+        browser0 at b: read known
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_nodes_tell_this_story(name: str) -> None:
+    script = SCRIPTS[name]
+    told = Story(script.plan, remember=True)
+    with laboratory(tiny=script.plan.tiny):
+        told.begin()
+        before = len(told.world.lines or [])
+        for step in script.plan.steps:
+            told.tell(step)
+    lines = [line[9:] for line in (told.world.lines or [])[before:]]
+    assert lines == [line.strip() for line in script.story.strip().splitlines()]
+    for mark in script.marks:
+        assert told.world.marks[mark], mark
