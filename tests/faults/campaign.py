@@ -81,7 +81,7 @@ def _run(fault: Fault, options: argparse.Namespace, number: int) -> Result:
 
 
 def _keep(source: Path, target: Path) -> None:
-    for path in source.rglob("*.log*"):
+    for path in (*source.rglob("*.log*"), *source.glob("history.json")):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

@@ -195,6 +195,15 @@ def clock_30_s_behind(scene: Scene) -> None:
     _step(scene, -30.0)
 
 
+def clock_jumps(scene: Scene) -> None:
+    """Back and forth within ``clock_skew_s_max``, several times in the life of a session."""
+    with scene.episode(scene.victim):
+        for _ in range(20):
+            scene.victim.set_clock(scene.chance.uniform(-30.0, 30.0))
+            pause(CLOCK_S / 20)
+        scene.victim.set_clock(0.0)
+
+
 def clock_an_hour_ahead(scene: Scene) -> None:
     """Far beyond ``clock_skew_s_max``, and beyond the idle timeout.
 
@@ -269,6 +278,7 @@ FAULTS = (
           victim_state_mib=8, padding_bytes=20_000),
     Fault("clock+30s", "clock of one node +30 s for 5 s", clock_30_s_ahead, loses="no"),
     Fault("clock-30s", "clock of one node -30 s for 5 s", clock_30_s_behind, loses="no"),
+    Fault("clock-jumps", "clock jumps within 30 s, 20 times", clock_jumps, loses="no"),
     Fault("clock+1h", "clock of one node +1 h for 5 s", clock_an_hour_ahead, loses="no",
           own_risk=True, converges=False),
     Fault("clock-1h", "clock of one node -1 h for 5 s", clock_an_hour_behind, loses="no",

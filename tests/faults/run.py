@@ -1,5 +1,6 @@
 """One run of one fault: a cluster under load, the fault, healing, and the judgement."""
 
+import json
 import random
 import statistics
 import time
@@ -66,7 +67,9 @@ def run_in(
     over_s = time.time()
     _attempt(running.wait_until_settled, result)
     pause(AFTER_S)
-    history = [Operation.from_json(plain) for plain in running.client.ask("stop")]
+    told = running.client.ask("stop")
+    (scene.victim.directory.parent / "history.json").write_text(json.dumps(told))
+    history = [Operation.from_json(plain) for plain in told]
     _attempt(running.wait_until_settled, result)
     if fault.converges:
         _attempt(running.wait_until_equal, result)
