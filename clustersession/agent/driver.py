@@ -15,6 +15,7 @@ from clustersession.core.identity import (
     REFUTATION_BITS,
     Address,
     Identity,
+    Phase,
     epoch_of,
     first_incarnation,
     next_start,
@@ -218,6 +219,8 @@ class Driver:
         self.engine.context.multicast = multicast
         self.engine.start(moment())
         self.engine.set_serving(serving, moment())
+        if engine.joiner.aim is Phase.DRAINING:
+            self.engine.drain(moment())
         self.pump()
 
     def _hello(self) -> bytes:

@@ -122,6 +122,14 @@ class Settings:
             return self.absolute_timeout_s
         return max(ABSOLUTE_TIMEOUT_S_MIN_DEFAULT, 4 * self.idle_timeout_s)
 
+    @property
+    def stamp_lead_ms_max(self) -> int:
+        """How far ahead of our clock a stamp may be: twice as far as a peer's clock.
+
+        A peer within the bound may pass on stamps of one that is as far ahead of it again.
+        """
+        return 2 * round(self.clock_skew_s_max * 1000)
+
 
 def setting_names() -> tuple[str, ...]:
     """Every setting's name, in the order of the documentation."""

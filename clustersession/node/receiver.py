@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from clustersession.core.clock import too_far_ahead
 from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
+from clustersession.core.state import highest_time
 from clustersession.node.context import Context, Peer
 from clustersession.node.outputs import FutureRefused, GapFound, Moment
 from clustersession.node.puller import Puller
@@ -149,6 +151,11 @@ class Receiver:
 
     def _apply_provisionally(self, batch: Batch, cursor: Cursor, at: Moment) -> Applied:
         replica = self._context.replica
+        lead_ms_max = self._context.settings.stamp_lead_ms_max
+        for delta in batch.deltas:
+            # A merge passes over such a session, and what is not here must not be confirmed.
+            if too_far_ahead(highest_time(delta.state), at.wall_ms, lead_ms_max):
+                return Applied(cursor, 0, (), refused_future=True)
         changed = replica.merge(
             [(d.key, d.state) for d in batch.deltas if d.full or replica.get(d.key) is not None],
             at.wall_ms,

@@ -42,8 +42,7 @@ def open_node_replica(home: NodeHome, settings: Settings) -> LmdbReplica:
         home.replica,
         new_node=lambda: secrets.token_bytes(NODE_ID_BYTES),
         map_bytes=settings.map_bytes,
-        # Twice: a peer within the bound may pass on stamps of one that is as far ahead of it again.
-        clock_skew_ms_max=2 * round(settings.clock_skew_s_max * 1000),
+        clock_skew_ms_max=settings.stamp_lead_ms_max,
         boot_id=boot_id(),
     )
 

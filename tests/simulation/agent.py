@@ -202,6 +202,8 @@ class Agent:
         self._begin()
         self.engine.start(self.host.clock.moment())
         self.engine.set_serving(self.host.serving, self.host.clock.moment())
+        if engine.joiner.aim is Phase.DRAINING:
+            self.engine.drain(self.host.clock.moment())
         self.pump()
 
     # ---- links -----------------------------------------------------------------------------------

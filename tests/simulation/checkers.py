@@ -2,6 +2,7 @@
 
 from clustersession.core.identity import Phase
 from clustersession.core.state import SessionState, expires_ms
+from tests.simulation.claims import check_digests
 from tests.simulation.host import Host
 from tests.simulation.ledger import Fact, Violation
 from tests.simulation.timeline import WALL_START_MS
@@ -94,6 +95,7 @@ def check_end(world: World) -> None:
         peers = host.running.engine.context.peers
         if len(peers) != hosts - 1:
             raise Violation(f"{host.name} has {len(peers)} peers")
+        check_digests(host.replica, host.name)
 
 
 def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 WORKERS = 2
 AGENT_RESTART_S = 0.3
 WORKER_RESTART_S = 0.5
-SKEW_MS_MAX = 300_000
 
 
 class Host:
@@ -41,7 +40,8 @@ class Host:
     def _new_replica(self) -> WatchedReplica:
         world = self.world
         return WatchedReplica(
-            world.new_node(), world.ledger, self.name, lambda: world.timeline.now_s, SKEW_MS_MAX
+            world.new_node(), world.ledger, self.name, lambda: world.timeline.now_s,
+            world.settings.stamp_lead_ms_max,
         )
 
     # ---- running ---------------------------------------------------------------------------------

@@ -1,0 +1,122 @@
+"""What a request promises: it writes what the application changed, ends what it was told to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clustersession.core.ids import split_cookie
+from clustersession.core.state import SYSTEM_PREFIX, SessionState, access_coarseness_ms
+from clustersession.core.state import idle_timeout_ms
+from clustersession.session.session import Session
+from clustersession.session.writer import is_live
+from tests.simulation.ledger import Fact, Violation
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+
+
+@dataclass
+class Request:
+    """One request just before it commits; ``names`` are the attributes that its action changes."""
+
+    host: Host
+    session: Session
+    action: str
+    names: set[str]
+    key: str | None = None
+    copy: SessionState | None = None
+    head: int = 0
+    facts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        replica = self.host.replica
+        self.head = replica.head()
+        self.facts = {key: len(facts) for key, facts in self.host.world.ledger.facts.items()}
+        self.full = replica.disk.full
+        self.copy = None if self.key is None else replica.get(self.key)
+
+    def judge(self, cookie: str | None, set_cookie: str | None) -> None:
+        """The response goes out."""
+        if self.session.discarded or self.full or self.host.replica.disk.full:
+            return
+        if self.action == "read":
+            self._judge_read()
+        elif self.action == "end":
+            self._judge_ended("has ended")
+        elif self.action == "rotate" and self.key not in (None, self.session.key):
+            self._judge_ended("has moved to another id")
+            self._judge_moved()
+        elif self.names:
+            self._judge_written()
+        if self.key is not None and self.session.key == self.key and cookie is not None:
+            self._judge_route(cookie, set_cookie)
+
+    def _judge_read(self) -> None:
+        state, now_ms = self.copy, self.host.clock.wall_ms()
+        if state is None or self.session.missing or not is_live(state, now_ms):
+            return
+        coarse_ms = max(access_coarseness_ms(idle_timeout_ms(state)), 1)
+        moved = self.host.replica.head() != self.head
+        if moved and now_ms - state.accessed_ms < coarse_ms:
+            raise Violation(f"{self.host.name} recorded an access that was recorded already")
+        if not moved and idle_timeout_ms(state) and now_ms - state.accessed_ms > 2 * coarse_ms:
+            raise Violation(f"{self.host.name} did not record an access")
+
+    def _judge_ended(self, what: str) -> None:
+        state = None if self.key is None else self.host.replica.get(self.key)
+        if state is not None and state.ended is None:
+            raise Violation(f"{self.key} {what} and lives on {self.host.name}")
+
+    def _judge_moved(self) -> None:
+        before, after = self.copy, self.session.state
+        assert before is not None
+        assert after is not None
+        if after.deadline_ms != before.deadline_ms:
+            raise Violation(f"the deadline of {self.key} moved with its id")
+        fact = self._written()
+        for name, register in before.registers.items():
+            kept = fact.values.get(name) if fact is not None else None
+            if kept != register.value and name not in self.names and name[0] != SYSTEM_PREFIX:
+                raise Violation(f"{self.key} lost {name!r} when its id changed")
+
+    def _judge_written(self) -> None:
+        fact = self._written()
+        if fact is None:
+            raise Violation(f"{self.host.name} did not store {self.names} of {self.session.key}")
+        written = {name for name in fact.values if not name.startswith(SYSTEM_PREFIX)}
+        if written != self.names:
+            raise Violation(f"{self.host.name} stored {written} and not {self.names}")
+
+    def _written(self) -> Fact | None:
+        """What the request wrote: the first that this store added since."""
+        key = self.session.key or ""
+        facts = self.host.world.ledger.facts[key][self.facts.get(key, 0):]
+        return next((fact for fact in facts if fact.store is self.host.replica.life), None)
+
+    def _judge_route(self, cookie: str, set_cookie: str | None) -> None:
+        world = self.host.world
+        serving = self.host.workers[0].port.serving_routes()
+        parsed = split_cookie(cookie)
+        if world.settings.rewrite != "failover" or not serving or parsed is None:
+            return
+        if parsed[1] in serving:
+            return
+        route = "" if set_cookie is None else set_cookie.split(";")[0].partition(".")[2]
+        if world.owners.setdefault((self.session.key, serving), route) != route or not route:
+            raise Violation(f"{self.host.name} sends {self.key} to {route or parsed[1]!r}")
+
+
+def names_changed(session: Session, action: str, name: str) -> set[str]:
+    """Which attributes an action is going to change."""
+    match action:
+        case "set":
+            return {name}
+        case "nested":
+            return {"list"}
+        case "delete":
+            return {name} & session.keys()
+        case "rotate":
+            return {"user"}
+        case _:
+            return set()
