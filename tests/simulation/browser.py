@@ -9,6 +9,7 @@ from clustersession.core.ids import split_cookie
 from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
 from clustersession.session.session import Session
 from tests.simulation.ledger import Violation
+from tests.simulation.promises import Request
 from tests.simulation.worker import Sleep, Task, Worker
 
 if TYPE_CHECKING:
@@ -75,9 +76,11 @@ class Visits:
             self.judge(worker.host, cookie, session)
         if think_s:
             await Sleep(worker, think_s)
+        promises = Request(worker.host, session, action, name)
         self._act(session, action, name)
         used_s = self._world.timeline.now_s
         outcome = await manager.commit_async(session)
+        promises.judge(cookie, outcome.set_cookie)
         recorded = session.state is not None and not session.discarded
         if session.key is not None and recorded and not worker.host.replica.disk.full:
             self._accessed(worker.host, session.key, used_s)

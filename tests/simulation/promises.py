@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clustersession.core.ids import split_cookie
-from clustersession.core.state import SYSTEM_PREFIX, SessionState, access_coarseness_ms
-from clustersession.core.state import idle_timeout_ms
+from clustersession.core.state import (
+    SYSTEM_PREFIX,
+    access_coarseness_ms,
+    idle_timeout_ms,
+)
 from clustersession.session.session import Session
 from clustersession.session.writer import is_live
 from tests.simulation.ledger import Fact, Violation
@@ -16,25 +18,20 @@ if TYPE_CHECKING:
     from tests.simulation.host import Host
 
 
-@dataclass
 class Request:
-    """One request just before it commits; ``names`` are the attributes that its action changes."""
+    """One request, from just before its action; nothing else happens until it commits."""
 
-    host: Host
-    session: Session
-    action: str
-    names: set[str]
-    key: str | None = None
-    copy: SessionState | None = None
-    head: int = 0
-    facts: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        replica = self.host.replica
-        self.head = replica.head()
-        self.facts = {key: len(facts) for key, facts in self.host.world.ledger.facts.items()}
-        self.full = replica.disk.full
-        self.copy = None if self.key is None else replica.get(self.key)
+    def __init__(self, host: Host, session: Session, action: str, name: str) -> None:
+        self.host = host
+        self.session = session
+        self.action = action
+        self.names = _names_changed(session, action, name)
+        self.key = session.key
+        self.seen = session.state
+        self.copy = None if self.key is None else host.replica.get(self.key)
+        self.head = host.replica.head()
+        self.full = host.replica.disk.full
+        self.facts_before = len(host.world.ledger.facts.get(self.key or "", ()))
 
     def judge(self, cookie: str | None, set_cookie: str | None) -> None:
         """The response goes out."""
@@ -53,8 +50,8 @@ class Request:
             self._judge_route(cookie, set_cookie)
 
     def _judge_read(self) -> None:
-        state, now_ms = self.copy, self.host.clock.wall_ms()
-        if state is None or self.session.missing or not is_live(state, now_ms):
+        state, now_ms = self.seen, self.host.clock.wall_ms()
+        if state is None or not is_live(self.copy, now_ms):
             return
         coarse_ms = max(access_coarseness_ms(idle_timeout_ms(state)), 1)
         moved = self.host.replica.head() != self.head
@@ -91,7 +88,8 @@ class Request:
     def _written(self) -> Fact | None:
         """What the request wrote: the first that this store added since."""
         key = self.session.key or ""
-        facts = self.host.world.ledger.facts[key][self.facts.get(key, 0):]
+        facts = self.host.world.ledger.facts.get(key, [])
+        facts = facts[self.facts_before :] if key == self.key else facts
         return next((fact for fact in facts if fact.store is self.host.replica.life), None)
 
     def _judge_route(self, cookie: str, set_cookie: str | None) -> None:
@@ -107,7 +105,7 @@ class Request:
             raise Violation(f"{self.host.name} sends {self.key} to {route or parsed[1]!r}")
 
 
-def names_changed(session: Session, action: str, name: str) -> set[str]:
+def _names_changed(session: Session, action: str, name: str) -> set[str]:
     """Which attributes an action is going to change."""
     match action:
         case "set":

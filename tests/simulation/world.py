@@ -56,6 +56,7 @@ class World:
         self._numbers = 0
         self._incarnations: dict[bytes, int] = {}
         self._left: dict[bytes, int] = {}
+        self.owners: dict[tuple[str, frozenset[str]], str] = {}
         self.hosts = [Host(self, chr(ord("a") + n), n + 1) for n in range(plan.hosts)]
         self.network.stations.update({host.name: host for host in self.hosts})
         self._by_ip = {host.ip: host for host in self.hosts}
