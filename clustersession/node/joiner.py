@@ -9,9 +9,11 @@ was read, so their minimum is where the streams begin. A node with its old repli
 from collections.abc import Mapping
 from itertools import islice
 
+from clustersession.core.clock import too_far_ahead
 from clustersession.core.digest import bucket_of
 from clustersession.core.feed import Cursor
 from clustersession.core.identity import Phase
+from clustersession.core.state import highest_time
 from clustersession.node.contacts import Contacts
 from clustersession.node.context import Context
 from clustersession.node.outputs import BecameReady, Moment, SnapshotLoading
@@ -41,6 +43,7 @@ class Joiner:
         self._page_deadline_s = float("inf")
         self._after_key = ""
         self._inherited: dict[bytes, Cursor] = {}
+        self._doubted: set[bytes] = set()
         self._heads: dict[bytes, int] = {}
         self._pages = 0
         self._page_s = 0.0
@@ -73,6 +76,7 @@ class Joiner:
         self._page_s = at.now_s
         self._context.replica.merge(message.sessions, at.wall_ms)
         self._lower(message.cursors)
+        self._doubted |= self._writers_from_the_future(message, at)
         self._loaded += len(message.sessions)
         self._context.emit(SnapshotLoading(node, self._loaded, message.total))
         if message.done:
@@ -169,9 +173,23 @@ class Joiner:
             if node in cursors
         }
 
+    def _writers_from_the_future(self, message: SnapshotPageMessage, at: Moment) -> set[bytes]:
+        """Who wrote what the replica has passed over, because its stamp is too far ahead.
+
+        Their feeds are followed from the start, which is refused until the time has come: to
+        inherit a cursor would be to confirm what is not here.
+        """
+        lead_ms_max = self._context.settings.stamp_lead_ms_max
+        writers: set[bytes] = set()
+        for _, state in message.sessions:
+            if too_far_ahead(highest_time(state), at.wall_ms, lead_ms_max):
+                writers |= state.versions.keys()
+        return writers
+
     def _finish_loading(self, how: str, at: Moment) -> None:
         context = self._context
-        self._inherited.pop(context.own.node, None)
+        for node in {context.own.node, *self._doubted}:
+            self._inherited.pop(node, None)
         self._receiver.finish_loading(self._inherited)
         context.replica.save_note(LOADED_NOTE, how.encode())
         self._how = how
