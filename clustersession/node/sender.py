@@ -16,6 +16,8 @@ from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Changes, Progress, encode_message
 
 BATCH_BYTES_MAX = 256 * 1024
+DELTAS_PER_FLUSH_MAX = 2000
+"""Some 60 ms of work; a peer that begins anew must not hold up heartbeats and the others."""
 DATAGRAM_PAYLOAD_BYTES_MAX = 1400
 DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
@@ -122,12 +124,18 @@ class Sender:
         if followers:
             self._multicast_from(followers, head, at)
         batches: dict[Cursor, tuple[Changes, bytes]] = {}
-        for peer in context.peers.values():
+        deltas = 0
+        # Those who are abreast first: they are waited for, and cost little.
+        for peer in sorted(context.peers.values(), key=_place, reverse=True):
             while peer.progress.may_send(head):
                 cursor = peer.progress.cursor
                 assert cursor is not None
                 if cursor not in batches:
+                    if deltas >= DELTAS_PER_FLUSH_MAX:
+                        # A confirmation, or the next heartbeat at the latest, flushes again.
+                        break
                     batches[cursor] = self._batch(cursor)
+                    deltas += len(batches[cursor][0].batch.deltas)
                 changes, data = batches[cursor]
                 context.emit(Send(peer.node, data))
                 peer.progress.sent(changes.batch, len(data))
@@ -189,3 +197,7 @@ class Sender:
             if after is None or after == cursor:
                 return
             cursor = after
+
+
+def _place(peer: Peer) -> int:
+    return -1 if peer.progress.cursor is None else peer.progress.cursor.position
