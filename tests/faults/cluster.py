@@ -43,7 +43,7 @@ _SERVERS = (
      "--graceful-timeout", "2", "--no-control-socket", "-c", "python:tests.faults.app",
      "tests.faults.app:over_wsgi"),
     ("uvicorn", "--workers", "2", "--host", "0.0.0.0", "--port", "{port}", "--no-access-log",
-     "--log-level", "warning", "--timeout-worker-healthcheck", "30", "tests.faults.app:over_asgi"),
+     "--log-level", "warning", "--timeout-worker-healthcheck", "8", "tests.faults.app:over_asgi"),
 )
 
 
@@ -148,7 +148,9 @@ class FaultNode:
 
     def kill_worker(self, chance: random.Random) -> None:
         """kill -9 one of the workers attached to the agent."""
-        kill_hard([chance.choice(wait_for(lambda: self.status()["workers"], "a worker"))])
+        # uvicorn may need its health check's timeout to notice that the last one is dead.
+        workers = wait_for(lambda: self.status()["workers"], "a worker", 30.0)
+        kill_hard([chance.choice(workers)])
 
     def stop(self, pids: Sequence[int]) -> None:
         """SIGSTOP."""
