@@ -51,7 +51,7 @@ def _kill_nodes(scene: Scene, *, lose_store: bool) -> None:
             victim.kill()
             if lose_store:
                 shutil.rmtree(victim.home.replica)
-            pause(scene.chance.uniform(*DOWN_S))
+            pause(1.0 if scene.brief else scene.chance.uniform(*DOWN_S))
             victim.start()
         # One node at a time: nothing is promised when two copies go at once.
         scene.cluster.wait_until_settled()

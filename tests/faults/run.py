@@ -60,7 +60,7 @@ def run_in(
     result = Result(fault.name, seed, len(running.nodes), Verdict())
     running.client.ask(
         "start", nodes={n.route: n.address for n in running.nodes},
-        padding_bytes=fault.padding_bytes, **(BUSY_LOAD if fault.busy else LOAD),
+        padding_bytes=fault.padding_bytes, **(BUSY_LOAD if fault.busy and not brief else LOAD),
     )
     pause(scene.chance.uniform(1.0, 2.0))
     fault.inject(scene)
