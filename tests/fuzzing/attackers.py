@@ -37,6 +37,7 @@ from clustersession.wire.messages import (
 from tests.fuzzing.mutation import mutated
 
 CONNECT_TIMEOUT_S = 2.0
+AUTHENTICATE_TIMEOUT_S = 20.0
 LORIS_INTERVAL_S = 1.0
 
 
@@ -151,7 +152,7 @@ def mute(host: str, port: str, count: str, seconds: str, asks: str = "") -> str:
             encode_message(SessionsRequest(tuple(f"1{n:022d}" for n in range(200))))
         )
         ping = encode_frame(encode_message(Ping(1)))
-        with socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S) as raw:
+        with socket.create_connection((host, int(port)), AUTHENTICATE_TIMEOUT_S) as raw:
             # What the kernel keeps for it is small, so that it is the node that has to wait.
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
             with context.wrap_socket(raw) as sock:

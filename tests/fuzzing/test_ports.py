@@ -48,7 +48,7 @@ def test_connections_with_garbage_are_counted_and_nothing_else(nodes: list[LiveN
 def test_slow_handshakes_keep_nobody_out(nodes: list[LiveNode], tmp_path: Path) -> None:
     node = nodes[0]
     host, port = node.address
-    loris = begin("loris", host, port, "80", "12")
+    loris = begin("loris", host, port, "200", "16")
     try:
         # Without multicast nobody dials the newcomer: it has to come in through the full door.
         more = {
