@@ -46,7 +46,7 @@ from clustersession.wire.messages import (
 STARTS_NOTE = "starts"
 SEEDS_INTERVAL_S = 5.0
 TIMER_S_MIN = 0.001
-UNREAD_BYTES_MAX = 24 * 2**20
+UNREAD_BYTES_MAX = 8 * 2**20
 LEAVE_S_MAX = 2.0
 LEAVE_LOOK_S = 0.01
 _REMARKS = {
