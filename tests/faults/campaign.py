@@ -2,7 +2,7 @@
 
     python -m tests.faults.campaign --runs 3 [--only NAME] [--nodes 3,4] [--seed N]
 
-One run of one fault again: ``--runs 1 --only NAME --seed N --nodes N`` as the failed line says.
+A failed run prints the command that runs it again; processes being real, it need not fail again.
 Needs root, for network namespaces and small file systems. Exits with 1 when anything failed.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -34,6 +35,7 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     results: list[Result] = []
+    print(f"# commit {_commit()}", flush=True)
     for fault in FAULTS:
         if options.only and fault.name not in options.only:
             continue
@@ -49,6 +51,11 @@ def main() -> int:
         for result in mine:
             for failure in result.failures:
                 print(f"#   seed {result.seed}, {result.nodes} nodes: {failure}", flush=True)
+            if result.failures:
+                print(
+                    f"#   again: python -m tests.faults.campaign --runs 1 --only {fault.name} "
+                    f"--seed {result.seed} --nodes {result.nodes} --keep DIRECTORY", flush=True,
+                )
     if options.json:
         Path(options.json).write_text(json.dumps([r.to_json() for r in results], indent=1))
     return 1 if any(result.failures for result in results) else 0
@@ -63,6 +70,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", help="write everything to this file")
     parser.add_argument("--keep", help="copy the logs of failed runs below this directory")
     return parser.parse_args()
+
+
+def _commit() -> str:
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True,
+        cwd=Path(__file__).parent,
+    )
+    return described.stdout.strip() or "unknown"
 
 
 def _run(fault: Fault, options: argparse.Namespace, number: int) -> Result:
