@@ -101,6 +101,9 @@ def _address(value: Any) -> Address:
         ip_address(_text(64)(host))
     except ValueError:
         raise WireError("a host is no IP address") from None
+    if not host.isprintable():
+        # The zone of an IPv6 address may be any text, a line of a log too.
+        raise WireError("a host is no IP address")
     return Address(host, port)
 
 
