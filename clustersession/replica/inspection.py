@@ -1,9 +1,8 @@
 """Is the file of an LMDB environment whole? Looking is cheap; LMDB kills a process that finds out.
 
 A page beyond the end of the file is a SIGBUS, one that is not what its parent says often an
-assertion of LMDB and an abort. So before a replica that was not closed in good order is opened, the
-pages of its trees are looked at here: each must be there and name itself. What stands in them is
-not judged.
+assertion of LMDB and an abort. So before a replica that nobody uses is opened, the pages of its
+trees are looked at here: each must be there and name itself. What stands in them is not judged.
 """
 
 import mmap
