@@ -4,6 +4,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -62,11 +63,11 @@ class Campaign:
     counts: dict[str, Count] = field(default_factory=dict)
 
     def run(self, inputs: int, on_chunk: Callable[[int], None] = lambda done: None) -> None:
-        """Try so many inputs in all, evenly over the targets. Raises Finding."""
+        """Try so many inputs in all, over the targets by their shares. Raises Finding."""
         done = 0
-        for number in range(-(-inputs // (CHUNK * len(self.targets)))):
+        for number in count(1):
             for target in self.targets:
-                size = min(CHUNK, inputs - done)
+                size = min(round(CHUNK * target.share), inputs - done)
                 if size <= 0:
                     return
                 self._run_chunk(target, number, size)
@@ -75,7 +76,7 @@ class Campaign:
 
     def _run_chunk(self, target: Target, number: int, size: int) -> None:
         rng = Random(f"{self.seed} {target.name} {number}")
-        count = self.counts.setdefault(target.name, Count())
+        result = self.counts.setdefault(target.name, Count())
         pool = self._pool(target, rng)
         check, clock, pick = target.check, time.perf_counter, rng.random
         for index in range(size):
@@ -89,10 +90,10 @@ class Campaign:
             took_s = clock() - begin_s
             if took_s > TIME_S_MAX + TIME_S_PER_BYTE_MAX * len(data):
                 self._judge_time(target, data)
-            count.inputs += 1
-            count.slowest_s = max(count.slowest_s, took_s)
+            result.inputs += 1
+            result.slowest_s = max(result.slowest_s, took_s)
             if accepted:
-                count.accepted += 1
+                result.accepted += 1
                 if len(pool) < POOL_MAX and pick() < 0.02:
                     pool.append(data)
             if index % MEMORY_EVERY == 0:
@@ -116,9 +117,9 @@ class Campaign:
 
     def _judge_memory(self, target: Target, data: bytes) -> None:
         peak = peak_bytes(target, data)
-        count = self.counts[target.name]
         if len(data) > 1000:
-            count.most_bytes_per_byte = max(count.most_bytes_per_byte, peak / len(data))
+            result = self.counts[target.name]
+            result.most_bytes_per_byte = max(result.most_bytes_per_byte, peak / len(data))
         if peak > MEMORY_BYTES_MAX + MEMORY_PER_BYTE_MAX * len(data):
             raise Finding(target.name, data, f"took {peak} bytes of memory for {len(data)}")
 

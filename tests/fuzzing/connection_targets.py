@@ -266,13 +266,16 @@ def targets() -> list[Target]:
     workers, datagrams = _Workers(), _Datagrams()
     message = samples.message
     return [
-        Target("worker.requests", workers.sample, workers.check),
+        Target("worker.requests", workers.sample, workers.check, share=0.2),
         # The frame around it stays whole, so that what is in it gets further.
         Target(
             "worker.request", wire_targets.request,
-            lambda data: workers.check(encode_frame(data)),
+            lambda data: workers.check(encode_frame(data)), share=0.3,
         ),
-        Target("worker.answers", _answers, _Loop(_read_answers).check),
-        Target("link.greeting", _greeting, _Loop(_greet).check, expected=False),
-        Target("datagram", lambda r: encode_message(message(r)), datagrams.check, expected=False),
+        Target("worker.answers", _answers, _Loop(_read_answers).check, share=0.1),
+        Target("link.greeting", _greeting, _Loop(_greet).check, expected=False, share=0.1),
+        Target(
+            "datagram", lambda r: encode_message(message(r)), datagrams.check, expected=False,
+            share=0.3,
+        ),
     ]

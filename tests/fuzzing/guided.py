@@ -21,6 +21,8 @@ from tests.fuzzing.campaign import CORPUS, all_targets, corpus_of
 KEPT_BYTES_MAX = 300
 KEPT_INPUTS_MAX = 16
 SAMPLES = 50
+KEYED = ("envelope", "proof")
+"""Coverage leads nowhere without the key, and no sample is valid in another process."""
 
 
 def guide(name: str, seconds: int) -> tuple[int, str]:
@@ -65,7 +67,7 @@ def main() -> int:
     parser.add_argument("--target", action="append")
     options = parser.parse_args()
     status = 0
-    for name in options.target or list(all_targets()):
+    for name in options.target or [name for name in all_targets() if name not in KEYED]:
         added, words = guide(name, options.seconds)
         print(f"{name:28} {added:4} new  {words}", flush=True)
         status = status or int(added < 0)

@@ -197,6 +197,6 @@ def targets() -> list[Target]:
         Target("cookie", _cookie, _check_cookie),
         Target("id", _identifier, _check_identifier),
         Target("seen", _seen, _check_seen, expected=False),
-        Target("agent.settings", _start, _check_start),
+        Target("agent.settings", _start, _check_start, share=0.1),
         Target("seed", _seed, _check_seed),
     ]

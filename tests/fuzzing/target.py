@@ -12,12 +12,14 @@ class Target:
     sample(rng) gives a valid input. check(data) is True when the decoder accepted the input, False
     when it refused it with its documented error; anything else that it raises is a finding.
     expected: whether every sample must be accepted, which shows that the target is wired right.
+    share: of a campaign's inputs, next to the others' 1; less for a target that is slow.
     """
 
     name: str
     sample: Callable[[Random], bytes]
     check: Callable[[bytes], bool]
     expected: bool = True
+    share: float = 1.0
 
 
 class Broken(AssertionError):

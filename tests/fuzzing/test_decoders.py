@@ -1,10 +1,16 @@
 """Every decoder takes what is right and refuses the rest with its one error."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from clustersession.core.errors import WireError
+from clustersession.core.identity import Address
+from clustersession.wire.messages import decode_message, encode_message
+from tests.fuzzing import samples
 from tests.fuzzing.campaign import CORPUS, Campaign, Finding, all_targets, corpus_of, replay
 from tests.fuzzing.run import FINDINGS, load, save
 from tests.fuzzing.target import Target
@@ -68,3 +74,12 @@ def test_a_campaign_is_the_same_every_time() -> None:
         campaign.run(2000)
     first, second = (campaign.counts["message.Changes"] for campaign in campaigns)
     assert first.accepted == second.accepted
+
+
+def test_an_address_told_by_a_peer_is_no_line_of_a_log() -> None:
+    for zone in ("\n2026-01-01 all is well", "\x1b[2J", "\u2028"):
+        beat = replace(samples.MESSAGES["Heartbeat"](Random(1)), members=(
+            Address(f"fe80::1%{zone}", 4000),
+        ))
+        with pytest.raises(WireError):
+            decode_message(encode_message(beat))

@@ -15,6 +15,7 @@ from clustersession.wire.local import (
     encode_request,
 )
 from clustersession.wire.messages import decode_message, encode_message
+from clustersession.wire.packed import unpack
 from clustersession.wire.records import (
     decode_batch,
     decode_delta,
@@ -55,7 +56,7 @@ def _check_field(data: bytes) -> bool:
     """The first byte chooses the kind of field, the rest is its structure."""
     kind = _KINDS[data[0] % len(_KINDS)] if data else _KINDS[0]
     try:
-        plain = msgpack.unpackb(data[1:], strict_map_key=False)
+        plain = unpack(data[1:], strict_map_key=False)
     except Exception:  # the structure is msgpack's business, what it means is the field's
         return False
     try:
