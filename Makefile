@@ -2,7 +2,16 @@
 #
 #   make demo     the reference scenario on this machine, step by step
 #   make serve    the same nodes and balancer, kept running for a browser
-#   make test     lint and the whole test suite
+#   make test     the whole test suite
+#   make lint     style, types and layers
+#
+# The large campaigns, see docs/testing.md:
+#
+#   make swarm SEEDS=100000       seeded plans in the simulator; SEEDS=5000-5999 for a range
+#   make explore MINUTES=10       plans that Hypothesis makes up
+#   make planted                  planted bugs that the suite must notice
+#   make faults RUNS=3            faults on real processes; needs root
+#   make fuzz INPUTS=10000000     everything that reads bytes
 #
 # PYTHON=python3.12 chooses an interpreter, ARGS="-k settings" reaches pytest or the demo.
 
@@ -10,8 +19,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+SEEDS ?= 1000
+MINUTES ?= 10
+RUNS ?= 3
+INPUTS ?= 1000000
 
-.PHONY: demo serve test lint clean
+.PHONY: demo serve test lint clean swarm explore planted faults fuzz
 
 demo: $(VENV)/.demo
 	$(BIN)/clustersession demo $(ARGS)
@@ -26,6 +39,21 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+swarm: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation.swarm $(SEEDS) $(ARGS)
+
+explore: $(VENV)/.dev
+	$(BIN)/python -m tests.simulation.exploring --minutes $(MINUTES) $(ARGS)
+
+planted: $(VENV)/.dev
+	$(BIN)/python -m tests.planted.run $(ARGS)
+
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults.campaign --runs $(RUNS) $(ARGS)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzzing.run --inputs $(INPUTS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
