@@ -1,6 +1,6 @@
-"""Looks for what is wrong with the tree it runs in: kept plans first, then seeds of the swarm.
+"""Looks for what is wrong with the tree it runs in: scripts, kept plans, then seeds of the swarm.
 
-    python -m tests.planted.hunt corpus 0-499       in the directory of the tree
+    python -m tests.planted.hunt scripts corpus 0-499       in the directory of the tree
 
 Prints one line of JSON: where something was found and what, or nothing. ``run`` calls it in copies
 of the tree with a bug planted, and again without the bug.
@@ -11,16 +11,20 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from clustersession import __file__ as package_file
+from tests.simulation import test_scripts
+from tests.simulation.drawing import plan_of
 from tests.simulation.plan import Plan
-from tests.simulation.swarm import plan_of, problem
+from tests.simulation.swarm import problem
 
 PLAN_CPU_S_MAX = 60.0
 MEMORY_BYTES_MAX = 3 * 2**30
+Attempt = Callable[[], str | None]
 CORPUS = Path(__file__).parents[1] / "simulation" / "corpus"
 
 
@@ -28,26 +32,40 @@ class Hangs(BaseException):
     """A plan does not come to an end."""
 
 
-def plans(places: list[str]) -> Iterator[tuple[str, Plan]]:
-    """Name and plan of everything at some places: "corpus", the name of a kept plan, seeds."""
+def attempts(places: list[str]) -> Iterator[tuple[str, Attempt]]:
+    """Name of everything at some places, and a call that says what is wrong with it, if anything.
+
+    A place is "scripts", "corpus", the name of one script or kept plan, a seed, or FROM-TO.
+    """
     for place in places:
-        first, _, last = place.rpartition("-")
-        if place == "corpus":
-            for path in sorted(CORPUS.glob("*.json")):
-                yield path.name, Plan.from_json(path.read_text())
-        elif place.endswith(".json"):
-            yield place, Plan.from_json((CORPUS / place).read_text())
+        if place in ("scripts", *test_scripts.SCRIPTS):
+            for name in test_scripts.SCRIPTS if place == "scripts" else [place]:
+                yield name, partial(_wrong_with_script, name)
+        elif place == "corpus" or place.endswith(".json"):
+            for path in sorted(CORPUS.glob("*.json" if place == "corpus" else place)):
+                yield path.name, partial(problem, Plan.from_json(path.read_text()))
         else:
+            first, _, last = place.rpartition("-")
             for seed in range(int(first or last), int(last) + 1):
-                yield f"seed {seed}", plan_of(seed)
+                yield f"seed {seed}", partial(problem, plan_of(seed))
+
+
+def _wrong_with_script(name: str) -> str | None:
+    try:
+        test_scripts.test_the_nodes_tell_this_story(name)
+    except AssertionError as error:
+        return f"the nodes tell another story: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def hunt(places: list[str]) -> dict[str, str] | None:
     """The first thing that is wrong: its place and what was said."""
-    for name, plan in plans(places):
+    for name, attempt in attempts(places):
         signal.setitimer(signal.ITIMER_PROF, PLAN_CPU_S_MAX)
         try:
-            wrong = problem(plan)
+            wrong = attempt()
         except Hangs:
             wrong = f"hangs: not through after {PLAN_CPU_S_MAX:.0f} s"
         finally:

@@ -73,7 +73,7 @@ class Campaign:
         return replace(verdict, seconds=time.monotonic() - began_s)
 
     def _simulate(self, bug: Bug, tree: Path) -> Verdict:
-        places = ["corpus", f"0-{self._seeds - 1}"]
+        places = ["scripts", "corpus", f"0-{self._seeds - 1}"]
         found = hunt_in(tree, places)
         if isinstance(found, str):
             return Verdict(bug, Fate.BROKEN, said=found)
@@ -134,8 +134,11 @@ def explain(campaign: Campaign, verdict: Verdict) -> None:
     """Tell the story of a catch, with its plan shortened."""
     place = verdict.place.removeprefix("seed ")
     options = ["--seed", place]
-    if not place.isdigit():
+    if place.endswith(".json"):
         options = ["--plan", f"tests/simulation/corpus/{place}"]
+    elif not place.isdigit():
+        print(f"\n=== {verdict.bug.name}: the story of tests/simulation/test_scripts.py: {place}")
+        return
     tree = campaign.base.parent / verdict.bug.name
     command = [sys.executable, "-m", "tests.simulation.swarm", *options]
     print(f"\n=== {verdict.bug.name}: {verdict.bug.means}", flush=True)

@@ -9,6 +9,7 @@ from clustersession.core.ids import split_cookie
 from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
 from clustersession.session.session import Session
 from tests.simulation.ledger import Violation
+from tests.simulation.neighbours import at_peace, could_tell
 from tests.simulation.promises import Request
 from tests.simulation.worker import Sleep, Task, Worker
 
@@ -69,11 +70,16 @@ class Visits:
     ) -> tuple[str | None, str]:
         manager = worker.manager
         session = manager.open([cookie] if cookie else [])
+        world, host = self._world, worker.host
+        disturbances = world.disturbances if at_peace(world) else -1
         if session.missing:
             await manager.fetch_async(session)
         found = session.state is not None
         if cookie is not None:
-            self.judge(worker.host, cookie, session)
+            key = self.judge(host, cookie, session)
+            undisturbed = disturbances == world.disturbances and at_peace(world)
+            if not found and undisturbed and could_tell(host, key):
+                raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
         if think_s:
             await Sleep(worker, think_s)
         promises = Request(worker.host, session, action, name)
@@ -106,8 +112,8 @@ class Visits:
 
     # ---- what a browser may expect ---------------------------------------------------------------
 
-    def judge(self, host: Host, cookie: str, session: Session) -> None:
-        """Whether a session may be known, or unknown, here and now."""
+    def judge(self, host: Host, cookie: str, session: Session) -> str:
+        """Whether a session may be known, or unknown, here and now; returns its key."""
         parsed = split_cookie(cookie)
         key = self._world.signer.key_of(parsed[0]) if parsed is not None else None
         if key is None:
@@ -118,6 +124,7 @@ class Visits:
             self._judge_known(host, key, session)
             # For the node it counts when the request ends; it is certain to have been no later.
             self._world.ledger.opened_s[key] = self._world.timeline.now_s
+        return key
 
     def _judge_known(self, host: Host, key: str, session: Session) -> None:
         world, ledger = self._world, self._world.ledger

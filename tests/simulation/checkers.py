@@ -96,6 +96,10 @@ def check_end(world: World) -> None:
         if len(peers) != hosts - 1:
             raise Violation(f"{host.name} has {len(peers)} peers")
         check_digests(host.replica, host.name)
+        engine = host.running.engine
+        due_s = min(engine.sender.next_deadline(), engine.finder.next_deadline())
+        if due_s < world.timeline.now_s - 1.0:
+            raise Violation(f"{host.name} has somebody wait for ever")
 
 
 def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> None:

@@ -8,6 +8,8 @@ from tests.simulation.plan import Plan, Step
 NAMES = ["x", "y", "z"]
 ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "end"]
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
+TWINS = 0.1
+NEARLY_EXPIRED = 0.3
 FAULTS: dict[str, list[str]] = {
     "none": [],
     "processes": ["kill", "start", "start", "agent", "agent", "worker", "leave", "start", "drain"],
@@ -44,9 +46,12 @@ def plan_of(seed: int) -> Plan:
         if draw < fault_share:
             plan.steps.append(_fault(rng, rng.choice(faults), plan.hosts))
         elif draw < fault_share + wait_share:
-            plan.steps.append(["wait", rng.choice(WAITS_MS)])
+            plan.steps.append(["wait", _wait_ms(rng, plan)])
         else:
-            plan.steps.append(_visit(rng, plan))
+            plan.steps.append(visit := _visit(rng, plan))
+            if rng.random() < TWINS:
+                # Two tabs at once, and a balancer that does not keep them together.
+                plan.steps.append([*visit[:2], rng.randrange(plan.hosts), *visit[3:]])
     return plan
 
 
@@ -65,6 +70,13 @@ def _settings(rng: random.Random) -> dict[str, Any]:
         settings["absolute_timeout_s"] = rng.choice([10.0, 20.0])
         settings.setdefault("idle_timeout_s", 5.0)
     return settings
+
+
+def _wait_ms(rng: random.Random, plan: Plan) -> float:
+    idle_ms: float = 1000 * plan.settings.get("idle_timeout_s", 0.0)
+    if idle_ms and rng.random() < NEARLY_EXPIRED:
+        return idle_ms * rng.choice([0.03, 0.5, 0.95, 0.98, 1.01])
+    return rng.choice(WAITS_MS)
 
 
 def _visit(rng: random.Random, plan: Plan) -> Step:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ReplicaError
 from tests.simulation.agent import Agent
+from tests.simulation.neighbours import at_peace
 from tests.simulation.timeline import Action, WallClock
 from tests.simulation.watched_replica import WatchedReplica
 from tests.simulation.worker import Worker
@@ -34,6 +35,8 @@ class Host:
         self.was_full = False
         self.fell_back = False
         self._paused = False
+        self._paused_in_peace = -1
+        self._paused_s = self._woke_s = -1.0
         self._backlog: deque[Action] = deque()
         self.replica = self._new_replica()
 
@@ -68,6 +71,18 @@ class Host:
     def awake(self) -> bool:
         """Up, and not standing still."""
         return self.up and not self._paused and not self.dark
+
+    @property
+    def woke_in_peace(self) -> bool:
+        """Whether this very instant ends a long pause, and nothing else has happened lately."""
+        world = self.world
+        long_s = 5 * world.settings.heartbeat_interval_s
+        return (
+            self._woke_s == world.timeline.now_s > self._paused_s + long_s
+            and self._paused_in_peace == world.disturbances
+            and world.quiet_s > world.settings.drop_time_s
+            and not world.plan.loss
+        )
 
     @property
     def serving(self) -> bool:
@@ -169,6 +184,8 @@ class Host:
         """Everything stands still for a while, as under SIGSTOP or a frozen virtual machine."""
         if not self.awake:
             return
+        self._paused_in_peace = self.world.disturbances if at_peace(self.world) else -1
+        self._paused_s = self.world.timeline.now_s
         self._paused = True
         self.world.timeline.later(seconds, self.resume)
 
@@ -177,6 +194,7 @@ class Host:
         if not self._paused:
             return
         self._paused = False
+        self._woke_s = self.world.timeline.now_s
         while self._backlog and not self._paused:
             self._backlog.popleft()()
 

@@ -62,7 +62,8 @@ class Request:
 
     def _judge_ended(self, what: str) -> None:
         state = None if self.key is None else self.host.replica.get(self.key)
-        if state is not None and state.ended is None:
+        # Expired is over as well: nothing can end it any more.
+        if is_live(state, self.host.clock.wall_ms()):
             raise Violation(f"{self.key} {what} and lives on {self.host.name}")
 
     def _judge_moved(self) -> None:

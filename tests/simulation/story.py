@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from clustersession.agent.agent import SWEEP_INTERVAL_S
 from clustersession.core import progress
 from clustersession.node import joiner, puller, repairer, sender
 from clustersession.wire import messages
@@ -61,8 +62,11 @@ class Story:
                 self.tell(step)
             converged_s = self.mend()
             self.revisit()
+            self.write_again()
             self._until_converged(CONVERGE_S_MAX)
             checkers.check_end(self.world)
+            if self.world.settings.absolute_timeout_s:
+                self.outlive()
         world = self.world
         return Report(world.trace_hash, dict(world.marks), converged_s, world.lines or [])
 
@@ -107,6 +111,23 @@ class Story:
         self.world.timeline.run(1.0)
         if self.visits.hanging:
             raise Violation(f"{self.visits.hanging} requests were never answered")
+
+    def outlive(self) -> None:
+        """The absolute timeout passes: sessions are over, and their ends not yet forgotten."""
+        self.world.timeline.run(self.world.settings.absolute_timeout_s + SWEEP_INTERVAL_S)
+        self.revisit()
+
+    def write_again(self) -> None:
+        """Everybody writes everywhere at once; the second time each host finds a peer to confirm.
+
+        The first time is for peers that let somebody wait: they are trusted when they catch up.
+        """
+        for recovered in (False, True):
+            self.world.recovered = recovered
+            for number, host in enumerate(self.world.hosts):
+                browser = self.browsers[number % len(self.browsers)]
+                self.visits.send(browser, host, 0, "set", "x", 0.0)
+            self.world.timeline.run(0.5)
 
     def _until_converged(self, limit_s: float) -> float:
         world = self.world

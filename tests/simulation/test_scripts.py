@@ -169,6 +169,37 @@ SCRIPTS = {
         browser0 at b: read known
         """,
     ),
+    "after a death the survivors compare notes at once": Script(
+        Plan(hosts=3, settings={"carrier": "multicast"}, steps=[
+            visit(0, "set"), wait(400), ["drop", 0, 1, 1], visit(0, "end", think_ms=1), wait(5),
+            ["kill", 0], wait(600), visit(1, "read"), visit(2, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        drop 0 1 1
+        browser0 at a: end known
+        kill 0
+        b: suspects a (connection lost)
+        c: suspects a (connection lost)
+        b: lost a (connection lost, connection refused)
+        c: lost a (connection lost, connection refused)
+        browser0 at b: read unknown
+        browser0 at c: read unknown
+        """,
+        ("repaired after a death",),
+    ),
+    "a session that was only read lives as long from then": Script(
+        Plan(hosts=2, settings={"idle_timeout_s": 10.0}, steps=[
+            visit(0, "set"), wait(300), visit(1, "read"), wait(9900), visit(0, "read"),
+            wait(11_000), visit(1, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        browser0 at b: read known
+        browser0 at a: read known
+        browser0 at b: read unknown
+        """,
+    ),
 }
 
 

@@ -13,9 +13,13 @@ from clustersession.core.state import Change, SessionState, expires_ms, merge
 from clustersession.replica.memory_engine import MemoryEngine, MemoryTransaction
 from clustersession.replica.protocol import Applied, Committed
 from clustersession.replica.store import ReplicaStore
+from clustersession.replica.tables import META, NOTES
 from tests.simulation.claims import check_claim
 from tests.simulation.ledger import Fact, Ledger, Violation
 
+SPARE_MAX = 5
+
+Put = Callable[[int, bytes, bytes], None]
 Tables = list[tuple[list[bytes], dict[bytes, bytes]]]
 
 
@@ -25,12 +29,26 @@ class Disk(MemoryEngine):
     def __init__(self) -> None:
         super().__init__()
         self.full = False
+        self._spare = 0
+
+    def _running_out(self, put: Put) -> Put:
+        """There is a little space, so that transactions fail in their midst."""
+        self._spare = left = (self._spare + 1) % SPARE_MAX
+
+        def put_a_few(table: int, key: bytes, value: bytes) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0 or table in (NOTES, META):
+                raise ReplicaFull("no space left on the simulated disk")
+            put(table, key, value)
+
+        return put_a_few
 
     @contextmanager
     def write(self) -> Iterator[MemoryTransaction]:
         with super().write() as transaction:
             if self.full:
-                transaction.put = _no_space  # type: ignore[method-assign]
+                transaction.put = self._running_out(transaction.put)  # type: ignore[method-assign]
             yield transaction
 
     def copy(self) -> Tables:
@@ -43,8 +61,6 @@ class Disk(MemoryEngine):
             table.order, table.values = list(order), dict(values)
 
 
-def _no_space(table: int, key: bytes, value: bytes) -> None:
-    raise ReplicaFull("no space left on the simulated disk")
 
 
 class WatchedReplica(ReplicaStore):

@@ -50,6 +50,7 @@ class World:
         self.quiet_s = 0.0
         self._disturbed_s = 0.0
         self.settled_s: float | None = None
+        self.recovered = False
         self.skew_ms_seen = 0.0
         self._trace = hashlib.blake2b(digest_size=16)
         self._random = random.Random(f"{plan.seed}.choices")
@@ -122,6 +123,8 @@ class World:
         match output:
             case out.GapFound():
                 self.marks["gap repaired"] += 1
+                if self.plan.is_harmless and not self.plan.jitter_s:
+                    raise Violation(f"{host.name} found a gap, and nothing had happened")
             case out.Repaired():
                 self.marks["repaired by anti-entropy"] += 1
                 statuses = {member.status.value for member in host.running.engine.membership}
@@ -146,6 +149,9 @@ class World:
             raise Violation(f"{host.name} {word} {member.identity.route}, which said goodbye")
         if isinstance(output, MemberAdded):
             return
+        silent = isinstance(output, MemberSuspected) and member.reason.startswith("silent")
+        if silent and host.woke_in_peace:
+            raise Violation(f"{host.name} {word} {member.identity.route} for its own pause")
         if self.plan.is_harmless:
             raise Violation(f"{host.name} {word} {member.identity.route}, and nothing had happened")
         if isinstance(output, MemberRefuted):
@@ -163,7 +169,9 @@ class World:
             self.marks["write that waited in vain"] += 1
         if peers > 0:
             self.ledger.confirmed(host.replica.life, node, seqs, peers)
-        elif self.plan.is_harmless and self.settled_s is not None and len(self.hosts) > 1:
+        undisturbed = self.plan.is_harmless and self.settled_s is not None
+        wanted = len(self.hosts) - 1 if self.settings.ack == "all" else min(len(self.hosts) - 1, 1)
+        if (undisturbed or self.recovered) and peers < wanted:
             raise Violation(f"{host.name} got {peers} confirmations, and nothing had happened")
 
     # ---- deaths must be noticed ------------------------------------------------------------------
@@ -203,7 +211,8 @@ class World:
             bound_s = KILL_KNOWN_S
             if silent:
                 # A probe that times out, and the timers' own grain, come on top of the drop time.
-                bound_s += detector.dead_after_s + 3 * detector.heartbeat_interval_s
+                bound_s += self.settings.drop_time_s * (1 + detector.health)
+                bound_s += 3 * detector.heartbeat_interval_s
 
             def judge(survivor: Host = host, agent: Agent = agent) -> None:
                 if self.disturbances != disturbances or not agent.alive:

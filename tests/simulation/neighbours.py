@@ -1,0 +1,36 @@
+"""What the hosts around one could have done for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clustersession.session.writer import is_live
+
+if TYPE_CHECKING:
+    from tests.simulation.host import Host
+    from tests.simulation.world import World
+
+
+def at_peace(world: World) -> bool:
+    """Every host runs and is connected with every other, and nothing stands between them."""
+    network = world.network
+    if network.blocked or network.extra_s or network.clogged_until_s:
+        return False
+    nodes = {host.replica.node for host in world.hosts}
+    return all(
+        host.awake and not host.replica.disk.full and host.agent is not None and host.agent.alive
+        and host.agent.engine.context.peers.keys() == nodes - {host.replica.node}
+        for host in world.hosts
+    )
+
+
+def could_tell(host: Host, key: str) -> bool:
+    """Whether a neighbour has the session, not ended, by anybody's clock not expired."""
+    own = host.replica.get(key)
+    if own is not None and own.ended is not None:
+        return False
+    states = [other.replica.get(key) for other in host.world.hosts if other is not host]
+    return any(
+        all(is_live(state, any_host.clock.wall_ms()) for any_host in host.world.hosts)
+        for state in states
+    )
