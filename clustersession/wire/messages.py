@@ -43,7 +43,7 @@ from clustersession.wire.fields import (
     Kind,
     kept_as,
 )
-from clustersession.wire.packed import unpack
+from clustersession.wire.packed import unpack_plain
 
 PROTOCOL_VERSION = 1
 PROTOCOL_VERSION_MIN = 1
@@ -230,7 +230,7 @@ def encode_message(message: Message) -> bytes:
 def decode_message(data: bytes) -> Message:
     """The message in some bytes. Raises WireError for anything that is not one."""
     try:
-        plain = unpack(data, use_list=True, strict_map_key=False)
+        plain = unpack_plain(data, use_list=True, strict_map_key=False)
     except Exception as error:
         raise WireError(f"not a message: {type(error).__name__}") from None
     if type(plain) is not list or not plain:

@@ -16,7 +16,7 @@ import msgpack
 from clustersession.core.errors import SessionTooLarge, WireError
 from clustersession.core.feed import Batch
 from clustersession.core.state import Delta, Ended, Register, SessionState
-from clustersession.wire.packed import unpack
+from clustersession.wire.packed import unpack_plain
 
 FORMAT = 1
 NODE_BYTES = 8
@@ -185,7 +185,7 @@ def _pack(plain: list[Any]) -> bytes:
 
 def _unpack(data: bytes | memoryview) -> object:
     try:
-        plain: object = unpack(data)
+        plain: object = unpack_plain(data)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise WireError(f"not msgpack: {type(error).__name__}") from None
     return plain

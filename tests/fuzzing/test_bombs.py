@@ -8,7 +8,7 @@ import msgpack
 import pytest
 
 from tests.fuzzing.bombs import bombs
-from tests.fuzzing.campaign import all_targets, replay
+from tests.fuzzing.campaign import all_targets, peak_bytes, replay
 from tests.fuzzing.target import Target
 
 TARGETS = all_targets()
@@ -23,6 +23,16 @@ def test_a_bomb_goes_off_nowhere(name: str) -> None:
         replay(target, bomb)
         for data in grafted(target, bomb) if len(bomb) < GRAFTED_BYTES_MAX else ():
             replay(target, data)
+
+
+@pytest.mark.parametrize("name", ["message.Listing", "records.batch", "replica.record"])
+@pytest.mark.parametrize("item", [b"\x90", b"\x80", b"\x91\xc0"])
+def test_a_frame_full_of_empty_things_is_refused_early(name: str, item: bytes) -> None:
+    target, size = TARGETS[name], 2**18
+    data = b"\xdd" + (size // len(item)).to_bytes(4, "big") + item * (size // len(item))
+    data = bytes(25) + data if name == "replica.record" else data
+    assert not target.check(data)
+    assert peak_bytes(target, data) < 30 * size
 
 
 def grafted(target: Target, bomb: bytes) -> list[bytes]:
