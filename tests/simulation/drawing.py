@@ -69,6 +69,8 @@ def _settings(rng: random.Random) -> dict[str, Any]:
     if rng.random() < 0.1:
         settings["absolute_timeout_s"] = rng.choice([10.0, 20.0])
         settings.setdefault("idle_timeout_s", 5.0)
+        # So that tombstones, which outlast clocks that lag, are collected in the time of a plan.
+        settings["clock_skew_s_max"] = 5.0
     return settings
 
 

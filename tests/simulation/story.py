@@ -65,7 +65,7 @@ class Story:
             self.write_again()
             self._until_converged(CONVERGE_S_MAX)
             checkers.check_end(self.world)
-            if self.world.settings.absolute_timeout_s:
+            if "clock_skew_s_max" in self.plan.settings:
                 self.outlive()
         world = self.world
         return Report(world.trace_hash, dict(world.marks), converged_s, world.lines or [])
@@ -113,9 +113,14 @@ class Story:
             raise Violation(f"{self.visits.hanging} requests were never answered")
 
     def outlive(self) -> None:
-        """The absolute timeout passes: sessions are over, and their ends not yet forgotten."""
-        self.world.timeline.run(self.world.settings.absolute_timeout_s + SWEEP_INTERVAL_S)
+        """The absolute timeout passes: every session is over, and in the end forgotten."""
+        settings = self.world.settings
+        self.world.timeline.run(settings.absolute_timeout_s + SWEEP_INTERVAL_S)
         self.revisit()
+        self.world.timeline.run(settings.stamp_lead_ms_max / 1000 + 2 * SWEEP_INTERVAL_S)
+        for host in self.world.hosts:
+            if kept := host.replica.keys("", 1):
+                raise Violation(f"{host.name} keeps {kept[0][:6]} for ever")
 
     def write_again(self) -> None:
         """Everybody writes everywhere at once; the second time each host finds a peer to confirm.
