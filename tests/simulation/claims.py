@@ -10,19 +10,17 @@ KEYS_MAX = 10_000
 
 def check_claim(
     replica: ReplicaStore, host: str, ledger: Ledger, node: bytes, moved: tuple[Cursor, Cursor],
-    wall_ms: int,
+    latest_ms: int,
 ) -> None:
-    """A cursor has moved: everything up to its floor is here, or is expired."""
+    """A cursor has moved: everything up to its floor is here, or is expired by the latest clock."""
     before, after = moved
     if after.floor <= before.floor or node in ledger.nodes_fallen_back:
         return
     for seq in range(before.floor + 1, after.floor + 1):
         fact = ledger.by_writer.get((node, seq))
-        if fact is None:
+        if fact is None or fact.expires_ms < latest_ms:
             continue
         state = replica.get(fact.key)
-        if state is None and fact.expires_ms < wall_ms:
-            continue
         if state is None or state.versions.get(node, 0) < seq:
             raise Violation(f"{host} claims {after} of {node.hex()} and lacks {fact}")
 

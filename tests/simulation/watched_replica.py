@@ -209,5 +209,6 @@ class WatchedReplica(ReplicaStore):
         seen = self._cursors_seen.get(node, START)
         if cursor.floor < seen.floor or cursor.position < seen.position:
             raise Violation(f"{self.life.host}: its cursor went from {seen} to {cursor}")
-        check_claim(self, self.life.host, self._ledger, node, (seen, cursor), self._wall_ms)
+        latest_ms = self._wall_ms + self._clock_skew_ms_max
+        check_claim(self, self.life.host, self._ledger, node, (seen, cursor), latest_ms)
         self._cursors_seen[node] = cursor
