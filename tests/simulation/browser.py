@@ -78,6 +78,9 @@ class Visits:
         if cookie is not None:
             key = self.judge(host, cookie, session)
             undisturbed = disturbances == world.disturbances and at_peace(world)
+            # Clocks apart by more than the coarseness may well disagree on an expiry.
+            idle_s, slack_s = self._timing()
+            undisturbed &= not idle_s or slack_s < access_coarseness_ms(idle_s * 1000) / 1000
             if not found and undisturbed and could_tell(host, key):
                 raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
         if think_s:

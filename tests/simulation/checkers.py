@@ -9,6 +9,7 @@ from tests.simulation.timeline import WALL_START_MS
 from tests.simulation.world import World
 
 EVENTS_PENDING_MAX = 50_000
+LATE_S_MAX = 0.5
 
 
 def difference(world: World) -> str | None:
@@ -79,8 +80,14 @@ def check_bounds(world: World) -> None:
         raise Violation(f"{world.timeline.pending} events are pending")
     for host in world.hosts:
         host.replica.check_size()
-        if host.agent is not None and host.agent.engine.context.outbox:
+        if host.agent is None or not host.agent.alive or not host.awake:
+            continue
+        engine = host.agent.engine
+        if engine.context.outbox:
             raise Violation(f"{host.name} has unsent output")
+        due_s = min(engine.sender.next_deadline(), engine.finder.next_deadline())
+        if due_s < world.timeline.now_s - LATE_S_MAX:
+            raise Violation(f"{host.name} lets somebody wait for ever")
 
 
 def check_end(world: World) -> None:
@@ -96,17 +103,13 @@ def check_end(world: World) -> None:
         if len(peers) != hosts - 1:
             raise Violation(f"{host.name} has {len(peers)} peers")
         check_digests(host.replica, host.name)
-        engine = host.running.engine
-        due_s = min(engine.sender.next_deadline(), engine.finder.next_deadline())
-        if due_s < world.timeline.now_s - 1.0:
-            raise Violation(f"{host.name} has somebody wait for ever")
 
 
 def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> None:
     state = host.replica.get(key)
     sure = [fact for fact in facts if fact.surely_there]
     if state is None:
-        if sure and _must_be_there(world, key, ended=any(fact.end for fact in sure)):
+        if sure and _must_be_there(world, key, sure):
             raise Violation(f"{host.name} has lost {key[:6]}: {sure[-1]}")
         return
     if state.ended is not None:
@@ -128,12 +131,14 @@ def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> Non
             raise Violation(f"{host.name}: {key[:6]}[{name!r}] holds what nobody wrote")
 
 
-def _must_be_there(world: World, key: str, *, ended: bool) -> bool:
+def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:
     ledger, settings = world.ledger, world.settings
     skew_ms = max(world.skew_ms_seen, *(abs(host.clock.offset_ms()) for host in world.hosts))
     now_s, slack_s = world.timeline.now_s, 2 * skew_ms / 1000 + 0.1
     if now_s - ledger.created_s[key] >= settings.effective_absolute_timeout_s - slack_s:
         return False
-    if ended or not settings.idle_timeout_s:
+    if any(fact.end for fact in sure) or not settings.idle_timeout_s:
         return True
-    return now_s - ledger.access_s[key] < settings.idle_timeout_s - slack_s
+    # A later use may have been recorded in a store that was lost.
+    last_s = max(fact.at_s for fact in sure) if ledger.ever_lost else ledger.access_s[key]
+    return now_s - last_s < settings.idle_timeout_s - slack_s

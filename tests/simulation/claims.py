@@ -1,7 +1,8 @@
-"""What a store says of itself must be true: its cursors claim only what it holds, digests fit."""
+"""What a store says of itself must be true: cursors and versions claim only what it holds."""
 
 from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
 from clustersession.core.feed import Cursor
+from clustersession.core.state import SessionState
 from clustersession.replica.store import ReplicaStore
 from tests.simulation.ledger import Ledger, Violation
 
@@ -23,6 +24,26 @@ def check_claim(
         state = replica.get(fact.key)
         if state is None or state.versions.get(node, 0) < seq:
             raise Violation(f"{host} claims {after} of {node.hex()} and lacks {fact}")
+
+
+def check_versions(ledger: Ledger, host: str, key: str, state: SessionState) -> None:
+    """A copy's versions name only writes that are in it: half a session never stands for it.
+
+    One that a later write of anybody has replaced need not have been here.
+    """
+    if state.ended is not None:
+        return
+    facts = ledger.facts.get(key, ())
+    for fact in facts:
+        node = fact.stamp[1]
+        if state.versions.get(node, 0) < fact.seq or node in ledger.nodes_fallen_back:
+            continue
+        for name in fact.values:
+            register = state.registers.get(name)
+            if register is not None and (register.time, register.node) >= fact.stamp:
+                continue
+            if not any(other.stamp > fact.stamp and name in other.values for other in facts):
+                raise Violation(f"{host} has {state.versions} of {key[:6]} and lacks {fact}")
 
 
 def check_digests(replica: ReplicaStore, host: str) -> None:

@@ -61,6 +61,7 @@ class Ledger:
         self._last_time: dict[bytes, int] = {}
         self._by_seq: dict[tuple[Store, bytes, int], Fact] = {}
         self._lost_since_calm_s: list[float] = []
+        self._lost_s: list[float] = []
 
     def new_store(self, host: str) -> Store:
         """A host begins with an empty store."""
@@ -83,18 +84,23 @@ class Ledger:
         self._by_seq[fact.store, node, fact.seq] = fact
         self.by_writer[node, fact.seq] = fact
 
-    def confirmed(self, store: Store, node: bytes, seqs: range, peers: int) -> None:
-        """The client was told that so many peers hold these writes."""
-        for seq in seqs:
-            fact = self._by_seq.get((store, node, seq))
-            if fact is not None:
-                fact.holders = max(fact.holders, 1 + peers)
+    def confirmed(self, store: Store, node: bytes, seqs: range, peers: int) -> list[Fact]:
+        """The client was told that so many peers hold these writes; returns them."""
+        facts = [fact for seq in seqs if (fact := self._by_seq.get((store, node, seq)))]
+        for fact in facts:
+            fact.holders = max(fact.holders, 1 + peers)
+        return facts
+
+    def losses_since(self, at_s: float) -> int:
+        """How many stores were lost since."""
+        return sum(lost_s >= at_s for lost_s in self._lost_s)
 
     def lose(self, store: Store, now_s: float) -> None:
         """A store is gone. What only the nodes lost since the last calm held may be lost."""
         store.lost = True
         self.ever_lost = True
         self._lost_since_calm_s.append(now_s)
+        self._lost_s.append(now_s)
         for fact in self._all():
             if sum(lost_s >= fact.at_s for lost_s in self._lost_since_calm_s) >= fact.holders:
                 fact.safe = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clustersession.session.writer import is_live
+from tests.simulation.ledger import Fact, Violation
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -34,3 +35,16 @@ def could_tell(host: Host, key: str) -> bool:
         all(is_live(state, any_host.clock.wall_ms()) for any_host in host.world.hosts)
         for state in states
     )
+
+
+def check_holders(host: Host, fact: Fact, peers: int) -> None:
+    """A client was told that so many other hosts hold its write: so many do, or have lost it."""
+    world = host.world
+    latest_ms = host.clock.wall_ms() + world.settings.stamp_lead_ms_max
+    if fact.expires_ms < latest_ms:
+        return
+    node = fact.stamp[1]
+    states = [other.replica.get(fact.key) for other in world.hosts if other is not host]
+    holding = sum(state is not None and state.versions.get(node, 0) >= fact.seq for state in states)
+    if holding + world.ledger.losses_since(fact.at_s) < peers:
+        raise Violation(f"{host.name} was told that {peers} peers hold {fact}; {holding} do")

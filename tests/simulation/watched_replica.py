@@ -14,7 +14,7 @@ from clustersession.replica.memory_engine import MemoryEngine, MemoryTransaction
 from clustersession.replica.protocol import Applied, Committed
 from clustersession.replica.store import ReplicaStore
 from clustersession.replica.tables import META, NOTES
-from tests.simulation.claims import check_claim
+from tests.simulation.claims import check_claim, check_versions
 from tests.simulation.ledger import Fact, Ledger, Violation
 
 SPARE_MAX = 5
@@ -185,7 +185,9 @@ class WatchedReplica(ReplicaStore):
                 default=0,
             )
         if change.creation is not None:
-            self._ledger.created_s[change.key] = self._now_s()
+            # A session that changed its id is as old as it was.
+            age_ms = change.accessed_ms - change.creation.created_ms
+            self._ledger.created_s[change.key] = self._now_s() - max(age_ms, 0) / 1000
             self._ledger.access_s.setdefault(change.key, self._now_s())
         if time:
             self._ledger.add(
@@ -200,6 +202,7 @@ class WatchedReplica(ReplicaStore):
             return
         if old is not None and merge(old, new) != new:
             raise Violation(f"{self.life.host}: a copy of {key[:6]} went back: {old} -> {new}")
+        check_versions(self._ledger, self.life.host, key, new)
         if new.ended is not None:
             self.life.ended.add(key)
         elif key in self.life.ended:

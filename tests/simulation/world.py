@@ -20,6 +20,7 @@ from clustersession.wire.keys import ClusterKeys
 from tests.simulation.agent import Agent
 from tests.simulation.host import Host
 from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.neighbours import check_holders
 from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Plan
 from tests.simulation.timeline import Timeline
@@ -168,7 +169,9 @@ class World:
         if peers < 0:
             self.marks["write that waited in vain"] += 1
         if peers > 0:
-            self.ledger.confirmed(host.replica.life, node, seqs, peers)
+            for fact in self.ledger.confirmed(host.replica.life, node, seqs, peers):
+                if node not in self.ledger.nodes_fallen_back:
+                    check_holders(host, fact, peers)
         undisturbed = self.plan.is_harmless and self.settled_s is not None
         wanted = len(self.hosts) - 1 if self.settings.ack == "all" else min(len(self.hosts) - 1, 1)
         if (undisturbed or self.recovered) and peers < wanted:
