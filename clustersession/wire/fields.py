@@ -5,6 +5,7 @@ Every length is bounded before it is believed; what does not fit is refused with
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -70,6 +71,9 @@ def _text(length_max: int) -> Callable[[Any], str]:
     return unpack
 
 
+_HOST = _text(64)
+
+
 def _bytes(length_max: int) -> Callable[[Any], bytes]:
     def unpack(value: Any) -> bytes:
         if type(value) is not bytes or len(value) > length_max:
@@ -96,15 +100,21 @@ def _address(value: Any) -> Address:
     host, port = _row(value, 2)
     if type(port) is not int or not 0 < port < 65536:
         raise WireError("a port is out of range")
-    try:
-        # No names: gossip must not make us ask a resolver.
-        ip_address(_text(64)(host))
-    except ValueError:
-        raise WireError("a host is no IP address") from None
-    if not host.isprintable():
+    # No names: gossip must not make us ask a resolver.
+    if not _is_ip_address(_HOST(host)) or not host.isprintable():
         # The zone of an IPv6 address may be any text, a line of a log too.
         raise WireError("a host is no IP address")
     return Address(host, port)
+
+
+# The same few hosts come with every heartbeat, and parsing is the dearest part of those.
+@lru_cache(1024)
+def _is_ip_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _identity(value: Any) -> Identity:
