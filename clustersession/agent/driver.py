@@ -15,7 +15,6 @@ from clustersession.core.identity import (
     REFUTATION_BITS,
     Address,
     Identity,
-    Phase,
     epoch_of,
     first_incarnation,
     next_start,
@@ -208,19 +207,18 @@ class Driver:
         for part in (engine.sender, engine.finder):
             part.expire(Moment(float("inf"), moment().wall_ms))
         self.pump()
-        multicast = engine.context.multicast
-        serving = self.engine.context.serving
+        try:
+            self.replica.renew_identity(secrets.token_bytes(NODE_ID_BYTES))
+            self._begin()
+        except ReplicaError as error:
+            # A full disk, say. The peers go on telling us.
+            self.reporter.seldom("error", "replica", f"no new node id: {error}")
+            return
         for links in list(self._links.values()):
             for link in links:
                 link.close("new node id")
         self._links.clear()
-        self.replica.renew_identity(secrets.token_bytes(NODE_ID_BYTES))
-        self._begin()
-        self.engine.context.multicast = multicast
-        self.engine.start(moment())
-        self.engine.set_serving(serving, moment())
-        if engine.joiner.aim is Phase.DRAINING:
-            self.engine.drain(moment())
+        self.engine.succeed(engine, moment())
         self.pump()
 
     def _hello(self) -> bytes:

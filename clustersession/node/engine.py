@@ -16,6 +16,7 @@ from clustersession.core.membership import (
     Status,
 )
 from clustersession.core.settings import Settings
+from clustersession.core.state import SessionState
 from clustersession.node.contacts import Contacts
 from clustersession.node.context import Context, Peer
 from clustersession.node.finder import Finder
@@ -79,6 +80,14 @@ class Engine:
         self.joiner.start(at)
         self.repairer.start(at)
         self.pulse.start(at)
+
+    def succeed(self, before: "Engine", at: Moment) -> None:
+        """``start`` under a new node id, in the place of an engine that had lost its past."""
+        self.context.multicast = before.context.multicast
+        self.start(at)
+        self.set_serving(before.context.serving, at)
+        if before.joiner.aim is Phase.DRAINING:
+            self.drain(at)
 
     def outputs(self) -> list[Output]:
         """Everything to be carried out since the last call, in order."""
@@ -320,6 +329,9 @@ class Engine:
 
     def _on_reliable(self, peer: Peer, message: m.Message, at: Moment) -> None:
         node = peer.node
+        if not self.context.remembers(_copies_in(message)):
+            self.context.emit(PastLost(node))
+            return
         match message:
             case m.Progress():
                 if message.cursor.position > self.context.replica.head():
@@ -373,3 +385,13 @@ class Engine:
                 case _:
                     continue
             self.context.emit(MembersChanged())
+
+
+def _copies_in(message: m.Message) -> list[SessionState]:
+    match message:
+        case m.SnapshotPageMessage() | m.Sessions():
+            return [state for _, state in message.sessions]
+        case m.Fetched(_, state) if state is not None:
+            return [state]
+        case _:
+            return []

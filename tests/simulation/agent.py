@@ -194,16 +194,17 @@ class Agent:
         for part in (engine.sender, engine.finder):
             part.expire(out.Moment(float("inf"), self.host.clock.wall_ms()))
         self.pump()
+        try:
+            self.host.replica.renew_identity(self.world.new_node())
+            self._begin()
+        except ReplicaError:
+            self.world.marks["replica failed an engine"] += 1
+            return
         for ends in list(self.links.values()):
             for end in ends:
                 end.close()
         self.links.clear()
-        self.host.replica.renew_identity(self.world.new_node())
-        self._begin()
-        self.engine.start(self.host.clock.moment())
-        self.engine.set_serving(self.host.serving, self.host.clock.moment())
-        if engine.joiner.aim is Phase.DRAINING:
-            self.engine.drain(self.host.clock.moment())
+        self.engine.succeed(engine, self.host.clock.moment())
         self.pump()
 
     # ---- links -----------------------------------------------------------------------------------

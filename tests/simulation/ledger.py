@@ -72,7 +72,7 @@ class Ledger:
     def add(self, fact: Fact) -> None:
         """A commit had an effect. Raises Violation for a stamp that does not move on."""
         time, node = fact.stamp
-        if time <= self._last_time.get(node, -1):
+        if time <= self._last_time.get(node, -1) and node not in self.nodes_fallen_back:
             raise Violation(f"node {node.hex()} used stamp {time} after {self._last_time[node]}")
         self._last_time[node] = time
         for other in self.facts[fact.key]:
