@@ -141,6 +141,14 @@ class Membership:
         known = self._members.get(identity.node)
         return known is not None and identity.incarnation < known.identity.incarnation
 
+    def has_left(self, identity: Identity) -> bool:
+        """Whether a node said goodbye in the life that this identity is of."""
+        known = self._members.get(identity.node)
+        return (
+            known is not None and known.status is Status.LEFT
+            and identity.incarnation <= known.identity.incarnation
+        )
+
     def linked(self, identity: Identity, now_s: float) -> list[MembershipEvent]:
         """A connection to the node is up and it said who it is."""
         events = self._displace(identity, now_s)

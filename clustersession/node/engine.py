@@ -13,7 +13,6 @@ from clustersession.core.membership import (
     Membership,
     MembershipEvent,
     MemberSuspected,
-    Status,
 )
 from clustersession.core.settings import Settings
 from clustersession.core.state import SessionState
@@ -131,10 +130,9 @@ class Engine:
             return
         known = self.context.peers.get(identity.node)
         member = self.membership.get(identity.node)
-        if known is not None and member is not None and member.status is Status.LEFT:
-            if identity.incarnation <= member.identity.incarnation:
-                # It said goodbye, and one of its connections is still open.
-                return
+        if known is not None and self.membership.has_left(identity):
+            # One of its connections is still open.
+            return
         if known is not None and member is not None and member.present:
             # Whoever we took to listen there, and dialled for that, does so no more.
             self._tell(self.membership.linked(identity, at.now_s), at)
