@@ -24,6 +24,7 @@ CONVERGE_S_MAX = 60.0
 LOOK_S = 0.25
 CLOCK_STEP_MS_MAX = 100_000
 RETRIED_MAX = 5
+FALL_BACK_S = 0.002
 
 TINY = [
     (joiner, "PAGE_BYTES_MAX", 300),
@@ -194,6 +195,8 @@ class Story:
 
     def _fall_back(self, host: int) -> None:
         self._host(host).fall_back()
+        # No machine is back within the millisecond, to use its stamps again.
+        self.world.timeline.run(FALL_BACK_S)
 
     def _leave(self, host: int) -> None:
         if (leaver := self._host(host)).awake:

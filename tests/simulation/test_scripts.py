@@ -188,6 +188,27 @@ SCRIPTS = {
         """,
         ("repaired after a death",),
     ),
+    "a host that stood still suspects nobody for that": Script(
+        Plan(hosts=2, steps=[wait(400), ["pause", 0, 2800], wait(5000)]),
+        """
+        pause 0 2800
+        b: suspects a (silent for 2.0 s)
+        b: trusts again a
+        """,
+    ),
+    "one peer's no is not the answer": Script(
+        Plan(hosts=3, settings={"carrier": "multicast", "ack": "none"}, steps=[
+            wait(400), ["drop", 1, 0, 1], ["drop", 1, 2, 1], visit(1, "set"), wait(2),
+            visit(2, "read"), wait(20),
+        ]),
+        """
+        drop 1 0 1
+        drop 1 2 1
+        browser0 at b: set unknown
+        browser0 at c: read known
+        """,
+        ("session fetched from a peer",),
+    ),
     "a session that was only read lives as long from then": Script(
         Plan(hosts=2, settings={"idle_timeout_s": 10.0}, steps=[
             visit(0, "set"), wait(300), visit(1, "read"), wait(9900), visit(0, "read"),
