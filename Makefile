@@ -50,7 +50,7 @@ planted: $(VENV)/.dev
 	$(BIN)/python -m tests.planted.run $(ARGS)
 
 faults: $(VENV)/.dev
-	$(BIN)/python -m tests.faults.campaign --runs $(RUNS) $(ARGS)
+	$(BIN)/python -m tests.faults.campaign --runs $(RUNS) --nodes 3,4,5 $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzzing.run --inputs $(INPUTS) $(ARGS)
