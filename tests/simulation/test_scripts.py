@@ -209,6 +209,20 @@ SCRIPTS = {
         """,
         ("session fetched from a peer",),
     ),
+    "a session in use ends at its absolute timeout": Script(
+        Plan(hosts=2, settings={"idle_timeout_s": 5.0, "absolute_timeout_s": 10.0}, steps=[
+            visit(0, "set"), wait(4000), visit(0, "set"), wait(4000), visit(1, "set"),
+            wait(1500), visit(0, "read"), wait(1000), visit(0, "read"), visit(1, "read"), wait(500),
+        ]),
+        """
+        browser0 at a: set unknown
+        browser0 at a: set known
+        browser0 at b: set known
+        browser0 at a: read known
+        browser0 at a: read unknown
+        browser0 at b: read unknown
+        """,
+    ),
     "a session that was only read lives as long from then": Script(
         Plan(hosts=2, settings={"idle_timeout_s": 10.0}, steps=[
             visit(0, "set"), wait(300), visit(1, "read"), wait(9900), visit(0, "read"),
