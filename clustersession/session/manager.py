@@ -97,7 +97,7 @@ class SessionManager:
                 continue
             identifier, route = parsed
             key = self._signer.key_of(identifier)
-            if key is None:
+            if key is None or self._writer.owes_end(key):
                 continue
             state = self.replica.get(key)
             if seen_values and session.seen is None and self._causal is not None:

@@ -26,6 +26,7 @@ from clustersession.session.token import RANDOM_BYTES, IdSigner, log_name
 _log = logging.getLogger("clustersession")
 
 FULL_LOG_INTERVAL_MS = 10_000
+OWED_ENDS_MAX = 10_000
 
 
 def is_live(state: SessionState | None, now_ms: int) -> bool:
@@ -47,6 +48,7 @@ class SessionWriter:
     ring: Callable[[int], None]
     sliding: bool = True
     _full_logged_ms: int = field(default=-FULL_LOG_INTERVAL_MS)
+    _owed_ends: dict[str, Change] = field(default_factory=dict)
 
     def write(self, session: Session) -> int:
         """Commit what changed; returns the feed head to confirm, 0 for nothing to wait for.
@@ -54,9 +56,11 @@ class SessionWriter:
         Raises UnserializableValue or SessionTooLarge; then nothing was written, and nothing of this
         session will be: the error page that follows must not fail on the same value again.
         """
+        now_ms = self.wall_ms()
+        if self._owed_ends:
+            self._settle(now_ms)
         if session.discarded:
             return 0
-        now_ms = self.wall_ms()
         if not session.touched:
             return self._touch(session, now_ms)
         try:
@@ -73,6 +77,10 @@ class SessionWriter:
         except SessionError:
             session.discarded = True
             raise
+
+    def owes_end(self, key: str) -> bool:
+        """Whether this process ended the session, but there was no space to store that."""
+        return key in self._owed_ends
 
     def cookie_lifetime_s(self, session: Session) -> int:
         """Max-Age of the session's cookie; 0: until the browser closes."""
@@ -252,10 +260,32 @@ class SessionWriter:
                     "no space for sessions, changes are not stored (%d so far): %s",
                     self.counters.replica_full, error,
                 )
+            for change in changes:
+                if change.end == ENDED_INVALIDATED:
+                    self._owe(change)
             return None
         if committed.effective:
             self.counters.commits += 1
         return committed
+
+    def _owe(self, change: Change) -> None:
+        """A user who has logged out relies on it: unlike other changes it is not let go of."""
+        if change.key in self._owed_ends or len(self._owed_ends) >= OWED_ENDS_MAX:
+            return
+        self._owed_ends[change.key] = change
+        _log.error(
+            "no space to store that session %s was ended: other processes and nodes still accept "
+            "it; tried again at each request to this process", log_name(change.key),
+        )
+
+    def _settle(self, now_ms: int) -> None:
+        """Store the ends owed, one at a time: where there is no space for all, some may fit."""
+        for change in list(self._owed_ends.values()):
+            committed = self._commit([change], now_ms)
+            if committed is None:
+                return
+            self._owed_ends.pop(change.key, None)
+            self.ring(committed.head)
 
 
 def _with_system(session: Session, changes: Changes) -> tuple[dict[str, bytes], tuple[str, ...]]:

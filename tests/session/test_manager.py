@@ -367,6 +367,29 @@ def test_a_login_on_a_full_replica_does_not_come_later_under_the_old_id() -> Non
     assert world.manager.open([cookie]) == {"a": 1}
 
 
+def test_a_logout_on_a_full_replica_is_stored_once_there_is_space(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    cookie, other = world.store(a=1), world.store(b=2)
+    session = world.manager.open([cookie])
+    session.invalidate()
+    world.replica.full = True
+    assert "Max-Age=0" in (world.manager.commit(session).set_cookie or "")
+    assert len([r for r in caplog.records if "was ended" in r.getMessage()]) == 1
+    assert world.manager.open([cookie]) == {}, "this process knows of the logout"
+    world.manager.commit(world.manager.open([other]))
+    assert len([r for r in caplog.records if "was ended" in r.getMessage()]) == 1
+    world.replica.full = False
+    world.manager.commit(world.manager.open([other]))
+    key = world.signer.key_of(cookie.partition(".")[0])
+    assert key is not None
+    assert world.replica.states[key].ended is not None, "every process and node knows of it"
+    commits = len(world.replica.commits)
+    world.manager.commit(world.manager.open([other]))
+    assert len(world.replica.commits) == commits, "nothing is owed any more"
+
+
 def test_limits() -> None:
     world = World(attribute_bytes_max=100, session_bytes_max=250)
     cookie = world.store(a="x" * 90)
