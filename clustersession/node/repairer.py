@@ -109,8 +109,9 @@ class Repairer:
 
 
 def root_of(digests: bytes) -> int:
-    """One digest of all buckets."""
-    root = 0
-    for offset in range(0, len(digests), 8):
-        root ^= int.from_bytes(digests[offset : offset + 8], "big")
-    return root
+    """One digest of all buckets: their exclusive or, taken of two halves at a time."""
+    whole, bits = int.from_bytes(digests, "big"), 8 * len(digests)
+    while bits > 64:
+        bits //= 2
+        whole = (whole >> bits) ^ (whole & ((1 << bits) - 1))
+    return whole
