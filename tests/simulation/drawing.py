@@ -27,7 +27,7 @@ def plan_of(seed: int) -> Plan:
     """The plan that a seed stands for."""
     rng = random.Random(seed)
     plan = Plan(
-        hosts=rng.choice([2, 2, 3, 3, 3, 3, 4, 5]) if rng.random() < 0.97 else rng.randint(6, 16),
+        hosts=rng.choice([2, 2, 3, 3, 3, 3, 4, 5]) if rng.random() < 0.99 else rng.randint(6, 16),
         browsers=rng.randint(1, 4),
         seed=seed,
         tiny=rng.random() < 0.4,
@@ -66,7 +66,7 @@ def _settings(rng: random.Random) -> dict[str, Any]:
         settings["drop_time_s"] = 1.2
     if rng.random() < 0.15:
         settings["idle_timeout_s"] = rng.choice([4.0, 10.0])
-    if rng.random() < 0.1:
+    if rng.random() < 0.07:
         settings["absolute_timeout_s"] = rng.choice([10.0, 20.0])
         settings.setdefault("idle_timeout_s", 5.0)
         # So that tombstones, which outlast clocks that lag, are collected in the time of a plan.
