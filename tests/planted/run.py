@@ -1,6 +1,6 @@
 """Plants every bug of the lists in a copy of the tree and lets the suite look for it.
 
-    python -m tests.planted.run [--only NAME] [--jobs 2] [--seeds 2000] [--explain]
+    python -m tests.planted.run [--only NAME] [--jobs 2] [--seeds 2000] [--swarm] [--explain]
 
 A bug is caught when a plan fails with it that passes without it. Prints a table, and exits with 1
 when a bug survives or does not fit the tree any more: the first is a hole in the suite, the second
@@ -48,10 +48,11 @@ class Verdict:
 class Campaign:
     """Judges bugs, each in a copy of one frozen copy of the tree."""
 
-    def __init__(self, directory: Path, seeds: int) -> None:
+    def __init__(self, directory: Path, seeds: int, *, swarm_only: bool = False) -> None:
         self.base = directory / "base"
         self._directory = directory
         self._seeds = seeds
+        self._kept = [] if swarm_only else ["scripts", "corpus"]
         copy_tree(ROOT, self.base)
 
     def tree_with(self, bug: Bug) -> Path:
@@ -73,8 +74,7 @@ class Campaign:
         return replace(verdict, seconds=time.monotonic() - began_s)
 
     def _simulate(self, bug: Bug, tree: Path) -> Verdict:
-        places = ["scripts", "corpus", f"0-{self._seeds - 1}"]
-        found = hunt_in(tree, places)
+        found = hunt_in(tree, [*self._kept, f"0-{self._seeds - 1}"])
         if isinstance(found, str):
             return Verdict(bug, Fate.BROKEN, said=found)
         if found is None:
@@ -151,6 +151,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", help="a bug's name, or a part of it")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many to try at most")
+    parser.add_argument("--swarm", action="store_true", help="without scripts and kept plans")
     parser.add_argument("--explain", action="store_true", help="tell each catch as a story")
     options = parser.parse_args()
     bugs = [
@@ -158,7 +159,7 @@ def main() -> int:
         if not options.only or any(part in bug.name for part in options.only)
     ]
     with tempfile.TemporaryDirectory(prefix="planted-") as directory:
-        campaign = Campaign(Path(directory), options.seeds)
+        campaign = Campaign(Path(directory), options.seeds, swarm_only=options.swarm)
         verdicts: list[Verdict] = []
         print(f"{'bug':40} {'fate':8} {'seconds':>7}  found by")
         with ThreadPoolExecutor(options.jobs) as pool:
