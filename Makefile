@@ -54,6 +54,8 @@ faults: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzzing.run --inputs $(INPUTS) $(ARGS)
+	$(BIN)/python -m tests.fuzzing.hostile --plans 60 --steps 3000
+	$(BIN)/python -m tests.fuzzing.ports
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
