@@ -189,9 +189,9 @@ SCRIPTS = {
         ("repaired after a death",),
     ),
     "a host that stood still suspects nobody for that": Script(
-        Plan(hosts=2, steps=[wait(400), ["pause", 0, 2800], wait(5000)]),
+        Plan(hosts=2, steps=[wait(400), ["pause", 0, 3100], wait(5000)]),
         """
-        pause 0 2800
+        pause 0 3100
         b: suspects a (silent for 2.0 s)
         b: trusts again a
         """,
