@@ -29,7 +29,6 @@ class Request:
         self.key = session.key
         self.seen = session.state
         self.copy = None if self.key is None else host.replica.get(self.key)
-        self.head = host.replica.head()
         self.full = host.replica.disk.full
         self.facts_before = len(host.world.ledger.facts.get(self.key or "", ()))
 
@@ -54,7 +53,9 @@ class Request:
         if state is None or not is_live(self.copy, now_ms):
             return
         coarse_ms = max(access_coarseness_ms(idle_timeout_ms(state)), 1)
-        moved = self.host.replica.head() != self.head
+        # Not by the head: an end that once found no space may be stored in any request.
+        facts = self.host.world.ledger.facts.get(self.key or "", ())
+        moved = len(facts) != self.facts_before
         if moved and now_ms - state.accessed_ms < coarse_ms:
             raise Violation(f"{self.host.name} recorded an access that was recorded already")
         if not moved and idle_timeout_ms(state) and now_ms - state.accessed_ms > 2 * coarse_ms:
