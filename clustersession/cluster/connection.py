@@ -25,6 +25,11 @@ class Connection:
         self._agent_port = agent_port
         self._thread = thread
 
+    def wait_for_agent(self, timeout_s: float) -> None:
+        """Wait until this process is attached to its agent, if it is to have one."""
+        if self._agent_port is not None:
+            self._agent_port.presence.attached.wait(timeout_s)
+
     def close(self) -> None:
         """Detach from the agent; one inside this process leaves the cluster."""
         if self._agent_port is not None:

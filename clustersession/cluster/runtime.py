@@ -28,6 +28,7 @@ from clustersession.session.token import IdSigner
 _log = logging.getLogger("clustersession")
 
 SECRET_NOTE = "secret"
+AGENT_WAIT_S = 3.0
 STARLETTE_NAMES = {
     "session_cookie": "cookie_name",
     "max_age": "cookie_max_age_s",
@@ -118,8 +119,15 @@ class Runtime:
         return self._open().manager
 
     def start(self) -> None:
-        """Open now, so that a node joins when its server starts and not at the first request."""
+        """Open now, so that a node joins when its server starts and not at the first request.
+
+        Waits for the agent, but not for ever: what is served before it is there is on this node
+        only, and sessions of other nodes are unknown.
+        """
         self.manager()
+        opened = None if self._process is None else _this_process().opened.get(self._process.path)
+        if opened is not None:
+            opened.connection.wait_for_agent(AGENT_WAIT_S)
 
     def close(self) -> None:
         """Let go of what this process opened; the next use opens it again."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from clustersession.admin.demo_processes import free_port, wait_for
+from clustersession.cluster import runtime as runtime_module
+from clustersession.cluster.agent_port import AgentPort
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ReplicationFailed
 from clustersession.core.state import Change
@@ -141,6 +143,24 @@ async def test_with_causal_consistency_no_loop_is_blocked_while_a_copy_is_awaite
     await asyncio.sleep(0)
 
 
+def test_a_worker_that_starts_waits_for_its_agent(make_node: MakeNode) -> None:
+    first = make_node("a")
+    first.start()
+    port = first.manager().cluster
+    assert isinstance(port, AgentPort)
+    assert port.presence.attached.is_set()
+
+
+def test_a_worker_whose_agent_does_not_come_starts_without_it(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_module, "AGENT_WAIT_S", 0.2)
+    alone = make_node("a", agent="external")
+    begin_s = time.monotonic()
+    alone.start()
+    assert 0.2 <= time.monotonic() - begin_s < 2.0
+
+
 def test_a_session_that_was_not_streamed_is_fetched(make_node: MakeNode) -> None:
     first, second = make_node("tomcat1"), make_node("tomcat2")
     joined(first, second)
@@ -215,6 +235,6 @@ def test_a_changed_secret_is_told_once(
 ) -> None:
     for secret, told in (("s" * 32, 0), ("t" * 32, 1), ("t" * 32, 1)):
         runtime = make_node("tomcat1", agent="external", secret=secret)
-        runtime.start()
+        runtime.manager()
         runtime.close()
         assert caplog.text.count("the secret of node tomcat1") == told
