@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import (
     SYSTEM_PREFIX,
+    SessionState,
     access_coarseness_ms,
     idle_timeout_ms,
 )
@@ -48,14 +49,17 @@ class Request:
         if self.key is not None and self.session.key == self.key and cookie is not None:
             self._judge_route(cookie, set_cookie)
 
+    def _own_writes(self, state: SessionState | None) -> int:
+        return 0 if state is None else state.versions.get(self.host.replica.node, 0)
+
     def _judge_read(self) -> None:
         state, now_ms = self.seen, self.host.clock.wall_ms()
         if state is None or not is_live(self.copy, now_ms):
             return
         coarse_ms = max(access_coarseness_ms(idle_timeout_ms(state)), 1)
         # Not by the head: an end that once found no space may be stored in any request.
-        facts = self.host.world.ledger.facts.get(self.key or "", ())
-        moved = len(facts) != self.facts_before
+        after = self.host.replica.get(self.key or "")
+        moved = after is not None and self._own_writes(after) != self._own_writes(self.copy)
         if moved and now_ms - state.accessed_ms < coarse_ms:
             raise Violation(f"{self.host.name} recorded an access that was recorded already")
         if not moved and idle_timeout_ms(state) and now_ms - state.accessed_ms > 2 * coarse_ms:
