@@ -6,16 +6,19 @@ trees are looked at here: each must be there and name itself. What stands in the
 """
 
 import mmap
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct, error
 
 _MAGIC = 0xBEEFC0DE
+_FORMAT = 1
+_READABLE_HERE = sys.byteorder == "little" and sys.maxsize > 2**32
 _BRANCH, _LEAF = 1, 2
 _HEADER_BYTES = 16
 _NO_ROOT = 2**64 - 1
 _HOLDS_TREE = 2
-_META = Struct("<16xI20xI36xQ40xQQQ")
+_META = Struct("<16xII16xI36xQ40xQQQ")
 _PAGE = Struct("<Q2xHHH")
 _NODE = Struct("<HHHH")
 _ROOT = Struct("<40xQ")
@@ -24,13 +27,17 @@ _ROOT = Struct("<40xQ")
 def is_whole(path: Path) -> bool:
     """Whether every page of every tree is there and is what its parent says.
 
-    Nobody may write meanwhile.
+    Nobody may write meanwhile. Of a format that we do not know, LMDB itself is the judge.
     """
+    if not _READABLE_HERE:
+        return True
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            page_bytes = _META.unpack_from(data)[1]
+            magic, version, page_bytes, *_ = _META.unpack_from(data)
+            if magic == _MAGIC and version != _FORMAT:
+                return True
             metas = (_META.unpack_from(data), _META.unpack_from(data, page_bytes))
-            _, _, free, main, last, _ = max(metas, key=lambda meta: meta[-1])
+            _, _, _, free, main, last, _ = max(metas, key=lambda meta: meta[-1])
             if any(meta[0] != _MAGIC for meta in metas) or len(data) < (last + 1) * page_bytes:
                 return False
             named = [_ROOT.unpack_from(data, at)[0] for at in _named(data, page_bytes, main)]

@@ -80,3 +80,13 @@ def test_a_damaged_file_is_set_aside_and_a_healthy_one_is_not(data_file: Path) -
     replica.commit([creation(1)], WALL_MS)
     check(replica)
     replica.close()
+
+
+def test_a_format_that_we_do_not_know_is_left_to_lmdb(data_file: Path) -> None:
+    with data_file.open("r+b") as file:
+        file.seek(20)
+        assert file.read(4) == (1).to_bytes(4, "little")
+        file.seek(20)
+        file.write((2).to_bytes(4, "little"))
+        file.truncate(3 * PAGE_BYTES)
+    assert is_whole(data_file)
