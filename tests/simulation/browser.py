@@ -81,6 +81,8 @@ class Visits:
             # Clocks apart by more than the coarseness may well disagree on an expiry.
             idle_s, slack_s = self._timing()
             undisturbed &= not idle_s or slack_s < access_coarseness_ms(idle_s * 1000) / 1000
+            # One whose disk was full may know of an end that it could not store.
+            undisturbed &= not host.was_full
             if not found and undisturbed and could_tell(host, key):
                 raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
         if think_s:

@@ -59,7 +59,9 @@ class Request:
         coarse_ms = max(access_coarseness_ms(idle_timeout_ms(state)), 1)
         # Not by the head: an end that once found no space may be stored in any request.
         after = self.host.replica.get(self.key or "")
-        moved = after is not None and self._own_writes(after) != self._own_writes(self.copy)
+        if after is not None and after.ended is not None:
+            return
+        moved = self._own_writes(after) != self._own_writes(self.copy)
         if moved and now_ms - state.accessed_ms < coarse_ms:
             raise Violation(f"{self.host.name} recorded an access that was recorded already")
         if not moved and idle_timeout_ms(state) and now_ms - state.accessed_ms > 2 * coarse_ms:
