@@ -199,7 +199,8 @@ class World:
             return
         if self.quiet_s < QUIET_S:
             return
-        if any(host.up and not host.awake for host in self.hosts):
+        others = [host for host in self.hosts if host is not victim]
+        if any(host.dark or (host.up and not host.awake) for host in others):
             # A helper that stands still is waited for.
             return
         disturbances, node = self.disturbances, victim.replica.node
