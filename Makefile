@@ -47,7 +47,7 @@ explore: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation.exploring --minutes $(MINUTES) $(ARGS)
 
 planted: $(VENV)/.dev
-	$(BIN)/python -m tests.planted.run $(ARGS)
+	$(BIN)/python -m tests.planted.run --jobs 2 $(ARGS)
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults.campaign --runs $(RUNS) --nodes 3,4,5 $(ARGS)
