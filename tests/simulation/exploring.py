@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
     options = parser.parse_args()
     began_s, rounds = time.monotonic(), 0
-    while (took_s := time.monotonic() - began_s) < options.minutes * 60:
+    while time.monotonic() - began_s < options.minutes * 60:
         seed = options.seed + rounds
         try:
             explore(EXAMPLES_A_ROUND, seed)
@@ -109,6 +109,7 @@ def main() -> int:
             print(f"kept; replay: python -m tests.simulation.swarm --plan {FOUND}")
             return 1
         rounds += 1
+        took_s = time.monotonic() - began_s
         print(f"{rounds * EXAMPLES_A_ROUND} plans in {took_s:.0f} s, no finding", flush=True)
     return 0
 
