@@ -6,12 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from clustersession.core.errors import ReplicationFailed
 from clustersession.core.ids import join_cookie, split_cookie
 from clustersession.core.settings import Settings
-from clustersession.core.state import (
-    SessionState,
-    access_coarseness_ms,
-    expires_ms,
-    idle_timeout_ms,
-)
+from clustersession.core.state import SessionState
 from clustersession.replica.protocol import Replica
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
@@ -277,7 +272,9 @@ class SessionManager:
 
 
 def _may_live_elsewhere(state: SessionState, now_ms: int) -> bool:
-    """Whether a peer may know of a later access to a session that looks idle-expired here."""
-    if state.ended is not None or now_ms > state.deadline_ms:
-        return False
-    return now_ms <= expires_ms(state) + access_coarseness_ms(idle_timeout_ms(state))
+    """Whether a peer may know of a later access to a session that looks idle-expired here.
+
+    For as long as it may: this node can have been cut off. Once it is swept here peers are asked
+    too.
+    """
+    return state.ended is None and now_ms <= state.deadline_ms

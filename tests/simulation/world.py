@@ -218,8 +218,13 @@ class World:
                 bound_s += self.settings.drop_time_s * (1 + detector.health)
                 bound_s += 3 * detector.heartbeat_interval_s
 
-            def judge(survivor: Host = host, agent: Agent = agent) -> None:
+            def judge(
+                survivor: Host = host, agent: Agent = agent, health: int = detector.health
+            ) -> None:
                 if self.disturbances != disturbances or not agent.alive:
+                    return
+                if agent.engine.membership.detector.health > health:
+                    # It was wrong about somebody meanwhile, and is more patient since.
                     return
                 known = agent.engine.membership.get(node)
                 if known is not None and known.present:
