@@ -84,8 +84,10 @@ class Contacts:
 
     def forget(self, address: Address) -> None:
         """A member that left on purpose is not sought, unless it is a seed."""
-        if address not in self._seeds:
-            self._attempts.pop(address, None)
+        attempt = self._attempts.get(address)
+        if attempt is not None and address not in self._seeds:
+            # Not dropped: one that is under way must be remembered, or there would be a second.
+            attempt.wanted_until_s = float("-inf")
 
     def probe(self, event: MemberSuspected, at: Moment) -> None:
         """A member is suspected: probe it directly and through others."""
