@@ -8,6 +8,7 @@ from tests.simulation.plan import Plan, Step
 NAMES = ["x", "y", "z"]
 ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "end"]
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
+DONORS_DIE = 0.04
 TWINS = 0.1
 NEARLY_EXPIRED = 0.3
 FAULTS: dict[str, list[str]] = {
@@ -52,7 +53,29 @@ def plan_of(seed: int) -> Plan:
             if rng.random() < TWINS:
                 # Two tabs at once, and a balancer that does not keep them together.
                 plan.steps.append([*visit[:2], rng.randrange(plan.hosts), *visit[3:]])
+    if plan.hosts > 2 and rng.random() < DONORS_DIE:
+        plan.tiny = True
+        plan.steps += _join_without_donor(rng, plan)
     return plan
+
+
+def _join_without_donor(rng: random.Random, plan: Plan) -> list[Step]:
+    """A host loads page by page over slow links, and one that may be its donor dies meanwhile."""
+    newcomer, victim, *_ = rng.sample(range(plan.hosts), plan.hosts)
+    others = [host for host in range(plan.hosts) if host != newcomer]
+    return [
+        ["heal"],
+        *(["start", host] for host in range(plan.hosts)),
+        *(["visit", browser, victim, 0, "set", name, 0.0]
+          for browser in range(plan.browsers) for name in NAMES[:2]),
+        ["wait", 1500.0],
+        ["wipe", newcomer],
+        *(["slow", other, newcomer, 100.0] for other in others),
+        ["start", newcomer],
+        ["wait", rng.choice([250.0, 300.0, 350.0, 450.0])],
+        ["kill", victim],
+        ["wait", 2000.0],
+    ]
 
 
 def _settings(rng: random.Random) -> dict[str, Any]:
