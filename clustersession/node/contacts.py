@@ -113,7 +113,8 @@ class Contacts:
 
     def vouch(self, target: bytes, alive: bool) -> None:
         """We know now whether a member that others asked about is there."""
-        for requester in self._requesters.pop(target, ()):
+        # In order: what a node does must not follow from the hashes of a process.
+        for requester in sorted(self._requesters.pop(target, ())):
             self._context.send(requester, ProbeReply(target, alive))
 
     def handle_timer(self, at: Moment) -> None:
@@ -125,7 +126,7 @@ class Contacts:
                 del self._attempts[address]
             else:
                 self._dial(address, attempt)
-        for address in self._seeds - self._attempts.keys():
+        for address in sorted(self._seeds - self._attempts.keys()):
             self.heard_of(address, at)
 
     def next_deadline(self) -> float:
