@@ -50,8 +50,16 @@ class Ended(NamedTuple):
     reason: str
 
 
+class _Derived:
+    """Places for what follows from a state, filled when first asked for: a copy is asked often."""
+
+    __slots__ = ("_expires_ms", "_idle_ms")
+    _expires_ms: int
+    _idle_ms: int
+
+
 @dataclass(frozen=True, slots=True)
-class SessionState:
+class SessionState(_Derived):
     """One copy of one session, or the part of it that a delta carries."""
 
     created_ms: int
@@ -204,10 +212,17 @@ def encode_ms(value_ms: int) -> bytes:
 
 def idle_timeout_ms(state: SessionState) -> int:
     """The session's idle timeout in milliseconds; 0 when there is none."""
+    try:
+        return state._idle_ms
+    except AttributeError:
+        pass
     register = state.registers.get(IDLE_TIMEOUT)
     if register is None or register.value is None or not register.value.isdigit():
-        return 0
-    return int(register.value[:15])
+        idle_ms = 0
+    else:
+        idle_ms = int(register.value[:15])
+    object.__setattr__(state, "_idle_ms", idle_ms)
+    return idle_ms
 
 
 def access_coarseness_ms(idle_ms: int) -> int:
@@ -221,10 +236,16 @@ def expires_ms(state: SessionState) -> int:
     The recorded last access may be too old by the coarseness, so that much is added: a live session
     is never expired early. A tombstone lasts until the deadline, after which no copy can be alive.
     """
+    try:
+        return state._expires_ms
+    except AttributeError:
+        pass
     idle_ms = idle_timeout_ms(state)
-    if state.ended is not None or idle_ms == 0:
-        return state.deadline_ms
-    return min(state.accessed_ms + idle_ms + access_coarseness_ms(idle_ms), state.deadline_ms)
+    at_ms = state.deadline_ms
+    if state.ended is None and idle_ms:
+        at_ms = min(at_ms, state.accessed_ms + idle_ms + access_coarseness_ms(idle_ms))
+    object.__setattr__(state, "_expires_ms", at_ms)
+    return at_ms
 
 
 def highest_time(state: SessionState) -> int:

@@ -209,10 +209,11 @@ class LmdbTransaction:
         return entries
 
     def put(self, table: int, key: bytes, value: bytes) -> None:
-        self._transaction.put(key, value, db=self._databases[table])
+        # Positional (dupdata, overwrite, append, db): keywords cost as much as the call.
+        self._transaction.put(key, value, True, True, False, self._databases[table])
 
     def delete(self, table: int, key: bytes) -> None:
-        self._transaction.delete(key, db=self._databases[table])
+        self._transaction.delete(key, b"", self._databases[table])
 
     def clear(self, table: int) -> None:
         self._transaction.drop(self._databases[table], delete=False)

@@ -17,6 +17,7 @@ from clustersession.core.state import (
     highest_time,
 )
 from clustersession.replica import tables
+from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engine import Engine, ReadTransaction
 from clustersession.replica.protocol import (
     Applied,
@@ -45,6 +46,7 @@ class ReplicaStore:
     ) -> None:
         self._engine = engine
         self._clock_skew_ms_max = clock_skew_ms_max
+        self._decoded = DecodedRecords()
         with engine.write() as transaction:
             stored = transaction.get(tables.META, tables.HEAD_KEY)
             if stored is None:
@@ -63,7 +65,7 @@ class ReplicaStore:
     def get(self, key: str) -> SessionState | None:
         """The copy as it stands: it may be ended or past its expiry."""
         data = self._engine.get(tables.SESSIONS, tables.session_key(key))
-        return None if data is None else tables.state_of_record(data)
+        return None if data is None else self._decoded.state_of(key, data)
 
     def commit(self, changes: Sequence[Change], wall_ms: int) -> Committed:
         """Apply local changes, each effective one under a sequence number of its own.
@@ -72,7 +74,7 @@ class ReplicaStore:
         """
         states: list[SessionState | None] = []
         with self._engine.write() as transaction:
-            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
             for change in changes:
                 states.append(_commit_one(writer, change, wall_ms))
             writer.finish()
@@ -82,7 +84,7 @@ class ReplicaStore:
         """Apply a peer's batch and move our cursor on its feed."""
         with self._engine.write() as transaction:
             cursor = _cursor_of(transaction, batch.sender)
-            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
             if batch.sender == writer.node:
                 return Applied(Cursor(writer.seq, writer.seq), 0, ())
             if not follows(batch, cursor) or not is_news(batch, cursor):
@@ -107,7 +109,7 @@ class ReplicaStore:
         """
         changed = 0
         with self._engine.write() as transaction:
-            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
             for key, state in sessions:
                 if self._from_the_future(state, wall_ms):
                     continue
@@ -210,7 +212,7 @@ class ReplicaStore:
                 due.append(expiry_key)
             if not due:
                 return 0
-            writer = SessionWriter(transaction, self._clock_skew_ms_max)
+            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
             for expiry_key in due:
                 writer.remove(tables.split_expiry(expiry_key)[1])
                 # Again, for an entry whose session was lost: it must not be found for ever.

@@ -97,13 +97,17 @@ def encode_record(
     )
 
 
-def decode_record(data: bytes) -> Record:
-    """Raises WireError when not even the places can be read."""
+def decode_places(data: bytes) -> tuple[int, int, int, bool]:
+    """The places of a record: its fields but the state. Raises WireError."""
     try:
-        feed_seq, expiry_ms, entry_hash, ended = _HEADER.unpack_from(data)
+        return _HEADER.unpack_from(data)
     except StructError:
         raise WireError("a stored session is cut short") from None
-    return Record(feed_seq, expiry_ms, entry_hash, ended, state_of_record(data))
+
+
+def decode_record(data: bytes) -> Record:
+    """Raises WireError when not even the places can be read."""
+    return Record(*decode_places(data), state_of_record(data))
 
 
 def state_of_record(data: bytes) -> SessionState | None:

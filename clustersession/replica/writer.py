@@ -4,6 +4,7 @@ from clustersession.core.digest import bucket_of, entry_hash
 from clustersession.core.errors import ReplicaUnusable, WireError
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.replica import tables
+from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engine import WriteTransaction
 
 
@@ -20,8 +21,11 @@ def head_from(data: bytes | None) -> tables.Head:
 class SessionWriter:
     """The head of the replica and its sessions, open for writing until ``finish``."""
 
-    def __init__(self, transaction: WriteTransaction, clock_skew_ms_max: int) -> None:
+    def __init__(
+        self, transaction: WriteTransaction, decoded: DecodedRecords, clock_skew_ms_max: int
+    ) -> None:
         self._transaction = transaction
+        self._decoded = decoded
         self._clock_skew_ms_max = clock_skew_ms_max
         self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
         self.node, self.seq, self.highest, self._tombstones = self._before
@@ -43,9 +47,10 @@ class SessionWriter:
         if data is None:
             return None
         try:
-            return tables.decode_record(data)
+            places = tables.decode_places(data)
         except WireError:
             return None
+        return tables.Record(*places, self._decoded.state_of(key, data))
 
     def kept_until_ms(self, state: SessionState) -> int:
         """When the session may be removed here; a tombstone outlasts clocks that lag behind."""
@@ -83,6 +88,8 @@ class SessionWriter:
                 self._leave_feed(key, before.feed_seq)
             transaction.put(tables.FEED, tables.feed_key(new_feed_seq), key.encode())
         transaction.put(tables.SESSIONS, tables.session_key(key), data)
+        # Should the transaction fail, these bytes are never met, and neither is the state.
+        self._decoded.note(key, data, state)
 
     def remove(self, key: str) -> None:
         """Take the session out of every table."""
