@@ -15,6 +15,7 @@ no failure of the application: what was changed until then is committed.
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from clustersession.cluster.readiness import Readiness, readiness_async
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, ReplicaError
 from clustersession.session.cookie import cookie_values
@@ -48,6 +49,7 @@ class ClusterSessionMiddleware:
         self.runtime = Runtime.from_options(options)
         settings = self.runtime.settings
         self._cookie_name = settings.cookie_name
+        self._ready_path = settings.ready_path
         self._header_name = settings.header_name.lower().encode("latin-1")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,7 +58,10 @@ class ClusterSessionMiddleware:
         if kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif kind in ("http", "websocket"):
-            await self._serve(scope, receive, send)
+            if self._ready_path and kind == "http" and scope["path"] == self._ready_path:
+                await _send_readiness(scope, send, await readiness_async(self.runtime))
+            else:
+                await self._serve(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
@@ -113,6 +118,13 @@ class ClusterSessionMiddleware:
             await self.app(scope, receive, send)
         finally:
             self.runtime.close()
+
+
+async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> None:
+    headers = [(name.lower().encode(), value.encode()) for name, value in readiness.headers]
+    await send({"type": "http.response.start", "status": readiness.status, "headers": headers})
+    body = b"" if scope["method"] == "HEAD" else readiness.body
+    await send({"type": "http.response.body", "body": body})
 
 
 def _with_session(message: Message, outcome: Outcome) -> list[tuple[bytes, bytes]]:

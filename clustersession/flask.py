@@ -21,11 +21,12 @@ import threading
 from dataclasses import replace
 from typing import Any, cast
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface, SessionMixin
 
 from clustersession.cluster.configuration import load_settings
 from clustersession.cluster.places import derive_secret
+from clustersession.cluster.readiness import readiness
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.settings import Settings
 from clustersession.session.cookie import cookie_values
@@ -84,7 +85,10 @@ class ClusterSessionInterface(SessionInterface):
         if runtime is None:
             with self._lock:
                 if self._runtime is None:
-                    self._runtime = _make_runtime(app, self._options)
+                    made = _make_runtime(app, self._options)
+                    if made.settings.ready_path:
+                        _answer_checks(app, made)
+                    self._runtime = made
                 runtime = self._runtime
         return runtime
 
@@ -120,6 +124,21 @@ class ClusterSessionInterface(SessionInterface):
             response.vary.add("Cookie")
         if response.is_streamed:
             response.call_on_close(lambda: _save_late(manager, session))
+
+
+def _answer_checks(app: Flask, runtime: Runtime) -> None:
+    """Answer the path of health checks before anything else of the application sees the request.
+
+    The settings are known at the first request and not before, where ``app.before_request`` would
+    be refused; the table that it fills is read after the session has been opened.
+    """
+    def answer() -> Response | None:
+        if request.root_path + request.path != runtime.settings.ready_path:
+            return None
+        found = readiness(runtime)
+        return Response(found.body, found.status, found.headers)
+
+    app.before_request_funcs.setdefault(None, []).insert(0, answer)
 
 
 def _save_late(manager: SessionManager, session: Session) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
+from clustersession.cluster.readiness import readiness
 from clustersession.cluster.runtime import Runtime
 from clustersession.session.cookie import cookie_values
 from clustersession.session.manager import SessionManager
@@ -39,6 +40,7 @@ class ClusterSessionMiddleware:
         self._environ_key = environ_key
         settings = self.runtime.settings
         self._cookie_name = settings.cookie_name
+        self._ready_path = settings.ready_path
         header = settings.header_name.upper().replace("-", "_")
         self._header_key = f"HTTP_{header}" if header else ""
 
@@ -52,6 +54,10 @@ class ClusterSessionMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
+        if self._ready_path and self._ready_path == _path_of(environ):
+            answer = readiness(self.runtime)
+            start_response(answer.status_line, answer.headers)
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
         manager = self.runtime.manager()
         cookies = environ.get("HTTP_COOKIE", "")
         values = cookie_values(cookies, self._cookie_name)
@@ -153,6 +159,10 @@ class _Body:
             if not refused and self._session.unsaved:
                 self._session.sealed = True
                 self._manager.save(self._session)
+
+
+def _path_of(environ: Environ) -> str:
+    return f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
 
 
 def _close(body: object) -> None:

@@ -21,6 +21,7 @@ from clustersession.core.identity import (
     short,
 )
 from clustersession.core.settings import Settings
+from clustersession.core.settings_rules import split_address
 from clustersession.net.discovery import resolve
 from clustersession.net.interfaces import advertised_address
 from clustersession.net.links import Link, LinkServer, dial
@@ -102,7 +103,8 @@ class Driver:
         await self._server.start()
         try:
             port = self._server.address[1]
-            self._address = Address(advertised_address(settings.bind), port)
+            host, told_port = split_address(settings.advertise)
+            self._address = Address(advertised_address(settings.bind, host), told_port or port)
             self._begin()
             if settings.multicast_address:
                 await self._join_group()

@@ -19,6 +19,7 @@ from clustersession.wire.local import Operation
 
 RECONNECT_S = 0.02
 GRACE_S = 0.05
+PHASE_TIMEOUT_S = 1.0
 
 logger = logging.getLogger("clustersession")
 
@@ -106,6 +107,14 @@ class AgentPort:
         timeout_s = self._settings.fetch_timeout_s + GRACE_S
         return await self._ask_async(Operation.FETCH, key, timeout_s=timeout_s) is True
 
+    def phase(self) -> str:
+        """What the node is doing, in its agent's words; empty when that does not answer."""
+        return _phase(self._ask(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
+
+    async def phase_async(self) -> str:
+        """``phase`` without blocking the event loop."""
+        return _phase(await self._ask_async(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
+
     def close(self) -> None:
         """Detach from the agent."""
         self.presence.stop()
@@ -189,3 +198,7 @@ class AgentPort:
             if link is None or not link.is_open:
                 link = self._loop_links[loop] = await AsyncLink.connect(self._home.agent_socket)
             return link
+
+
+def _phase(status: object) -> str:
+    return str(status.get("phase", "")) if isinstance(status, dict) else ""

@@ -6,13 +6,17 @@ from clustersession.cluster.agent_port import AgentPort
 from clustersession.cluster.configuration import require_secret
 from clustersession.cluster.places import id_secrets, route_of
 from clustersession.cluster.thread_agent import ThreadAgent
+from clustersession.core.identity import Phase
 from clustersession.core.settings import Settings
+from clustersession.core.settings_rules import split_address
 from clustersession.net.discovery import parse_seed
-from clustersession.net.interfaces import advertised_address, bind_address, is_loopback
+from clustersession.net.interfaces import advertised_address, bind_address
 from clustersession.net.own_certificates import own_certificates
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
 from clustersession.session.cluster_port import ClusterPort, LocalOnly
+
+READY = Phase.READY.name.lower()
 
 
 class Connection:
@@ -29,6 +33,14 @@ class Connection:
         """Wait until this process is attached to its agent, if it is to have one."""
         if self._agent_port is not None:
             self._agent_port.presence.attached.wait(timeout_s)
+
+    def phase(self) -> str:
+        """What this node is doing, in its agent's words; empty when that does not answer."""
+        return READY if self._agent_port is None else self._agent_port.phase()
+
+    async def phase_async(self) -> str:
+        """``phase`` without blocking the event loop."""
+        return READY if self._agent_port is None else await self._agent_port.phase_async()
 
     def close(self) -> None:
         """Detach from the agent; one inside this process leaves the cluster."""
@@ -51,8 +63,8 @@ def complete(settings: Settings) -> Settings:
         require_secret(settings, bind)
         # Here and not only in the agent, whose log nobody has open at a deployment.
         own_certificates(settings)
-        if settings.seeds and is_loopback(bind):
-            advertised_address(bind, [parse_seed(seed).host for seed in settings.seeds])
+        peers = [parse_seed(seed).host for seed in settings.seeds]
+        advertised_address(bind, split_address(settings.advertise)[0], peers)
     secret = settings.secret or tuple(secret.hex() for secret in id_secrets(settings))
     return dataclasses.replace(settings, route=route, bind=bind, secret=secret)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clustersession.cluster.configuration import load_settings
-from clustersession.cluster.connection import complete, connect
+from clustersession.cluster.connection import Connection, complete, connect
 from clustersession.cluster.places import derive_secret, id_secrets, node_home
 from clustersession.core.errors import ReplicaError
 from clustersession.core.settings import Settings
@@ -124,10 +124,13 @@ class Runtime:
         Waits for the agent, but not for ever: what is served before it is there is on this node
         only, and sessions of other nodes are unknown.
         """
+        self.connection().wait_for_agent(AGENT_WAIT_S)
+
+    def connection(self) -> Connection:
+        """This process's connection to its node, opened at the first call, as by ``manager``."""
         self.manager()
-        opened = None if self._process is None else _this_process().opened.get(self._process.path)
-        if opened is not None:
-            opened.connection.wait_for_agent(AGENT_WAIT_S)
+        assert self._process is not None
+        return _this_process().opened[self._process.path].connection
 
     def close(self) -> None:
         """Let go of what this process opened; the next use opens it again."""

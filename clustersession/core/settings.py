@@ -38,6 +38,8 @@ class Settings:
         state directory.
     bind: address of the TCP receiver and of the multicast interface [bind]; "auto": the address of
         the interface that reaches the multicast group.
+    advertise: the address peers are told, "address" or "address:port", where it is not the one
+        that is listened on. Empty: that one.
     port, port_range: first TCP port and how many to try [port, autoBind of the Receiver].
     multicast_address, multicast_port, multicast_ttl: the group; an empty address: no multicast
         [address, port, ttl of Membership].
@@ -56,6 +58,8 @@ class Settings:
     rewrite: when the route in the cookie is replaced.
     consistency: "causal": a second cookie names the writes its client has seen, and a node that
         lacks them asks its peers before it answers.
+    ready_path: a path answered by the middleware itself, 200 when users may be sent here and 503
+        with the reason when not; for balancers. Empty: none.
     agent: "process": started by the first worker that needs it; "thread": inside this process;
         "external": somebody else runs ``clustersession agent``.
     attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
@@ -72,6 +76,7 @@ class Settings:
     tls_ca: str = ""
     state_dir: str = ""
     bind: str = "auto"
+    advertise: str = ""
     port: int = 4000
     port_range: int = 100
     multicast_address: str = "228.0.0.4"
@@ -98,6 +103,7 @@ class Settings:
     header_name: str = ""
     rewrite: Rewrite = "failover"
     consistency: Consistency = "eventual"
+    ready_path: str = ""
     agent: AgentMode = "process"
     agent_linger_s: float = 5.0
     map_bytes: int = 16 * 2**30

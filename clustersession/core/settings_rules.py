@@ -18,6 +18,10 @@ PORT_MAX = 65_535
 # Half of what one message carries: writes on two nodes at once may double a session.
 SESSION_BYTES_LIMIT = 8 * 2**20
 _TEN_YEARS_S = 3650 * 86_400
+_NO_ZONES = (
+    "link-local IPv6 addresses (fe80::) mean another place on each interface, so they cannot be "
+    "told to other hosts; use a global or a unique local address (fd00::/8)"
+)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -129,20 +133,60 @@ def _cluster(v: Mapping[str, Any]) -> list[Problem]:
     if v["state_dir"] and not v["state_dir"].startswith("/"):
         problems.append(Problem("state_dir", "it must be an absolute path"))
     problems += _certificates(v)
-    if v["bind"] != "auto" and not _is_address(v["bind"]):
-        problems.append(Problem("bind", "it must be 'auto' or an IP address of this host"))
+    problems += _addresses(v)
     if v["multicast_address"] and not _is_multicast(v["multicast_address"]):
         problems.append(Problem(
             "multicast_address", "it must be an IPv4 multicast address, 224.0.0.0 to "
             "239.255.255.255, or empty for no multicast",
         ))
     for seed in v["seeds"]:
-        if not _is_seed(seed):
+        host = seed.rpartition(":")[0].strip("[]")
+        if _is_address(host) and _needs_zone(host):
+            problems.append(Problem("seeds", f"{seed!r}: {_NO_ZONES}"))
+        elif not _is_seed(seed):
             problems.append(Problem(
                 "seeds", f"{seed!r} must have the form 'host:port', '[IPv6 address]:port' or "
                 "'dns:name:port'",
             ))
     return problems
+
+
+def _addresses(v: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    if v["bind"] != "auto":
+        if not _is_address(v["bind"]):
+            problems.append(Problem("bind", "it must be 'auto' or an IP address of this host"))
+        elif _needs_zone(v["bind"]):
+            problems.append(Problem("bind", _NO_ZONES))
+    if v["advertise"]:
+        host, port = split_address(v["advertise"])
+        if not _is_address(host) or ip_address(host).is_unspecified or _is_multicast(host):
+            problems.append(Problem(
+                "advertise", "it must be an IP address that peers can connect to, or 'address:port'"
+                ", an IPv6 address in brackets before a port",
+            ))
+        elif _needs_zone(host):
+            problems.append(Problem("advertise", _NO_ZONES))
+        elif port is not None and not 1 <= port <= PORT_MAX:
+            problems.append(Problem("advertise", f"the port must be between 1 and {PORT_MAX}"))
+    return problems
+
+
+def split_address(text: str) -> tuple[str, int | None]:
+    """Host and port of "address", "address:port" or "[IPv6 address]:port"; None: no port.
+
+    What is neither comes back whole as the host, for the caller to refuse.
+    """
+    match = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*)):([0-9]{1,6})", text)
+    if match is None:
+        return text, None
+    return match[1] or match[2], int(match[3])
+
+
+def _needs_zone(text: str) -> bool:
+    """Whether an address means another place on each interface."""
+    address = ip_address(text)
+    return address.version == 6 and address.is_link_local
 
 
 def _certificates(v: Mapping[str, Any]) -> list[Problem]:
@@ -190,6 +234,10 @@ def _cookie(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem("cookie_path", "it must begin with / and hold no semicolon"))
     if v["cookie_domain"] and re.fullmatch(r"\.?[A-Za-z0-9.-]{1,253}", v["cookie_domain"]) is None:
         problems.append(Problem("cookie_domain", "it must be a host name"))
+    if v["ready_path"] and re.fullmatch(r"/[A-Za-z0-9/._~-]*", v["ready_path"]) is None:
+        problems.append(Problem(
+            "ready_path", "it must begin with / and hold letters, digits and any of / . _ ~ - only"
+        ))
     if v["header_name"] and _TOKEN.fullmatch(v["header_name"]) is None:
         problems.append(Problem("header_name", "it must be the name of an HTTP header"))
     return problems
@@ -211,6 +259,11 @@ def _relations(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(
             "port_range", f"the last port, port + port_range - 1, must not pass {PORT_MAX}; port "
             f"is {v['port']}",
+        ))
+    if split_address(v["advertise"])[1] is not None and v["port_range"] != 1:
+        problems.append(Problem(
+            "advertise", "a port that peers are told belongs to one port that is listened on; set "
+            f"port, and port_range to 1, which is {v['port_range']}",
         ))
     if v["attribute_bytes_max"] > v["session_bytes_max"]:
         problems.append(Problem(

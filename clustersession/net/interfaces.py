@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 from clustersession.core.errors import ConfigurationError
 
@@ -30,24 +31,32 @@ def bind_address(bind: str, multicast_address: str) -> str:
     return _address_towards(multicast_address or _FAR_AWAY[4]) or _any_address() or LOOPBACK
 
 
-def advertised_address(bind: str, other_hosts: Iterable[str] = ()) -> str:
+def advertised_address(bind: str, advertise: str = "", other_hosts: Iterable[str] = ()) -> str:
     """The address to tell peers when listening on ``bind``, which is an address.
 
-    Listening on all addresses, it is the one the default route leaves by. ``other_hosts`` are hosts
-    of seeds or peers, as addresses or names: when one of them is surely not this host, a loopback
-    address would send every peer to itself, so that raises ConfigurationError.
+    ``advertise`` is the setting, without a port. Without it and listening on all addresses, it is
+    the one the default route leaves by. ``other_hosts`` are hosts of seeds or peers, as addresses
+    or names: when one of them is surely not this host, a loopback address would send every peer to
+    itself, so that raises ConfigurationError; and so does advertising loopback while listening to
+    others.
     """
-    address = ip_address(bind)
+    address = ip_address(advertise or bind)
     if address.is_unspecified:
         towards = _address_towards(_FAR_AWAY[address.version])
-        found = towards or _any_address()
+        found = towards or _any_address(address.version)
         address = ip_address(found or ("::1" if address.version == 6 else LOOPBACK))
+    if advertise and address.is_loopback and not ip_address(bind).is_loopback:
+        raise ConfigurationError(
+            f"advertise is {advertise!r}: every peer would look for this node on its own host; set "
+            "it to an address that they can reach"
+        )
     if address.is_loopback:
         elsewhere = [host for host in other_hosts if _is_elsewhere(host)]
         if elsewhere:
             raise ConfigurationError(
                 f"peers on other hosts ({', '.join(elsewhere)}) cannot reach {address}: set bind "
-                "to an address of this host that they can reach"
+                "to an address of this host that they can reach, or advertise to one that leads "
+                "here"
             )
     return str(address)
 
@@ -98,9 +107,14 @@ def _address_towards(target: str) -> str | None:
     return None if address.is_unspecified or address.is_loopback else str(address)
 
 
-def _any_address() -> str | None:
-    """An IPv4 address of this host that is not loopback, if there is one."""
+def _any_address(version: int = 4) -> str | None:
+    """An address of this host that others can use, if there is one; IPv6 falls back to IPv4.
+
+    A socket that listens on all IPv6 addresses hears IPv4 as well.
+    """
     candidates = _interface_addresses() if sys.platform == "linux" else _named_addresses()
+    if version == 6:
+        candidates = _interface_addresses_v6() + candidates
     for candidate in candidates:
         address = ip_address(candidate)
         if not (address.is_loopback or address.is_unspecified or address.is_link_local):
@@ -120,6 +134,15 @@ def _interface_addresses() -> list[str]:
                 continue
             addresses.append(socket.inet_ntoa(request.tobytes()[_IFREQ_ADDRESS]))
     return addresses
+
+
+def _interface_addresses_v6() -> list[str]:
+    """Every IPv6 address of this host, in the system's order; none where it does not list them."""
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:
+        return []
+    return [str(IPv6Address(int(line.split()[0], 16))) for line in lines]
 
 
 def _named_addresses() -> list[str]:

@@ -4,7 +4,8 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from clustersession.core.errors import ConfigurationError
@@ -60,6 +61,16 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"secret": ("short",)}, "at least 16 characters; make one with python -c"),
     ({"state_dir": "here"}, "state_dir.*absolute"),
     ({"bind": "my-host"}, "bind.*IP address"),
+    ({"bind": "fe80::1%eth0"}, "bind.*link-local.*fd00::/8"),
+    ({"advertise": "my-host"}, "advertise.*IP address"),
+    ({"advertise": "0.0.0.0"}, "advertise.*that peers can connect to"),
+    ({"advertise": "228.0.0.4"}, "advertise.*that peers can connect to"),
+    ({"advertise": "fe80::1"}, "advertise.*link-local"),
+    ({"advertise": "10.0.0.1:0", "port_range": 1}, "advertise.*between 1 and 65535"),
+    ({"advertise": "10.0.0.1:4000"}, "advertise.*port_range to 1, which is 100"),
+    ({"advertise": "2001:db8::7:x"}, "advertise.*brackets"),
+    ({"ready_path": "ready"}, "ready_path.*begin with /"),
+    ({"ready_path": "/ready?deep"}, "ready_path"),
     ({"multicast_address": "10.0.0.1"}, "multicast_address.*224.0.0.0"),
     ({"multicast_address": "ff02::1"}, "multicast_address.*IPv4"),
     ({"seeds": ("host",)}, r"seeds.*'host' must have the form"),
@@ -67,6 +78,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"seeds": ("host:70000",)}, "seeds"),
     ({"seeds": ("dns:4000",)}, "seeds"),
     ({"seeds": ("[::z]:4000",)}, "seeds"),
+    ({"seeds": ("[fe80::1%eth0]:4000",)}, "seeds.*link-local"),
+    ({"seeds": ("[fe80::1]:4000",)}, "seeds.*link-local"),
     ({"cookie_name": "a b"}, "cookie_name"),
     ({"cookie_name": ""}, "cookie_name"),
     ({"cookie_name": "x" * 61}, "cookie_name"),
@@ -104,12 +117,18 @@ ACCEPTED: list[dict[str, Any]] = [
     {"cookie_name": "__Host-id", "cookie_secure": True},
     {"cookie_samesite": "none", "cookie_secure": True},
     {"multicast_address": ""},
-    {"seeds": ("a.example:4000", "10.0.0.1:4000", "[fe80::1]:4000", "dns:web_1.local:4000")},
+    {"seeds": ("a.example:4000", "10.0.0.1:4000", "[fd00::1]:4000", "dns:web_1.local:4000")},
     {"distributable": False, "seeds": ("a:1",), "ack": "all"},
     {"absolute_timeout_s": 0.0, "idle_timeout_s": 0.0},
     {"port": 65535, "port_range": 1},
     {"secret": ("0123456789abcdef", "fedcba9876543210")},
     {"bind": "::1"},
+    {"advertise": "192.0.2.7"},
+    {"advertise": "2001:db8::7"},
+    {"advertise": "192.0.2.7:14000", "port_range": 1},
+    {"advertise": "[2001:db8::7]:14000", "port_range": 1},
+    {"ready_path": "/"},
+    {"ready_path": "/-/ready"},
 ]
 
 
@@ -134,6 +153,8 @@ def test_absolute_timeout_default_is_worked_out() -> None:
     assert Settings(absolute_timeout_s=7200.0).effective_absolute_timeout_s == 7200
 
 
+# A crowded machine is slow at everything.
+@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.fixed_dictionaries({}, optional={
     name: st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9),
                     st.lists(st.text(max_size=9), max_size=2).map(tuple))

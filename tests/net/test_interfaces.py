@@ -22,7 +22,17 @@ def no_route(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_given_address_is_taken_as_it_is() -> None:
     assert bind_address("10.1.2.3", GROUP) == "10.1.2.3"
-    assert advertised_address("10.1.2.3", ["10.9.9.9"]) == "10.1.2.3"
+    assert advertised_address("10.1.2.3", "", ["10.9.9.9"]) == "10.1.2.3"
+
+
+def test_what_is_to_be_told_is_told() -> None:
+    assert advertised_address("0.0.0.0", "192.0.2.7") == "192.0.2.7"
+    assert advertised_address("10.1.2.3", "2001:db8::7", ["10.9.9.9"]) == "2001:db8::7"
+    assert advertised_address("127.0.0.1", "127.0.0.1") == "127.0.0.1"
+    with pytest.raises(ConfigurationError, match=r"advertise is '127\.0\.0\.1'.*its own host"):
+        advertised_address("0.0.0.0", "127.0.0.1")
+    # A forwarder in front of a node that listens on loopback.
+    assert advertised_address("127.0.0.1", "192.0.2.7", ["192.0.2.8"]) == "192.0.2.7"
 
 
 def test_auto_takes_the_way_to_the_group(monkeypatch) -> None:
@@ -46,18 +56,29 @@ def test_without_a_way_any_address_that_is_not_loopback(monkeypatch, no_route) -
 def test_with_nothing_else_loopback(monkeypatch, no_route) -> None:
     monkeypatch.setattr(interfaces, "_interface_addresses", lambda: ["127.0.0.1"])
     monkeypatch.setattr(interfaces, "_named_addresses", lambda: ["127.0.1.1"])
+    monkeypatch.setattr(interfaces, "_interface_addresses_v6", lambda: ["::1", "fe80::1"])
     assert bind_address("auto", GROUP) == "127.0.0.1"
     assert advertised_address("0.0.0.0") == "127.0.0.1"
     assert advertised_address("::") in ("::1",)
 
 
+def test_all_ipv6_addresses_are_one_that_others_can_use(monkeypatch, no_route) -> None:
+    monkeypatch.setattr(interfaces, "_interface_addresses", lambda: ["127.0.0.1", "10.1.2.3"])
+    found = ["::1", "fe80::1", "fd00::7"]
+    monkeypatch.setattr(interfaces, "_interface_addresses_v6", lambda: found)
+    assert advertised_address("::") == "fd00::7"
+    del found[-1]
+    # The socket hears IPv4 as well.
+    assert advertised_address("::") == "10.1.2.3"
+
+
 def test_loopback_is_for_this_host_only(monkeypatch) -> None:
     monkeypatch.setattr(interfaces, "is_loopback", lambda host: host == "this-host")
     assert advertised_address("127.0.0.1") == "127.0.0.1"
-    assert advertised_address("127.0.0.1", ["127.0.0.1", "::1", "this-host"]) == "127.0.0.1"
+    assert advertised_address("127.0.0.1", "", ["127.0.0.1", "::1", "this-host"]) == "127.0.0.1"
     for elsewhere in ("10.0.0.1", "2001:db8::1", "other-host"):
         with pytest.raises(ConfigurationError, match=f"{elsewhere}.*set bind"):
-            advertised_address("127.0.0.1", ["127.0.0.1", elsewhere])
+            advertised_address("127.0.0.1", "", ["127.0.0.1", elsewhere])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""The path of health checks, in every adapter: what it answers, when, and to whom."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient as StarletteClient
+from werkzeug.test import Client as WerkzeugClient
+
+from clustersession import asgi, flask, wsgi
+from clustersession.admin.nodes import ask_agent
+from clustersession.cluster.runtime import Runtime
+from clustersession.core.errors import ReplicaUnusable
+from clustersession.replica.home import NodeHome
+from clustersession.wire.local import Operation
+from tests.support.processes import free_port, wait_for
+
+Get = Callable[..., tuple[int, str]]
+CLUSTER = {
+    "distributable": True, "agent": "thread", "bind": "127.0.0.1", "multicast_address": "",
+    "join_timeout_s": 1.0,
+}
+
+
+@contextmanager
+def under_asgi(**options: Any) -> Iterator[Get]:
+    async def page(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(f"the application, {len(request.session)} attributes")
+
+    app = Starlette(routes=[Route("/{rest:path}", page, methods=["GET", "POST"])])
+    middleware = asgi.ClusterSessionMiddleware(app, **options)
+    with StarletteClient(middleware) as client:
+        def get(path: str, method: str = "GET") -> tuple[int, str]:
+            reply = client.request(method, path)
+            return reply.status_code, reply.text.strip()
+
+        yield get
+
+
+@contextmanager
+def under_wsgi(**options: Any) -> Iterator[Get]:
+    def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"the application, {len(environ['clustersession.session'])} attributes".encode()]
+
+    middleware = wsgi.ClusterSessionMiddleware(page, **options)
+    yield _werkzeug(middleware)
+    middleware.runtime.close()
+
+
+@contextmanager
+def under_flask(**options: Any) -> Iterator[Get]:
+    app = Flask(__name__)
+    app.secret_key = "a key of the application"
+    extension = flask.ClusterSession(app, **options)
+
+    @app.before_request
+    def nobody_gets_past() -> None:
+        raise PermissionError("log in first")
+
+    @app.errorhandler(PermissionError)
+    def refuse(error: Exception) -> tuple[str, int]:
+        return "the application, log in first", 200
+
+    yield _werkzeug(app)
+    assert app.extensions["clustersession"] is extension
+    app.session_interface.runtime(app).close()
+
+
+def _werkzeug(app: Any) -> Get:
+    client = WerkzeugClient(app)
+
+    def get(path: str, method: str = "GET") -> tuple[int, str]:
+        reply = client.open(path, method=method)
+        return reply.status_code, reply.text.strip()
+
+    return get
+
+
+ADAPTERS = [under_asgi, under_wsgi, under_flask]
+each_adapter = pytest.mark.parametrize("serve", ADAPTERS, ids=lambda serve: serve.__name__)
+
+
+@each_adapter
+def test_without_the_setting_every_path_is_the_applications(serve: Any) -> None:
+    with serve() as get:
+        assert get("/ready")[1].startswith("the application")
+
+
+@each_adapter
+def test_one_path_is_answered_and_no_other(serve: Any) -> None:
+    with serve(ready_path="/ready") as get:
+        assert get("/ready") == (200, "ready")
+        assert get("/ready?now") == (200, "ready")
+        assert get("/ready", "HEAD") == (200, "")
+        for other in ("/", "/ready/", "/readyness", "/a/ready"):
+            assert get(other)[1].startswith("the application"), other
+
+
+@each_adapter
+def test_a_node_joins_by_the_check_and_says_when_it_drains(serve: Any, state: Path) -> None:
+    with serve(ready_path="/ready", port=free_port(), **CLUSTER) as get:
+        def is_ready() -> bool:
+            status, text = get("/ready")
+            assert (status == 200) == (text == "ready"), text
+            return status == 200
+
+        wait_for(is_ready, "the node to be ready")
+        (home,) = [NodeHome(path.parent) for path in state.rglob("agent.sock")]
+        ask_agent(home, Operation.DRAIN)
+        wait_for(lambda: not is_ready(), "the node to drain")
+        assert get("/ready") == (503, "draining: users are to go to other nodes")
+
+
+@each_adapter
+def test_without_its_agent_a_node_is_not_ready(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clustersession.cluster.agent_port.PHASE_TIMEOUT_S", 0.05)
+    options = {**CLUSTER, "agent": "external"}
+    with serve(ready_path="/ready", **options) as get:
+        assert get("/ready") == (503, "no agent: writes do not reach the other nodes")
+
+
+@pytest.mark.parametrize("serve", [under_wsgi, under_flask])
+def test_a_node_that_cannot_serve_tells_its_log_why_once(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(ready_path="/ready") as get, monkeypatch.context() as broken:
+        def fail(self: Runtime) -> None:
+            raise ReplicaUnusable(f"/var/lib/secret-place/{serve.__name__} cannot be opened")
+
+        broken.setattr(Runtime, "connection", fail)
+        with caplog.at_level(logging.ERROR, "clustersession"):
+            for _ in range(3):
+                status, text = get("/ready")
+                assert status == 503
+                assert "secret-place" not in text
+        assert [r.message for r in caplog.records] == [
+            "this node cannot serve sessions: "
+            f"/var/lib/secret-place/{serve.__name__} cannot be opened"
+        ]
+
+
+def test_a_mounted_application_is_asked_by_the_whole_path() -> None:
+    def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"the application"]
+
+    middleware = wsgi.ClusterSessionMiddleware(page, ready_path="/shop/ready")
+    client = WerkzeugClient(middleware)
+    assert client.get("/ready", base_url="http://localhost/shop").text == "ready\n"
+    assert client.get("/ready").text == "the application"
+    middleware.runtime.close()
