@@ -12,6 +12,7 @@
 #   make planted                  planted bugs that the suite must notice
 #   make faults RUNS=3            faults on real processes; needs root
 #   make fuzz INPUTS=10000000     everything that reads bytes
+#   make frameworks               the frameworks' own session tests, downloaded, against ours
 #
 # PYTHON=python3.12 chooses an interpreter, ARGS="-k settings" reaches pytest or the demo.
 
@@ -24,7 +25,7 @@ MINUTES ?= 10
 RUNS ?= 3
 INPUTS ?= 1000000
 
-.PHONY: demo serve test lint clean swarm explore planted faults fuzz
+.PHONY: demo serve test lint clean swarm explore planted faults fuzz frameworks
 
 demo: $(VENV)/.demo
 	$(BIN)/clustersession demo $(ARGS)
@@ -38,6 +39,7 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases --exclude 'gunicorn\.conf' examples
 	$(BIN)/lint-imports
 
 swarm: $(VENV)/.dev
@@ -56,6 +58,9 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzzing.run --inputs $(INPUTS) $(ARGS)
 	$(BIN)/python -m tests.fuzzing.hostile --plans 60 --steps 3000
 	$(BIN)/python -m tests.fuzzing.ports
+
+frameworks: $(VENV)/.dev
+	$(BIN)/python -m tests.frameworks.run $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

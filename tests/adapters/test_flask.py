@@ -1,16 +1,27 @@
 """Flask applications that do not notice the difference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask, Response, flash, get_flashed_messages, session, stream_with_context
+from flask import (
+    Flask,
+    Response,
+    flash,
+    get_flashed_messages,
+    jsonify,
+    session,
+    stream_with_context,
+)
 from flask.sessions import SessionMixin
 from markupsafe import Markup
 
+from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import UnserializableValue
 from clustersession.flask import ClusterSession
+from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View, in_thread
 
 _made: list[Flask] = []
 
@@ -86,6 +97,41 @@ def make_app(extension: ClusterSession | None = None, **config: Any) -> Flask:
         return Response(stream_with_context(body()))
 
     return app
+
+
+class ServedByFlask(Served):
+    def __init__(self, views: Mapping[str, View]) -> None:
+        self.app = Flask(__name__)
+        self.app.config.update(SECRET_KEY="a key of the application")
+        ClusterSession(self.app)
+        for name, view in views.items():
+            self.app.add_url_rule(f"/{name}", name, lambda view=view: jsonify(view(session)))
+
+    def get(self, view: str, cookie: str | None = None) -> Answer:
+        def ask() -> Answer:
+            client = self.app.test_client(use_cookies=False)
+            headers = {"Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else {}
+            response = client.get(f"/{view}", headers=headers)
+            return Answer(
+                response.status_code, response.json,
+                tuple(response.headers.getlist("Set-Cookie")), response.headers.get("Vary", ""),
+            )
+
+        return in_thread(ask)
+
+    def runtime(self) -> Runtime:
+        found: Runtime = self.app.session_interface.runtime(self.app)  # type: ignore[attr-defined]
+        return found
+
+
+class TestContract(AdapterContract):
+    @contextmanager
+    def serve(self, views: Mapping[str, View]) -> Iterator[Served]:
+        served = ServedByFlask(views)
+        try:
+            yield served
+        finally:
+            served.runtime().close()
 
 
 @pytest.fixture(autouse=True)

@@ -18,16 +18,16 @@ def fastapi_under_uvicorn(route: str, directory: Path, ports: ClusterPorts) -> N
     )
 
 
-def fastapi_under_gunicorn(route: str, directory: Path, ports: ClusterPorts) -> Node:
+def fastapi_undergunicorn_command(route: str, directory: Path, ports: ClusterPorts) -> Node:
     """The FastAPI example under gunicorn with two uvicorn workers."""
-    command = _gunicorn("-w", "2", "-k", "uvicorn.workers.UvicornWorker")
+    command = gunicorn_command("-w", "2", "-k", "uvicorn.workers.UvicornWorker")
     return make_node(route, directory, ports, command, app_directory=FASTAPI_DIRECTORY)
 
 
-def flask_under_gunicorn(route: str, directory: Path, ports: ClusterPorts) -> Node:
+def flask_undergunicorn_command(route: str, directory: Path, ports: ClusterPorts) -> Node:
     """The Flask example under gunicorn with two sync workers."""
     return make_node(
-        route, directory, ports, _gunicorn("-w", "2"), app_directory=FLASK_DIRECTORY
+        route, directory, ports, gunicorn_command("-w", "2"), app_directory=FLASK_DIRECTORY
     )
 
 
@@ -37,7 +37,8 @@ def flask_over_ajp(route: str, directory: Path, ports: ClusterPorts) -> Node:
     return make_node(route, directory, ports, command, app_directory=FLASK_DIRECTORY)
 
 
-def _gunicorn(*arguments: str) -> list[str]:
+def gunicorn_command(*arguments: str) -> list[str]:
+    """gunicorn on the node's port."""
     return [
         sys.executable, "-m", "gunicorn", *arguments, "-b", "127.0.0.1:{port}",
         "--graceful-timeout", "2", "app:app",

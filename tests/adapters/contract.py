@@ -1,0 +1,209 @@
+"""What every adapter has to keep, whatever the framework: four promises about one session.
+
+Changes of requests that run at the same time merge, a logout wins over a request that is still
+running, changes inside values are noticed, and who only reads causes neither a write nor a cookie.
+
+A framework joins with a subclass in its own test module; see test_flask.py for one::
+
+    class TestContract(AdapterContract):
+        @contextmanager
+        def serve(self, views): ...
+
+The views are plain functions that take the framework's session. One of them may make a whole
+request itself, in the middle of its own: that is how two requests overlap here, without threads
+that meet by luck. ``in_thread`` lets a driver make requests where no event loop runs.
+"""
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from typing import Any, TypeVar
+
+from clustersession.cluster.runtime import Runtime
+
+T = TypeVar("T")
+View = Callable[[Any], object]
+"""Takes the framework's session; what it returns is sent as JSON."""
+
+COOKIE_NAME = "CLUSTERSESSION"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request got: ``set_cookies`` are whole header values, ``vary`` the header's."""
+
+    status: int
+    data: Any
+    set_cookies: tuple[str, ...]
+    vary: str
+
+    @property
+    def cookie(self) -> str | None:
+        """The value that the session cookie was set to; "" when it was deleted."""
+        for header in self.set_cookies:
+            morsel = SimpleCookie(header.replace("; Partitioned", "")).get(COOKIE_NAME)
+            if morsel is not None:
+                return morsel.value
+        return None
+
+
+class Served(ABC):
+    """An application that serves the views it was given, each at the path of its name."""
+
+    @abstractmethod
+    def get(self, view: str, cookie: str | None = None) -> Answer:
+        """One request, with a session cookie of this value. Called from views too."""
+
+    @abstractmethod
+    def runtime(self) -> Runtime:
+        """The runtime behind the application's sessions."""
+
+
+def in_thread(work: Callable[[], T] | Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of ``work`` in a thread without context; a coroutine runs in a loop there."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result = work()
+            results.append(asyncio.run(result) if asyncio.iscoroutine(result) else result)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+class AdapterContract(ABC):
+    """The four promises. Subclass as ``TestContract`` where the framework's tests are."""
+
+    @abstractmethod
+    def serve(self, views: Mapping[str, View]) -> AbstractContextManager[Served]:
+        """A new application over the state of the test, which the next one over it shares."""
+
+    def log_out(self, session: Any) -> None:
+        """End the session in the framework's own way."""
+        session.invalidate()
+
+    def two_workers(self, stack: ExitStack, during: list[Callable[[], None]]) -> list[Served]:
+        """Two applications over one store; ``during`` runs in the middle of a slow request."""
+        def begin(session: Any) -> object:
+            session["user"] = "ann"
+            session["cart"] = ["tea", {"spoons": [1]}]
+            return None
+
+        def interrupted() -> None:
+            while during:
+                during.pop()()
+
+        def slow_after(session: Any) -> object:
+            read = session.get("user")
+            interrupted()
+            session["slow"] = 1
+            return read
+
+        def slow_before(session: Any) -> object:
+            session["slow"] = 1
+            interrupted()
+            return None
+
+        def slow_in_place(session: Any) -> object:
+            cart = session["cart"]
+            interrupted()
+            cart.append("late")
+            return None
+
+        def fast(session: Any) -> object:
+            session["fast"] = 1
+            return None
+
+        def append(session: Any) -> object:
+            session["cart"].append("cake")
+            session["cart"][1]["spoons"].append(2)
+            return None
+
+        def log_out(session: Any) -> object:
+            self.log_out(session)
+            return None
+
+        def read(session: Any) -> object:
+            names = ("user", "cart", "slow", "fast")
+            return {name: session.get(name) for name in names if name in session}
+
+        def untouched(session: Any) -> object:
+            return None
+
+        views: dict[str, View] = {
+            view.__name__: view
+            for view in (
+                begin, slow_after, slow_before, slow_in_place, fast, append, log_out, read,
+                untouched,
+            )
+        }
+        return [stack.enter_context(self.serve(views)) for _ in range(2)]
+
+    def test_requests_at_the_same_time_lose_no_update(self) -> None:
+        for slow in ("slow_after", "slow_before"):
+            during: list[Callable[[], None]] = []
+            with ExitStack() as stack:
+                first, second = self.two_workers(stack, during)
+                cookie = first.get("begin").cookie
+                assert cookie
+                answers: list[Answer] = []
+                during.append(lambda: answers.append(second.get("fast", cookie)))  # noqa: B023
+                assert first.get(slow, cookie).status == 200
+                assert [answer.status for answer in answers] == [200]
+                for worker in (first, second):
+                    found = worker.get("read", cookie).data
+                    assert (found["slow"], found["fast"], found["user"]) == (1, 1, "ann")
+
+    def test_logout_wins_over_a_request_that_still_runs(self) -> None:
+        for slow in ("slow_after", "slow_before", "slow_in_place"):
+            during: list[Callable[[], None]] = []
+            with ExitStack() as stack:
+                first, second = self.two_workers(stack, during)
+                cookie = first.get("begin").cookie
+                assert cookie
+                answers: list[Answer] = []
+                during.append(lambda: answers.append(second.get("log_out", cookie)))  # noqa: B023
+                late = first.get(slow, cookie)
+                assert answers[0].cookie == ""
+                assert late.status == 200
+                # The one who logged out must not be given a session by the answer to a late tab.
+                assert not late.cookie
+                for worker in (first, second):
+                    assert worker.get("read", cookie).data == {}
+
+    def test_changes_inside_values_are_noticed(self) -> None:
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, [])
+            cookie = first.get("begin").cookie
+            assert cookie
+            assert first.get("append", cookie).set_cookies == ()
+            assert second.get("read", cookie).data["cart"] == ["tea", {"spoons": [1, 2]}, "cake"]
+
+    def test_who_only_reads_writes_nothing_and_gets_no_cookie(self) -> None:
+        with ExitStack() as stack:
+            first, _ = self.two_workers(stack, [])
+            stranger = first.get("read")
+            assert (stranger.data, stranger.set_cookies) == ({}, ())
+            cookie = first.get("begin").cookie
+            assert cookie
+            replica = first.runtime().manager().replica
+            before = replica.head()
+            answer = first.get("read", cookie)
+            assert answer.data["user"] == "ann"
+            assert answer.set_cookies == ()
+            assert "cookie" in answer.vary.lower()
+            untouched = first.get("untouched", cookie)
+            assert (untouched.set_cookies, "cookie" in untouched.vary.lower()) == ((), False)
+            assert replica.head() == before

@@ -1,0 +1,89 @@
+"""Runs the frameworks' own tests against our sessions; see the package's docstring.
+
+    python -m tests.frameworks.run [--fetch] [--verbose] [NAME ...]
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.frameworks.entry import DIRECTORY, ROOT, Entry, load_entries
+from tests.frameworks.judge import Result, complaints, read_results, report
+from tests.frameworks.sources import fetch
+
+RUN_S_MAX = 300
+
+
+def run(entry: Entry, *, verbose: bool = False) -> list[Result]:
+    """Run one framework's tests. Raises RuntimeError when they cannot even be collected."""
+    source, packages = fetch(entry)
+    with tempfile.TemporaryDirectory(prefix="frameworks-") as name:
+        directory = Path(name)
+        junit = directory / "report.xml"
+        # An ini file of ours: theirs may ask for plugins, and must not turn warnings into errors.
+        settings = directory / "pytest.ini"
+        settings.write_text("[pytest]\njunit_family = xunit1\nasyncio_mode = auto\n")
+        command = [
+            sys.executable, "-m", "pytest", "-q", "-c", str(settings), "--rootdir", str(source),
+            "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "ours_opened",
+            "-p", entry.plugin, "--junit-xml", str(junit), *entry.tests,
+            *(["-k", entry.keyword] if entry.keyword else []),
+        ]
+        result = subprocess.run(
+            command, cwd=source, env=prepare(directory, packages), capture_output=True, text=True,
+            check=False, timeout=RUN_S_MAX,
+        )
+        if verbose:
+            print(result.stdout)
+        if result.returncode not in (0, 1) or not junit.exists():
+            raise RuntimeError(f"{entry.name}: {result.stdout[-4000:]}{result.stderr[-4000:]}")
+        return read_results(junit)
+
+
+def prepare(directory: Path, packages: Path) -> dict[str, str]:
+    """The environment of a run: nothing of the caller's settings, a state directory of its own."""
+    environment = {
+        name: value for name, value in os.environ.items()
+        if not name.startswith(("CLUSTERSESSION_", "PYTEST_"))
+    }
+    paths = [packages, DIRECTORY / "plugins", ROOT]
+    return {
+        **environment,
+        "PYTHONPATH": os.pathsep.join(str(path) for path in paths),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "XDG_STATE_HOME": str(directory / "state"),
+        "CLUSTERSESSION_ROUTE": "a",
+        "CLUSTERSESSION_MAP_BYTES": str(2**26),
+    }
+
+
+def main() -> int:
+    """Run what was asked for; 1 when something is not as expected."""
+    parser = argparse.ArgumentParser(description="The frameworks' own session tests with ours.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="frameworks; default: all")
+    parser.add_argument("--fetch", action="store_true", help="only download")
+    parser.add_argument("--verbose", action="store_true", help="print what pytest says")
+    arguments = parser.parse_args()
+    entries = {entry.name: entry for entry in load_entries()}
+    if unknown := set(arguments.names) - set(entries):
+        parser.error(f"not among {', '.join(entries)}: {', '.join(sorted(unknown))}")
+    wrong = 0
+    for name in arguments.names or entries:
+        entry, began_s = entries[name], time.monotonic()
+        if arguments.fetch:
+            fetch(entry)
+            continue
+        results = run(entry, verbose=arguments.verbose)
+        print(f"{report(entry, results)}\n    {time.monotonic() - began_s:.1f} s")
+        for complaint in complaints(entry, results):
+            wrong += 1
+            print(f"    WRONG {complaint}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
