@@ -173,12 +173,44 @@ class SessionManager:
         later are for ``save``.
         """
         self.save(session)
-        return self._answer(session)
+        return self.answer(session)
 
     async def commit_async(self, session: Session) -> Outcome:
         """``commit`` without blocking the event loop while peers confirm."""
         await self.asave(session)
-        return self._answer(session)
+        return self.answer(session)
+
+    def answer(self, session: Session) -> Outcome:
+        """What the response headers need to say, without committing; seals like ``commit``."""
+        session.sealed = True
+        outcome = self.place(session)
+        if self._causal is None or session.discarded:
+            return outcome
+        if session.key is None:
+            # Whatever cookie is set without a session is the one that deletes it.
+            deleting = outcome.set_cookie is not None
+            value = self._seen_cookies.delete() if deleting else None
+        elif session.wrote and session.state is not None:
+            lifetime_s = self._writer.cookie_lifetime_s(session)
+            value = self._seen_cookies.assign(encode_seen(session.state), lifetime_s)
+        else:
+            return outcome
+        return outcome if value is None else Outcome(outcome.set_cookie, True, value)
+
+    def has_ended(self, session: Session) -> bool:
+        """Whether the stored session behind this one has ended or expired in the meantime."""
+        key = session.key
+        return key is not None and not is_live(self.replica.get(key), self.now_ms())
+
+    def route_is_due(self, session: Session) -> bool:
+        """Whether the client's cookie names a node that the next answer will not name any more."""
+        client, key = session.client, session.key
+        if client is None or key is None or session.discarded:
+            return False
+        if client[0] != session.sid:
+            return True
+        own, serving = self.cluster.route, self.cluster.serving_routes()
+        return decide(self.settings.rewrite, key, client[1], own, serving).route is not None
 
     def idle_timeout_s_for(self, permanent: bool) -> float:
         """The idle timeout of a session that asks for none itself, in seconds."""
@@ -225,24 +257,11 @@ class SessionManager:
                 "it is stored on this node"
             )
 
-    def _answer(self, session: Session) -> Outcome:
-        session.sealed = True
-        outcome = self._place(session)
-        if self._causal is None or session.discarded:
-            return outcome
-        if session.key is None:
-            # Whatever cookie is set without a session is the one that deletes it.
-            deleting = outcome.set_cookie is not None
-            value = self._seen_cookies.delete() if deleting else None
-        elif session.wrote and session.state is not None:
-            lifetime_s = self._writer.cookie_lifetime_s(session)
-            value = self._seen_cookies.assign(encode_seen(session.state), lifetime_s)
-        else:
-            return outcome
-        return outcome if value is None else Outcome(outcome.set_cookie, True, value)
+    def place(self, session: Session) -> Outcome:
+        """The session cookie: only when the id is new, its route has to move or it is due.
 
-    def _place(self, session: Session) -> Outcome:
-        """The session cookie: only when the id is new, its route has to move or it is due."""
+        Afterwards ``session.client`` is what the client will hold.
+        """
         nothing = _VARY if session.accessed else _NOTHING
         identifier, key, client = session.sid, session.key, session.client
         if session.discarded:

@@ -68,7 +68,8 @@ class Session(dict[str, Any]):
     __slots__ = (
         "_bytes_max", "_identifier", "_keeper", "_key", "_mutable", "_originals", "_rotating",
         "_state", "_system", "_undecodable", "accessed", "candidates", "client", "discarded",
-        "endings", "missing", "modified", "new", "refresh", "removed", "sealed", "seen", "wrote",
+        "endings", "missing", "modified", "new", "refresh", "removed", "sealed", "seen", "wanted",
+        "wrote",
     )  # fmt: skip
 
     def __init__(self, keeper: SessionKeeper, bytes_max: int) -> None:
@@ -92,7 +93,8 @@ class Session(dict[str, Any]):
         # the client holds; discarded: writes are dropped, the session ended under us; endings: keys
         # to end at the next commit; refresh: the cookie is due for a new lifetime; removed: the
         # client's cookie is to go; sealed: the response headers are out; seen: the writes that the
-        # client names, as far as anybody looks; wrote: a change was committed in this request.
+        # client names, as far as anybody looks; wanted: to be stored even while it is empty, as
+        # Django does; wrote: a change was committed in this request.
         self.candidates: tuple[tuple[str, str, str | None], ...] = ()
         self.client: tuple[str, str | None] | None = None
         self.discarded = False
@@ -101,6 +103,7 @@ class Session(dict[str, Any]):
         self.removed = False
         self.sealed = False
         self.seen: Mapping[bytes, int] | None = None
+        self.wanted = False
         self.wrote = False
 
     # --- attributes -----------------------------------------------------------------------------
@@ -339,6 +342,7 @@ class Session(dict[str, Any]):
         self._undecodable = ()
         self._system.clear()
         self._rotating = False
+        self.wanted = False
 
     def load(self) -> None:
         """Decode every attribute and become a plain Session."""

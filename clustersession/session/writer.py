@@ -132,8 +132,10 @@ class SessionWriter:
     def _create(self, session: Session, changes: Changes, now_ms: int) -> int:
         ends = [Change(key, now_ms, end=ENDED_INVALIDATED) for key in session.endings]
         system = {name: data for name, data in session.system.items() if data is not None}
-        holds_something = any(name != PERMANENT for name in changes.sets) or any(
-            name != IDLE_TIMEOUT for name in system
+        holds_something = (
+            session.wanted
+            or any(name != PERMANENT for name in changes.sets)
+            or any(name != IDLE_TIMEOUT for name in system)
         )
         if holds_something and session.sealed:
             self.counters.late_new_sessions += 1

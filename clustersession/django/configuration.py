@@ -1,0 +1,174 @@
+"""From Django's settings to ours, once per process.
+
+Ours stand in ``settings.CLUSTERSESSION``, a dict of the settings by name, in capitals or not; they
+go before the environment and the file (see ``cluster.configuration``). ``SECRET_KEY`` and
+``SECRET_KEY_FALLBACKS`` are the secret from which the cluster's is derived unless one is given.
+
+Django itself writes the session cookie and says how long a session lasts. What ours say about the
+same must agree: a ``cookie_secure`` that is accepted and does nothing is worse than an error.
+"""
+
+import threading
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from clustersession.cluster.configuration import load_settings
+from clustersession.cluster.places import derive_secret
+from clustersession.cluster.runtime import Runtime
+from clustersession.core.errors import ConfigurationError
+from clustersession.core.settings import Settings
+from clustersession.session.manager import SessionManager
+
+NAME = "CLUSTERSESSION"
+
+_DJANGO_SAYS = {
+    "cookie_name": "SESSION_COOKIE_NAME",
+    "cookie_path": "SESSION_COOKIE_PATH",
+    "cookie_domain": "SESSION_COOKIE_DOMAIN",
+    "cookie_secure": "SESSION_COOKIE_SECURE",
+    "cookie_httponly": "SESSION_COOKIE_HTTPONLY",
+    "cookie_samesite": "SESSION_COOKIE_SAMESITE",
+    "cookie_max_age_s": "SESSION_COOKIE_AGE and SESSION_EXPIRE_AT_BROWSER_CLOSE",
+    "idle_timeout_s": "SESSION_COOKIE_AGE",
+}
+_READ = frozenset({NAME, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "MIDDLEWARE"})
+
+_lock = threading.Lock()
+_runtime: Runtime | None = None
+
+
+def runtime() -> Runtime:
+    """The runtime with the project's settings, made at the first call. Opens nothing.
+
+    Raises ConfigurationError.
+    """
+    global _runtime
+    found = _runtime
+    if found is None:
+        with _lock:
+            if _runtime is None:
+                _runtime = _make_runtime()
+            found = _runtime
+    return found
+
+
+def manager() -> SessionManager:
+    """This process's session manager. Raises ConfigurationError or ReplicaUnusable."""
+    return runtime().manager()
+
+
+def start() -> None:
+    """Join the cluster now, instead of at the first request: for a server's hooks.
+
+    Call it in the process that serves, after the server has forked. Further calls do nothing.
+    Raises ReplicaUnusable or ConfigurationError when the node cannot work here at all.
+    """
+    runtime().start()
+
+
+def close() -> None:
+    """Let go of what this process opened, and read the settings again at the next use."""
+    global _runtime
+    with _lock:
+        closing, _runtime = _runtime, None
+    if closing is not None:
+        closing.close()
+
+
+def read_settings() -> Settings:
+    """Our settings out of Django's. Raises ConfigurationError with a line for each problem."""
+    given = getattr(django_settings, NAME, {})
+    if not isinstance(given, dict):
+        raise ConfigurationError(f"{NAME} in the settings must be a dict of our settings by name")
+    problems = [
+        f"{name} in the settings is not read; write "
+        f'{NAME} = {{"{name.removeprefix(NAME + "_").lower()}": ...}}'
+        for name in sorted(dir(django_settings))
+        if name.startswith(NAME + "_")
+    ]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    options: dict[str, Any] = {
+        name.lower() if isinstance(name, str) and name.isupper() else str(name): value
+        for name, value in given.items()
+    }
+    framework = _from_django()
+    settings = load_settings(framework, **options)
+    for name, django_name in _DJANGO_SAYS.items():
+        value = getattr(settings, name)
+        if value != framework[name]:
+            problems.append(
+                f"{name} is {value!r}, but Django decides that: set {django_name} instead"
+            )
+    if settings.cookie_partitioned:
+        problems.append("cookie_partitioned is True, but Django cannot set that attribute")
+    problems += _without_middleware(settings)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return settings
+
+
+def _without_middleware(settings: Settings) -> list[str]:
+    """What an engine under Django's own middleware gets to see no trace of."""
+    wanted = [
+        text
+        for text, is_wanted in (
+            (f"header_name is {settings.header_name!r}", bool(settings.header_name)),
+            ("consistency is 'causal'", settings.consistency == "causal"),
+        )
+        if is_wanted
+    ]
+    if not wanted or _has_our_middleware():
+        return []
+    return [
+        f'{text}, for which "clustersession.django.ClusterSessionMiddleware" has to take the place '
+        "of Django's SessionMiddleware in MIDDLEWARE"
+        for text in wanted
+    ]
+
+
+def _has_our_middleware() -> bool:
+    from clustersession.django.middleware import ClusterSessionMiddleware
+
+    for path in django_settings.MIDDLEWARE or ():
+        try:
+            found = import_string(path)
+        except ImportError:
+            continue  # Django says so itself
+        if isinstance(found, type) and issubclass(found, ClusterSessionMiddleware):
+            return True
+    return False
+
+
+def _from_django() -> dict[str, object]:
+    """What Django's own settings say, by our names."""
+    django = django_settings
+    framework: dict[str, object] = {
+        "cookie_name": django.SESSION_COOKIE_NAME,
+        "cookie_path": django.SESSION_COOKIE_PATH or "/",
+        "cookie_domain": django.SESSION_COOKIE_DOMAIN or "",
+        "cookie_secure": bool(django.SESSION_COOKIE_SECURE),
+        "cookie_httponly": bool(django.SESSION_COOKIE_HTTPONLY),
+        "cookie_samesite": (django.SESSION_COOKIE_SAMESITE or "").lower(),
+        "cookie_max_age_s": 0,
+        "idle_timeout_s": float(django.SESSION_COOKIE_AGE),
+    }
+    keys = [django.SECRET_KEY, *django.SECRET_KEY_FALLBACKS]
+    framework["secret"] = [derive_secret(key) for key in keys if key]
+    return framework
+
+
+def _make_runtime() -> Runtime:
+    return Runtime(read_settings(), sliding=bool(django_settings.SESSION_SAVE_EVERY_REQUEST))
+
+
+def _on_setting_changed(*, setting: str, **_: object) -> None:
+    # Only tests change settings while running.
+    if setting in _READ or setting.startswith("SESSION_"):
+        close()
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="clustersession")

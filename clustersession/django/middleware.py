@@ -1,0 +1,128 @@
+"""A SessionMiddleware that knows what the engine is: in place of Django's own, if one likes.
+
+    MIDDLEWARE = [..., "clustersession.django.ClusterSessionMiddleware", ...]
+
+Django's own reads one cookie and, whenever a request changed the session, writes it. This one
+
+* sends the cookie only when it is new, has to name another node, or has a lifetime to renew;
+* sends none with the answer of a request whose session was ended meanwhile, whenever that was;
+* keeps ``session_key`` the same, and 39 characters long, when a session moves to another node;
+* reads the id from the header ``header_name`` and does what ``consistency="causal"`` needs;
+* commits under ASGI without a thread, and refuses wrong settings when the server starts.
+
+It is a subclass of Django's: checks and packages that look for that one find it.
+"""
+
+import time
+from typing import Any, cast
+
+from django.conf import settings as django_settings
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+from django.utils.http import http_date
+
+from clustersession.django.configuration import manager, runtime
+from clustersession.django.store import SessionStore
+from clustersession.session.cookie import cookie_values
+
+
+class ClusterSessionMiddleware(SessionMiddleware):
+    """Gives each request its session. Raises ConfigurationError, ImproperlyConfigured."""
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)
+        if not issubclass(self.SessionStore, SessionStore):
+            raise ImproperlyConfigured(
+                "ClusterSessionMiddleware needs SESSION_ENGINE = 'clustersession.django', "
+                f"and not {django_settings.SESSION_ENGINE!r}"
+            )
+        runtime()
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponse:
+        self.process_request(request)
+        response = cast(HttpResponse, await cast(Any, self.get_response(request)))
+        store = getattr(request, "session", None)
+        if not isinstance(store, SessionStore):
+            return response
+        if saving := _is_to_be_saved(store, response):
+            await store.asave()
+        return _finish(request, response, store, saving)
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Open the session."""
+        settings, seen_name = runtime().settings, manager().seen_cookie_name
+        header, name = request.META.get("HTTP_COOKIE", ""), settings.cookie_name
+        values = cookie_values(header, name)
+        if not values and name in request.COOKIES:
+            values = [request.COOKIES[name]]
+        seen = cookie_values(header, seen_name) if seen_name else ()
+        header_value = request.headers.get(settings.header_name) if settings.header_name else None
+        store = cast(type[SessionStore], self.SessionStore)(request.COOKIES.get(name))
+        request.session = store
+        store.open_request(values, header_value, seen)
+
+    def process_response(
+        self, request: HttpRequest, response: HttpResponse
+    ) -> HttpResponse:
+        """Commit, and set the cookie where it is needed."""
+        store = getattr(request, "session", None)
+        if not isinstance(store, SessionStore):
+            return response
+        if saving := _is_to_be_saved(store, response):
+            store.save()
+        return _finish(request, response, store, saving)
+
+
+def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:
+    if response.status_code >= 500 or store.is_empty():
+        return False
+    if store.modified:
+        return True
+    return bool(django_settings.SESSION_SAVE_EVERY_REQUEST) and store.opened().sid is not None
+
+
+def _finish(
+    request: HttpRequest, response: HttpResponse, store: SessionStore, saved: bool
+) -> HttpResponse:
+    """Write the headers. What an error changed is not stored, and its client learns of no id."""
+    vary = store.accessed
+    name, seen_name = django_settings.SESSION_COOKIE_NAME, manager().seen_cookie_name
+    if store.is_empty():
+        if name in request.COOKIES:
+            vary = True
+            for doomed in filter(None, (name, seen_name)):
+                response.delete_cookie(
+                    doomed,
+                    path=django_settings.SESSION_COOKIE_PATH,
+                    domain=django_settings.SESSION_COOKIE_DOMAIN,
+                    samesite=django_settings.SESSION_COOKIE_SAMESITE,
+                )
+    elif response.status_code < 500:
+        session = store.opened()
+        outcome = manager().answer(session)
+        if outcome.set_seen_cookie is not None:
+            response.cookies.load(outcome.set_seen_cookie)
+        value = store.cookie_value()
+        if value is not None and (value not in store.sent or (saved and _has_lifetime(store))):
+            vary = True
+            age_s = store.get_expiry_age() if _has_lifetime(store) else None
+            response.set_cookie(
+                name,
+                value,
+                max_age=age_s,
+                expires=None if age_s is None else http_date(time.time() + age_s),
+                domain=django_settings.SESSION_COOKIE_DOMAIN,
+                path=django_settings.SESSION_COOKIE_PATH,
+                secure=django_settings.SESSION_COOKIE_SECURE or False,
+                httponly=django_settings.SESSION_COOKIE_HTTPONLY or False,
+                samesite=django_settings.SESSION_COOKIE_SAMESITE,
+            )
+    if vary:
+        patch_vary_headers(response, ("Cookie",))
+    return response
+
+
+def _has_lifetime(store: SessionStore) -> bool:
+    return not store.get_expire_at_browser_close()

@@ -1,0 +1,395 @@
+"""The SessionStore of ``SESSION_ENGINE = "clustersession.django"``.
+
+Django's stores load a dict, let the request change it and save all of it. Here the dict is our
+tracked ``Session``: only changed attributes are committed, changes inside values are found, and
+requests that run at once merge per attribute. What differs for the application:
+
+* Values keep their types, as ``wire.values`` lists them; ``SESSION_SERIALIZER`` is not used.
+* ``save`` never raises UpdateError. When the session was ended meanwhile, by a logout in another
+  tab or on another node, the logout wins and what the late request wrote is dropped.
+* An id that is authentic but that nobody knows leaves the client's cookie alone. The node may only
+  be cut off; the cookie is good again as soon as it is not.
+
+As in Django a session expires ``SESSION_COOKIE_AGE`` after the last write, unless ``set_expiry`` or
+``SESSION_SAVE_EVERY_REQUEST`` say otherwise.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.contrib.auth import SESSION_KEY as USER_ID
+from django.contrib.sessions.backends.base import SessionBase
+
+from clustersession.core.errors import SessionError
+from clustersession.core.ids import join_cookie
+from clustersession.django.configuration import manager
+from clustersession.session.manager import SessionManager
+from clustersession.session.session import Session
+
+_NOT_GIVEN: Any = object()
+_EXPIRED_S = 0.001
+_KEY_LENGTH_MIN = 8  # Django's own bound
+
+
+class SessionStore(SessionBase):
+    """One session of one request; ``session_key`` is what the client sent, with or without route.
+
+    Attributes:
+        accessed: the application looked at the session in this request.
+        names_route: ``session_key`` ends in the node's route. Django's own middleware makes it the
+            cookie, and the balancer has to find the route there. Under ClusterSessionMiddleware
+            the key is the id alone, which stays the same when the session moves to another node.
+        sent: the ids that came with the request, as ``open_request`` was told.
+    """
+
+    names_route = True
+    sent: frozenset[str] = frozenset()
+    _given: str | None = None
+    _judged = False
+    _keeps_given = False
+    _manager: SessionManager | None = None
+    _opened: Session | None = None
+    _marked = False
+    _silenced = False
+
+    # --- the id ---------------------------------------------------------------------------------
+
+    def _get_session_key(self) -> str | None:
+        opened = self._opened
+        if opened is None or opened.missing:
+            return self._given
+        identifier = opened.sid
+        if identifier is None:
+            if self._keeps_given:
+                return self._given
+            # Django's middleware turns None into the text "None": what could not be stored has
+            # an empty cookie.
+            return "" if opened.discarded else None
+        return _cookie_value(opened, self._opener()) if self.names_route else identifier
+
+    def _set_session_key(self, value: str | None) -> None:
+        self._given = value if value and len(value) >= _KEY_LENGTH_MIN else None
+        self._opened = None
+        self._keeps_given = self._judged = False
+
+    session_key = property(_get_session_key)
+    _session_key = property(_get_session_key, _set_session_key)
+
+    @property
+    def sid(self) -> str | None:
+        """The id without the route, the same on every node; None as long as nothing is stored."""
+        return self._get_session().sid
+
+    @property
+    def principal(self) -> str | None:
+        """The user this session belongs to, by which all sessions of a user are listed and ended.
+
+        Set from Django's login at each save; setting it is for other ways of logging in.
+        """
+        return self._get_session().principal
+
+    @principal.setter
+    def principal(self, value: str | int | None) -> None:
+        self._get_session().principal = value
+        self.modified = True
+
+    # --- what Django's middleware asks ------------------------------------------------------------
+
+    @property
+    def modified(self) -> bool:
+        """Whether the response has to save and set the cookie.
+
+        True for changes inside values too, and when the cookie's route has to move. False when the
+        session was ended meanwhile. After ``modified = False`` only changes made by the session's
+        own methods count.
+        """
+        opened = self._opened
+        if opened is not None and not opened.missing:
+            if opened.discarded:
+                return False
+            if self._marked or (not self._silenced and _has_changes(opened)):
+                return self._is_worth_saving(opened)
+        return self._marked or self._route_is_due()
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        opened = self._opened
+        if value:
+            self._silenced = False
+        elif self._marked or (opened is not None and _has_changes(opened)):
+            self._silenced = True
+        self._marked = bool(value)
+
+    def is_empty(self) -> bool:
+        """Whether the client should hold no cookie: no session, and nothing to keep in one."""
+        opened = self._opened
+        if opened is None:
+            return self._given is None
+        if opened.missing or opened.sid is not None or dict.__len__(opened):
+            return False
+        if opened.removed:
+            return True
+        if opened.client is not None or opened.discarded:
+            return False
+        # No id of ours. A cookie that another engine made is left to whoever looks at the session.
+        return self.accessed or self._given is None or _saves_every_request()
+
+    def _is_worth_saving(self, opened: Session) -> bool:
+        if opened.sid is None:
+            return not _is_unknown(opened)
+        if self._opener().has_ended(opened):
+            opened.discarded = True
+            return False
+        return True
+
+    def _route_is_due(self) -> bool:
+        opened = self._open()
+        return not opened.missing and self._opener().route_is_due(opened)
+
+    # --- the data ---------------------------------------------------------------------------------
+
+    def _get_session(self, no_load: bool = False) -> Session:
+        self.accessed = True
+        opened = self._open()
+        if opened.missing:
+            self._opener().fetch(opened)
+        return self._judge(opened)
+
+    async def _aget_session(self, no_load: bool = False) -> Session:
+        self.accessed = True
+        opened = self._open()
+        if opened.missing:
+            await self._opener().fetch_async(opened)
+        return self._judge(opened)
+
+    def _judge(self, opened: Session) -> Session:
+        """End what is past the date that ``set_expiry`` gave it; at the first look only."""
+        if not self._judged:
+            self._judged = True
+            expiry = opened.get("_session_expiry")
+            if expiry and self.get_expiry_age(expiry=expiry) <= 0:
+                opened.invalidate()
+        return opened
+
+    _session = property(_get_session)
+
+    def pop(self, key: str, default: Any = _NOT_GIVEN) -> Any:
+        """Like dict.pop."""
+        return self._pop(self._get_session(), key, default)
+
+    async def apop(self, key: str, default: Any = _NOT_GIVEN) -> Any:
+        """Like dict.pop."""
+        return self._pop(await self._aget_session(), key, default)
+
+    def _pop(self, session: Session, key: str, default: Any) -> Any:
+        if key in session:
+            self.modified = True
+        return session.pop(key) if default is _NOT_GIVEN else session.pop(key, default)
+
+    def clear(self) -> None:
+        """Delete every attribute; the session stays."""
+        self._get_session().clear()
+        self.modified = True
+
+    # --- the store --------------------------------------------------------------------------------
+
+    def save(self, must_create: bool = False) -> None:
+        """Commit what changed, and wait for peers as ``ack`` asks.
+
+        ``must_create``: under a new id. Raises UnserializableValue, SessionTooLarge, and
+        ReplicationFailed if so configured; never UpdateError.
+        """
+        session = self._get_session()
+        if must_create:
+            session = self._copy_of(session)
+        self._commit(session)
+
+    async def asave(self, must_create: bool = False) -> None:
+        """``save`` without blocking the event loop while peers confirm."""
+        session = await self._aget_session()
+        if must_create:
+            session = self._copy_of(session)
+        await self._acommit(session)
+
+    def create(self) -> None:
+        """Begin a new session with the present data, stored at once. The old one goes on."""
+        self.save(must_create=True)
+        self.modified = True
+
+    async def acreate(self) -> None:
+        """``create`` without blocking the event loop."""
+        await self.asave(must_create=True)
+        self.modified = True
+
+    def cycle_key(self) -> None:
+        """Move to a new id with the data, and end the old id everywhere, at once."""
+        session = self._get_session()
+        session.rotate()
+        self._commit(session)
+        self.modified = True
+
+    async def acycle_key(self) -> None:
+        """``cycle_key`` without blocking the event loop."""
+        session = await self._aget_session()
+        session.rotate()
+        await self._acommit(session)
+        self.modified = True
+
+    def flush(self) -> None:
+        """End the session everywhere, at once. What is set afterwards starts a new one."""
+        session = self._get_session()
+        session.invalidate()
+        self._opener().save(session)
+        self.modified = True
+
+    async def aflush(self) -> None:
+        """``flush`` without blocking the event loop."""
+        session = await self._aget_session()
+        session.invalidate()
+        await self._opener().asave(session)
+        self.modified = True
+
+    def exists(self, session_key: str | None) -> bool:
+        """Whether such a session is alive, on this node or another."""
+        return self._read(session_key).sid is not None
+
+    async def aexists(self, session_key: str | None) -> bool:
+        """``exists`` without blocking the event loop."""
+        return (await self._aread(session_key)).sid is not None
+
+    def delete(self, session_key: str | None = None) -> None:
+        """End that session everywhere, by default this one."""
+        doomed = self._read(session_key if session_key is not None else self.session_key)
+        if doomed.sid is not None:
+            doomed.invalidate()
+            self._opener().save(doomed)
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        """``delete`` without blocking the event loop."""
+        doomed = await self._aread(session_key if session_key is not None else self.session_key)
+        if doomed.sid is not None:
+            doomed.invalidate()
+            await self._opener().asave(doomed)
+
+    def load(self) -> dict[str, Any]:
+        """The data as stored now, in a dict of its own."""
+        return self._take(self._read(self.session_key))
+
+    async def aload(self) -> dict[str, Any]:
+        """``load`` without blocking the event loop."""
+        return self._take(await self._aread(self.session_key))
+
+    @classmethod
+    def clear_expired(cls) -> None:
+        """Nothing: expired sessions are swept by each node's agent."""
+
+    @classmethod
+    async def aclear_expired(cls) -> None:
+        """Nothing: expired sessions are swept by each node's agent."""
+
+    # --- with the manager -------------------------------------------------------------------------
+
+    def open_request(
+        self, cookie_values: Sequence[str], header_value: str | None, seen_values: Sequence[str]
+    ) -> None:
+        """Open the session of a request, for a middleware that can read more than one value."""
+        self._opened = self._opener().open(cookie_values, header_value, seen_values)
+        self.sent = frozenset((*cookie_values, header_value or ""))
+        self.names_route = False
+
+    def cookie_value(self) -> str | None:
+        """What the client should hold; None when nothing is stored, or not any more."""
+        opened = self._open()
+        if opened.sid is None or opened.discarded:
+            return None
+        return _cookie_value(opened, self._opener())
+
+    def opened(self) -> Session:
+        """The session behind this one; not yet fetched from peers, if it is ``missing``."""
+        return self._open()
+
+    def _opener(self) -> SessionManager:
+        if self._manager is None:
+            self._manager = manager()
+        return self._manager
+
+    def _open(self) -> Session:
+        opened = self._opened
+        if opened is None:
+            given = self._given
+            self._opened = opened = self._opener().open((given,) if given else ())
+        return opened
+
+    def _read(self, key: str | None) -> Session:
+        session = self._opener().open((key,) if key else ())
+        if session.missing:
+            self._opener().fetch(session)
+        return session
+
+    async def _aread(self, key: str | None) -> Session:
+        session = self._opener().open((key,) if key else ())
+        if session.missing:
+            await self._opener().fetch_async(session)
+        return session
+
+    def _take(self, session: Session) -> dict[str, Any]:
+        self.accessed = True
+        if session.sid is None:
+            self._set_session_key(None)
+        return dict(session)
+
+    def _copy_of(self, session: Session) -> Session:
+        self._opened = new = self._opener().open(())
+        new.update(session)
+        return new
+
+    def _commit(self, session: Session) -> None:
+        self._prepare(session)
+        opener = self._opener()
+        opener.save(session)
+        opener.place(session)
+
+    async def _acommit(self, session: Session) -> None:
+        self._prepare(session)
+        opener = self._opener()
+        await opener.asave(session)
+        opener.place(session)
+
+    def _prepare(self, session: Session) -> None:
+        """What Django's attributes mean for the life of the session."""
+        if session.sid is None:
+            if _is_unknown(session) and _saves_every_request():
+                # A session that nobody touched here, and that may live beyond a partition.
+                self._keeps_given = True
+                return
+            session.wanted = session.modified = True
+        age_s = self.get_expiry_age(expiry=session.get("_session_expiry"))
+        session.idle_timeout = age_s if age_s > 0 else _EXPIRED_S
+        user_id = session.get(USER_ID)
+        if user_id is not None and str(user_id) != session.principal:
+            session.principal = str(user_id)
+
+
+def _has_changes(session: Session) -> bool:
+    try:
+        return session.unsaved
+    except SessionError:
+        return True  # the commit will say what is wrong
+
+
+def _is_unknown(session: Session) -> bool:
+    """Whether the client's id is authentic, nobody has the session, and nothing is set in it."""
+    authentic = session.client is not None and not session.removed
+    return session.sid is None and authentic and not dict.__len__(session)
+
+
+def _cookie_value(session: Session, opener: SessionManager) -> str:
+    identifier, client = session.sid, session.client
+    assert identifier is not None
+    route = client[1] if client is not None and client[0] == identifier else None
+    return join_cookie(identifier, route or opener.cluster.route)
+
+
+def _saves_every_request() -> bool:
+    return bool(django_settings.SESSION_SAVE_EVERY_REQUEST)
