@@ -25,7 +25,7 @@ from clustersession.admin.nodes import status
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
 
-APP = Path(__file__).parents[1] / "examples" / "fastapi_app"
+APP_DIRECTORY = Path(__file__).parent
 
 
 def main(rounds: int = 1000, ack: str = "one") -> None:
@@ -35,8 +35,8 @@ def main(rounds: int = 1000, ack: str = "one") -> None:
         ports = ClusterPorts()
         nodes = [
             make_node(
-                route, Path(directory), ports, uvicorn_command("app:app"), app_directory=APP,
-                environment={"CLUSTERSESSION_ACK": ack},
+                route, Path(directory), ports, uvicorn_command("plain_app:app"),
+                app_directory=APP_DIRECTORY, environment={"CLUSTERSESSION_ACK": ack},
             )
             for route in ("tomcat1", "tomcat2")
         ]
@@ -48,10 +48,10 @@ def main(rounds: int = 1000, ack: str = "one") -> None:
                     wait_for(lambda n=node: ready(n), f"{node.route} to be ready", 30)
                 victim, survivor = nodes[number % 2], nodes[1 - number % 2]
                 pids = victim.pids()
-                cookie, _ = call(victim, "POST", "/api/set", "", {"key": "n", "value": number})
+                cookie, _ = call(victim, "POST", "/", "", {"key": "n", "value": number})
                 kill_hard(pids)
                 victim.kill()
-                _, data = call(survivor, "GET", "/api/session", cookie)
+                _, data = call(survivor, "GET", "/", cookie)
                 present += data["data"] == {"n": number}
                 if number % 50 == 0 or number == rounds:
                     took_s = time.monotonic() - began_s

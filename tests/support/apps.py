@@ -8,6 +8,7 @@ from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node, uvico
 ROOT = Path(__file__).parents[2]
 FASTAPI_DIRECTORY = ROOT / "examples" / "fastapi_app"
 FLASK_DIRECTORY = ROOT / "examples" / "flask_app"
+SUPPORT_DIRECTORY = Path(__file__).parent
 AJP_SERVER = Path(__file__).with_name("ajp_server.py")
 
 
@@ -18,13 +19,20 @@ def fastapi_under_uvicorn(route: str, directory: Path, ports: ClusterPorts) -> N
     )
 
 
-def fastapi_undergunicorn_command(route: str, directory: Path, ports: ClusterPorts) -> Node:
+def gated_under_uvicorn(route: str, directory: Path, ports: ClusterPorts) -> Node:
+    """The FastAPI example with requests that wait, see ``gated_app``."""
+    return make_node(
+        route, directory, ports, uvicorn_command("gated_app:app"), app_directory=SUPPORT_DIRECTORY
+    )
+
+
+def fastapi_under_gunicorn(route: str, directory: Path, ports: ClusterPorts) -> Node:
     """The FastAPI example under gunicorn with two uvicorn workers."""
     command = gunicorn_command("-w", "2", "-k", "uvicorn.workers.UvicornWorker")
     return make_node(route, directory, ports, command, app_directory=FASTAPI_DIRECTORY)
 
 
-def flask_undergunicorn_command(route: str, directory: Path, ports: ClusterPorts) -> Node:
+def flask_under_gunicorn(route: str, directory: Path, ports: ClusterPorts) -> Node:
     """The Flask example under gunicorn with two sync workers."""
     return make_node(
         route, directory, ports, gunicorn_command("-w", "2"), app_directory=FLASK_DIRECTORY

@@ -12,13 +12,14 @@ down at the end of the block, processes started through ``start`` included.
 import contextlib
 import itertools
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.processes import require_programs
 
 _COUNTER = itertools.count()
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,10 @@ class Host:
         """Let the bridge carry nothing between this host and other isolated ones."""
         state = "on" if isolated else "off"
         _run("bridge", "-n", self._bridge, "link", "set", "dev", self._port, "isolated", state)
+
+    def block_multicast(self) -> None:
+        """Let the bridge deliver no multicast to this host; unicast and ARP go on."""
+        _run("bridge", "-n", self._bridge, "link", "set", "dev", self._port, "mcast_flood", "off")
 
     def drop(self, *, leaving: str = "", arriving: str = "") -> None:
         """Drop what leaves this host, or arrives, and matches the nftables expression."""
@@ -115,8 +120,7 @@ def _add_namespace(name: str, cleanup: contextlib.ExitStack) -> None:
 
 
 def _require_namespaces() -> None:
-    if shutil.which("ip") is None:
-        pytest.skip("network namespaces need the ip command (iproute2)")
+    require_programs("ip", "bridge")
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     probe = f"cs{os.getpid():x}x{next(_COUNTER)}"

@@ -3,11 +3,15 @@
 import http.client
 import json
 import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clustersession.admin.demo_nodes import COOKIE_NAME, Node
+from clustersession.admin.demo_processes import wait_for
 from clustersession.admin.nodes import status
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
@@ -83,6 +87,27 @@ def post(
 ) -> Reply:
     """POST with a JSON body."""
     return request(node, "POST", path, cookie, body)
+
+
+@contextmanager
+def held_write(node: Node | Path, cookie: str) -> Iterator[Callable[[], Reply]]:
+    """A request to a node that serves ``tests.support.gated_app``: it has read the session.
+
+    Call what the block gets to let it write; that returns its response.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(post, node, "/api/held", cookie, {})
+
+        def let_go() -> Reply:
+            assert post(node, "/api/let-go").data == {"released": 1}
+            return slow.result()
+
+        try:
+            wait_for(lambda: get(node, "/api/held").data == {"waiting": 1}, "the slow request")
+            yield let_go
+        finally:
+            if not slow.done():
+                post(node, "/api/let-go")
 
 
 def new_session(node: Node | Path, **values: object) -> str:

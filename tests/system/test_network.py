@@ -14,9 +14,9 @@ from clustersession.admin.demo_processes import kill_node, node_pids, wait_for
 from clustersession.admin.nodes import status
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
-from tests.support.apps import FASTAPI_DIRECTORY
+from tests.support.apps import SUPPORT_DIRECTORY
 from tests.support.namespaces import Host, network
-from tests.system.client import data, get, new_session, post
+from tests.system.client import data, get, held_write, new_session, post
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -53,10 +53,10 @@ class HostNode:
         with (self.directory / "server.log").open("ab") as log:
             self.host.start(
                 [
-                    sys.executable, "-m", "uvicorn", "app:app", "--uds", str(self.web),
+                    sys.executable, "-m", "uvicorn", "gated_app:app", "--uds", str(self.web),
                     "--log-level", "warning",
                 ],
-                env=environment, cwd=FASTAPI_DIRECTORY, stdout=log, stderr=log,
+                env=environment, cwd=SUPPORT_DIRECTORY, stdout=log, stderr=log,
             )
         wait_for(self.answers, f"{self.route} to answer")
 
@@ -85,9 +85,14 @@ class HostNode:
 
 
 @contextmanager
-def cluster(directory: Path, settings: Sequence[dict[str, str]]) -> Iterator[list[HostNode]]:
+def cluster(
+    directory: Path, settings: Sequence[dict[str, str]], multicast: bool = True
+) -> Iterator[list[HostNode]]:
     """Nodes node1, node2, ... on hosts of their own; a setting may name "{address1}"."""
     with network(len(settings)) as hosts:
+        if not multicast:
+            for host in hosts:
+                host.block_multicast()
         addresses = {f"address{n}": host.address for n, host in enumerate(hosts, 1)}
         nodes = [
             HostNode(
@@ -153,12 +158,9 @@ def test_failover_between_two_hosts_over_seeds(tmp_path: Path) -> None:
 
 
 def test_seeds_also_work_where_multicast_is_configured_and_blocked(tmp_path: Path) -> None:
-    # A group nobody can reach: the two hosts use different ports for it.
-    settings = [
-        on(OVER_MULTICAST, n, seeds="{address1}:4000", multicast_port=str(45000 + n))
-        for n in (1, 2)
-    ]
-    with cluster(tmp_path, settings) as (first, second):
+    settings = [on(OVER_MULTICAST, n, seeds="{address1}:4000") for n in (1, 2)]
+    with cluster(tmp_path, settings, multicast=False) as (first, second):
+        assert [m["carrier"] for m in first.status()["members"]] == ["tcp"]
         failover(first, second)
 
 
@@ -175,16 +177,22 @@ def test_three_hosts_send_each_change_once_by_multicast(tmp_path: Path) -> None:
             )
 
 
-def test_logout_wins_after_a_partition_heals(tmp_path: Path) -> None:
+def test_logout_wins_over_slow_requests_and_a_partition(tmp_path: Path) -> None:
     settings = [on(OVER_MULTICAST, n, drop_time_s="1.5") for n in (1, 2)]
     with cluster(tmp_path, settings) as (first, second):
+        before = new_session(first.web, user="eve")
+        with held_write(second.web, before) as let_go:
+            assert post(first.web, "/api/logout", before, {}).status == 200
+            assert let_go().set_cookie is None
         cookie = new_session(first.web, user="ann")
         kept = new_session(first.web, user="bob")
         assert data(second.web, cookie) == {"user": "ann"}
-        second.host.cut()
-        wait_for(lambda: first.log("member lost: node2"), "the loss to be noticed")
-        assert post(first.web, "/api/logout", cookie, {}).status == 200
-        assert post(second.web, "/api/set", cookie, {"key": "late", "value": 1}).status == 200
+        with held_write(second.web, cookie) as let_go:
+            second.host.cut()
+            wait_for(lambda: first.log("member lost: node2"), "the loss to be noticed")
+            assert post(first.web, "/api/logout", cookie, {}).status == 200
+            assert let_go().data["data"] == {"user": "ann", "late": 1}
+        assert data(second.web, cookie) == {"user": "ann", "late": 1}, "it cannot know yet"
         assert post(first.web, "/api/set", kept, {"key": "left", "value": 1}).status == 200
         assert post(second.web, "/api/set", kept, {"key": "right", "value": 2}).status == 200
         second.host.mend()
@@ -193,4 +201,5 @@ def test_logout_wins_after_a_partition_heals(tmp_path: Path) -> None:
         for node in (first, second):
             wait_for(lambda n=node: data(n.web, kept) == wanted, "both writes", 20.0)
             wait_for(lambda n=node: data(n.web, cookie) == {}, "the end on both", 20.0)
-        assert data(first.web, cookie) == {}
+        for node in (first, second):
+            assert data(node.web, cookie) == data(node.web, before) == {}

@@ -4,7 +4,6 @@ import os
 import secrets
 import socket
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,8 +11,17 @@ from clustersession.admin.demo_processes import wait_for
 from clustersession.net.tls import tls_contexts
 from clustersession.wire.envelope import Sealer
 from clustersession.wire.keys import ClusterKeys
-from tests.support.apps import fastapi_under_uvicorn
-from tests.system.client import agent_status, data, get, home, new_session, post, settled
+from tests.support.apps import fastapi_under_uvicorn, gated_under_uvicorn
+from tests.system.client import (
+    agent_status,
+    data,
+    get,
+    held_write,
+    home,
+    new_session,
+    post,
+    settled,
+)
 from tests.system.conftest import StartNodes
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -38,15 +46,11 @@ def test_an_acknowledged_write_survives_kill_9_at_once(start_nodes: StartNodes) 
 
 
 def test_logout_wins_over_a_slow_request_on_the_other_node(start_nodes: StartNodes) -> None:
-    first, second = start_nodes(fastapi_under_uvicorn, "tomcat1", "tomcat2")
+    first, second = start_nodes(gated_under_uvicorn, "tomcat1", "tomcat2")
     cookie = new_session(first, user="ann")
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(
-            post, second, "/api/slow", cookie, {"key": "late", "value": 1, "seconds": 1.0}
-        )
-        wait_for(lambda: data(second, cookie) == {"user": "ann"}, "the session on both")
+    with held_write(second, cookie) as let_go:
         assert post(first, "/api/logout", cookie, {}).status == 200
-        reply = slow.result()
+        reply = let_go()
     assert reply.status == 200
     assert reply.set_cookie is None
     for node in (first, second):
