@@ -10,16 +10,20 @@ import click
 
 from clustersession.admin import show
 from clustersession.admin.drain import drain
+from clustersession.admin.ending import (
+    Ended,
+    end_principal,
+    end_session,
+    find_session,
+)
 from clustersession.admin.nodes import find_home, replica, status
 from clustersession.agent.process import LOG_FORMAT, run_agent
 from clustersession.cluster.configuration import load_settings
 from clustersession.cluster.connection import complete
 from clustersession.cluster.places import node_home
 from clustersession.core.errors import ClusterSessionError
-from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.settings import Settings
-from clustersession.core.state import SessionState
-from clustersession.session.token import log_name
 
 PAGE = 500
 SHOWN_MAX = 1000
@@ -82,15 +86,23 @@ def members(options: dict[str, str], as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--limit", default=50, show_default=True, help="How many to show, at most 1000.")
 @click.option("--all", "with_ended", is_flag=True, help="Ended ones too.")
+@click.option("--principal", metavar="USER", help="Only the live sessions of this user.")
 @click.pass_obj
-def sessions(options: dict[str, str], as_json: bool, limit: int, with_ended: bool) -> None:
+def sessions(
+    options: dict[str, str], as_json: bool, limit: int, with_ended: bool, principal: str | None
+) -> None:
     """The sessions this node holds, by a hash of their id."""
     now_ms = time.time_ns() // 1_000_000
     rows: list[dict[str, Any]] = []
     with replica(find_home(_settings(options))) as node_replica:
         stats = node_replica.stats()
         after = ""
-        while len(rows) < min(limit, SHOWN_MAX):
+        if principal is not None:
+            rows += [
+                show.session_row(key, state, now_ms)
+                for key, state in node_replica.sessions_of(principal)
+            ]
+        while principal is None and len(rows) < min(limit, SHOWN_MAX):
             keys = node_replica.keys(after, PAGE)
             if not keys:
                 break
@@ -100,6 +112,7 @@ def sessions(options: dict[str, str], as_json: bool, limit: int, with_ended: boo
                 show.session_row(key, state, now_ms)
                 for key, state in states
                 if state is not None and (with_ended or state.ended is None)
+                and not key.startswith(RESERVED_PREFIX)
             ]
     rows = rows[:limit]
     if as_json:
@@ -117,17 +130,39 @@ def show_command(options: dict[str, str], identifier: str, as_json: bool) -> Non
     """One session: a cookie value, an id, or the hash that ``sessions`` and logs show."""
     now_ms = time.time_ns() // 1_000_000
     with replica(find_home(_settings(options))) as node_replica:
-        key = identifier.partition(".")[0][:KEY_LENGTH]
-        state: SessionState | None = node_replica.get(key) if len(key) == KEY_LENGTH else None
-        after = ""
-        while state is None and (keys := node_replica.keys(after, PAGE)):
-            after = keys[-1]
-            key = next((k for k in keys if log_name(k) == identifier), "")
-            state = node_replica.get(key) if key else None
-    if state is None:
+        found = find_session(node_replica, identifier)
+    if found is None:
         raise click.ClickException(f"this node holds no session {identifier[:8]}...")
-    detail = show.session_detail(key, state, now_ms)
+    detail = show.session_detail(*found, now_ms)
     click.echo(_json(detail) if as_json else show.detail_text(detail))
+
+
+@main.command("end")
+@click.argument("identifier", metavar="ID", required=False)
+@click.option("--principal", metavar="USER", help="All sessions of this user, on every node.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def end_command(
+    options: dict[str, str], identifier: str | None, principal: str | None, as_json: bool
+) -> None:
+    """End a session everywhere, or all sessions of a user.
+
+    ID is a cookie value, an id, or the hash that ``sessions`` and logs show.
+    """
+    if (identifier is None) is (principal is None):
+        raise click.UsageError("give either the ID of a session or --principal USER")
+    settings = _settings(options)
+    home = find_home(settings)
+    with replica(home) as node_replica:
+        if principal is not None:
+            ended = end_principal(node_replica, home, settings, principal)
+        else:
+            assert identifier is not None
+            found = find_session(node_replica, identifier)
+            if found is None:
+                raise click.ClickException(f"this node holds no session {identifier[:8]}...")
+            ended = end_session(node_replica, home, found[0])
+    click.echo(_json(ended._asdict()) if as_json else _ended_text(ended))
 
 
 @main.command("drain")
@@ -161,6 +196,13 @@ def demo(serve: bool, port: int) -> None:
     from clustersession.admin.demo import run_demo
 
     sys.exit(run_demo(serve, port=port))
+
+
+def _ended_text(ended: Ended) -> str:
+    number = f"{ended.sessions} session{'' if ended.sessions == 1 else 's'} ended"
+    if ended.peers is None:
+        return f"{number}; the agent did not answer: other nodes hear of it when it does"
+    return f"{number}; held by {ended.peers} other node{'' if ended.peers == 1 else 's'}"
 
 
 def _settings(options: dict[str, str]) -> Settings:

@@ -24,6 +24,7 @@ from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.protocol import Replica
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner
+from clustersession.session.users import ClusterSessions
 
 _log = logging.getLogger("clustersession")
 
@@ -131,6 +132,10 @@ class Runtime:
         self.manager()
         assert self._process is not None
         return _this_process().opened[self._process.path].connection
+
+    def sessions(self) -> ClusterSessions:
+        """Users' sessions across the cluster: to list and to end them."""
+        return self.manager().sessions()
 
     def close(self) -> None:
         """Let go of what this process opened; the next use opens it again."""

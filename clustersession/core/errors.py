@@ -10,7 +10,8 @@ ClusterSessionError
 └── SessionError                what an application may catch
     ├── UnserializableValue     a value that no cluster could carry (also a TypeError)
     ├── SessionTooLarge         an attribute or a session above its limit
-    └── ReplicationFailed       ``ack_failure="error"`` and no peer confirmed in time
+    ├── ReplicationFailed       ``ack_failure="error"`` and no peer confirmed in time
+    └── TooManySessions         the user has as many sessions as ``sessions_per_principal_max``
 """
 
 
@@ -56,3 +57,7 @@ class SessionTooLarge(SessionError, ValueError):
 
 class ReplicationFailed(SessionError):
     """No peer confirmed the write in time and the application asked for ``ack_failure="error"``."""
+
+
+class TooManySessions(SessionError):
+    """The user has as many sessions as allowed, and ``sessions_per_principal_policy`` refuses."""

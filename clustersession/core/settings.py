@@ -18,6 +18,8 @@ Rewrite = Literal["failover", "always", "never"]
 Consistency = Literal["eventual", "causal"]
 AgentMode = Literal["process", "thread", "external"]
 Carrier = Literal["auto", "multicast", "tcp"]
+PrincipalPolicy = Literal["end_oldest", "refuse"]
+EventsMode = Literal["once", "everywhere"]
 
 IDLE_TIMEOUT_S_DEFAULT = 1800.0
 ABSOLUTE_TIMEOUT_S_MIN_DEFAULT = 7 * 86_400.0
@@ -53,6 +55,11 @@ class Settings:
     idle_timeout_s, absolute_timeout_s: a session ends after this long without a request (0: never
         for that reason), and in any case. An absolute timeout of 0 means the larger of 7 days and
         four idle timeouts.
+    lifetime_s_max: the longest ``session.lifetime`` that an application may ask for.
+    sessions_per_principal_max, sessions_per_principal_policy: how many sessions a user may have at
+        a time (0: any number), and whether one more ends the oldest or is refused.
+    events: "once": an event is reported by the node that caused it; "everywhere": by each node
+        [notifyListenersOnReplication].
     fetch_timeout_s: how long a request waits for peers when its session is not here.
     cookie_*: the cookie; header_name: also read the id from this request header.
     rewrite: when the route in the cookie is replaced.
@@ -91,6 +98,10 @@ class Settings:
     ack_failure: AckFailure = "degrade"
     idle_timeout_s: float = IDLE_TIMEOUT_S_DEFAULT
     absolute_timeout_s: float = 0.0
+    lifetime_s_max: float = 90 * 86_400.0
+    sessions_per_principal_max: int = 0
+    sessions_per_principal_policy: PrincipalPolicy = "end_oldest"
+    events: EventsMode = "once"
     fetch_timeout_s: float = 0.25
     cookie_name: str = "CLUSTERSESSION"
     cookie_path: str = "/"
@@ -129,6 +140,11 @@ class Settings:
         return max(ABSOLUTE_TIMEOUT_S_MIN_DEFAULT, 4 * self.idle_timeout_s)
 
     @property
+    def longest_life_s(self) -> float:
+        """How long any session may live, whatever it asked for."""
+        return max(self.effective_absolute_timeout_s, self.lifetime_s_max)
+
+    @property
     def stamp_lead_ms_max(self) -> int:
         """How far ahead of our clock a stamp may be: twice as far as a peer's clock.
 
@@ -154,6 +170,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "rewrite": get_args(Rewrite),
     "consistency": get_args(Consistency),
     "agent": get_args(AgentMode),
+    "sessions_per_principal_policy": get_args(PrincipalPolicy),
+    "events": get_args(EventsMode),
     "cookie_samesite": ("lax", "strict", "none", ""),
 }
 """The settings that are one of a few words."""

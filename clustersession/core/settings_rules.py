@@ -34,6 +34,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "ack_timeout_s": (0.001, 60),
     "idle_timeout_s": (0, _TEN_YEARS_S),
     "absolute_timeout_s": (0, _TEN_YEARS_S),
+    "lifetime_s_max": (1, _TEN_YEARS_S),
+    "sessions_per_principal_max": (0, 10_000),
     "fetch_timeout_s": (0, 60),
     "cookie_max_age_s": (0, _TEN_YEARS_S),
     "agent_linger_s": (0, 3600),

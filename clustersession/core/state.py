@@ -24,12 +24,16 @@ from clustersession.core.versions import Versions, merge_versions
 SYSTEM_PREFIX = "\x00"
 IDLE_TIMEOUT = "\x00idle_ms"
 PRINCIPAL = "\x00principal"
+LOGIN = "\x00login"
+LIFETIME = "\x00lifetime_ms"
 
 ACCESS_COARSENESS_DIVISOR = 20
 ACCESS_COARSENESS_MS_MAX = 300_000
 
 ENDED_INVALIDATED = "invalidated"
 ENDED_ROTATED = "rotated"
+ENDED_REVOKED = "revoked"
+ENDED_LIMIT = "limit"
 
 
 class Register(NamedTuple):
@@ -225,6 +229,28 @@ def idle_timeout_ms(state: SessionState) -> int:
     return idle_ms
 
 
+def principal_of(state: SessionState) -> str | None:
+    """The user the session belongs to; none once it has ended."""
+    register = state.registers.get(PRINCIPAL)
+    if register is None or register.value is None:
+        return None
+    return register.value.decode("utf-8", "replace")
+
+
+def login_time(state: SessionState) -> int:
+    """The hybrid time at which the session got its principal; 0 when it has none.
+
+    A session that changes its id is written anew; it brings the time along in a register.
+    """
+    register = state.registers.get(PRINCIPAL)
+    if register is None or register.value is None:
+        return 0
+    kept = state.registers.get(LOGIN)
+    if kept is None or kept.value is None or not kept.value.isdigit():
+        return register.time
+    return min(int(kept.value[:19]), register.time)
+
+
 def access_coarseness_ms(idle_ms: int) -> int:
     """How stale a recorded last access may be: accesses are written at most this often."""
     return min(idle_ms // ACCESS_COARSENESS_DIVISOR, ACCESS_COARSENESS_MS_MAX)
@@ -258,8 +284,9 @@ def highest_time(state: SessionState) -> int:
 
 
 __all__ = [
-    "ENDED_INVALIDATED", "ENDED_ROTATED", "IDLE_TIMEOUT", "PRINCIPAL", "SYSTEM_PREFIX",
+    "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REVOKED", "ENDED_ROTATED", "IDLE_TIMEOUT",
+    "LIFETIME", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
     "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
-    "expires_ms", "highest_time", "idle_timeout_ms", "merge",
+    "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "principal_of",
 ]

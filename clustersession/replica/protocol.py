@@ -150,6 +150,14 @@ class Replica(Protocol):
         """Session keys after the given one, in the order of a snapshot; for the command line."""
         ...
 
+    def sessions_of(self, principal: str) -> list[tuple[str, SessionState]]:
+        """The sessions of a user that have not ended, with their keys; some may be expired."""
+        ...
+
+    def index_principals(self) -> None:
+        """Complete the index behind ``sessions_of`` by what an older version wrote beside us."""
+        ...
+
     def load_note(self, name: str) -> bytes | None:
         """A small named value kept beside the sessions (incarnation, view of members, loaded)."""
         ...

@@ -6,6 +6,7 @@ from clustersession.core.clock import next_time, too_far_ahead
 from clustersession.core.digest import BUCKETS
 from clustersession.core.errors import SessionTooLarge, WireError
 from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
+from clustersession.core.revocation import principal_tag
 from clustersession.core.state import (
     Change,
     Delta,
@@ -15,6 +16,7 @@ from clustersession.core.state import (
     delta_since,
     expires_ms,
     highest_time,
+    principal_of,
 )
 from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
@@ -26,10 +28,11 @@ from clustersession.replica.protocol import (
     ReplicaStats,
     SnapshotPage,
 )
-from clustersession.replica.writer import SessionWriter, head_from
+from clustersession.replica.writer import SessionWriter, head_from, keys_of, tag_of
 
 _REGISTER_BYTES = 24
 _DELTA_BYTES = 64
+_INDEXED_AT_ONCE = 500
 
 
 class ReplicaStore:
@@ -56,6 +59,9 @@ class ReplicaStore:
                 transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
             else:
                 tables.decode_head(stored)
+            indexed = transaction.get(tables.PRINCIPALS, tables.INDEXED_KEY) is not None
+        if not indexed:
+            self.index_principals()
 
     @property
     def node(self) -> bytes:
@@ -230,6 +236,39 @@ class ReplicaStore:
                 found.append(tables.key_of_session(session_key))
         return found
 
+    def sessions_of(self, principal: str) -> list[tuple[str, SessionState]]:
+        """The sessions of a user that have not ended; they may be past their expiry."""
+        found: list[tuple[str, SessionState]] = []
+        with self._engine.read() as transaction:
+            for key in keys_of(transaction, principal_tag(principal)):
+                data = transaction.get(tables.SESSIONS, tables.session_key(key))
+                state = None if data is None else tables.state_of_record(data)
+                if state is not None and principal_of(state) == principal:
+                    found.append((key, state))
+        return found
+
+    def index_principals(self) -> None:
+        """Complete the index of principals: it may lack what an older version wrote.
+
+        In steps, so that others can write meanwhile.
+        """
+        after = ""
+        while keys := self.keys(after, _INDEXED_AT_ONCE):
+            after = keys[-1]
+            with self._engine.read() as transaction:
+                missing = [key for key in keys if not _is_indexed(transaction, key)]
+            if not missing:
+                continue
+            with self._engine.write() as transaction:
+                writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+                for key in missing:
+                    record = writer.load(key)
+                    if record is not None and record.state is not None:
+                        writer.index_anew(key, record)
+                writer.finish()
+        with self._engine.write() as transaction:
+            transaction.put(tables.PRINCIPALS, tables.INDEXED_KEY, b"1")
+
     def load_note(self, name: str) -> bytes | None:
         """A small named value kept beside the sessions."""
         return self._engine.get(tables.NOTES, name.encode())
@@ -303,9 +342,11 @@ def _commit_one(writer: SessionWriter, change: Change, wall_ms: int) -> SessionS
     time = next_time(writer.highest, wall_ms)
     state = apply_change(current, change, time=time, node=writer.node, seq=seq)
     if state is not None:
-        writer.store(change.key, record, state, new_feed_seq=seq)
+        stored = writer.store(change.key, record, state, new_feed_seq=seq)
         writer.seq = seq
         writer.raise_highest(time)
+        if stored is not state:
+            return None
     return state
 
 
@@ -328,6 +369,15 @@ def _delta_of(transaction: ReadTransaction, key: str, node: bytes, floor: int) -
     data = transaction.get(tables.SESSIONS, tables.session_key(key))
     state = None if data is None else tables.state_of_record(data)
     return None if state is None else delta_since(key, state, node, floor)
+
+
+def _is_indexed(transaction: ReadTransaction, key: str) -> bool:
+    data = transaction.get(tables.SESSIONS, tables.session_key(key))
+    state = None if data is None else tables.state_of_record(data)
+    tag = None if state is None else tag_of(state)
+    return tag is None or (
+        transaction.get(tables.PRINCIPALS, tables.principal_key(tag, key)) is not None
+    )
 
 
 def _size_about(delta: Delta) -> int:

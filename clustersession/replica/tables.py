@@ -22,11 +22,15 @@ DIGESTS: Final = 3
 CURSORS: Final = 4
 NOTES: Final = 5
 META: Final = 6
+PRINCIPALS: Final = 7
 TABLE_NAMES: Final[Sequence[bytes]] = (
-    b"sessions", b"feed", b"expiry", b"digests", b"cursors", b"notes", b"meta",
+    b"sessions", b"feed", b"expiry", b"digests", b"cursors", b"notes", b"meta", b"principals",
 )
 
 HEAD_KEY: Final = b"head"
+TAG_BYTES: Final = 16
+# Stands in the index of principals when it is complete; no user has this tag.
+INDEXED_KEY: Final = bytes(TAG_BYTES)
 EXPIRY_STEP_MS: Final = 5_000
 
 # Counts every change of these tables that an older version cannot live with; not only the head's.
@@ -169,6 +173,16 @@ def expiry_key(index_ms: int, key: str) -> bytes:
 def split_expiry(table_key: bytes) -> tuple[int, str]:
     """The inverse of ``expiry_key``."""
     return _number(_NUMBER, table_key[: _NUMBER.size]), _text(table_key[_NUMBER.size :])
+
+
+def principal_key(tag: bytes, key: str) -> bytes:
+    """An entry of the index of principals; the tag alone stands before all of its entries."""
+    return tag + key.encode()
+
+
+def session_of_principal(table_key: bytes) -> str:
+    """The key of the session that an entry of the index points at."""
+    return _text(table_key[TAG_BYTES:])
 
 
 def digest_key(bucket: int) -> bytes:

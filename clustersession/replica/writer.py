@@ -2,10 +2,18 @@
 
 from clustersession.core.digest import bucket_of, entry_hash
 from clustersession.core.errors import ReplicaUnusable, WireError
-from clustersession.core.state import SessionState, expires_ms
+from clustersession.core.revocation import (
+    RESERVED_PREFIX,
+    judged,
+    principal_tag,
+    revocation_in,
+    revocation_key,
+    tag_of_revocation,
+)
+from clustersession.core.state import PRINCIPAL, Register, SessionState, expires_ms
 from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.engine import WriteTransaction
+from clustersession.replica.engine import ReadTransaction, WriteTransaction
 
 
 def head_from(data: bytes | None) -> tables.Head:
@@ -62,11 +70,15 @@ class SessionWriter:
         before: tables.Record | None,
         state: SessionState,
         new_feed_seq: int | None = None,
-    ) -> None:
-        """Put the session in place of the record loaded before.
+    ) -> SessionState:
+        """Put the session in place of the record loaded before; returns it as it stands now.
 
-        It moves to a new place in our feed, or keeps the one it has. Raises SessionTooLarge.
+        It moves to a new place in our feed, or keeps the one it has. One whose user's sessions were
+        revoked is stored as ended; a revocation ends those that are here. Raises SessionTooLarge.
         """
+        tag = tag_of(state)
+        if tag is not None:
+            state = judged(key, state, self._revocation(tag))
         feed_seq = new_feed_seq or (0 if before is None else before.feed_seq)
         index_ms = tables.expiry_index_ms(self.kept_until_ms(state))
         version_hash = entry_hash(key, state.versions)
@@ -90,6 +102,11 @@ class SessionWriter:
         transaction.put(tables.SESSIONS, tables.session_key(key), data)
         # Should the transaction fail, these bytes are never met, and neither is the state.
         self._decoded.note(key, data, state)
+        self._index(key, None if before is None or before.state is None else before.state, state)
+        revoked = tag_of_revocation(key) if key[0] == RESERVED_PREFIX else None
+        if revoked is not None:
+            self._carry_out(revoked)
+        return state
 
     def remove(self, key: str) -> None:
         """Take the session out of every table."""
@@ -101,6 +118,37 @@ class SessionWriter:
         self._tombstones -= record.ended
         self._transaction.delete(tables.EXPIRY, tables.expiry_key(record.expiry_ms, key))
         self._transaction.delete(tables.SESSIONS, tables.session_key(key))
+        if record.state is not None:
+            self._index(key, record.state, None)
+
+    def index_anew(self, key: str, record: tables.Record) -> None:
+        """Index a session that an older version wrote, and judge it by what it did not know."""
+        assert record.state is not None
+        self._index(key, None, record.state)
+        tag = tag_of(record.state)
+        if tag is not None and self._revocation(tag) is not None:
+            self.store(key, record, record.state)
+
+    def _revocation(self, tag: bytes) -> Register | None:
+        record = self.load(revocation_key(tag))
+        return None if record is None else revocation_in(record.state)
+
+    def _carry_out(self, tag: bytes) -> None:
+        """End the sessions of a user that are here, as far as the revocation speaks of them."""
+        for key in keys_of(self._transaction, tag):
+            record = self.load(key)
+            if record is not None and record.state is not None and tag_of(record.state) == tag:
+                self.store(key, record, record.state)
+
+    def _index(self, key: str, before: SessionState | None, after: SessionState | None) -> None:
+        old = None if before is None else before.registers.get(PRINCIPAL)
+        new = None if after is None else after.registers.get(PRINCIPAL)
+        if old is new or (old is not None and new is not None and old.value == new.value):
+            return
+        if before is not None and (tag := tag_of(before)) is not None:
+            self._transaction.delete(tables.PRINCIPALS, tables.principal_key(tag, key))
+        if after is not None and (tag := tag_of(after)) is not None:
+            self._transaction.put(tables.PRINCIPALS, tables.principal_key(tag, key), b"")
 
     def _leave_feed(self, key: str, feed_seq: int) -> None:
         # The place may be of a feed before ``renew_identity``, and belong to another session now.
@@ -113,3 +161,21 @@ class SessionWriter:
             row = tables.digest_key(bucket_of(key))
             digest = tables.decode_digest(self._transaction.get(tables.DIGESTS, row))
             self._transaction.put(tables.DIGESTS, row, tables.encode_digest(digest ^ change))
+
+
+def tag_of(state: SessionState) -> bytes | None:
+    """What stands for the session's user in the index; None when it has none."""
+    register = state.registers.get(PRINCIPAL)
+    if register is None or register.value is None:
+        return None
+    return principal_tag(register.value)
+
+
+def keys_of(transaction: ReadTransaction, tag: bytes) -> list[str]:
+    """The sessions that the index names for a user: hints, to be compared with the sessions."""
+    keys: list[str] = []
+    for entry, _ in transaction.scan(tables.PRINCIPALS, tag):
+        if not entry.startswith(tag):
+            break
+        keys.append(tables.session_of_principal(entry))
+    return keys

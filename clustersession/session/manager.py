@@ -17,6 +17,7 @@ from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
 from clustersession.session.session import Session
 from clustersession.session.token import IdSigner, log_name
 from clustersession.session.untouched import UntouchedSession
+from clustersession.session.users import ClusterSessions
 from clustersession.session.writer import SessionWriter, is_live
 
 _log = logging.getLogger("clustersession")
@@ -149,22 +150,39 @@ class SessionManager:
         Raises UnserializableValue, SessionTooLarge, and ReplicationFailed if so configured.
         """
         head = self._writer.write(session)
-        if head == 0:
-            return
+        if head:
+            self.confirm(head)
+
+    async def asave(self, session: Session) -> None:
+        """``save`` without blocking the event loop while peers confirm."""
+        head = self._writer.write(session)
+        if head:
+            await self.confirm_async(head)
+
+    def confirm(self, head: int) -> None:
+        """Wait for peers as ``ack`` asks. Raises ReplicationFailed if so configured."""
         if self.settings.ack == "none":
             self.cluster.notify(head)
         elif not self.cluster.confirm(head):
             self._unconfirmed()
 
-    async def asave(self, session: Session) -> None:
-        """``save`` without blocking the event loop while peers confirm."""
-        head = self._writer.write(session)
-        if head == 0:
-            return
+    async def confirm_async(self, head: int) -> None:
+        """``confirm`` without blocking the event loop."""
         if self.settings.ack == "none":
             self.cluster.notify(head)
         elif not await self.cluster.confirm_async(head):
             self._unconfirmed()
+
+    @property
+    def longest_life_s(self) -> float:
+        """The longest lifetime that a session may ask for."""
+        return self.settings.longest_life_s
+
+    def sessions(self) -> ClusterSessions:
+        """Users' sessions across the cluster."""
+        return ClusterSessions(
+            self.replica, self.settings, self.cluster.route, self, self.now_ms
+        )
 
     def commit(self, session: Session) -> Outcome:
         """``save`` before the response headers go out, and what they need to say.

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from clustersession.core.state import (
     IDLE_TIMEOUT,
+    LIFETIME,
+    LOGIN,
     PRINCIPAL,
     SYSTEM_PREFIX,
     SessionState,
@@ -21,6 +23,9 @@ from clustersession.session.changes import (
 )
 from clustersession.wire.values import encode_value
 
+if TYPE_CHECKING:
+    from clustersession.session.users import ClusterSessions
+
 PERMANENT = "_permanent"
 """The attribute behind ``permanent``: the name Flask uses, visible like there."""
 
@@ -31,6 +36,15 @@ _TRUE = encode_value(True)
 
 class SessionKeeper(Protocol):
     """What a session asks of its manager."""
+
+    @property
+    def longest_life_s(self) -> float:
+        """The longest lifetime that a session may ask for."""
+        ...
+
+    def sessions(self) -> "ClusterSessions":
+        """Users' sessions across the cluster."""
+        ...
 
     def save(self, session: "Session") -> None:
         """Write and confirm now."""
@@ -140,7 +154,41 @@ class Session(dict[str, Any]):
     def principal(self, value: str | int | None) -> None:
         if value is not None and not isinstance(value, (str, int)):
             raise TypeError(f"principal must be a str, an int or None, not {type(value).__name__}")
-        self._system[PRINCIPAL] = None if value is None else str(value).encode("utf-8")
+        text = None if value is None else str(value)
+        if text == self.principal:
+            # The same again is no new login: the time of that decides what a revocation ends.
+            return
+        self._system[PRINCIPAL] = None if text is None else text.encode("utf-8")
+        self._system[LOGIN] = None
+        self.modified = True
+
+    @property
+    def cluster(self) -> "ClusterSessions":
+        """Users' sessions across the cluster: to list and to end them."""
+        return self._keeper.sessions()
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds from creation to the end of the session, whatever happens; 0: as configured.
+
+        It can be set before a session is stored, or after ``rotate()``: then it counts from now.
+        The cookie lasts as long. At most the setting ``lifetime_s_max``.
+        """
+        data = self._system_register(LIFETIME)
+        return int(data) / 1000 if data is not None and data.isdigit() else 0.0
+
+    @lifetime.setter
+    def lifetime(self, seconds: float) -> None:
+        longest_s = self._keeper.longest_life_s
+        if not 0 < seconds <= longest_s:
+            raise ValueError(
+                f"lifetime must be above 0 and at most {longest_s:g} seconds (lifetime_s_max)"
+            )
+        if self._key is not None and not self._rotating:
+            raise RuntimeError(
+                "the lifetime of a stored session is fixed; call rotate() before setting it"
+            )
+        self._system[LIFETIME] = encode_ms(round(seconds * 1000))
         self.modified = True
 
     @property

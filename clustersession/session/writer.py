@@ -1,21 +1,32 @@
 """Turns what a request did to its session into replica commits."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from clustersession.core.errors import ReplicaFull, SessionError, SessionTooLarge
+from clustersession.core.errors import (
+    ReplicaFull,
+    SessionError,
+    SessionTooLarge,
+    TooManySessions,
+)
 from clustersession.core.settings import Settings
 from clustersession.core.state import (
     ENDED_INVALIDATED,
+    ENDED_LIMIT,
     ENDED_ROTATED,
     IDLE_TIMEOUT,
+    LIFETIME,
+    LOGIN,
+    PRINCIPAL,
     Change,
     Creation,
     SessionState,
     access_coarseness_ms,
+    encode_ms,
     expires_ms,
     idle_timeout_ms,
+    login_time,
 )
 from clustersession.replica.protocol import Committed, Replica
 from clustersession.session.changes import Changes
@@ -86,10 +97,14 @@ class SessionWriter:
         """Max-Age of the session's cookie; 0: until the browser closes."""
         state = session.state
         configured_s = self.settings.cookie_max_age_s
-        if configured_s or state is None or not session.stored_permanent:
+        if state is None:
+            return configured_s
+        own_lifetime = LIFETIME in state.registers
+        if not own_lifetime and (configured_s or not session.stored_permanent):
             return configured_s
         idle_ms = idle_timeout_ms(state)
-        return (idle_ms or max(state.deadline_ms - self.wall_ms(), 1000)) // 1000
+        left_ms = max(state.deadline_ms - self.wall_ms(), 1000)
+        return (min(idle_ms or left_ms, left_ms) if own_lifetime else idle_ms or left_ms) // 1000
 
     def _touch(self, session: Session, now_ms: int) -> int:
         """Record the access if the recorded one is too old; nobody waits for it."""
@@ -135,7 +150,7 @@ class SessionWriter:
         holds_something = (
             session.wanted
             or any(name != PERMANENT for name in changes.sets)
-            or any(name != IDLE_TIMEOUT for name in system)
+            or any(name not in (IDLE_TIMEOUT, LIFETIME) for name in system)
         )
         if holds_something and session.sealed:
             self.counters.late_new_sessions += 1
@@ -152,10 +167,9 @@ class SessionWriter:
         permanent = PERMANENT in changes.sets and bool(session.get(PERMANENT))
         idle = system.pop(IDLE_TIMEOUT, None)
         idle_ms = int(idle) if idle else round(self.idle_timeout_s_for(permanent) * 1000)
-        creation = Creation(
-            now_ms, now_ms + round(self.settings.effective_absolute_timeout_s * 1000), idle_ms
-        )
+        creation = Creation(now_ms, self._deadline_ms(system, now_ms), idle_ms)
         sets = {**changes.sets, **system}
+        ends += self._over_limit(session, now_ms)
         self._check_size(sets, {}, ())
         identifier, key = self._mint()
         committed = self._commit([*ends, Change(key, now_ms, sets, creation=creation)], now_ms)
@@ -178,6 +192,7 @@ class SessionWriter:
         sets, deletes = _with_system(session, changes)
         self._check_size(sets, _stored(before), deletes)
         ends = [Change(ended, now_ms, end=ENDED_INVALIDATED) for ended in session.endings]
+        ends += self._over_limit(session, now_ms)
         committed = self._commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
         if committed is None:
             return 0
@@ -204,14 +219,21 @@ class SessionWriter:
         sets = {**_stored(current), **changed}
         for name in deletes:
             sets.pop(name, None)
+        if PRINCIPAL in sets and PRINCIPAL not in changed:
+            sets[LOGIN] = encode_ms(login_time(current))
         idle = sets.pop(IDLE_TIMEOUT, None)
-        creation = Creation(current.created_ms, current.deadline_ms, int(idle) if idle else 0)
+        deadline_ms = current.deadline_ms
+        if LIFETIME in changed:
+            deadline_ms = self._deadline_ms(changed, now_ms)
+        creation = Creation(current.created_ms, deadline_ms, int(idle) if idle else 0)
+        ends = self._over_limit(session, now_ms)
         self._check_size(sets, {}, ())
         identifier, new_key = self._mint()
         committed = self._commit(
             [
                 Change(new_key, now_ms, sets, creation=creation),
                 Change(key, now_ms, end=ENDED_ROTATED),
+                *ends,
             ],
             now_ms,
         )
@@ -219,7 +241,7 @@ class SessionWriter:
             # Written later, when there is room, the login would come under the old id.
             session.discarded = True
             return 0
-        state, ended = committed.states
+        state, ended = committed.states[:2]
         if ended is None or state is None:
             # Another process ended the session after we read it. Logout wins.
             self._commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
@@ -227,6 +249,35 @@ class SessionWriter:
             return 0
         session.committed(identifier, new_key, state, changes)
         return committed.head
+
+    def _deadline_ms(self, system: Mapping[str, bytes], now_ms: int) -> int:
+        lifetime = system.get(LIFETIME)
+        if lifetime is not None:
+            return now_ms + int(lifetime)
+        return now_ms + round(self.settings.effective_absolute_timeout_s * 1000)
+
+    def _over_limit(self, session: Session, now_ms: int) -> list[Change]:
+        """What a login beyond the user's limit ends: the oldest logins. Raises TooManySessions.
+
+        Judged by what this node knows: logins at the same moment may all pass, and the next one
+        ends what is too many.
+        """
+        limit, principal = self.settings.sessions_per_principal_max, session.system.get(PRINCIPAL)
+        if not limit or principal is None:
+            return []
+        others = [
+            (login_time(state), key)
+            for key, state in self.replica.sessions_of(principal.decode("utf-8", "replace"))
+            if key != session.key and key not in session.endings and is_live(state, now_ms)
+        ]
+        surplus = len(others) + 1 - limit
+        if surplus <= 0:
+            return []
+        if self.settings.sessions_per_principal_policy == "refuse":
+            raise TooManySessions(
+                f"the user has {len(others)} sessions; sessions_per_principal_max is {limit}"
+            )
+        return [Change(key, now_ms, end=ENDED_LIMIT) for _, key in sorted(others)[:surplus]]
 
     def _mint(self) -> tuple[str, str]:
         identifier = self.signer.mint(self.random_bytes(RANDOM_BYTES))

@@ -10,6 +10,7 @@ from clustersession.admin.cli import main
 from clustersession.admin.demo_processes import wait_for
 from clustersession.asgi import ClusterSessionMiddleware
 from clustersession.session.manager import SessionManager
+from clustersession.session.token import log_name
 
 
 @pytest.fixture
@@ -67,6 +68,37 @@ def test_sessions_are_shown_without_their_ids_or_values(tmp_path: Path) -> None:
         assert "tea" not in shown
         assert cookie[:23] not in shown + listed
     assert "holds no session" in run(tmp_path, "show", "deadbeef", status=1)
+
+
+def login(manager: SessionManager, user: str) -> str:
+    session = manager.open([])
+    session.principal = user
+    outcome = manager.commit(session)
+    assert outcome.set_cookie is not None
+    return outcome.set_cookie.partition(";")[0].partition("=")[2]
+
+
+def test_sessions_of_a_user_are_listed_and_ended(tmp_path: Path) -> None:
+    middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
+    manager = middleware.runtime.manager()
+    cookies = [login(manager, "ann") for _ in range(3)]
+    login(manager, "bob")
+    middleware.runtime.close()
+    rows = json.loads(run(tmp_path, "sessions", "--principal", "ann", "--json"))["rows"]
+    assert len(rows) == 3
+    assert "1 shown" in run(tmp_path, "sessions", "--principal", "bob")
+    for identifier in (cookies[0], rows[0]["session"]):
+        run(tmp_path, "end", identifier)
+    left = 3 - len({cookies[0][:23]} | {c[:23] for c in cookies if log_name(c[:23]) in
+                                       {rows[0]["session"]}})
+    ended = json.loads(run(tmp_path, "end", "--principal", "ann", "--json"))
+    assert ended == {"sessions": left, "peers": None}
+    assert "0 sessions ended" in run(tmp_path, "end", "--principal", "ann")
+    assert "1 session ended; the agent did not" in run(tmp_path, "end", "--principal", "bob")
+    assert ".revoked" not in run(tmp_path, "sessions", "--all")
+    assert "ended (revoked)" in run(tmp_path, "sessions", "--all")
+    assert "holds no session" in run(tmp_path, "end", "deadbeef", status=1)
+    assert "either the ID" in run(tmp_path, "end", status=2)
 
 
 def test_no_node_is_one_clear_line(tmp_path: Path) -> None:

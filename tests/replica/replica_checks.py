@@ -6,6 +6,7 @@ from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
 from clustersession.core.state import Change, Creation, SessionState, expires_ms, highest_time
 from clustersession.replica import tables
 from clustersession.replica.store import ReplicaStore
+from clustersession.replica.writer import tag_of
 
 Open = Callable[[bytes], ReplicaStore]
 
@@ -74,6 +75,14 @@ def check(replica: ReplicaStore) -> None:
             assert own_seq <= head.seq
             if own_seq:
                 assert feed[record.feed_seq] == key
+        index = {
+            tables.principal_key(tag, key)
+            for key, state in held.items()
+            if (tag := tag_of(state)) is not None
+        }
+        assert {key for key, _ in transaction.scan(tables.PRINCIPALS, b"")} == index | {
+            tables.INDEXED_KEY
+        }
         assert {key for key, _ in transaction.scan(tables.EXPIRY, b"")} == expiry
         assert transaction.count(tables.SESSIONS) == len(held)
     assert len(set(feed.values())) == len(feed)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.settings import Settings
-from clustersession.core.state import Change, SessionState, apply_change, expires_ms
+from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
 from clustersession.replica.protocol import Committed, Replica
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner
@@ -47,6 +47,9 @@ class FakeReplica:
                 self.states[change.key] = state
             results.append(state)
         return Committed(self._head, results)
+
+    def sessions_of(self, principal: str) -> list[tuple[str, SessionState]]:
+        return [(k, s) for k, s in self.states.items() if principal_of(s) == principal]
 
     def close(self) -> None:
         pass

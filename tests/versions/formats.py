@@ -76,6 +76,7 @@ TABLES: dict[str, list[list[str]]] = {
     "cursors": [["8s"], [">QQ"]],
     "notes": [["text"], ["bytes"]],
     "meta": [["text"], [">B8sQQQ"]],
+    "principals": [["16s", "text"], ["bytes"]],
 }
 """Per table how a key and a value are laid out: structs, and what fills the rest."""
 

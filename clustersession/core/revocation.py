@@ -1,0 +1,93 @@
+"""A user's sessions ended everywhere: also those that the node which ended them never heard of.
+
+The record of it is an ordinary session under a key that no cookie can name, so that streams,
+snapshots and anti-entropy carry it like any other. It has one register: its stamp is the moment of
+the revocation, its value the key of the one session that was spared. Every session of the user that
+got its principal before that moment counts as ended wherever the two meet, whichever came first.
+
+The record expires by its idle timeout, which is longer than any session may live: when it goes, no
+session that it speaks of can be alive. Its deadline, which could not be moved, is never reached.
+"""
+
+from hashlib import sha256
+
+from clustersession.core.state import (
+    ENDED_REVOKED,
+    IDLE_TIMEOUT,
+    Change,
+    Creation,
+    Ended,
+    Register,
+    SessionState,
+    encode_ms,
+    login_time,
+)
+
+RESERVED_PREFIX = "."
+"""No session id has it, so nothing a client sends can name a key that begins with it."""
+
+_REVOKED = "\x00revoked"
+_DEADLINE_MS = 100 * 365 * 86_400_000
+_TAG_BYTES = 16
+
+
+def principal_tag(principal: str | bytes) -> bytes:
+    """What stands for a user in indexes and keys: of one size, and free of what names may hold."""
+    data = principal.encode() if isinstance(principal, str) else principal
+    return sha256(b"principal\x00" + data).digest()[:_TAG_BYTES]
+
+
+def revocation_key(tag: bytes) -> str:
+    """Where the record of a user's revocation stands."""
+    return f"{RESERVED_PREFIX}revoked.{tag.hex()}"
+
+
+def tag_of_revocation(key: str) -> bytes | None:
+    """The user whose revocation stands under a key; None for any other key."""
+    if not key.startswith(RESERVED_PREFIX):
+        return None
+    kind, _, tag = key[1:].partition(".")
+    if kind != "revoked" or len(tag) != 2 * _TAG_BYTES:
+        return None
+    try:
+        return bytes.fromhex(tag)
+    except ValueError:
+        return None
+
+
+def revoke(principal: str, spared_key: str, now_ms: int, kept_ms: int) -> Change:
+    """The commit that ends a user's sessions but one; ``kept_ms``: how long any may live."""
+    return Change(
+        revocation_key(principal_tag(principal)), now_ms,
+        {_REVOKED: spared_key.encode(), IDLE_TIMEOUT: encode_ms(kept_ms)},
+        creation=Creation(now_ms, now_ms + _DEADLINE_MS, kept_ms),
+    )
+
+
+def revocation_in(record: SessionState | None) -> Register | None:
+    """When a user's sessions were revoked, and which was spared."""
+    return None if record is None else record.registers.get(_REVOKED)
+
+
+def judged(key: str, state: SessionState, revocation: Register | None) -> SessionState:
+    """The session as it stands under a revocation of its user.
+
+    Every node that holds both comes to the same end, so it needs no place in any feed.
+    """
+    if (
+        revocation is None
+        or state.ended is not None
+        or login_time(state) > revocation.time
+        or revocation.value == key.encode()
+    ):
+        return state
+    return SessionState(
+        state.created_ms, state.accessed_ms, state.deadline_ms, {}, state.versions,
+        Ended(revocation.time, revocation.node, ENDED_REVOKED),
+    )
+
+
+__all__ = [
+    "RESERVED_PREFIX", "judged", "principal_tag", "revocation_in", "revocation_key", "revoke",
+    "tag_of_revocation",
+]

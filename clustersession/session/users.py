@@ -1,0 +1,207 @@
+"""Users' sessions across the cluster: who is logged in where, and ending that.
+
+What is listed is what this node holds, which is what the cluster holds but for what is under way.
+``end_all`` also ends what this node has not heard of, see ``core.revocation``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Protocol
+
+from clustersession.core.revocation import revoke
+from clustersession.core.settings import Settings
+from clustersession.core.state import (
+    ENDED_REVOKED,
+    LOGIN,
+    PRINCIPAL,
+    Change,
+    SessionState,
+    expires_ms,
+)
+from clustersession.replica.protocol import Replica
+from clustersession.session.session import Session
+
+HANDLE_LENGTH = 32
+NAME_LENGTH = 8
+
+
+class Confirmer(Protocol):
+    """Waits for peers as ``ack`` asks."""
+
+    def confirm(self, head: int) -> None:
+        """Wait until peers hold our feed up to there. Raises ReplicationFailed if so configured."""
+        ...
+
+    async def confirm_async(self, head: int) -> None:
+        """``confirm`` without blocking the event loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """One session of a user, without anything that would let one use it.
+
+    handle: 32 hexadecimal digits that name the session, for forms and links. name: the first 8,
+    as in logs. node: the node that wrote last, 8 hexadecimal digits as in ``clustersession
+    status``; route: of that node, None when it is not this one. current: it is the session that was
+    given as such.
+    """
+
+    handle: str
+    principal: str
+    created: datetime
+    last_access: datetime
+    expires: datetime
+    node: str
+    route: str | None
+    current: bool
+    _key: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The session as logs name it."""
+        return self.handle[:NAME_LENGTH]
+
+
+class ClusterSessions:
+    """Lists and ends the sessions of users, on all nodes."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        settings: Settings,
+        route: str,
+        confirmer: Confirmer,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._replica = replica
+        self._settings = settings
+        self._route = route
+        self._confirmer = confirmer
+        self._now_ms = now_ms
+
+    def sessions_of(
+        self, principal: str | int, *, current: Session | None = None
+    ) -> list[SessionView]:
+        """The live sessions of a user that this node holds, the last used first."""
+        current_key = None if current is None else current.key
+        user = str(principal)
+        views = [
+            self._view(key, state, user, current_key) for key, state in self._live_sessions(user)
+        ]
+        return sorted(views, key=lambda view: view.last_access, reverse=True)
+
+    def end(self, session: SessionView | str, principal: str | int | None = None) -> bool:
+        """End one session everywhere; whether it was there to be ended.
+
+        session: what ``sessions_of`` gave, or with the principal its handle or name. Raises
+        ValueError for a name that fits several sessions of the user; ReplicaFull, and then nothing
+        has been ended.
+        """
+        head = self._end([self._key_of(session, principal)])
+        if head:
+            self._confirmer.confirm(head)
+        return head > 0
+
+    async def aend(self, session: SessionView | str, principal: str | int | None = None) -> bool:
+        """``end`` without blocking the event loop while peers confirm."""
+        head = self._end([self._key_of(session, principal)])
+        if head:
+            await self._confirmer.confirm_async(head)
+        return head > 0
+
+    def end_all(self, principal: str | int, *, except_current: Session | None = None) -> int:
+        """End all sessions of a user everywhere, but one if given; how many this node knew of.
+
+        A session that began before this call and that this node does not know of, such as one
+        behind a partition, ends where the two meet. A session that begins later is not touched.
+        Raises ReplicaFull, and then nothing has been ended.
+        """
+        head, ended = self._end_all(str(principal), except_current)
+        self._confirmer.confirm(head)
+        return ended
+
+    async def aend_all(
+        self, principal: str | int, *, except_current: Session | None = None
+    ) -> int:
+        """``end_all`` without blocking the event loop while peers confirm."""
+        head, ended = self._end_all(str(principal), except_current)
+        await self._confirmer.confirm_async(head)
+        return ended
+
+    def _live_sessions(self, user: str) -> list[tuple[str, SessionState]]:
+        now_ms = self._now_ms()
+        found = self._replica.sessions_of(user)
+        return [(key, state) for key, state in found if now_ms <= expires_ms(state)]
+
+    def _view(
+        self, key: str, state: SessionState, user: str, current_key: str | None
+    ) -> SessionView:
+        node = last_writer(state)
+        return SessionView(
+            handle_of(key), user, _when(state.created_ms), _when(state.accessed_ms),
+            _when(expires_ms(state)), node.hex()[:NAME_LENGTH],
+            self._route if node == self._replica.node else None, key == current_key, key,
+        )
+
+    def _key_of(self, session: SessionView | str, principal: str | int | None) -> str | None:
+        if isinstance(session, SessionView):
+            return session._key
+        if principal is None:
+            raise ValueError("a handle or name needs the principal whose session it is")
+        return find_by_handle(session, [k for k, _ in self._live_sessions(str(principal))])
+
+    def _end(self, keys: Sequence[str | None]) -> int:
+        now_ms = self._now_ms()
+        changes = [Change(k, now_ms, end=ENDED_REVOKED) for k in keys if k is not None]
+        committed = self._replica.commit(changes, now_ms)
+        return committed.head if committed.effective else 0
+
+    def _end_all(self, user: str, spared: Session | None) -> tuple[int, int]:
+        spared_key = (spared.key if spared is not None else None) or ""
+        keys = [key for key, _ in self._replica.sessions_of(user) if key != spared_key]
+        now_ms, settings = self._now_ms(), self._settings
+        kept_ms = round(1000 * (settings.longest_life_s + settings.clock_skew_s_max))
+        changes = [Change(key, now_ms, end=ENDED_REVOKED) for key in keys]
+        changes.append(revoke(user, spared_key, now_ms, kept_ms))
+        if spared_key:
+            # The revocation names it, but it may change its id and must then be as good.
+            renewed = Change(spared_key, now_ms, {PRINCIPAL: user.encode()}, (LOGIN,))
+            changes.append(renewed)
+        committed = self._replica.commit(changes, now_ms)
+        ended = sum(state is not None for state in committed.states[: len(keys)])
+        if spared is not None and spared_key and committed.states[-1] is not None:
+            spared.replace_state(committed.states[-1])
+        return committed.head, ended
+
+
+def handle_of(key: str) -> str:
+    """What names a session to people and forms: a hash of its key."""
+    return sha256(key.encode()).hexdigest()[:HANDLE_LENGTH]
+
+
+def find_by_handle(handle: str, keys: Sequence[str]) -> str | None:
+    """The key whose handle begins so; at least as long as a name. Raises ValueError for several."""
+    if len(handle) < NAME_LENGTH:
+        raise ValueError(f"{handle!r} is too short to name a session")
+    found = [key for key in keys if handle_of(key).startswith(handle)]
+    if len(found) > 1:
+        raise ValueError(f"{handle} names several sessions; give the whole handle")
+    return found[0] if found else None
+
+
+def last_writer(state: SessionState) -> bytes:
+    """The node that wrote the newest attribute still there."""
+    newest = max(state.registers.values(), key=lambda register: register[:2], default=None)
+    return b"" if newest is None else newest.node
+
+
+def _when(wall_ms: int) -> datetime:
+    return datetime.fromtimestamp(wall_ms / 1000, UTC)
+
+
+__all__ = [
+    "ClusterSessions", "Confirmer", "SessionView", "find_by_handle", "handle_of", "last_writer",
+]
