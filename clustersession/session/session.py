@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from clustersession.core.state import (
     IDLE_TIMEOUT,
@@ -21,6 +21,7 @@ from clustersession.session.changes import (
     find_changes,
     is_immutable,
 )
+from clustersession.session.keeper import SessionKeeper
 from clustersession.wire.values import encode_value
 
 if TYPE_CHECKING:
@@ -32,39 +33,6 @@ PERMANENT = "_permanent"
 _UNLOADED: Any = object()
 _T = TypeVar("_T")
 _TRUE = encode_value(True)
-
-
-class SessionKeeper(Protocol):
-    """What a session asks of its manager."""
-
-    @property
-    def longest_life_s(self) -> float:
-        """The longest lifetime that a session may ask for."""
-        ...
-
-    def sessions(self) -> "ClusterSessions":
-        """Users' sessions across the cluster."""
-        ...
-
-    def save(self, session: "Session") -> None:
-        """Write and confirm now."""
-        ...
-
-    async def asave(self, session: "Session") -> None:
-        """Write and confirm now, without blocking the event loop while peers confirm."""
-        ...
-
-    def now_ms(self) -> int:
-        """Wall-clock milliseconds."""
-        ...
-
-    def idle_timeout_s_for(self, permanent: bool) -> float:
-        """The idle timeout of a session that asks for none itself."""
-        ...
-
-    def undecodable(self, key: str, name: str, error: Exception) -> None:
-        """Count and log an attribute that cannot be read."""
-        ...
 
 
 class Session(dict[str, Any]):

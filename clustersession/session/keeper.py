@@ -1,0 +1,40 @@
+"""What a session asks of whoever opened it."""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from clustersession.session.session import Session
+    from clustersession.session.users import ClusterSessions
+
+
+class SessionKeeper(Protocol):
+    """What a session asks of its manager."""
+
+    @property
+    def longest_life_s(self) -> float:
+        """The longest lifetime that a session may ask for."""
+        ...
+
+    def sessions(self) -> "ClusterSessions":
+        """Users' sessions across the cluster."""
+        ...
+
+    def save(self, session: "Session") -> None:
+        """Write and confirm now."""
+        ...
+
+    async def asave(self, session: "Session") -> None:
+        """Write and confirm now, without blocking the event loop while peers confirm."""
+        ...
+
+    def now_ms(self) -> int:
+        """Wall-clock milliseconds."""
+        ...
+
+    def idle_timeout_s_for(self, permanent: bool) -> float:
+        """The idle timeout of a session that asks for none itself."""
+        ...
+
+    def undecodable(self, key: str, name: str, error: Exception) -> None:
+        """Count and log an attribute that cannot be read."""
+        ...
