@@ -6,39 +6,37 @@
 Settings come from, in order: keyword arguments; ``app.config["CLUSTERSESSION_<NAME>"]`` and
 ``app.config["DISTRIBUTABLE"]``; the environment and a file (see ``cluster.configuration``); Flask's
 own ``SESSION_COOKIE_*``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST``,
-``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``. They are read at the first request, or by ``start``.
+``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, and Flask-Session's settings where they mean something
+(see ``flask_config``). They are read at the first request, or by ``start``.
 
 Flask's default cookie name, ``session``, is not used: httpd prefers a query parameter of that
 name. As Flask cannot tell its default from the same name written by a user, ``session`` is only
 taken from ``CLUSTERSESSION_COOKIE_NAME`` or the keyword argument.
 
+``session.clear()`` is the logout of most Flask applications, so here it ends the session on every
+node; what is set afterwards begins a new one, under a new id.
+
 Like Flask's own sessions, changes are committed with error responses too. What a streamed response
 changes is committed when it is closed.
 """
 
-import logging
-import threading
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any, cast
 
 from flask import Flask, Request, Response, request
+from flask import session as _flask_session
 from flask.sessions import SessionInterface, SessionMixin
 
-from clustersession.cluster.configuration import load_settings
-from clustersession.cluster.places import derive_secret
 from clustersession.cluster.readiness import readiness
 from clustersession.cluster.runtime import Runtime
-from clustersession.core.settings import Settings
-from clustersession.session.cookie import cookie_values
+from clustersession.flask_interface import ClusterInterface, answer, has_late_changes
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 
-_log = logging.getLogger("clustersession")
-
-_PREFIX = "CLUSTERSESSION_"
-_FLASK_COOKIE_NAME_DEFAULT = "session"
-
 SessionMixin.register(Session)
+
+session = cast(Session, _flask_session)
+"""``flask.session``, typed as what it is: for calls of ``rotate``, ``invalidate`` and the like."""
 
 
 class ClusterSession:
@@ -71,26 +69,18 @@ class ClusterSession:
         interface.runtime(app).start()
 
 
-class ClusterSessionInterface(SessionInterface):
+class ClusterSessionInterface(ClusterInterface, SessionInterface):
     """Flask's session interface over a session manager."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        self._options = options
-        self._runtime: Runtime | None = None
-        self._lock = threading.Lock()
+    def health_checks(self, runtime: Runtime) -> Callable[[], object]:
+        """What answers a request for ``ready_path``, and returns None to any other."""
+        def answer_checks() -> Response | None:
+            if request.root_path + request.path != runtime.settings.ready_path:
+                return None
+            found = readiness(runtime)
+            return Response(found.body, found.status, found.headers)
 
-    def runtime(self, app: Flask) -> Runtime:
-        """The runtime with the application's settings. Raises ConfigurationError."""
-        runtime = self._runtime
-        if runtime is None:
-            with self._lock:
-                if self._runtime is None:
-                    made = _make_runtime(app, self._options)
-                    if made.settings.ready_path:
-                        _answer_checks(app, made)
-                    self._runtime = made
-                runtime = self._runtime
-        return runtime
+        return answer_checks
 
     def get_cookie_name(self, app: Flask) -> str:
         """The name of the cookie, for extensions that ask."""
@@ -99,15 +89,9 @@ class ClusterSessionInterface(SessionInterface):
     def open_session(self, app: Flask, request: Request) -> SessionMixin:
         """The session of the request."""
         runtime = self.runtime(app)
-        manager, settings = runtime.manager(), runtime.settings
-        cookies = request.environ.get("HTTP_COOKIE", "")
-        values = cookie_values(cookies, settings.cookie_name)
-        name = manager.seen_cookie_name
-        seen = cookie_values(cookies, name) if name else ()
-        header_value = request.headers.get(settings.header_name) if settings.header_name else None
-        session = manager.open(values, header_value, seen)
+        session = self.begin(runtime, request.environ.get("HTTP_COOKIE", ""), request.headers)
         if session.missing:
-            manager.fetch(session)
+            runtime.manager().fetch(session)
         return cast(SessionMixin, session)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -115,84 +99,12 @@ class ClusterSessionInterface(SessionInterface):
         if not isinstance(session, Session):
             return
         manager = self.runtime(app).manager()
-        outcome = manager.commit(session)
-        if outcome.set_cookie is not None:
-            response.headers.add("Set-Cookie", outcome.set_cookie)
-        if outcome.set_seen_cookie is not None:
-            response.headers.add("Set-Cookie", outcome.set_seen_cookie)
-        if outcome.vary:
-            response.vary.add("Cookie")
+        self.before_commit(session)
+        answer(manager.commit(session), response.headers.add, response.vary)
         if response.is_streamed:
             response.call_on_close(lambda: _save_late(manager, session))
 
 
-def _answer_checks(app: Flask, runtime: Runtime) -> None:
-    """Answer the path of health checks before anything else of the application sees the request.
-
-    The settings are known at the first request and not before, where ``app.before_request`` would
-    be refused; the table that it fills is read after the session has been opened.
-    """
-    def answer() -> Response | None:
-        if request.root_path + request.path != runtime.settings.ready_path:
-            return None
-        found = readiness(runtime)
-        return Response(found.body, found.status, found.headers)
-
-    app.before_request_funcs.setdefault(None, []).insert(0, answer)
-
-
 def _save_late(manager: SessionManager, session: Session) -> None:
-    # After a refused commit nothing more is stored, and looking would raise once more.
-    if not session.discarded and session.unsaved:
+    if has_late_changes(session):
         manager.save(session)
-
-
-def _make_runtime(app: Flask, options: dict[str, Any]) -> Runtime:
-    config = app.config
-    given: dict[str, Any] = {
-        name.removeprefix(_PREFIX).lower(): value
-        for name, value in config.items()
-        if name.startswith(_PREFIX)
-    }
-    if "DISTRIBUTABLE" in config:
-        given.setdefault("distributable", config["DISTRIBUTABLE"])
-    settings = load_settings(_from_flask(app), **{**given, **options})
-    if settings.cookie_name == _FLASK_COOKIE_NAME_DEFAULT:
-        _log.warning(
-            "the session cookie is named %r: Apache httpd prefers a query parameter of that name "
-            "when it looks for the route", settings.cookie_name,
-        )
-    lifetime_s = app.permanent_session_lifetime.total_seconds()
-    return Runtime(
-        _allow_lifetime(settings, lifetime_s),
-        permanent_lifetime_s=lifetime_s,
-        sliding=bool(config["SESSION_REFRESH_EACH_REQUEST"]),
-    )
-
-
-def _from_flask(app: Flask) -> dict[str, object]:
-    """What Flask's own configuration says, by our names."""
-    config = app.config
-    found: dict[str, object] = {
-        "cookie_path": config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"] or "/",
-        "cookie_domain": config["SESSION_COOKIE_DOMAIN"] or "",
-        "cookie_secure": bool(config["SESSION_COOKIE_SECURE"]),
-        "cookie_httponly": bool(config["SESSION_COOKIE_HTTPONLY"]),
-        "cookie_partitioned": bool(config.get("SESSION_COOKIE_PARTITIONED")),
-    }
-    if config["SESSION_COOKIE_SAMESITE"]:
-        found["cookie_samesite"] = config["SESSION_COOKIE_SAMESITE"]
-    if config["SESSION_COOKIE_NAME"] != _FLASK_COOKIE_NAME_DEFAULT:
-        found["cookie_name"] = config["SESSION_COOKIE_NAME"]
-    keys = [config["SECRET_KEY"], *(config.get("SECRET_KEY_FALLBACKS") or ())]
-    if secrets := [derive_secret(key) for key in keys if key]:
-        found["secret"] = secrets
-    return found
-
-
-def _allow_lifetime(settings: Settings, lifetime_s: float) -> Settings:
-    """By default no session may end before its permanent lifetime could."""
-    if settings.absolute_timeout_s:
-        return settings
-    absolute_s = max(settings.effective_absolute_timeout_s, 4 * lifetime_s)
-    return replace(settings, absolute_timeout_s=absolute_s)

@@ -32,7 +32,7 @@ from tests.support.processes import free_port
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
     ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

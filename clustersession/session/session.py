@@ -49,9 +49,9 @@ class Session(dict[str, Any]):
 
     __slots__ = (
         "_bytes_max", "_identifier", "_keeper", "_key", "_mutable", "_originals", "_rotating",
-        "_state", "_system", "_undecodable", "accessed", "candidates", "client", "discarded",
-        "endings", "missing", "modified", "new", "refresh", "removed", "sealed", "seen", "wanted",
-        "wrote",
+        "_state", "_system", "_undecodable", "accessed", "candidates", "clearing_ends", "client",
+        "discarded", "endings", "missing", "modified", "new", "refresh", "removed", "sealed",
+        "seen", "wanted", "wrote",
     )  # fmt: skip
 
     def __init__(self, keeper: SessionKeeper, bytes_max: int) -> None:
@@ -71,6 +71,8 @@ class Session(dict[str, Any]):
         self.modified = False
         self.new = True
         self.missing = False
+        # Whether clear() is the framework's logout, as it is Flask's.
+        self.clearing_ends = False
         # The manager's notes. candidates: (id, key, route) to fetch; client: the (id, route) that
         # the client holds; discarded: writes are dropped, the session ended under us; endings: keys
         # to end at the next commit; refresh: the cookie is due for a new lifetime; removed: the
@@ -194,7 +196,8 @@ class Session(dict[str, Any]):
 
     def invalidate(self) -> None:
         """End the session everywhere: at logout. What is set afterwards starts a new session."""
-        self.clear()
+        dict.clear(self)
+        self.modified = True
         if self._key is not None and not self.discarded:
             self.endings += (self._key,)
         self.detach()
@@ -223,7 +226,13 @@ class Session(dict[str, Any]):
         self.modified = True
 
     def clear(self) -> None:
-        """Delete every attribute, those that cannot be read too."""
+        """Delete every attribute, those that cannot be read too.
+
+        Under Flask and Quart this ends the session, like ``invalidate``.
+        """
+        if self.clearing_ends:
+            self.invalidate()
+            return
         dict.clear(self)
         for name in self._undecodable:
             self._originals[name] = Original(None, b"")

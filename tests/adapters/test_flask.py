@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask import (
+    Blueprint,
     Flask,
     Response,
     flash,
@@ -132,6 +133,9 @@ class TestContract(AdapterContract):
             yield served
         finally:
             served.runtime().close()
+
+    def log_out(self, session: Any) -> None:
+        session.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -299,3 +303,194 @@ def test_the_second_cookie_of_causal_consistency() -> None:
     assert manager.counters.stale_reads == 1
     deleted = client.get("/invalidate").headers.getlist("Set-Cookie")
     assert ["Max-Age=0" in header for header in deleted] == [True, True]
+
+
+# --- coming from Flask-Session ------------------------------------------------------------------
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if "has no effect" in r.getMessage()]
+
+
+def test_settings_of_flask_session_are_named_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    client = make_app(
+        SESSION_TYPE="redis", SESSION_REDIS=object(), SESSION_KEY_PREFIX="shop:",
+        SESSION_USE_SIGNER=False, SESSION_ID_LENGTH=32, SESSION_SERIALIZATION_FORMAT="json",
+        SESSION_CLEANUP_N_REQUESTS=100, SESSION_PERMANENT=True,
+    ).test_client()  # fmt: skip
+    client.get("/set")
+    client.get("/read")
+    assert warnings_of(caplog) == [
+        "SESSION_TYPE has no effect: sessions are held by the cluster itself, in "
+        "CLUSTERSESSION_STATE_DIR",
+        "SESSION_KEY_PREFIX has no effect: applications are kept apart by "
+        "CLUSTERSESSION_CLUSTER_NAME and CLUSTERSESSION_STATE_DIR",
+        "SESSION_CLEANUP_N_REQUESTS has no effect: expired sessions are removed in the background",
+        "SESSION_REDIS has no effect: sessions are held by the cluster itself, in "
+        "CLUSTERSESSION_STATE_DIR",
+        "SESSION_USE_SIGNER has no effect: ids are always signed",
+        "SESSION_ID_LENGTH has no effect: ids always have 16 random bytes and a signature",
+        "SESSION_SERIALIZATION_FORMAT has no effect: values are always encoded with msgpack",
+    ]
+
+
+def test_settings_of_flask_session_that_ask_for_what_we_do_are_silent(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    make_app(
+        SESSION_USE_SIGNER=True, SESSION_ID_LENGTH=16, SESSION_SERIALIZATION_FORMAT="msgpack",
+        SESSION_PERMANENT=False, SESSION_REDIS=None,
+    ).test_client().get("/set")  # fmt: skip
+    assert warnings_of(caplog) == []
+
+
+def test_session_permanent_makes_new_sessions_permanent() -> None:
+    client = make_app(
+        SESSION_PERMANENT=True, PERMANENT_SESSION_LIFETIME=timedelta(days=2)
+    ).test_client()
+    assert "Set-Cookie" not in client.get("/read").headers
+    assert "Max-Age=172800" in client.get("/set").headers["Set-Cookie"]
+    assert client.get("/read").json == {"_permanent": True, "cart": [1]}
+    client.get("/logout")
+    assert "Max-Age=172800" in client.get("/set").headers["Set-Cookie"]
+
+
+def test_regenerate_gives_a_new_id_and_ends_the_old() -> None:
+    app = make_app()
+
+    @app.get("/regenerate")
+    def regenerate() -> str:
+        app.session_interface.regenerate(session)  # type: ignore[attr-defined]
+        return "ok"
+
+    client = app.test_client()
+    assert "Set-Cookie" not in client.get("/regenerate").headers
+    client.get("/set")
+    old = client.get_cookie(COOKIE_NAME)
+    client.get("/regenerate")
+    new = client.get_cookie(COOKIE_NAME)
+    assert old is not None
+    assert new is not None
+    assert old.value != new.value
+    assert client.get("/read").json == {"cart": [1]}
+    client.set_cookie(COOKIE_NAME, old.value)
+    assert client.get("/read").json == {}
+
+
+def test_clear_ends_the_session_and_what_follows_has_a_new_id() -> None:
+    app = make_app()
+
+    @app.get("/login")
+    def login() -> str:
+        session.clear()
+        session["user"] = "ann"
+        session.principal = "ann"  # type: ignore[attr-defined]
+        return "ok"
+
+    client = app.test_client()
+    client.get("/set")
+    old = client.get_cookie(COOKIE_NAME)
+    client.get("/login")
+    new = client.get_cookie(COOKIE_NAME)
+    assert old is not None
+    assert new is not None
+    assert old.value != new.value
+    assert client.get("/read").json == {"user": "ann"}
+    with client.session_transaction() as transaction:
+        assert transaction.principal == "ann"  # type: ignore[attr-defined]
+    assert "Max-Age=0" in client.get("/logout").headers["Set-Cookie"]
+    for cookie in (old, new):
+        client.set_cookie(COOKIE_NAME, cookie.value)
+        assert client.get("/read").json == {}
+
+
+# --- other parts of Flask -----------------------------------------------------------------------
+
+
+class LazyString:
+    """What flask-babel and speaklater make: no text, but it turns into one."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __html__(self) -> str:
+        return self._text
+
+
+def test_lazy_strings_are_flashed_as_their_text() -> None:
+    app = make_app()
+
+    @app.get("/lazy")
+    def lazy() -> str:
+        flash(LazyString("später"))  # type: ignore[arg-type]
+        session["title"] = LazyString("Tee")
+        return "ok"
+
+    client = app.test_client()
+    client.get("/lazy")
+    assert client.get("/read").json == {"_flashes": [["message", "später"]], "title": "Tee"}
+    assert client.get("/flashed").text == "str:message"
+
+
+def test_partitioned_cookies_and_a_domain() -> None:
+    client = make_app(
+        SESSION_COOKIE_PARTITIONED=True, SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="None",
+        SESSION_COOKIE_DOMAIN="example.org",
+    ).test_client()  # fmt: skip
+    header = client.get("/set").headers["Set-Cookie"]
+    assert header.endswith(
+        "; Path=/; Domain=example.org; Secure; HttpOnly; SameSite=None; Partitioned"
+    )
+
+
+def test_without_refresh_no_reader_gets_a_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    for refresh in (True, False):
+        app = make_app(
+            SESSION_REFRESH_EACH_REQUEST=refresh, PERMANENT_SESSION_LIFETIME=timedelta(hours=4)
+        )
+        client = app.test_client()
+        client.get("/permanent")
+        manager = app.session_interface.runtime(app).manager()  # type: ignore[attr-defined]
+        later_ms = manager.now_ms() + 2 * 3_600_000
+        manager.now_ms = manager._writer.wall_ms = lambda later_ms=later_ms: later_ms
+        assert ("Set-Cookie" in client.get("/untouched").headers) == refresh
+
+
+def test_blueprints_error_handlers_teardown_and_async_views() -> None:
+    app = make_app(TESTING=False)
+    outer, inner = Blueprint("outer", __name__), Blueprint("inner", __name__)
+    torn_down: list[object] = []
+
+    @inner.before_request
+    def count() -> None:
+        session["inner"] = session.get("inner", 0) + 1
+
+    @inner.get("/view")
+    async def view() -> str:
+        session["view"] = True
+        return "ok"
+
+    @inner.get("/fails")
+    def fails() -> str:
+        session["tried"] = True
+        raise ZeroDivisionError
+
+    @inner.errorhandler(ZeroDivisionError)
+    def handle(error: ZeroDivisionError) -> tuple[str, int]:
+        session["handled"] = True
+        return "handled", 500
+
+    @app.teardown_request
+    def look(error: BaseException | None) -> None:
+        torn_down.append(session.get("inner"))
+
+    outer.register_blueprint(inner, url_prefix="/inner")
+    app.register_blueprint(outer, url_prefix="/outer")
+    client = app.test_client()
+    assert client.get("/outer/inner/view").text == "ok"
+    assert client.get("/outer/inner/fails").status_code == 500
+    assert client.get("/read").json == {"inner": 2, "view": True, "tried": True, "handled": True}
+    assert torn_down == [1, 2, 2]

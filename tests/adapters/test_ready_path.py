@@ -1,5 +1,6 @@
 """The path of health checks, in every adapter: what it answers, when, and to whom."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from quart import Quart
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -15,7 +17,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient as StarletteClient
 from werkzeug.test import Client as WerkzeugClient
 
-from clustersession import asgi, flask, wsgi
+from clustersession import asgi, flask, quart, wsgi
 from clustersession.admin.nodes import ask_agent
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ReplicaUnusable
@@ -75,6 +77,30 @@ def under_flask(**options: Any) -> Iterator[Get]:
     app.session_interface.runtime(app).close()
 
 
+@contextmanager
+def under_quart(**options: Any) -> Iterator[Get]:
+    app = Quart(__name__)
+    app.secret_key = "a key of the application"
+    quart.ClusterSession(app, **options)
+
+    @app.before_request
+    async def nobody_gets_past() -> None:
+        raise PermissionError("log in first")
+
+    @app.errorhandler(PermissionError)
+    async def refuse(error: Exception) -> tuple[str, int]:
+        return "the application, log in first", 200
+
+    async def ask(path: str, method: str) -> tuple[int, str]:
+        reply = await app.test_client().open(path, method=method)
+        return reply.status_code, (await reply.get_data(as_text=True)).strip()
+
+    with asyncio.Runner() as runner:
+        yield lambda path, method="GET": runner.run(ask(path, method))
+        app.session_interface.runtime(app).close()  # type: ignore[attr-defined]
+        runner.run(asyncio.sleep(0))
+
+
 def _werkzeug(app: Any) -> Get:
     client = WerkzeugClient(app)
 
@@ -85,7 +111,7 @@ def _werkzeug(app: Any) -> Get:
     return get
 
 
-ADAPTERS = [under_asgi, under_wsgi, under_flask]
+ADAPTERS = [under_asgi, under_wsgi, under_flask, under_quart]
 each_adapter = pytest.mark.parametrize("serve", ADAPTERS, ids=lambda serve: serve.__name__)
 
 

@@ -5,7 +5,7 @@
     make frameworks ARGS=--fetch        only download
 
 Nothing of theirs is in this repository. The source package and the framework it belongs to are
-downloaded with pip into a cache (``CLUSTERSESSION_FRAMEWORKS_CACHE``, by default
+downloaded with pip into a cache (``FRAMEWORKS_CACHE``, by default
 ``~/.cache/clustersession/frameworks``), once; afterwards no network is needed. Each framework's
 tests run in a process of their own, with the version of the framework that they belong to.
 

@@ -31,7 +31,7 @@ def run(entry: Entry, *, verbose: bool = False) -> list[Result]:
             sys.executable, "-m", "pytest", "-q", "-c", str(settings), "--rootdir", str(source),
             "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "ours_opened",
             "-p", entry.plugin, "--junit-xml", str(junit), *entry.tests,
-            *(["-k", entry.keyword] if entry.keyword else []),
+            *(["-k", entry.keyword.strip()] if entry.keyword else []),
         ]
         result = subprocess.run(
             command, cwd=source, env=prepare(directory, packages), capture_output=True, text=True,

@@ -15,7 +15,7 @@ FETCH_S_MAX = 300
 
 def cache_directory() -> Path:
     """Where downloads are kept between runs."""
-    chosen = os.environ.get("CLUSTERSESSION_FRAMEWORKS_CACHE")
+    chosen = os.environ.get("FRAMEWORKS_CACHE")
     if chosen:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -1,0 +1,150 @@
+"""Quart extension: ``quart.session`` as it always was, held by the cluster.
+
+    app.config["DISTRIBUTABLE"] = True
+    ClusterSession(app)
+
+Settings, and what ``session.clear()`` means, are those of ``clustersession.flask``. The node joins
+when the server starts, before the first request. No request waits for its peers in a way that keeps
+the event loop from others.
+
+Like Quart's own sessions, changes are committed with error responses too. What a streamed response
+changes is committed at its end, if it keeps its context (``stream_with_context``). A websocket has
+the session of its handshake: what was changed before it was accepted is committed then, and the
+acceptance carries the cookie where one is needed; later changes are committed when the handler ends
+or the client goes away, or at once by ``await session.asave()``.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from flask.sessions import SessionMixin
+from quart import Quart, Response, request
+from quart import session as _quart_session
+from quart.sessions import SessionInterface
+from quart.wrappers import Websocket
+from quart.wrappers.base import BaseRequestWebsocket
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from clustersession.cluster.readiness import readiness_async
+from clustersession.cluster.runtime import Runtime
+from clustersession.flask_interface import ClusterInterface, answer, has_late_changes
+from clustersession.session.manager import SessionManager
+from clustersession.session.session import Session
+
+SessionMixin.register(Session)
+
+session = cast(Session, _quart_session)
+"""``quart.session``, typed as what it is: for calls of ``rotate``, ``asave`` and the like."""
+
+
+class ClusterSession:
+    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories."""
+
+    def __init__(self, app: Quart | None = None, **options: Any) -> None:
+        self._options = options
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Quart) -> None:
+        """Replace the application's session interface; opens nothing.
+
+        When the server starts the node joins; a node that cannot work keeps it from starting. The
+        extension is then found as ``app.extensions["clustersession"]``.
+        """
+        interface = ClusterSessionInterface(self._options)
+        # Quart declares the type of its default, not of the interface.
+        app.session_interface = cast(Any, interface)
+        app.extensions["clustersession"] = self
+        app.before_serving(partial(_start, app, interface))
+        app.after_serving(partial(_close, app, interface))
+        app.teardown_request(partial(_save_late, app, interface))
+        app.teardown_websocket(partial(_save_late, app, interface))
+
+
+class ClusterSessionInterface(ClusterInterface, SessionInterface):
+    """Quart's session interface over a session manager."""
+
+    def health_checks(self, runtime: Runtime) -> Callable[[], object]:
+        """What answers a request for ``ready_path``, and returns None to any other."""
+        async def answer_checks() -> Response | None:
+            if request.root_path + request.path != runtime.settings.ready_path:
+                return None
+            found = await readiness_async(runtime)
+            # Quart leaves it to the server to send no body to HEAD.
+            body = found.body if request.method != "HEAD" else b""
+            return Response(body, found.status, Headers(found.headers))
+
+        return answer_checks
+
+    def get_cookie_name(self, app: Quart) -> str:
+        """The name of the cookie, for extensions that ask."""
+        return self.runtime(app).settings.cookie_name
+
+    async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> SessionMixin:
+        """The session of the request or of the websocket's handshake."""
+        runtime = self.runtime(app)
+        # HTTP/2 allows several Cookie headers.
+        cookies = "; ".join(request.headers.getlist("Cookie"))
+        session = self.begin(runtime, cookies, request.headers)
+        if session.missing:
+            await runtime.manager().fetch_async(session)
+        if isinstance(request, Websocket):
+            request._accept = partial(
+                self._accept, runtime.manager(), session, request._accept
+            )
+        return cast(SessionMixin, session)
+
+    async def save_session(
+        self,
+        app: Quart,
+        session: SessionMixin,
+        response: Response | WerkzeugResponse | None,
+    ) -> None:
+        """Commit, and set the cookie where it is needed and can be."""
+        if not isinstance(session, Session):
+            return
+        manager = self.runtime(app).manager()
+        if response is None or session.sealed:
+            session.sealed = True
+            if has_late_changes(session):
+                await manager.asave(session)
+            return
+        self.before_commit(session)
+        answer(await manager.commit_async(session), response.headers.add, response.vary)
+
+    async def _accept(
+        self, manager: SessionManager, session: Session, accept: Any, headers: Headers,
+        subprotocol: str | None,
+    ) -> None:
+        if not session.sealed:
+            self.before_commit(session)
+            outcome = await manager.commit_async(session)
+            for value in (outcome.set_cookie, outcome.set_seen_cookie):
+                if value is not None:
+                    headers.add("Set-Cookie", value)
+        await accept(headers, subprotocol)
+
+
+async def _start(app: Quart, interface: ClusterSessionInterface) -> None:
+    interface.runtime(app).start()
+
+
+async def _close(app: Quart, interface: ClusterSessionInterface) -> None:
+    interface.runtime(app).close()
+
+
+async def _save_late(
+    app: Quart, interface: ClusterSessionInterface, error: BaseException | None
+) -> None:
+    """Commit what nothing has committed: of a stream's end, or of a client that went away.
+
+    A handler that fails is answered by an error page, and that has committed already.
+    """
+    session = cast(Any, _quart_session)._get_current_object()
+    if isinstance(session, Session):
+        # No header can follow any more.
+        session.sealed = True
+        if has_late_changes(session):
+            await interface.runtime(app).manager().asave(session)

@@ -1,0 +1,140 @@
+"""A small shop on Quart whose sessions survive the death of a node.
+
+    pip install "clustersession[quart]" hypercorn
+    export CLUSTERSESSION_BIND=127.0.0.1
+    CLUSTERSESSION_ROUTE=tomcat1 hypercorn -b 127.0.0.1:8001 app:app
+    CLUSTERSESSION_ROUTE=tomcat2 hypercorn -b 127.0.0.1:8002 app:app
+
+These are two nodes on one machine. On hosts of their own leave BIND away and give all of them the
+same CLUSTERSESSION_SECRET. A node joins when its server starts.
+
+The one line is marked below; everything else about the cluster comes from the environment, so the
+same code runs on every node and on a laptop. ``session`` is ``quart.session``, typed as what it is,
+and used as ever.
+"""
+
+import asyncio
+import os
+
+from quart import Quart, redirect, render_template_string, request
+from werkzeug.wrappers import Response
+
+from clustersession.quart import ClusterSession, session
+
+NODE = os.environ.get("CLUSTERSESSION_ROUTE", "this node")
+GOODS = ("tea", "cake", "jam")
+
+app = Quart(__name__)
+app.config["DISTRIBUTABLE"] = True  # the one line
+ClusterSession(app)
+
+PAGE = """<!doctype html><html lang="en"><title>The Clustered Tea Shop</title>
+<style>body { font: 1.1em sans-serif; max-width: 38em; margin: 3em auto }
+form { display: inline } small { color: #666 }</style>
+<h1>The Clustered Tea Shop</h1>
+<p>Welcome, {{ session.get("user") or "stranger" }}.
+   This is visit number <b>{{ session["visits"] }}</b>.</p>
+<p>Your cart: {{ session.get("cart", [])|join(", ") or "empty" }}</p>
+<p>{% for item in goods %}
+  <form method="post" action="/cart/{{ item }}"><button>Add {{ item }}</button></form>
+{% endfor %}</p>
+<p>{% if session.get("user") %}
+  <form method="post" action="/logout"><button>Log out</button></form>
+{% else %}
+  <form method="post" action="/login">
+    <input name="user" placeholder="your name" maxlength="80" required><button>Log in</button>
+  </form>
+{% endif %}</p>
+<p><small>Served by <b>{{ node }}</b>, process {{ pid }}, session {{ sid }}…</small></p>
+"""
+
+
+@app.get("/")
+async def page() -> str:
+    session["visits"] = session.get("visits", 0) + 1
+    sid = (session.sid or "")[:6]
+    return await render_template_string(PAGE, node=NODE, pid=os.getpid(), goods=GOODS, sid=sid)
+
+
+@app.post("/cart/<item>")
+async def add_to_cart(item: str) -> Response:
+    if item in GOODS:
+        session.setdefault("cart", []).append(item)  # noticed, although changed in place
+    return redirect("/", code=303)
+
+
+@app.post("/login")
+async def log_in() -> Response:
+    _log_in((await request.form)["user"][:80])
+    return redirect("/", code=303)
+
+
+@app.post("/logout")
+async def log_out() -> Response:
+    session.invalidate()  # ended on every node, for good
+    return redirect("/", code=303)
+
+
+# The same as JSON, for scripts.
+
+@app.get("/api/whoami")
+async def who_am_i() -> dict[str, object]:
+    return {"node": NODE, "pid": os.getpid()}
+
+
+@app.get("/api/session")
+async def api_show() -> dict[str, object]:
+    return {"node": NODE, "pid": os.getpid(), "data": dict(session)}
+
+
+@app.get("/api/get")
+async def api_get() -> dict[str, object]:
+    return {"node": NODE, "value": session.get(request.args["key"])}
+
+
+@app.post("/api/set")
+async def api_set() -> dict[str, object]:
+    content = await request.get_json()
+    session[content["key"]] = content["value"]
+    return await api_show()
+
+
+@app.post("/api/append")
+async def api_append() -> dict[str, object]:
+    content = await request.get_json()
+    session.setdefault(content["key"], []).append(content["value"])
+    return await api_show()
+
+
+@app.post("/api/count")
+async def api_count() -> dict[str, object]:
+    session["count"] = session.get("count", 0) + 1
+    return {"node": NODE, "pid": os.getpid(), "count": session["count"]}
+
+
+@app.post("/api/slow")
+async def api_slow() -> dict[str, object]:
+    """Reads at once, writes after a while: what a slow request does to a faster one's logout."""
+    content = await request.get_json()
+    session.get(content["key"])
+    await asyncio.sleep(min(float(content["seconds"]), 30.0))
+    session[content["key"]] = content["value"]
+    return await api_show()
+
+
+@app.post("/api/login")
+async def api_login() -> dict[str, object]:
+    _log_in((await request.get_json())["user"])
+    return await api_show()
+
+
+@app.post("/api/logout")
+async def api_logout() -> dict[str, object]:
+    session.invalidate()
+    return {"node": NODE, "pid": os.getpid()}
+
+
+def _log_in(user: str) -> None:
+    session.rotate()  # a new id at login, so that an id planted before it is worth nothing
+    session["user"] = user
+    session.principal = user
