@@ -8,12 +8,10 @@ from typing import Any
 from clustersession.cluster.places import user_state_dir
 from clustersession.core.errors import ClusterSessionError, ReplicaUnusable
 from clustersession.core.settings import Settings
-from clustersession.net.worker_link import AgentGone, BlockingLink
+from clustersession.net.worker_link import AgentGone, ask_once
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.opening import LmdbReplica
 from clustersession.wire.local import Operation
-
-ASK_TIMEOUT_S = 5.0
 
 
 class NoSuchNode(ClusterSessionError):
@@ -58,17 +56,14 @@ def find_home(settings: Settings) -> NodeHome:
 
 def ask_agent(home: NodeHome, operation: Operation) -> Any:
     """Ask the node's agent. Raises AgentGone when there is none, TimeoutError when it is stuck."""
-    link = BlockingLink(home.agent_socket)
     try:
-        return link.ask(operation, timeout_s=ASK_TIMEOUT_S)
+        return ask_once(home.agent_socket, operation)
     except TimeoutError:
         pid = home.agent_lock.read_text().strip()
         raise TimeoutError(
             f"the agent of {home.directory.name} (pid {pid}) does not answer; it may be stopped or "
             "starved; ending it is safe, a worker starts another"
         ) from None
-    finally:
-        link.close()
 
 
 def status(home: NodeHome) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Agent:
         await self.driver.start()
         self.driver.reporter.forward = self.workers.forward
         await self.workers.start(listen_unix(self.home.agent_socket))
-        self._on_workers(0)
+        self._on_workers(0, 0)
         sweeper = asyncio.get_running_loop().create_task(self._sweep())
         try:
             await self._stopping.wait()
@@ -102,8 +102,10 @@ class Agent:
             else:
                 self._view = view
 
-    def _on_workers(self, count: int) -> None:
-        self.driver.engine.set_serving(count > 0, moment())
+    def _on_workers(self, count: int, staying: int) -> None:
+        self.driver.engine.set_serving(staying > 0, moment())
+        if count and not staying:
+            self.driver.engine.drain(moment())
         self.driver.pump()
         if not self._lingers:
             return

@@ -14,37 +14,54 @@ import logging.handlers
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from clustersession import __version__
 from clustersession.agent.agent import Agent
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.settings import Settings, setting_names
 from clustersession.replica.home import NodeHome, open_node_replica
 
 LOG_BYTES_MAX = 1 * 2**20
+LOCK_LOOK_S = 0.01
+# An agent that leaves waits this long for its peers, and as long again for their links.
+SUCCESSOR_WAIT_S = 5.0
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 logger = logging.getLogger("clustersession.agent")
 
 
 @contextmanager
-def agent_lock(home: NodeHome) -> Iterator[bool]:
-    """Hold the agent's lock for the block; False when another process holds it."""
+def agent_lock(home: NodeHome, *, wait_s: float = 0.0) -> Iterator[bool]:
+    """Hold the agent's lock for the block; False when another process holds it.
+
+    ``wait_s``: how long to wait for one that leaves. That one has taken its socket away.
+    """
     descriptor = os.open(home.agent_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
+        give_up_s = time.monotonic() + wait_s
+        while not _try_lock(descriptor):
+            if time.monotonic() >= give_up_s or home.agent_socket.exists():
+                yield False
+                return
+            time.sleep(LOCK_LOOK_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield True
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def run_agent(settings: Settings, home: NodeHome, *, lingers: bool) -> int:
@@ -54,7 +71,7 @@ def run_agent(settings: Settings, home: NodeHome, *, lingers: bool) -> int:
     there. SIGTERM and SIGINT leave the cluster first.
     """
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with agent_lock(home) as held:
+    with agent_lock(home, wait_s=SUCCESSOR_WAIT_S if lingers else 0.0) as held:
         if not held:
             logger.info("another agent serves %s", home.directory)
             return 0 if lingers else 1
@@ -62,8 +79,8 @@ def run_agent(settings: Settings, home: NodeHome, *, lingers: bool) -> int:
         try:
             agent = Agent(settings, home, replica, lingers=lingers)
             logger.info(
-                "agent %d of %s starts in cluster %s",
-                os.getpid(), settings.route, settings.cluster_name,
+                "agent %d of %s starts in cluster %s, version %s",
+                os.getpid(), settings.route, settings.cluster_name, __version__,
             )
             _run_loop(agent)
             logger.info("agent %d of %s has left", os.getpid(), settings.route)

@@ -4,6 +4,7 @@ import os
 import time
 from typing import Any
 
+from clustersession import __version__
 from clustersession.agent.driver import Driver
 from clustersession.core.identity import short
 from clustersession.core.membership import Member
@@ -24,6 +25,7 @@ def status_of(settings: Settings, driver: Driver, worker_pids: list[int]) -> dic
         "phase": context.phase.name.lower(),
         "serving": context.serving,
         "agent_pid": os.getpid(),
+        "version": __version__,
         "workers": worker_pids,
         "carrier": engine.sender.carrier(),
         "multicast": _multicast(settings, driver),

@@ -31,7 +31,7 @@ class WorkerServer:
         *,
         status: Callable[[], dict[str, Any]],
         on_stop: Callable[[], None],
-        on_workers: Callable[[int], None],
+        on_workers: Callable[[int, int], None],
     ) -> None:
         self.driver = driver
         self.status = status
@@ -87,7 +87,7 @@ class WorkerServer:
         """A connection says that it is a worker."""
         if connection not in self._workers:
             self._workers.append(connection)
-            self._on_workers(len(self._workers))
+            self._count()
 
     def closed(self, connection: "WorkerConnection") -> None:
         """A connection went."""
@@ -96,7 +96,11 @@ class WorkerServer:
             del self._asked[token]
         if connection in self._workers:
             self._workers.remove(connection)
-            self._on_workers(len(self._workers))
+            self._count()
+
+    def _count(self) -> None:
+        staying = sum(not worker.stopping for worker in self._workers)
+        self._on_workers(len(self._workers), staying)
 
     def _answer(self, engine_token: int, value: object) -> None:
         connection, token = self._asked.pop(engine_token, (None, 0))
@@ -112,6 +116,7 @@ class WorkerConnection(asyncio.Protocol):
         self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
         self._transport: asyncio.Transport | None = None
         self.pid = 0
+        self.stopping = False
 
     def answer(self, token: int, value: object) -> None:
         """Answer one request."""
@@ -167,6 +172,7 @@ class WorkerConnection(asyncio.Protocol):
                 server.driver.pump()
             case Operation.ATTACH:
                 self.pid = checked_integer(argument[0])
+                self.stopping = len(argument) > 1 and argument[1] is True
                 server.attached(self)
                 self.answer(token, True)
             case Operation.STATUS:

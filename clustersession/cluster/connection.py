@@ -34,6 +34,11 @@ class Connection:
         if self._agent_port is not None:
             self._agent_port.presence.attached.wait(timeout_s)
 
+    @property
+    def agent_port(self) -> AgentPort | None:
+        """The port where there is an agent behind it."""
+        return self._agent_port
+
     def phase(self) -> str:
         """What this node is doing, in its agent's words; empty when that does not answer."""
         return READY if self._agent_port is None else self._agent_port.phase()

@@ -1,4 +1,7 @@
-"""Starting the node's agent from a worker: once, whoever races, and without a child left behind."""
+"""Starting the node's agent from a worker: once, whoever races, and without a child left behind.
+
+An agent of an older version of this library is replaced; one of a newer version never is.
+"""
 
 import fcntl
 import logging
@@ -7,10 +10,13 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from clustersession import __version__
 from clustersession.agent.process import encode_start
+from clustersession.core.release import is_newer
 from clustersession.core.settings import Settings
 from clustersession.replica.home import NodeHome
 
@@ -19,6 +25,8 @@ UP_TIMEOUT_S = 5.0
 COMPLAIN_INTERVAL_S = 60.0
 SPAWN_INTERVAL_S = 2.0
 LOOK_INTERVAL_S = 0.02
+REPLACE_INTERVAL_S = 60.0
+YIELD_S = 3.0
 
 logger = logging.getLogger("clustersession")
 
@@ -29,32 +37,88 @@ def start_agent(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -
     Returns whether it is; a sibling's attempt is waited for in the same way. Never raises.
     """
     try:
-        lock = os.open(
-            home.directory / "agent.launch", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-    except OSError as error:
+        with _launch_lock(home) as lock:
+            yields = lock is not None and _failed_lately(lock)
+        if yields and _wait(is_up, time.monotonic() + YIELD_S):
+            # An agent of our version has just failed; siblings of the older one have theirs.
+            return True
+        with _launch_lock(home) as lock:
+            if lock is None:
+                return _wait(is_up, time.monotonic() + 1.0)
+            return is_up() or _bring_up(settings, home, is_up)
+    except (OSError, subprocess.SubprocessError) as error:
         logger.error("the clustersession agent cannot be started: %s", error)
         return False
+
+
+def replace_agent(
+    settings: Settings,
+    home: NodeHome,
+    is_up: Callable[[], bool],
+    version: Callable[[], str | None],
+    stop: Callable[[], None],
+) -> None:
+    """Put an agent of our version in the place of an older one.
+
+    ``version`` tells that of the agent that is there (None: none is), ``stop`` asks it to leave.
+    All of it happens under the launch lock, so that siblings of the older version, whose agent it
+    was, cannot start theirs again in between: they attach to the new one. When ours does not come
+    up, they may; then workers of our version leave theirs alone for ``REPLACE_INTERVAL_S``. Never
+    raises.
+    """
+    try:
+        with _launch_lock(home) as lock:
+            if lock is None or _failed_lately(lock):
+                return
+            there = version()
+            if there is None or not is_newer(__version__, there):
+                return
+            logger.info(
+                "the clustersession agent is of version %s and leaves for one of version %s",
+                there or "unknown", __version__,
+            )
+            stop()
+            _wait(lambda: not is_up(), time.monotonic() + UP_TIMEOUT_S)
+            came = _bring_up(settings, home, is_up)
+            os.ftruncate(lock, 0)
+            if not came:
+                os.pwrite(lock, __version__.encode(), 0)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.error("the clustersession agent cannot be replaced: %s", error)
+
+
+@contextmanager
+def _launch_lock(home: NodeHome) -> Iterator[int | None]:
+    """The descriptor of the lock, held for the block; None when a sibling holds it."""
+    path = home.directory / "agent.launch"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            return _wait(is_up, time.monotonic() + 1.0)
-        if is_up():
-            return True
-        give_up_s = time.monotonic() + UP_TIMEOUT_S
-        while time.monotonic() < give_up_s:
-            # Again, because one that found its predecessor still leaving has gone at once.
-            _spawn(settings, home)
-            if _wait(is_up, time.monotonic() + SPAWN_INTERVAL_S):
-                return True
-        _complain(home, f"the clustersession agent did not come up: {_last_words(home)}")
-        return False
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.error("the clustersession agent cannot be started: %s", error)
-        return False
+            yield None
+        else:
+            yield lock
     finally:
         os.close(lock)
+
+
+def _failed_lately(lock: int) -> bool:
+    """Whether an agent of our version did not come up when it was to replace an older one."""
+    if os.pread(lock, 64, 0) != __version__.encode():
+        return False
+    return abs(time.time() - os.fstat(lock).st_mtime) < REPLACE_INTERVAL_S
+
+
+def _bring_up(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -> bool:
+    give_up_s = time.monotonic() + UP_TIMEOUT_S
+    while time.monotonic() < give_up_s:
+        # Again, because one that found its predecessor there has gone at once.
+        _spawn(settings, home)
+        if _wait(is_up, time.monotonic() + SPAWN_INTERVAL_S):
+            return True
+    _complain(home, f"the clustersession agent did not come up: {_last_words(home)}")
+    return False
 
 
 def _spawn(settings: Settings, home: NodeHome) -> None:

@@ -9,11 +9,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
-from clustersession.cluster.launch import start_agent
+from clustersession import __version__
+from clustersession.cluster.launch import replace_agent, start_agent
 from clustersession.core.errors import WireError
+from clustersession.core.release import is_newer
 from clustersession.core.settings import Settings
-from clustersession.net.worker_link import AgentGone, BlockingLink
+from clustersession.net.worker_link import AgentGone, BlockingLink, ask_once
 from clustersession.replica.home import NodeHome
 from clustersession.wire.local import Operation
 
@@ -22,6 +25,27 @@ RETRY_S_MAX = 5.0
 ATTACH_TIMEOUT_S = 5.0
 
 logger = logging.getLogger("clustersession")
+
+
+def _version_in(status: object) -> str | None:
+    """The version an agent says it is of; empty from one that does not say."""
+    return str(status.get("version", "")) if isinstance(status, dict) else None
+
+
+def _agent_pid_in(status: object) -> int:
+    pid = status.get("agent_pid") if isinstance(status, dict) else None
+    return pid if isinstance(pid, int) and pid > 1 else 0
+
+
+def _take_notice(pid: int) -> None:
+    """As the first process of a container this one is the parent of agents, like it or not.
+
+    A dead one stays a zombie until its parent asks for it. Only that one is asked for: everything
+    else may be a child of the server or of the application.
+    """
+    if pid and os.getpid() == 1:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 class Presence:
@@ -33,7 +57,10 @@ class Presence:
         self._settings = settings
         self._home = home
         self._start = start or self._start_process
+        self._starts_in_thread = start is not None
         self._pid = os.getpid()
+        self._stopping = False
+        self._agent_pid = 0
         self._link: BlockingLink | None = None
         self._stopped = threading.Event()
         self.attached = threading.Event()
@@ -51,12 +78,24 @@ class Presence:
             link.close()
             self._thread.join(timeout=2.0)
 
+    def tell_stopping(self) -> None:
+        """Attach again as a worker that was told to stop, and so to every later agent."""
+        self._stopping = True
+        link = self._link
+        if link is not None:
+            link.close()
+
     def _run(self) -> None:
         retry_s = RETRY_S_MIN
         while not self._stopped.is_set():
             try:
                 self._link = link = BlockingLink(self._home.agent_socket)
-                link.ask(Operation.ATTACH, self._pid, timeout_s=ATTACH_TIMEOUT_S)
+                if self._is_outdated(link):
+                    # If it goes, so does this link, and attaching leads to the new one.
+                    replace_agent(
+                        self._settings, self._home, self._is_up, self._version, self._stop_agent
+                    )
+                link.ask(Operation.ATTACH, self._pid, self._stopping, timeout_s=ATTACH_TIMEOUT_S)
                 self.attachments += 1
                 self.attached.set()
                 retry_s = RETRY_S_MIN
@@ -68,6 +107,7 @@ class Presence:
                 if self._link is not None:
                     self._link.close()
                     self._link = None
+                gone = self._agent_pid
             if self._stopped.is_set():
                 return
             try:
@@ -76,6 +116,7 @@ class Presence:
                 # This thread is all that ever starts an agent: it must outlive any trouble.
                 logger.exception("the clustersession agent could not be started")
                 started = False
+            _take_notice(gone)
             # After a working attachment the next agent is wanted at once; otherwise something is
             # wrong, or not ready, and a short pause keeps the trouble small.
             if not started or retry_s > RETRY_S_MIN:
@@ -93,6 +134,33 @@ class Presence:
         if self._settings.agent == "external":
             return False
         return start_agent(self._settings, self._home, self._is_up)
+
+    def _is_outdated(self, link: BlockingLink) -> bool:
+        """Whether the agent is older than this library, and ours to replace."""
+        if self._starts_in_thread:
+            return False
+        status = link.ask(Operation.STATUS, timeout_s=ATTACH_TIMEOUT_S)
+        self._agent_pid = _agent_pid_in(status)
+        there = _version_in(status)
+        if there is None or not is_newer(__version__, there):
+            return False
+        if self._settings.agent == "external":
+            logger.warning(
+                "clustersession: the agent is of version %s and this worker of %s; restart the "
+                "agent", there or "unknown", __version__,
+            )
+            return False
+        return True
+
+    def _version(self) -> str | None:
+        try:
+            return _version_in(ask_once(self._home.agent_socket, Operation.STATUS))
+        except (AgentGone, TimeoutError, WireError):
+            return None
+
+    def _stop_agent(self) -> None:
+        with suppress(AgentGone, TimeoutError, WireError):
+            ask_once(self._home.agent_socket, Operation.STOP)
 
     def _is_up(self) -> bool:
         try:

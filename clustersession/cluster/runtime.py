@@ -17,6 +17,7 @@ from typing import Any
 
 from clustersession.cluster.configuration import load_settings
 from clustersession.cluster.connection import Connection, complete, connect
+from clustersession.cluster.departure import Departure, forget, watch
 from clustersession.cluster.places import derive_secret, id_secrets, node_home
 from clustersession.core.errors import ReplicaError
 from clustersession.core.settings import Settings
@@ -85,6 +86,7 @@ class _Process:
         self.pid = os.getpid()
         self.path = path
         self.manager = manager
+        self.departure: Departure | None = None
 
 
 class Runtime:
@@ -144,6 +146,8 @@ class Runtime:
             process, self._process = self._process, None
             if process is None or process.pid != os.getpid():
                 return
+            if process.departure is not None:
+                forget(process.departure)
             opened = shared.opened.get(process.path)
             if opened is None:
                 return
@@ -173,6 +177,12 @@ class Runtime:
             )
             opened.users += 1
             self._process = process = _Process(home.replica, manager)
+            port = opened.connection.agent_port
+            if settings.drain_on_stop_s and port is not None:
+                process.departure = Departure(
+                    settings.drain_on_stop_s, port, opened.replica, manager.counters
+                )
+                watch(process.departure)
             return process
 
 

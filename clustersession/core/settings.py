@@ -69,6 +69,7 @@ class Settings:
         with the reason when not; for balancers. Empty: none.
     agent: "process": started by the first worker that needs it; "thread": inside this process;
         "external": somebody else runs ``clustersession agent``.
+    drain_on_stop_s: how long a worker goes on serving after SIGTERM, so that users move first.
     attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
 
     Raises ConfigurationError with one line for every value that cannot work.
@@ -117,6 +118,7 @@ class Settings:
     ready_path: str = ""
     agent: AgentMode = "process"
     agent_linger_s: float = 5.0
+    drain_on_stop_s: float = 0.0
     map_bytes: int = 16 * 2**30
     attribute_bytes_max: int = 1 * 2**20
     session_bytes_max: int = 4 * 2**20

@@ -39,6 +39,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "fetch_timeout_s": (0, 60),
     "cookie_max_age_s": (0, _TEN_YEARS_S),
     "agent_linger_s": (0, 3600),
+    "drain_on_stop_s": (0, 3600),
     "map_bytes": (2**20, 2**46),
     "attribute_bytes_max": (64, SESSION_BYTES_LIMIT),
     "session_bytes_max": (64, SESSION_BYTES_LIMIT),

@@ -15,6 +15,7 @@ from clustersession.wire.local import LOCAL_BYTES_MAX, Operation, decode_answer,
 
 POOL_MAX = 64
 CONNECT_TIMEOUT_S = 1.0
+ASK_TIMEOUT_S = 5.0
 
 
 class AgentGone(ConnectionError):
@@ -79,6 +80,15 @@ class BlockingLink:
         if not data:
             raise AgentGone("the agent closed the connection")
         return self._decoder.receive(data)
+
+
+def ask_once(path: Path, operation: Operation) -> Any:
+    """One question on a connection of its own. Raises AgentGone, TimeoutError when it is stuck."""
+    link = BlockingLink(path)
+    try:
+        return link.ask(operation, timeout_s=ASK_TIMEOUT_S)
+    finally:
+        link.close()
 
 
 class LinkPool:

@@ -1,5 +1,6 @@
 """Opening a replica: in memory, or in a directory that all processes of the host share."""
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -126,6 +127,13 @@ def open_lmdb(
         _open_here.pop(directory, None)
         if out_of_space(error):
             raise ReplicaFull(f"no space left to open the replica in {directory}") from error
+        if os.strerror(errno.EAGAIN) in str(error):
+            # LMDB's table of readers goes by process ids, and holds a lock for each.
+            raise ReplicaUnusable(
+                f"the replica in {directory} is open in a process with the same process id, "
+                f"{os.getpid()}, as this one: containers that share a state directory must share "
+                "their PID namespace too"
+            ) from error
         raise ReplicaUnusable(f"the replica in {directory} cannot be opened: {error}") from error
     except BaseException:
         _open_here.pop(directory, None)

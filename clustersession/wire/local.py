@@ -22,7 +22,9 @@ LOCAL_BYTES_MAX = 4 * 2**20
 class Operation(IntEnum):
     """What a worker or the command line may ask. Numbers are append-only.
 
-    ATTACH [pid]: this connection is a worker. MOVED [head]: we have committed.
+    ATTACH [pid, stopping]: this connection is a worker; ``stopping``, which may be missing: it was
+    told to stop and goes on for now, and when all of them were, the node drains.
+    MOVED [head]: we have committed.
     CONFIRM [head, all, timeout_ms]: answer with the number of peers that hold our feed up to there.
     FETCH [key]: answer whether the session is in the replica now. STATUS []: answer with a mapping.
     DRAIN []: move users away. STOP []: leave the cluster and exit.

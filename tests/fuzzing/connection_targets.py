@@ -104,7 +104,8 @@ class _Workers:
     def __init__(self) -> None:
         self._driver = _Driver()
         self._server = WorkerServer(
-            self._driver, on_stop=lambda: None, on_workers=lambda count: None,  # type: ignore
+            self._driver,  # type: ignore[arg-type]
+            on_stop=lambda: None, on_workers=lambda count, staying: None,
             status=lambda: {"workers": self._server.worker_pids},
         )
         self._driver.server = self._server
