@@ -9,6 +9,8 @@
 #
 #   make swarm SEEDS=100000       seeded plans in the simulator; SEEDS=5000-5999 for a range
 #   make explore MINUTES=10       plans that Hypothesis makes up
+#   make lifecycle                tests of the node's processes that take long; root
+#   make rolling ROUNDS=2         rolling restarts behind HAProxy, every server and way
 #   make planted                  planted bugs that the suite must notice
 #   make faults RUNS=3            faults on real processes; needs root
 #   make fuzz INPUTS=10000000     everything that reads bytes
@@ -20,6 +22,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+ROUNDS ?= 2
 SEEDS ?= 1000
 MINUTES ?= 10
 RUNS ?= 3
@@ -47,6 +50,14 @@ swarm: $(VENV)/.dev
 
 explore: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation.exploring --minutes $(MINUTES) $(ARGS)
+
+.PHONY: lifecycle rolling
+
+lifecycle: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "extended or not extended" tests/lifecycle tests/agent tests/rolling $(ARGS)
+
+rolling: $(VENV)/.dev
+	$(BIN)/python -m tests.rolling.run --rounds $(ROUNDS) $(ARGS)
 
 planted: $(VENV)/.dev
 	$(BIN)/python -m tests.planted.run --jobs 2 $(ARGS)

@@ -1,0 +1,1 @@
+"""Rolling restarts: three nodes behind HAProxy, restarted in turn under constant load."""
