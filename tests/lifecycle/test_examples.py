@@ -1,0 +1,88 @@
+"""The unit file and the compose file, as far as they can be checked without their engines."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from clustersession.cluster.configuration import load_settings
+from clustersession.core.settings import Settings
+from tests.support.apps import ROOT
+from tests.support.processes import require_programs
+
+UNIT = ROOT / "examples" / "systemd" / "clustersession-agent.service"
+COMPOSE = ROOT / "examples" / "compose" / "compose.yaml"
+SECRET = "s" * 32
+
+
+@pytest.mark.system
+def test_systemd_has_no_complaint_about_the_unit(tmp_path: Path) -> None:
+    require_programs("systemd-analyze")
+    installed = Path(sys.executable).with_name("clustersession")
+    assert installed.exists()
+    text, changed = re.subn(r"(?m)^ExecStart=\S+", f"ExecStart={installed}", UNIT.read_text())
+    assert changed == 1
+    unit = tmp_path / UNIT.name
+    unit.write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True,
+        timeout=50,
+    )
+    ours = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert not ours
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_units_settings_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = re.findall(r"(?m)^Environment=(CLUSTERSESSION_\w+)=(.*)$", UNIT.read_text())
+    assert given
+    assert settings_from(dict(given), monkeypatch).distributable
+
+
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+    return found
+
+
+def settings_from(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What a process with that environment has; an unknown name would be refused."""
+    for name, value in environment.items():
+        assert isinstance(value, str), f"{name} is no text"
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CLUSTERSESSION_SECRET", SECRET)
+    return load_settings()
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_application_and_agent_of_a_node_agree(
+    number: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = compose()["services"]
+    app, agent = services[f"app{number}"], services[f"agent{number}"]
+    assert app["environment"] == agent["environment"]
+    assert app["volumes"] == agent["volumes"]
+    assert app["pid"] == f"service:agent{number}"
+    assert agent["command"] == ["clustersession", "agent"]
+    settings = settings_from(app["environment"], monkeypatch)
+    assert settings.distributable
+    assert settings.agent == "external"
+    assert settings.route == f"tomcat{number}"
+    assert app["volumes"] == [f"state{number}:{settings.state_dir}"]
+    assert 0 < settings.drain_on_stop_s < int(app["stop_grace_period"].removesuffix("s"))
+    named = {seed.split(":")[1] for seed in settings.seeds}
+    assert named == {"agent1", "agent2"} <= services.keys()
+
+
+def test_what_the_compose_file_builds_is_there() -> None:
+    found = compose()
+    for service in found["services"].values():
+        context = (COMPOSE.parent / service["build"]["context"]).resolve()
+        dockerfile = context / service["build"]["dockerfile"]
+        for line in re.findall(r"(?m)^COPY (.+) \S+$", dockerfile.read_text()):
+            for source in line.split():
+                assert (context / source).exists(), source
+    assert set(found["volumes"]) == {"state1", "state2"}
