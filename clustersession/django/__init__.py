@@ -11,8 +11,8 @@ does what an engine alone cannot; see ``middleware``.
 Importing this module, and with it any command of ``manage.py``, opens nothing.
 """
 
-from clustersession.django.configuration import start
+from clustersession.django.configuration import sessions, start
 from clustersession.django.middleware import ClusterSessionMiddleware
 from clustersession.django.store import SessionStore
 
-__all__ = ["ClusterSessionMiddleware", "SessionStore", "start"]
+__all__ = ["ClusterSessionMiddleware", "SessionStore", "sessions", "start"]

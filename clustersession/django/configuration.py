@@ -21,6 +21,7 @@ from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.settings import Settings
 from clustersession.session.manager import SessionManager
+from clustersession.session.users import ClusterSessions
 
 NAME = "CLUSTERSESSION"
 
@@ -67,6 +68,11 @@ def start() -> None:
     Raises ReplicaUnusable or ConfigurationError when the node cannot work here at all.
     """
     runtime().start()
+
+
+def sessions() -> ClusterSessions:
+    """Users' sessions across the cluster, for use outside of a request."""
+    return manager().sessions()
 
 
 def close() -> None:

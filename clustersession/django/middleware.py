@@ -42,6 +42,10 @@ class ClusterSessionMiddleware(SessionMiddleware):
 
     async def __acall__(self, request: HttpRequest) -> HttpResponse:
         self.process_request(request)
+        opened = cast(SessionStore, request.session).opened()
+        if opened.missing:
+            # Now, because ``request.session["name"]`` in the view could only block the event loop.
+            await manager().fetch_async(opened)
         response = cast(HttpResponse, await cast(Any, self.get_response(request)))
         store = getattr(request, "session", None)
         if not isinstance(store, SessionStore):

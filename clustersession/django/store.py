@@ -14,85 +14,28 @@ As in Django a session expires ``SESSION_COOKIE_AGE`` after the last write, unle
 ``SESSION_SAVE_EVERY_REQUEST`` say otherwise.
 """
 
-from collections.abc import Sequence
+import logging
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY as USER_ID
-from django.contrib.sessions.backends.base import SessionBase
 
 from clustersession.core.errors import SessionError
-from clustersession.core.ids import join_cookie
-from clustersession.django.configuration import manager
-from clustersession.session.manager import SessionManager
+from clustersession.django.backed import BackedSession
 from clustersession.session.session import Session
+
+_log = logging.getLogger("clustersession")
 
 _NOT_GIVEN: Any = object()
 _EXPIRED_S = 0.001
 _KEY_LENGTH_MIN = 8  # Django's own bound
 
 
-class SessionStore(SessionBase):
-    """One session of one request; ``session_key`` is what the client sent, with or without route.
+class SessionStore(BackedSession):
+    """One session, of one request or by its key, with or without route."""
 
-    Attributes:
-        accessed: the application looked at the session in this request.
-        names_route: ``session_key`` ends in the node's route. Django's own middleware makes it the
-            cookie, and the balancer has to find the route there. Under ClusterSessionMiddleware
-            the key is the id alone, which stays the same when the session moves to another node.
-        sent: the ids that came with the request, as ``open_request`` was told.
-    """
-
-    names_route = True
-    sent: frozenset[str] = frozenset()
-    _given: str | None = None
-    _judged = False
-    _keeps_given = False
-    _manager: SessionManager | None = None
-    _opened: Session | None = None
     _marked = False
     _silenced = False
-
-    # --- the id ---------------------------------------------------------------------------------
-
-    def _get_session_key(self) -> str | None:
-        opened = self._opened
-        if opened is None or opened.missing:
-            return self._given
-        identifier = opened.sid
-        if identifier is None:
-            if self._keeps_given:
-                return self._given
-            # Django's middleware turns None into the text "None": what could not be stored has
-            # an empty cookie.
-            return "" if opened.discarded else None
-        return _cookie_value(opened, self._opener()) if self.names_route else identifier
-
-    def _set_session_key(self, value: str | None) -> None:
-        self._given = value if value and len(value) >= _KEY_LENGTH_MIN else None
-        self._opened = None
-        self._keeps_given = self._judged = False
-
-    session_key = property(_get_session_key)
-    _session_key = property(_get_session_key, _set_session_key)
-
-    @property
-    def sid(self) -> str | None:
-        """The id without the route, the same on every node; None as long as nothing is stored."""
-        return self._get_session().sid
-
-    @property
-    def principal(self) -> str | None:
-        """The user this session belongs to, by which all sessions of a user are listed and ended.
-
-        Set from Django's login at each save; setting it is for other ways of logging in.
-        """
-        return self._get_session().principal
-
-    @principal.setter
-    def principal(self, value: str | int | None) -> None:
-        self._get_session().principal = value
-        self.modified = True
 
     # --- what Django's middleware asks ------------------------------------------------------------
 
@@ -149,31 +92,6 @@ class SessionStore(SessionBase):
 
     # --- the data ---------------------------------------------------------------------------------
 
-    def _get_session(self, no_load: bool = False) -> Session:
-        self.accessed = True
-        opened = self._open()
-        if opened.missing:
-            self._opener().fetch(opened)
-        return self._judge(opened)
-
-    async def _aget_session(self, no_load: bool = False) -> Session:
-        self.accessed = True
-        opened = self._open()
-        if opened.missing:
-            await self._opener().fetch_async(opened)
-        return self._judge(opened)
-
-    def _judge(self, opened: Session) -> Session:
-        """End what is past the date that ``set_expiry`` gave it; at the first look only."""
-        if not self._judged:
-            self._judged = True
-            expiry = opened.get("_session_expiry")
-            if expiry and self.get_expiry_age(expiry=expiry) <= 0:
-                opened.invalidate()
-        return opened
-
-    _session = property(_get_session)
-
     def pop(self, key: str, default: Any = _NOT_GIVEN) -> Any:
         """Like dict.pop."""
         return self._pop(self._get_session(), key, default)
@@ -223,10 +141,16 @@ class SessionStore(SessionBase):
         self.modified = True
 
     def cycle_key(self) -> None:
-        """Move to a new id with the data, and end the old id everywhere, at once."""
+        """Move to a new id with the data, and end the old id everywhere, at once.
+
+        When the session was ended meanwhile its data stays ended, and a new one begins: a login
+        must not be lost because another tab has just logged out.
+        """
         session = self._get_session()
         session.rotate()
         self._commit(session)
+        if self._is_lost(session):
+            self._commit(self._begin())
         self.modified = True
 
     async def acycle_key(self) -> None:
@@ -234,6 +158,8 @@ class SessionStore(SessionBase):
         session = await self._aget_session()
         session.rotate()
         await self._acommit(session)
+        if self._is_lost(session):
+            await self._acommit(self._begin())
         self.modified = True
 
     def flush(self) -> None:
@@ -241,14 +167,14 @@ class SessionStore(SessionBase):
         session = self._get_session()
         session.invalidate()
         self._opener().save(session)
-        self.modified = True
+        self._flushed(session)
 
     async def aflush(self) -> None:
         """``flush`` without blocking the event loop."""
         session = await self._aget_session()
         session.invalidate()
         await self._opener().asave(session)
-        self.modified = True
+        self._flushed(session)
 
     def exists(self, session_key: str | None) -> bool:
         """Whether such a session is alive, on this node or another."""
@@ -290,57 +216,23 @@ class SessionStore(SessionBase):
 
     # --- with the manager -------------------------------------------------------------------------
 
-    def open_request(
-        self, cookie_values: Sequence[str], header_value: str | None, seen_values: Sequence[str]
-    ) -> None:
-        """Open the session of a request, for a middleware that can read more than one value."""
-        self._opened = self._opener().open(cookie_values, header_value, seen_values)
-        self.sent = frozenset((*cookie_values, header_value or ""))
-        self.names_route = False
-
-    def cookie_value(self) -> str | None:
-        """What the client should hold; None when nothing is stored, or not any more."""
-        opened = self._open()
-        if opened.sid is None or opened.discarded:
-            return None
-        return _cookie_value(opened, self._opener())
-
-    def opened(self) -> Session:
-        """The session behind this one; not yet fetched from peers, if it is ``missing``."""
-        return self._open()
-
-    def _opener(self) -> SessionManager:
-        if self._manager is None:
-            self._manager = manager()
-        return self._manager
-
-    def _open(self) -> Session:
-        opened = self._opened
-        if opened is None:
-            given = self._given
-            self._opened = opened = self._opener().open((given,) if given else ())
-        return opened
-
-    def _read(self, key: str | None) -> Session:
-        session = self._opener().open((key,) if key else ())
-        if session.missing:
-            self._opener().fetch(session)
-        return session
-
-    async def _aread(self, key: str | None) -> Session:
-        session = self._opener().open((key,) if key else ())
-        if session.missing:
-            await self._opener().fetch_async(session)
-        return session
-
     def _take(self, session: Session) -> dict[str, Any]:
         self.accessed = True
         if session.sid is None:
             self._set_session_key(None)
         return dict(session)
 
+    def _is_lost(self, session: Session) -> bool:
+        return session.discarded and self._opener().has_ended(session)
+
+    def _flushed(self, session: Session) -> None:
+        if session.discarded:
+            # It takes nothing more, but what is set after a flush belongs to another session.
+            self._begin().removed = True
+        self.modified = True
+
     def _copy_of(self, session: Session) -> Session:
-        self._opened = new = self._opener().open(())
+        new = self._begin()
         new.update(session)
         return new
 
@@ -356,6 +248,21 @@ class SessionStore(SessionBase):
         await opener.asave(session)
         opener.place(session)
 
+    def _lengthen(self, session: Session, age_s: float) -> None:
+        """Let a session live that ``set_expiry`` gave longer than others have: under a new id."""
+        longest_s = self._opener().longest_life_s
+        if age_s > longest_s:
+            _log.warning(
+                "set_expiry asks for %d s, but no session lives longer than lifetime_s_max, which "
+                "is %d", age_s, longest_s,
+            )
+        lifetime_s = min(age_s, longest_s)
+        if session.lifetime >= lifetime_s:
+            return
+        if session.sid is not None:
+            session.rotate()
+        session.lifetime = lifetime_s
+
     def _prepare(self, session: Session) -> None:
         """What Django's attributes mean for the life of the session."""
         if session.sid is None:
@@ -366,6 +273,8 @@ class SessionStore(SessionBase):
             session.wanted = session.modified = True
         age_s = self.get_expiry_age(expiry=session.get("_session_expiry"))
         session.idle_timeout = age_s if age_s > 0 else _EXPIRED_S
+        if age_s > self._opener().settings.effective_absolute_timeout_s and not session.sealed:
+            self._lengthen(session, age_s)
         user_id = session.get(USER_ID)
         if user_id is not None and str(user_id) != session.principal:
             session.principal = str(user_id)
@@ -382,13 +291,6 @@ def _is_unknown(session: Session) -> bool:
     """Whether the client's id is authentic, nobody has the session, and nothing is set in it."""
     authentic = session.client is not None and not session.removed
     return session.sid is None and authentic and not dict.__len__(session)
-
-
-def _cookie_value(session: Session, opener: SessionManager) -> str:
-    identifier, client = session.sid, session.client
-    assert identifier is not None
-    route = client[1] if client is not None and client[0] == identifier else None
-    return join_cookie(identifier, route or opener.cluster.route)
 
 
 def _saves_every_request() -> bool:

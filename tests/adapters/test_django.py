@@ -7,7 +7,8 @@ under ours.
 import asyncio
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -30,14 +31,17 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client, override_settings
+from django.utils import timezone
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 
 import clustersession.django
+from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, ReplicaFull, UnserializableValue
 from clustersession.django import SessionStore, configuration
 from clustersession.django.apps import check_settings
 from tests.adapters import django_project
+from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served
 from tests.adapters.django_project import DJANGOS, OTHERS, OURS
 
 User = Any  # the model can only be imported once Django is set up
@@ -170,6 +174,28 @@ def test_logout_wins_and_the_late_answer_is_none_the_wiser(middleware: str, user
     assert response.status_code == 200
     assert not response.cookies
     assert data(with_cookie(held)) == {}
+
+
+def test_a_login_is_not_lost_to_a_logout_in_another_tab(middleware: str, user: User) -> None:
+    other = get_user_model().objects.create_user("bob", password="secret")
+    for logged_in_before in (False, True):
+        client = Client()
+        if logged_in_before:
+            get(client, lambda request: login(request, other))
+        get(client, setting(cart=[1]))
+        held = cookie(client)
+
+        def slow(request: HttpRequest, held: str = held) -> None:
+            assert request.session["cart"] == [1]
+            get(with_cookie(held), logout)
+            login(request, user)
+
+        get(client, slow)
+        names: list[str] = []
+        get(client, lambda request: names.append(request.user.username))  # noqa: B023
+        assert names == ["ann"]
+        assert "cart" not in data(client)
+        assert data(with_cookie(held)) == {}
 
 
 def test_a_logout_during_the_commit_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +377,26 @@ def test_login_and_logout(middleware: str, user: User) -> None:
     assert data(with_cookie(held)) == {}
 
 
+def test_a_user_ends_the_other_sessions(middleware: str, user: User) -> None:
+    clients = [Client() for _ in range(3)]
+    for client in clients:
+        get(client, lambda request: login(request, user))
+    found: list[Any] = []
+
+    def end_others(request: HttpRequest) -> None:
+        session = request.session
+        found.extend(session.cluster.sessions_of(user.pk, current=session.clustered))
+        found.append(session.cluster.end_all(user.pk, except_current=session.clustered))
+
+    get(clients[0], end_others)
+    assert [view.current for view in found[:-1]].count(True) == 1
+    assert found[-1] == 2
+    names: list[str] = []
+    for client in clients:
+        get(client, lambda request: names.append(request.user.username))
+    assert names == ["ann", "", ""]
+
+
 def test_the_test_client_logs_in(middleware: str, user: User) -> None:
     client = Client()
     client.force_login(user)
@@ -480,14 +526,15 @@ def test_modified_false_is_taken_at_its_word() -> None:
     assert store.modified
 
 
-def test_expiry_by_date_is_exact() -> None:
-    store = SessionStore()
+def test_expiry_by_date_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, date = SessionStore(), datetime.now(UTC) + timedelta(seconds=600)
     store["a"] = 1
-    store.set_expiry(datetime.now(UTC) + timedelta(seconds=600))
+    store.set_expiry(date)
     store.save()
-    assert 598 <= store._get_session().idle_timeout <= 600
-    store.set_expiry(timedelta(seconds=-1))
-    store.save()
+    assert 500 <= store.clustered.idle_timeout <= 600
+    monkeypatch.setattr(timezone, "now", lambda: date - timedelta(seconds=1))
+    assert "a" in SessionStore(store.session_key)
+    monkeypatch.setattr(timezone, "now", lambda: date)
     late = SessionStore(store.session_key)
     assert "a" not in late
     assert late.is_empty()
@@ -503,6 +550,32 @@ def test_a_session_that_ended_on_its_own_date_begins_anew() -> None:
     late.save()
     assert SessionStore(late.session_key).load() == {"b": 2}
     assert late.session_key != store.session_key
+
+
+def test_an_expiry_beyond_that_of_other_sessions(caplog: pytest.LogCaptureFixture) -> None:
+    year_s = 365 * 86_400
+    store = SessionStore()
+    store["a"] = 1
+    store.save()
+    before = store.sid
+    store.set_expiry(80 * 86_400)
+    store.save()
+    opened, moved = store.clustered, store.sid
+    assert moved != before
+    assert (opened.lifetime, opened.idle_timeout) == (80 * 86_400, 80 * 86_400)
+    store["a"] = 2
+    store.save()
+    assert store.sid == moved
+    assert not caplog.records
+    store.set_expiry(year_s)
+    store.save()
+    assert "lifetime_s_max" in caplog.text
+    assert SessionStore(store.session_key).load()["a"] == 2
+    with override_settings(CLUSTERSESSION={"lifetime_s_max": year_s}):
+        other = SessionStore()
+        other.set_expiry(year_s)
+        other.save()
+        assert other.clustered.lifetime == year_s
 
 
 def test_create_leaves_the_old_session_alone() -> None:
@@ -615,3 +688,58 @@ def test_causal_reads_carry_a_second_cookie(state: Any) -> None:
         response = get(client, lambda request: request.session.flush())
         assert response.cookies["sessionid"]["max-age"] == 0
         assert response.cookies["sessionid_v"]["max-age"] == 0
+
+
+# --- what every adapter keeps --------------------------------------------------------------------
+
+
+class ServedByDjango(Served):
+    """Views behind the project's one page."""
+
+    def __init__(self, views: Mapping[str, Callable[[Any], object]]) -> None:
+        self._views = views
+
+    def get(self, view: str, cookie: str | None = None) -> Answer:
+        client = Client()
+        if cookie is not None:
+            client.cookies[COOKIE_NAME] = cookie
+        response = get(
+            client,
+            lambda request: JsonResponse(self._views[view](request.session), safe=False),
+        )
+        return Answer(
+            response.status_code, json.loads(response.content),
+            tuple(morsel.OutputString() for morsel in response.cookies.values()),
+            response.headers.get("Vary", ""),
+        )
+
+    def runtime(self) -> Runtime:
+        return configuration.runtime()
+
+
+class TestContract(AdapterContract):
+    path_of_middleware = OURS
+
+    @contextmanager
+    def serve(self, views: Mapping[str, Callable[[Any], object]]) -> Iterator[Served]:
+        with override_settings(
+            MIDDLEWARE=[self.path_of_middleware], SESSION_COOKIE_NAME=COOKIE_NAME,
+            SESSION_EXPIRE_AT_BROWSER_CLOSE=True,
+        ):
+            yield ServedByDjango(views)
+
+    def log_out(self, session: Any) -> None:
+        session.flush()
+
+
+class TestContractOfTheEngineAlone(TestContract):
+    path_of_middleware = DJANGOS
+
+    def test_changes_inside_values_are_noticed(self) -> None:
+        """As in the contract, but Django's middleware sets the cookie again at every change."""
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, [])
+            cookie = first.get("begin").cookie
+            assert cookie
+            assert first.get("append", cookie).cookie == cookie
+            assert second.get("read", cookie).data["cart"] == ["tea", {"spoons": [1, 2]}, "cake"]

@@ -1,0 +1,165 @@
+"""Which of our sessions stands behind a Django session, and how it is opened."""
+
+from collections.abc import Sequence
+
+from django.contrib.sessions.backends.base import SessionBase
+
+from clustersession.core.ids import join_cookie
+from clustersession.django.configuration import manager
+from clustersession.session.manager import SessionManager
+from clustersession.session.session import Session
+from clustersession.session.users import ClusterSessions
+
+_KEY_LENGTH_MIN = 8  # Django's own bound
+
+
+class BackedSession(SessionBase):
+    """Django's session over one of ours, which is opened at the first look.
+
+    Attributes:
+        accessed: the application looked at the session in this request.
+        names_route: ``session_key`` ends in the node's route. Django's own middleware makes it the
+            cookie, and the balancer has to find the route there. Under ClusterSessionMiddleware
+            the key is the id alone, which stays the same when the session moves to another node.
+        sent: the ids that came with the request, as ``open_request`` was told.
+    """
+
+    names_route = True
+    sent: frozenset[str] = frozenset()
+    _given: str | None = None
+    _judged = False
+    _keeps_given = False
+    _manager: SessionManager | None = None
+    _opened: Session | None = None
+
+    # --- the id ---------------------------------------------------------------------------------
+
+    def _get_session_key(self) -> str | None:
+        opened = self._opened
+        if opened is None or opened.missing:
+            return self._given
+        identifier = opened.sid
+        if identifier is None:
+            if self._keeps_given:
+                return self._given
+            # Django's middleware turns None into the text "None": what could not be stored has
+            # an empty cookie.
+            return "" if opened.discarded else None
+        return _value_for(opened, self._opener()) if self.names_route else identifier
+
+    def _set_session_key(self, value: str | None) -> None:
+        self._given = value if value and len(value) >= _KEY_LENGTH_MIN else None
+        self._opened = None
+        self._keeps_given = self._judged = False
+
+    session_key = property(_get_session_key)
+    _session_key = property(_get_session_key, _set_session_key)
+
+    @property
+    def sid(self) -> str | None:
+        """The id without the route, the same on every node; None as long as nothing is stored."""
+        return self._get_session().sid
+
+    @property
+    def principal(self) -> str | None:
+        """The user this session belongs to, by which all sessions of a user are listed and ended.
+
+        Set from Django's login at each save; setting it is for other ways of logging in.
+        """
+        return self._get_session().principal
+
+    @principal.setter
+    def principal(self, value: str | int | None) -> None:
+        self._get_session().principal = value
+        self.modified = True
+
+    @property
+    def cluster(self) -> ClusterSessions:
+        """Users' sessions across the cluster: to list and to end them."""
+        return self._get_session().cluster
+
+    @property
+    def clustered(self) -> Session:
+        """The session behind this one, for ``current`` and ``except_current`` there."""
+        return self._get_session()
+
+    # --- our session ------------------------------------------------------------------------------
+
+    def open_request(
+        self, cookie_values: Sequence[str], header_value: str | None, seen_values: Sequence[str]
+    ) -> None:
+        """Open the session of a request, for a middleware that can read more than one value."""
+        self._opened = self._opener().open(cookie_values, header_value, seen_values)
+        self.sent = frozenset((*cookie_values, header_value or ""))
+        self.names_route = False
+
+    def cookie_value(self) -> str | None:
+        """What the client should hold; None when nothing is stored, or not any more."""
+        opened = self._open()
+        if opened.sid is None or opened.discarded:
+            return None
+        return _value_for(opened, self._opener())
+
+    def opened(self) -> Session:
+        """The session behind this one; not yet fetched from peers, if it is ``missing``."""
+        return self._open()
+
+    def _opener(self) -> SessionManager:
+        if self._manager is None:
+            self._manager = manager()
+        return self._manager
+
+    def _open(self) -> Session:
+        opened = self._opened
+        if opened is None:
+            given = self._given
+            self._opened = opened = self._opener().open((given,) if given else ())
+        return opened
+
+    def _read(self, key: str | None) -> Session:
+        session = self._opener().open((key,) if key else ())
+        if session.missing:
+            self._opener().fetch(session)
+        return session
+
+    async def _aread(self, key: str | None) -> Session:
+        session = self._opener().open((key,) if key else ())
+        if session.missing:
+            await self._opener().fetch_async(session)
+        return session
+
+    def _begin(self) -> Session:
+        self._opened = new = self._opener().open(())
+        return new
+
+    def _get_session(self, no_load: bool = False) -> Session:
+        self.accessed = True
+        opened = self._open()
+        if opened.missing:
+            self._opener().fetch(opened)
+        return self._judge(opened)
+
+    async def _aget_session(self, no_load: bool = False) -> Session:
+        self.accessed = True
+        opened = self._open()
+        if opened.missing:
+            await self._opener().fetch_async(opened)
+        return self._judge(opened)
+
+    def _judge(self, opened: Session) -> Session:
+        """End what is past the date that ``set_expiry`` gave it; at the first look only."""
+        if not self._judged:
+            self._judged = True
+            expiry = opened.get("_session_expiry")
+            if expiry and self.get_expiry_age(expiry=expiry) <= 0:
+                opened.invalidate()
+        return opened
+
+    _session = property(_get_session)
+
+
+def _value_for(session: Session, opener: SessionManager) -> str:
+    identifier, client = session.sid, session.client
+    assert identifier is not None
+    route = client[1] if client is not None and client[0] == identifier else None
+    return join_cookie(identifier, route or opener.cluster.route)
