@@ -27,6 +27,7 @@ class Example:
 
 EXAMPLES = [
     Example("flask_app", gunicorn_command("-w", "2")),
+    Example("django_app", gunicorn_command("-w", "2")),
     Example("fastapi_app", uvicorn_command("app:app")),
     Example("quart_app", uvicorn_command("app:app")),
 ]

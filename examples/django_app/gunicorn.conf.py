@@ -1,0 +1,7 @@
+"""gunicorn reads this file where it is started: the node joins now, not at its first request."""
+
+
+def post_worker_init(worker):
+    from clustersession.django import start
+
+    start()
