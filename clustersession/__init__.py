@@ -2,8 +2,8 @@
 
 ``clustersession.asgi.ClusterSessionMiddleware``, ``clustersession.wsgi.ClusterSessionMiddleware``
 and
-``clustersession.flask.ClusterSession`` are what applications import; errors live in
-``clustersession.core.errors``.
+``clustersession.flask.ClusterSession`` are what applications import; ``clustersession.register``
+adds types to what sessions can hold; errors live in ``clustersession.core.errors``.
 """
 
 import sys
@@ -13,5 +13,9 @@ if sys.platform == "win32":
         "clustersession needs file locks, unix sockets and fork as Linux has them; it runs on "
         "Linux, and on macOS for development, not on Windows (WSL 2 is Linux)"
     )
+
+from clustersession.wire.registered import register
+
+__all__ = ["register"]
 
 __version__ = "0.1.0"

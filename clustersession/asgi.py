@@ -12,15 +12,17 @@ session middleware: half of a failed operation is not the user's state. A client
 no failure of the application: what was changed until then is committed.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Protocol
 
 from clustersession.cluster.readiness import Readiness, readiness_async
 from clustersession.cluster.runtime import Runtime
-from clustersession.core.errors import ConfigurationError, ReplicaError
+from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
+from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import cookie_values
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import Outcome
+from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
 
 Scope = MutableMapping[str, Any]
@@ -28,6 +30,16 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class HasScope(Protocol):
+    """A request or a websocket of any ASGI framework."""
+
+    @property
+    def scope(self) -> Any:
+        """The ASGI scope."""
+        ...
+
 
 _HEADERS_GO_OUT = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
@@ -40,17 +52,23 @@ class ClusterSessionMiddleware:
 
     Options are the settings by name; ``session_cookie``, ``max_age``, ``path``, ``same_site``,
     ``https_only``, ``domain``, ``partitioned`` and ``secret_key`` are understood as in Starlette's
-    SessionMiddleware. Without any, everything comes from the environment. Raises
-    ConfigurationError.
+    SessionMiddleware. Without any, everything comes from the environment. ``runtime`` shares what
+    another middleware has opened, instead of options. Raises ConfigurationError.
     """
 
-    def __init__(self, app: ASGIApp, /, **options: Any) -> None:
+    def __init__(
+        self, app: ASGIApp, /, *, runtime: Runtime | None = None, **options: Any
+    ) -> None:
         self.app = app
-        self.runtime = Runtime.from_options(options)
+        self.runtime = runtime or Runtime.from_options(options)
         settings = self.runtime.settings
         self._cookie_name = settings.cookie_name
         self._ready_path = settings.ready_path
         self._header_name = settings.header_name.lower().encode("latin-1")
+        self._answers = AnswerWriter(settings)
+        self._is_excluded = path_excluder(settings.exclude)
+        name = settings.url_parameter
+        self._url_parameter = PathParameter(name) if name else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -67,41 +85,57 @@ class ClusterSessionMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         manager = self.runtime.manager()
-        session = self._open(manager, scope)
+        url_value = None
+        if self._url_parameter is not None:
+            scope, url_value = _without_parameter(scope, self._url_parameter)
+        if self._is_excluded is not None and self._is_excluded(scope["path"]):
+            scope["session"] = ExcludedSession(manager)
+            await self.app(scope, receive, send)
+            return
+        session = self._open(manager, scope, url_value)
         if session.missing:
             await manager.fetch_async(session)
         scope["session"] = session
 
         async def send_with_session(message: Message) -> None:
             if not session.sealed and message["type"] in _HEADERS_GO_OUT:
+                if scope["session"] is not session:
+                    self._take_over(session, scope)
                 outcome = await manager.commit_async(session)
                 if outcome.vary:
-                    message = {**message, "headers": _with_session(message, outcome)}
+                    message = {**message, "headers": self._with_session(message, outcome)}
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_session)
         except Exception as error:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
-                await self._save_late(manager, session)
+                await self._save_late(manager, session, scope)
             raise
-        await self._save_late(manager, session)
+        await self._save_late(manager, session, scope)
 
-    def _open(self, manager: SessionManager, scope: Scope) -> Session:
+    def _open(self, manager: SessionManager, scope: Scope, url_value: str | None) -> Session:
         values: list[str] = []
         seen: list[str] = []
         header_value = None
+        # Browsers name the origin of each request; see session.answer.
+        cookieless = bool(self._header_name)
         for name, value in scope["headers"]:
             if name == b"cookie":
+                cookieless = False
                 text = value.decode("latin-1")
                 values += cookie_values(text, self._cookie_name)
                 if manager.seen_cookie_name:
                     seen += cookie_values(text, manager.seen_cookie_name)
             elif self._header_name and name == self._header_name:
                 header_value = value.decode("latin-1")
-        return manager.open(values, header_value, seen)
+            elif cookieless and name == b"sec-fetch-site":
+                cookieless = False
+        return manager.open(values, header_value, seen, url_value, cookieless=cookieless)
 
-    async def _save_late(self, manager: SessionManager, session: Session) -> None:
+    async def _save_late(self, manager: SessionManager, session: Session, scope: Scope) -> None:
+        if scope["session"] is not session:
+            self._take_over(session, scope)
         if session.unsaved:
             session.sealed = True
             await manager.asave(session)
@@ -119,6 +153,38 @@ class ClusterSessionMiddleware:
         finally:
             self.runtime.close()
 
+    def content_of(self, replacement: Any, scope: Scope) -> Mapping[str, Any] | None:
+        """What the session shall hold that an application has replaced; None to end it.
+
+        Raises SessionError for what is no session at all.
+        """
+        if replacement is None or isinstance(replacement, Mapping):
+            return replacement
+        raise SessionError(
+            f"scope['session'] was replaced by a {type(replacement).__qualname__}; it must be a "
+            "mapping, or None to end the session"
+        )
+
+    def _take_over(self, session: Session, scope: Scope) -> None:
+        replacement, scope["session"] = scope["session"], session
+        content = self.content_of(replacement, scope)
+        if content is None:
+            session.invalidate()
+        else:
+            # Not by ``clear``: what stays the same is no change, and merges with other requests.
+            for name in [name for name in session if name not in content]:
+                del session[name]
+            session.update(content)
+
+    def _with_session(self, message: Message, outcome: Outcome) -> list[tuple[bytes, bytes]]:
+        headers = list(message.get("headers") or ())
+        vary = [value.decode("latin-1") for name, value in headers if name.lower() == b"vary"]
+        headers += [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in self._answers.lines(outcome, vary)
+        ]
+        return headers
+
 
 async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in readiness.headers]
@@ -127,18 +193,30 @@ async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> Non
     await send({"type": "http.response.body", "body": body})
 
 
-def _with_session(message: Message, outcome: Outcome) -> list[tuple[bytes, bytes]]:
-    headers = list(message.get("headers") or ())
-    if outcome.set_cookie is not None:
-        headers.append((b"set-cookie", outcome.set_cookie.encode("latin-1")))
-    if outcome.set_seen_cookie is not None:
-        headers.append((b"set-cookie", outcome.set_seen_cookie.encode("latin-1")))
-    for name, value in headers:
-        if name.lower() == b"vary" and _names_cookie(value):
-            return headers
-    headers.append((b"vary", b"Cookie"))
-    return headers
+def session_of(connection: HasScope) -> Session:
+    """The session of a request or websocket of Starlette, FastAPI or Litestar, typed.
+
+    ``request.session`` is the same object, which those frameworks declare to be a dict. Raises
+    RuntimeError, saying what to add, when ClusterSessionMiddleware does not stand before the
+    application.
+    """
+    session = connection.scope.get("session")
+    if not isinstance(session, Session):
+        found = "no session" if session is None else f"a session of {type(session).__module__}"
+        raise RuntimeError(
+            f"this application has {found}: add it with app.add_middleware("
+            "ClusterSessionMiddleware, ...) from clustersession.asgi, and no other session "
+            "middleware"
+        )
+    session.mark_accessed()
+    return session
 
 
-def _names_cookie(vary: bytes) -> bool:
-    return any(field.strip() in (b"cookie", b"*") for field in vary.lower().split(b","))
+def _without_parameter(scope: Scope, parameter: PathParameter) -> tuple[Scope, str | None]:
+    path, value = parameter.split(scope["path"])
+    if value is None:
+        return scope, None
+    stripped = {**scope, "path": path}
+    if scope.get("raw_path"):
+        stripped["raw_path"] = parameter.strip_raw(scope["raw_path"])
+    return stripped, value

@@ -29,7 +29,7 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from clustersession.cluster.readiness import readiness
 from clustersession.cluster.runtime import Runtime
-from clustersession.flask_interface import ClusterInterface, answer, has_late_changes
+from clustersession.flask_interface import ClusterInterface, has_late_changes
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 
@@ -86,9 +86,11 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """The name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
 
-    def open_session(self, app: Flask, request: Request) -> SessionMixin:
-        """The session of the request."""
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
+        """The session of the request; None, for Flask's null session, on an excluded path."""
         runtime = self.runtime(app)
+        if self.excludes(request.path):
+            return None
         session = self.begin(runtime, request.environ.get("HTTP_COOKIE", ""), request.headers)
         if session.missing:
             runtime.manager().fetch(session)
@@ -100,7 +102,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
             return
         manager = self.runtime(app).manager()
         self.before_commit(session)
-        answer(manager.commit(session), response.headers.add, response.vary)
+        self.answer(manager.commit(session), response.headers.add, response.vary)
         if response.is_streamed:
             response.call_on_close(lambda: _save_late(manager, session))
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from clustersession.cluster.configuration import load_settings
 from clustersession.cluster.places import derive_secret
 from clustersession.cluster.runtime import Runtime
+from clustersession.core.errors import ConfigurationError
 from clustersession.core.settings import Settings
 
 _log = logging.getLogger("clustersession")
@@ -97,6 +98,11 @@ def make_runtime(app: ConfiguredApp, options: Mapping[str, Any]) -> Runtime:
         _log.warning(
             "the session cookie is named %r: Apache httpd prefers a query parameter of that name "
             "when it looks for the route", settings.cookie_name,
+        )
+    if settings.url_parameter:
+        raise ConfigurationError(
+            f"url_parameter is {settings.url_parameter!r}; it works with clustersession.asgi and "
+            "clustersession.wsgi. Flask and Quart look at the path before they open the session"
         )
     for warning in without_effect(config):
         _log.warning("%s", warning)

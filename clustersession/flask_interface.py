@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 from clustersession.cluster.runtime import Runtime
 from clustersession.flask_config import ConfiguredApp, make_runtime
+from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import cookie_values
 from clustersession.session.outcome import Outcome
+from clustersession.session.paths import path_excluder
 from clustersession.session.session import PERMANENT, Session
 
 
@@ -27,6 +29,8 @@ class ClusterInterface(ABC):
         self._options = options
         self._runtime: Runtime | None = None
         self._permanent = False
+        self._answers: AnswerWriter
+        self._is_excluded: Callable[[str], bool] | None = None
         self._lock = threading.Lock()
 
     def runtime(self, app: ConfiguredApp) -> Runtime:
@@ -43,6 +47,8 @@ class ClusterInterface(ABC):
                         # after the session has been opened.
                         first = app.before_request_funcs.setdefault(None, [])
                         first.insert(0, self.health_checks(made))
+                    self._answers = AnswerWriter(made.settings)
+                    self._is_excluded = path_excluder(made.settings.exclude)
                     self._runtime = made
                 runtime = self._runtime
         return runtime
@@ -62,10 +68,28 @@ class ClusterInterface(ABC):
         values = cookie_values(cookies, settings.cookie_name)
         name = manager.seen_cookie_name
         seen = cookie_values(cookies, name) if name else ()
-        header_value = headers.get(settings.header_name) if settings.header_name else None
-        session = manager.open(values, header_value, seen)
+        header_value, cookieless = None, False
+        if settings.header_name:
+            header_value = headers.get(settings.header_name)
+            cookieless = not cookies and headers.get("Sec-Fetch-Site") is None
+        session = manager.open(values, header_value, seen, cookieless=cookieless)
         session.clearing_ends = True
         return session
+
+    def excludes(self, path: str) -> bool:
+        """Whether requests for a path have no session. The runtime has been made."""
+        return self._is_excluded is not None and self._is_excluded(path)
+
+    def answer(
+        self, outcome: Outcome, add_header: Callable[[str, str], None], vary: Any
+    ) -> None:
+        """Put into a response what the commit asks for; ``vary`` is a set of its Vary fields."""
+        if outcome.vary:
+            for name, value in self._answers.lines(outcome, vary):
+                if name == "Vary":
+                    vary.update(value.split(", "))
+                else:
+                    add_header(name, value)
 
     def before_commit(self, session: Session) -> None:
         """Make a new session permanent, where SESSION_PERMANENT asks for that."""
@@ -73,16 +97,6 @@ class ClusterInterface(ABC):
             return
         if session and PERMANENT not in session:
             session.permanent = True
-
-
-def answer(outcome: Outcome, add_header: Callable[[str, str], None], vary: Any) -> None:
-    """Put into a response what the commit asks for."""
-    if outcome.set_cookie is not None:
-        add_header("Set-Cookie", outcome.set_cookie)
-    if outcome.set_seen_cookie is not None:
-        add_header("Set-Cookie", outcome.set_seen_cookie)
-    if outcome.vary:
-        vary.add("Cookie")
 
 
 def has_late_changes(session: Session) -> bool:

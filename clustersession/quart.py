@@ -29,7 +29,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from clustersession.cluster.readiness import readiness_async
 from clustersession.cluster.runtime import Runtime
-from clustersession.flask_interface import ClusterInterface, answer, has_late_changes
+from clustersession.flask_interface import ClusterInterface, has_late_changes
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 
@@ -82,9 +82,13 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """The name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
 
-    async def open_session(self, app: Quart, request: BaseRequestWebsocket) -> SessionMixin:
-        """The session of the request or of the websocket's handshake."""
+    async def open_session(
+        self, app: Quart, request: BaseRequestWebsocket
+    ) -> SessionMixin | None:
+        """The session of the request or of the websocket's handshake; None on an excluded path."""
         runtime = self.runtime(app)
+        if self.excludes(request.path):
+            return None
         # HTTP/2 allows several Cookie headers.
         cookies = "; ".join(request.headers.getlist("Cookie"))
         session = self.begin(runtime, cookies, request.headers)
@@ -112,7 +116,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
                 await manager.asave(session)
             return
         self.before_commit(session)
-        answer(await manager.commit_async(session), response.headers.add, response.vary)
+        self.answer(await manager.commit_async(session), response.headers.add, response.vary)
 
     async def _accept(
         self, manager: SessionManager, session: Session, accept: Any, headers: Headers,
@@ -121,9 +125,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         if not session.sealed:
             self.before_commit(session)
             outcome = await manager.commit_async(session)
-            for value in (outcome.set_cookie, outcome.set_seen_cookie):
-                if value is not None:
-                    headers.add("Set-Cookie", value)
+            self.answer(outcome, headers.add, set())
         await accept(headers, subprotocol)
 
 

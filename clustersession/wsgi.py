@@ -14,9 +14,10 @@ from typing import Any
 
 from clustersession.cluster.readiness import readiness
 from clustersession.cluster.runtime import Runtime
+from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import cookie_values
 from clustersession.session.manager import SessionManager
-from clustersession.session.outcome import Outcome
+from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
 
 Environ = dict[str, Any]
@@ -43,6 +44,10 @@ class ClusterSessionMiddleware:
         self._ready_path = settings.ready_path
         header = settings.header_name.upper().replace("-", "_")
         self._header_key = f"HTTP_{header}" if header else ""
+        self._answers = AnswerWriter(settings)
+        self._is_excluded = path_excluder(settings.exclude)
+        name = settings.url_parameter
+        self._url_parameter = PathParameter(name) if name else None
 
     def start(self) -> None:
         """Join the cluster now, instead of at the first request: for a server's hooks.
@@ -59,16 +64,25 @@ class ClusterSessionMiddleware:
             start_response(answer.status_line, answer.headers)
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
         manager = self.runtime.manager()
+        url_value = None
+        if self._url_parameter is not None:
+            environ["PATH_INFO"], url_value = self._url_parameter.split(environ["PATH_INFO"])
+        if self._is_excluded is not None and self._is_excluded(environ.get("PATH_INFO", "")):
+            environ[self._environ_key] = ExcludedSession(manager)
+            return self.app(environ, start_response)
         cookies = environ.get("HTTP_COOKIE", "")
         values = cookie_values(cookies, self._cookie_name)
         name = manager.seen_cookie_name
         seen = cookie_values(cookies, name) if name else ()
-        header_value = environ.get(self._header_key) if self._header_key else None
-        session = manager.open(values, header_value, seen)
+        header_value, cookieless = None, False
+        if self._header_key:
+            header_value = environ.get(self._header_key)
+            cookieless = not cookies and "HTTP_SEC_FETCH_SITE" not in environ
+        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
         if session.missing:
             manager.fetch(session)
         environ[self._environ_key] = session
-        start = _Start(manager, session, start_response)
+        start = _Start(manager, session, start_response, self._answers)
         body = self.app(environ, start)
         if isinstance(body, (list, tuple)) and start.known:
             start.send_headers_if_known()
@@ -80,9 +94,11 @@ class _Start:
     """The start_response given to the application: keeps the headers back until they are due."""
 
     def __init__(
-        self, manager: SessionManager, session: Session, start_response: StartResponse
+        self, manager: SessionManager, session: Session, start_response: StartResponse,
+        answers: AnswerWriter,
     ) -> None:
         self._manager = manager
+        self._answers = answers
         self._session = session
         self._start_response = start_response
         self._held: tuple[str, Headers, ExcInfo | None] | None = None
@@ -110,9 +126,10 @@ class _Start:
         outcome = self._manager.commit(self._session)
         self._held = None
         arguments = (exc_info,) if exc_info else ()
-        self._server_write = self._start_response(
-            status, _with_session(headers, outcome), *arguments
-        )
+        if outcome.vary:
+            vary = (value for name, value in headers if name.lower() == "vary")
+            headers = [*headers, *self._answers.lines(outcome, vary)]
+        self._server_write = self._start_response(status, headers, *arguments)
 
     def _write(self, data: bytes) -> object:
         self.send_headers_if_known()
@@ -169,20 +186,3 @@ def _close(body: object) -> None:
     close = getattr(body, "close", None)
     if close is not None:
         close()
-
-
-def _with_session(headers: Headers, outcome: Outcome) -> Headers:
-    if not outcome.vary:
-        return headers
-    headers = list(headers)
-    if outcome.set_cookie is not None:
-        headers.append(("Set-Cookie", outcome.set_cookie))
-    if outcome.set_seen_cookie is not None:
-        headers.append(("Set-Cookie", outcome.set_seen_cookie))
-    if not any(name.lower() == "vary" and _names_cookie(value) for name, value in headers):
-        headers.append(("Vary", "Cookie"))
-    return headers
-
-
-def _names_cookie(vary: str) -> bool:
-    return any(field.strip() in ("cookie", "*") for field in vary.lower().split(","))

@@ -93,6 +93,7 @@ def code_spans(text: str) -> list[str]:
 
 DRIVER = textwrap.dedent("""
     import sys
+    import types
 
     def visit(client, status_of, cookie_of):
         assert status_of(client.get("/")) == 200
@@ -103,7 +104,9 @@ DRIVER = textwrap.dedent("""
         for path in ("/login", "/logout"):
             assert status_of(client.post(path)) in (200, 404, 405), path
 
-    namespace = {"__name__": "documented"}
+    # A module, as far as frameworks can tell that look up the annotations of handlers.
+    module = types.ModuleType("documented")
+    sys.modules["documented"], namespace = module, module.__dict__
     exec(compile(sys.stdin.read(), "block", "exec"), namespace)
     app = namespace.get("app")
     if app is None:

@@ -19,7 +19,7 @@ from clustersession.cluster.configuration import load_settings
 from clustersession.cluster.connection import Connection, complete, connect
 from clustersession.cluster.departure import Departure, forget, watch
 from clustersession.cluster.places import derive_secret, id_secrets, node_home
-from clustersession.core.errors import ReplicaError
+from clustersession.core.errors import ConfigurationError, ReplicaError
 from clustersession.core.settings import Settings
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.protocol import Replica
@@ -40,6 +40,16 @@ STARLETTE_NAMES = {
     "domain": "cookie_domain",
     "partitioned": "cookie_partitioned",
 }
+
+STARSESSIONS_NAMES = {"cookie_same_site": "cookie_samesite", "cookie_https_only": "cookie_secure"}
+STARSESSIONS_REFUSED = {
+    "store": "sessions live in this process's node; distributable=True shares them between hosts",
+    "lifetime": "use cookie_max_age_s for the cookie, idle_timeout_s and absolute_timeout_s for "
+    "the session",
+    "rolling": "idle_timeout_s always rolls and absolute_timeout_s never does",
+    "serializer": "values are stored with their types; clustersession.register adds types",
+}
+"""What starsessions calls by another name, and what it has that means something else here."""
 
 
 class _Opened:
@@ -209,7 +219,11 @@ def _wall_ms() -> int:
 
 
 def _our_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    ours = {STARLETTE_NAMES.get(name, name): value for name, value in options.items()}
+    refused = [f"{n}: {why}" for n, why in STARSESSIONS_REFUSED.items() if n in options]
+    if refused:
+        raise ConfigurationError("\n".join(refused))
+    names = {**STARLETTE_NAMES, **STARSESSIONS_NAMES}
+    ours = {names.get(name, name): value for name, value in options.items()}
     if "secret_key" in ours:
         framework_key = ours.pop("secret_key")
         ours.setdefault("secret", derive_secret(str(framework_key)))

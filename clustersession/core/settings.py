@@ -61,7 +61,15 @@ class Settings:
     events: "once": an event is reported by the node that caused it; "everywhere": by each node
         [notifyListenersOnReplication].
     fetch_timeout_s: how long a request waits for peers when its session is not here.
-    cookie_*: the cookie; header_name: also read the id from this request header.
+    cookie_*: the cookie.
+    header_name: for clients without cookies: the id is also read from this request header, and
+        such clients are answered in it.
+    url_parameter: also read the id from this path parameter, "/cart;jsessionid=<id>"; the
+        application sees the path without it. Empty: none.
+    exclude: regular expressions; a request whose path matches one in full has no session
+        [filter of ReplicationValve].
+    local_attributes: regular expressions; attributes whose name matches one in full stay on this
+        node and are never sent [sessionAttributeNameFilter, which names those that *are* sent].
     rewrite: when the route in the cookie is replaced.
     consistency: "causal": a second cookie names the writes its client has seen, and a node that
         lacks them asks its peers before it answers.
@@ -113,6 +121,9 @@ class Settings:
     cookie_partitioned: bool = False
     cookie_max_age_s: int = 0
     header_name: str = ""
+    url_parameter: str = ""
+    exclude: tuple[str, ...] = ()
+    local_attributes: tuple[str, ...] = ()
     rewrite: Rewrite = "failover"
     consistency: Consistency = "eventual"
     ready_path: str = ""

@@ -22,6 +22,10 @@ _NO_ZONES = (
     "link-local IPv6 addresses (fe80::) mean another place on each interface, so they cannot be "
     "told to other hosts; use a global or a unique local address (fd00::/8)"
 )
+_HEADERS_OF_OTHERS = frozenset({
+    "authorization", "connection", "content-length", "content-type", "cookie", "host", "set-cookie",
+    "transfer-encoding", "vary",
+})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -71,7 +75,8 @@ def problems_in(
     if mistyped:
         return mistyped
     bounds = _bounds(values)
-    single = [*bounds, *_choices(values, choices), *_cluster(values), *_cookie(values)]
+    single = [*bounds, *_choices(values, choices), *_cluster(values), *_cookie(values),
+              *_requests(values)]
     return single if bounds else [*single, *_relations(values)]
 
 
@@ -243,6 +248,24 @@ def _cookie(v: Mapping[str, Any]) -> list[Problem]:
         ))
     if v["header_name"] and _TOKEN.fullmatch(v["header_name"]) is None:
         problems.append(Problem("header_name", "it must be the name of an HTTP header"))
+    if v["header_name"].lower() in _HEADERS_OF_OTHERS:
+        problems.append(Problem("header_name", "this header has a meaning of its own; make up one"))
+    return problems
+
+
+def _requests(v: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    if v["url_parameter"] and re.fullmatch(r"[A-Za-z0-9_-]{1,60}", v["url_parameter"]) is None:
+        problems.append(Problem("url_parameter", "it must be 1 to 60 of A-Z a-z 0-9 _ -"))
+    for name in ("exclude", "local_attributes"):
+        for pattern in v[name]:
+            try:
+                re.compile(pattern)
+            except (re.error, OverflowError) as error:
+                problems.append(Problem(
+                    name, f"{pattern!r} is no regular expression: {error}; for all that ends in "
+                    ".css write '.*\\.css'",
+                ))
     return problems
 
 

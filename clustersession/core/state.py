@@ -16,7 +16,7 @@ The idle timeout and the principal are registers too, under names no application
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from clustersession.core.versions import Versions, merge_versions
@@ -26,6 +26,9 @@ IDLE_TIMEOUT = "\x00idle_ms"
 PRINCIPAL = "\x00principal"
 LOGIN = "\x00login"
 LIFETIME = "\x00lifetime_ms"
+LOCAL_PREFIX = "\x00local\x00"
+"""Registers that stay on their node. The mark is in the stored name, so that whoever sends sessions
+needs no settings to know them."""
 
 ACCESS_COARSENESS_DIVISOR = 20
 ACCESS_COARSENESS_MS_MAX = 300_000
@@ -183,8 +186,21 @@ def apply_change(
     )
 
 
+def shared(state: SessionState) -> SessionState:
+    """What other nodes may have of a copy: all but the registers that stay on this node.
+
+    The versions stay: nodes that hold the same shared registers agree on them, and on the digests.
+    """
+    local = [name for name in state.registers if name.startswith(LOCAL_PREFIX)]
+    if not local:
+        return state
+    registers = {name: r for name, r in state.registers.items() if name not in local}
+    return replace(state, registers=registers)
+
+
 def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta:
     """What ``node`` wrote to the session after feed position ``floor``."""
+    state = shared(state)
     own = {
         name: register
         for name, register in state.registers.items()
@@ -285,8 +301,9 @@ def highest_time(state: SessionState) -> int:
 
 __all__ = [
     "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REVOKED", "ENDED_ROTATED", "IDLE_TIMEOUT",
-    "LIFETIME", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
+    "LIFETIME", "LOCAL_PREFIX", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
     "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
     "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "principal_of",
+    "shared",
 ]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from clustersession.core.errors import SessionTooLarge
+from clustersession.core.state import LOCAL_PREFIX, SYSTEM_PREFIX, Register
 from clustersession.wire.values import encode_value
 
 # Only what can hold nothing mutable: the same object is then the same value, without encoding it.
@@ -40,6 +41,27 @@ NO_CHANGES = Changes()
 def is_immutable(value: object) -> bool:
     """Whether the value itself, and not only its place in the session, can never change."""
     return type(value) in _IMMUTABLE
+
+
+def visible_values(registers: Mapping[str, Register]) -> dict[str, bytes]:
+    """The attributes an application sees, by the names it knows.
+
+    A name can stand there twice, when the patterns of ``local_attributes`` have changed: then what
+    is local counts.
+    """
+    values: dict[str, bytes] = {}
+    local: dict[str, bytes] = {}
+    for name, register in registers.items():
+        data = register.value
+        if data is None:
+            continue
+        if not name.startswith(SYSTEM_PREFIX):
+            values[name] = data
+        elif name.startswith(LOCAL_PREFIX):
+            local[name[len(LOCAL_PREFIX) :]] = data
+    if local:
+        values.update(local)
+    return values
 
 
 def find_changes(

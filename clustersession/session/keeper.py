@@ -27,6 +27,14 @@ class SessionKeeper(Protocol):
         """Write and confirm now, without blocking the event loop while peers confirm."""
         ...
 
+    def reload(self, session: "Session") -> bool:
+        """Take over what others wrote; False when the session has ended."""
+        ...
+
+    async def areload(self, session: "Session") -> bool:
+        """``reload`` without blocking the event loop while peers are asked."""
+        ...
+
     def now_ms(self) -> int:
         """Wall-clock milliseconds."""
         ...

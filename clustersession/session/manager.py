@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from clustersession.core.errors import ReplicationFailed
 from clustersession.core.ids import join_cookie, split_cookie
 from clustersession.core.settings import Settings
-from clustersession.core.state import SessionState
+from clustersession.core.state import Change, SessionState
 from clustersession.replica.protocol import Replica
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
@@ -75,19 +75,30 @@ class SessionManager:
         cookie_values: Sequence[str],
         header_value: str | None = None,
         seen_values: Sequence[str] = (),
+        url_value: str | None = None,
+        *,
+        cookieless: bool = False,
     ) -> Session:
         """The session of a request: the first authentic and known id counts, cookies first.
 
-        ``seen_values`` are those of the cookie ``seen_cookie_name``, when that is not empty.
+        ``seen_values`` are those of the cookie ``seen_cookie_name``, when that is not empty,
+        ``url_value`` is the path parameter. ``cookieless``: the client brought no cookie at all and
+        is no browser; only looked at where ids travel in a header, see ``session.answer``.
         When ``session.missing``, call ``fetch`` or ``fetch_async`` before the application sees it.
         """
         session = UntouchedSession(self, self._bytes_max)
-        if header_value:
+        if header_value is not None:
+            session.by_header = True
+            session.by_cookie = bool(cookie_values)
             cookie_values = (*cookie_values, header_value)
-        elif not cookie_values:
+        elif cookieless:
+            session.by_header = True
+        if url_value:
+            cookie_values = (*cookie_values, url_value)
+        if not cookie_values:
             return session
         now_ms = self.now_ms()
-        for value in cookie_values[: VALUES_MAX + 1]:
+        for value in cookie_values[: VALUES_MAX + 2]:
             parsed = split_cookie(value)
             if parsed is None:
                 continue
@@ -144,6 +155,24 @@ class SessionManager:
                 break
         session.missing = False
 
+    def reload(self, session: Session) -> bool:
+        """Take over what others wrote; False when the session has ended."""
+        if session.key is None or session.discarded:
+            return not session.discarded
+        state = self._current(session.key)
+        if state is None and self.cluster.fetch(session.key):
+            state = self._current(session.key)
+        return _take_newer(session, state)
+
+    async def areload(self, session: Session) -> bool:
+        """``reload`` without blocking the event loop while peers are asked."""
+        if session.key is None or session.discarded:
+            return not session.discarded
+        state = self._current(session.key)
+        if state is None and await self.cluster.fetch_async(session.key):
+            state = self._current(session.key)
+        return _take_newer(session, state)
+
     def save(self, session: Session) -> None:
         """Write what changed and wait for peers as ``ack`` asks.
 
@@ -172,6 +201,21 @@ class SessionManager:
             self.cluster.notify(head)
         elif not await self.cluster.confirm_async(head):
             self._unconfirmed()
+
+    def write(self, changes: Sequence[Change]) -> None:
+        """Commit changes that are not of a session in a request; nobody waits for peers.
+
+        Where there is no space they are lost, and that is logged; ends are tried again.
+        """
+        committed = self._writer.commit(changes, self.now_ms())
+        if committed is not None and committed.effective:
+            self.cluster.notify(committed.head)
+
+    async def write_async(self, changes: Sequence[Change]) -> None:
+        """``write``, and wait for peers as ``ack`` asks."""
+        committed = self._writer.commit(changes, self.now_ms())
+        if committed is not None and committed.effective:
+            await self.confirm_async(committed.head)
 
     @property
     def longest_life_s(self) -> float:
@@ -213,7 +257,7 @@ class SessionManager:
             value = self._seen_cookies.assign(encode_seen(session.state), lifetime_s)
         else:
             return outcome
-        return outcome if value is None else Outcome(outcome.set_cookie, True, value)
+        return outcome if value is None else outcome._replace(vary=True, set_seen_cookie=value)
 
     def has_ended(self, session: Session) -> bool:
         """Whether the stored session behind this one has ended or expired in the meantime."""
@@ -246,6 +290,12 @@ class SessionManager:
             noted.clear()
         noted.add((key, name))
         _log.error("session %s: %r cannot be read and is left out: %s", log_name(key), name, error)
+
+    def _current(self, key: str) -> SessionState | None:
+        """The copy as it is now, ended or not; None when peers may know of a newer one."""
+        state = self.replica.get(key)
+        expired = state is not None and state.ended is None and not is_live(state, self.now_ms())
+        return None if expired else state
 
     def _lacks(self, key: str, state: SessionState, seen: Mapping[bytes, int]) -> bool:
         return self._causal is not None and self._causal.lacks(key, state, seen)
@@ -287,7 +337,7 @@ class SessionManager:
         if identifier is None or key is None:
             if session.removed and client is not None:
                 session.client = None
-                return Outcome(self._cookies.delete(), True)
+                return _tell(session, self._cookies.delete(), "")
             return nothing
         own, serving = self.cluster.route, self.cluster.serving_routes()
         if client is None or client[0] != identifier:
@@ -305,7 +355,23 @@ class SessionManager:
         session.client = (identifier, route)
         session.refresh = False
         lifetime_s = self._writer.cookie_lifetime_s(session)
-        return Outcome(self._cookies.assign(join_cookie(identifier, route), lifetime_s), True)
+        value = join_cookie(identifier, route)
+        return _tell(session, self._cookies.assign(value, lifetime_s), value)
+
+
+def _take_newer(session: Session, state: SessionState | None) -> bool:
+    if state is None or state.ended is not None:
+        session.lose()
+        return False
+    session.take_newer(state)
+    return True
+
+
+def _tell(session: Session, cookie: str, value: str) -> Outcome:
+    """Set the cookie, or answer in the header, or both: see ``session.answer``."""
+    if not session.by_header:
+        return Outcome(cookie, True)
+    return Outcome(cookie if session.by_cookie else None, True, None, value)
 
 
 def _may_live_elsewhere(state: SessionState, now_ms: int) -> bool:

@@ -1,12 +1,13 @@
-"""The session as the application sees it: a real dict that knows what was changed in it."""
+"""The session as the application sees it: attributes, and a life of their own."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING
 
 from clustersession.core.state import (
     IDLE_TIMEOUT,
     LIFETIME,
+    LOCAL_PREFIX,
     LOGIN,
     PRINCIPAL,
     SYSTEM_PREFIX,
@@ -14,13 +15,8 @@ from clustersession.core.state import (
     encode_ms,
     idle_timeout_ms,
 )
-from clustersession.session.changes import (
-    NO_CHANGES,
-    Changes,
-    Original,
-    find_changes,
-    is_immutable,
-)
+from clustersession.session.attributes import UNLOADED, Attributes
+from clustersession.session.changes import Changes, visible_values
 from clustersession.session.keeper import SessionKeeper
 from clustersession.wire.values import encode_value
 
@@ -30,12 +26,10 @@ if TYPE_CHECKING:
 PERMANENT = "_permanent"
 """The attribute behind ``permanent``: the name Flask uses, visible like there."""
 
-_UNLOADED: Any = object()
-_T = TypeVar("_T")
 _TRUE = encode_value(True)
 
 
-class Session(dict[str, Any]):
+class Session(Attributes):
     """A user's session. Keys are strings; values are what ``wire.values`` lists.
 
     Attributes:
@@ -48,41 +42,38 @@ class Session(dict[str, Any]):
     """
 
     __slots__ = (
-        "_bytes_max", "_identifier", "_keeper", "_key", "_mutable", "_originals", "_rotating",
-        "_state", "_system", "_undecodable", "accessed", "candidates", "clearing_ends", "client",
-        "discarded", "endings", "missing", "modified", "new", "refresh", "removed", "sealed",
-        "seen", "wanted", "wrote",
+        "_identifier", "_keeper", "_key", "_rotating", "_state", "_system", "accessed", "by_cookie",
+        "by_header", "candidates", "clearing_ends", "client", "discarded", "endings", "holds_local",
+        "missing", "new", "refresh", "removed", "sealed", "seen", "wanted", "wrote",
     )  # fmt: skip
 
     def __init__(self, keeper: SessionKeeper, bytes_max: int) -> None:
-        super().__init__()
+        super().__init__(bytes_max)
         self._keeper = keeper
-        self._bytes_max = bytes_max
         self._identifier: str | None = None
         self._key: str | None = None
         self._state: SessionState | None = None
-        self._originals: dict[str, Original] = {}
-        # Names of values that may change without any method of ours being called.
-        self._mutable: set[str] = set()
-        self._undecodable: tuple[str, ...] = ()
         self._system: dict[str, bytes | None] = {}
         self._rotating = False
         self.accessed = False
-        self.modified = False
         self.new = True
         self.missing = False
         # Whether clear() is the framework's logout, as it is Flask's.
         self.clearing_ends = False
-        # The manager's notes. candidates: (id, key, route) to fetch; client: the (id, route) that
-        # the client holds; discarded: writes are dropped, the session ended under us; endings: keys
-        # to end at the next commit; refresh: the cookie is due for a new lifetime; removed: the
-        # client's cookie is to go; sealed: the response headers are out; seen: the writes that the
-        # client names, as far as anybody looks; wanted: to be stored even while it is empty, as
+        # The manager's notes. by_cookie, by_header: how to tell the client its id; candidates: (id,
+        # key, route) to fetch; client: the (id, route) that the client holds; discarded: writes are
+        # dropped, the session ended under us; endings: keys to end at the next commit; holds_local:
+        # some attributes stay on this node; refresh: the cookie is due for a new lifetime; removed:
+        # the client's cookie is to go; sealed: the response headers are out; seen: the writes that
+        # the client names, as far as anybody looks; wanted: to be stored even while it is empty, as
         # Django does; wrote: a change was committed in this request.
+        self.by_cookie = True
+        self.by_header = False
         self.candidates: tuple[tuple[str, str, str | None], ...] = ()
         self.client: tuple[str, str | None] | None = None
         self.discarded = False
         self.endings: tuple[str, ...] = ()
+        self.holds_local = False
         self.refresh = False
         self.removed = False
         self.sealed = False
@@ -215,15 +206,19 @@ class Session(dict[str, Any]):
         """``save`` without blocking the event loop."""
         await self._keeper.asave(self)
 
-    # --- the dict -------------------------------------------------------------------------------
+    def reload(self) -> bool:
+        """Take over what other requests have committed since this one began, on any node.
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        dict.__setitem__(self, _checked(key), value)
-        self.modified = True
+        What was changed here and is not saved yet stays, attribute by attribute. False when the
+        session has ended meanwhile, by a logout, a login or a timeout: then it is empty, and what
+        is written to it is dropped. For handlers that live longer than a request, such as
+        websockets. Raises what a commit raises for a value that cannot be stored.
+        """
+        return self._keeper.reload(self)
 
-    def __delitem__(self, key: str) -> None:
-        dict.__delitem__(self, key)
-        self.modified = True
+    async def areload(self) -> bool:
+        """``reload`` without blocking the event loop."""
+        return await self._keeper.areload(self)
 
     def clear(self) -> None:
         """Delete every attribute, those that cannot be read too.
@@ -232,51 +227,8 @@ class Session(dict[str, Any]):
         """
         if self.clearing_ends:
             self.invalidate()
-            return
-        dict.clear(self)
-        for name in self._undecodable:
-            self._originals[name] = Original(None, b"")
-        self.modified = True
-
-    def pop(self, key: str, *default: Any) -> Any:
-        """Like dict.pop."""
-        if key in self:
-            self.modified = True
-        return dict.pop(self, key, *default)
-
-    def popitem(self) -> tuple[str, Any]:
-        """Like dict.popitem."""
-        item = dict.popitem(self)
-        self.modified = True
-        return item
-
-    @overload
-    def setdefault(self, key: str, default: None = None) -> Any: ...
-    @overload
-    def setdefault(self, key: str, default: _T) -> Any: ...
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """Like dict.setdefault."""
-        if key not in self:
-            self[key] = default
-        return dict.__getitem__(self, key)
-
-    def update(self, *others: Any, **values: Any) -> None:
-        """Like dict.update, all or nothing."""
-        new = {_checked(key): value for key, value in dict(*others, **values).items()}
-        dict.update(self, new)
-        self.modified = True
-
-    def __ior__(self, other: Any) -> "Session":  # type: ignore[override,misc]
-        self.update(other)
-        return self
-
-    def copy(self) -> dict[str, Any]:
-        """A plain dict of the attributes."""
-        return dict(self)
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # A copied or pickled session is a plain dict: a second live one would commit as well.
-        return dict, (dict(self),)
+        else:
+            super().clear()
 
     # --- for the manager ------------------------------------------------------------------------
 
@@ -325,21 +277,33 @@ class Session(dict[str, Any]):
         self._identifier, self._key, self._state = identifier, key, state
         self.new = self.missing = False
         for name, register in state.registers.items():
-            if register.value is not None and not name.startswith(SYSTEM_PREFIX):
-                dict.__setitem__(self, name, _UNLOADED)
+            if register.value is None:
+                continue
+            if not name.startswith(SYSTEM_PREFIX):
+                dict.__setitem__(self, name, UNLOADED)
+            elif name.startswith(LOCAL_PREFIX):
+                dict.__setitem__(self, name[len(LOCAL_PREFIX) :], UNLOADED)
+                self.holds_local = True
 
     def replace_state(self, state: SessionState) -> None:
         """Note a newer copy after a commit that changed no attribute of ours."""
         self._state = state
 
-    def find_changes(self) -> Changes:
-        """What the application changed; see ``changes.find_changes`` for the errors."""
-        if self.modified:
-            return find_changes(self, self._originals, self._bytes_max)
-        for name in self._mutable:
-            if encode_value(dict.__getitem__(self, name), name) != self._originals[name].data:
-                return find_changes(self, self._originals, self._bytes_max)
-        return NO_CHANGES
+    def take_newer(self, state: SessionState) -> None:
+        """Continue from a newer copy, with the unsaved changes of this one on top."""
+        before, self._state = self._state, state
+        if before is None or before.versions != state.versions:
+            self.stored_is(visible_values(state.registers))
+
+    def left_out(self, name: str, error: Exception) -> None:
+        """Report an attribute that cannot be read."""
+        self._keeper.undecodable(self._key or "", name, error)
+
+    def lose(self) -> None:
+        """The session has ended elsewhere: nothing of it is left here, and nothing is written."""
+        dict.clear(self)
+        self.detach()
+        self.discarded = True
 
     def committed(
         self, identifier: str, key: str, state: SessionState, changes: Changes
@@ -349,22 +313,12 @@ class Session(dict[str, Any]):
         self.wrote = True
         self._system.clear()
         self._rotating = False
-        self.modified = False
-        for name, data in changes.sets.items():
-            value = dict.get(self, name)
-            if not is_immutable(value):
-                self._mutable.add(name)
-            self._originals[name] = Original(value, data)
-        for name in changes.deletes:
-            self._originals.pop(name, None)
-            self._mutable.discard(name)
+        self.saved(changes)
 
     def detach(self) -> None:
         """Stand behind no stored session any more."""
         self._identifier = self._key = self._state = None
-        self._originals.clear()
-        self._mutable.clear()
-        self._undecodable = ()
+        self.forget_stored()
         self._system.clear()
         self._rotating = False
         self.wanted = False
@@ -377,13 +331,3 @@ class Session(dict[str, Any]):
             return self._system[name]
         register = None if self._state is None else self._state.registers.get(name)
         return None if register is None else register.value
-
-
-def _checked(key: object) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"session keys must be str, not {type(key).__name__}: {key!r:.80}")
-    if key.startswith(SYSTEM_PREFIX):
-        raise ValueError("session keys must not start with a zero character")
-    if not key.isascii():
-        key.encode("utf-8")
-    return key if type(key) is str else str.__str__(key)

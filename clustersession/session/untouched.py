@@ -8,11 +8,8 @@ start, because C code such as the JSON encoder looks at the size without calling
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from clustersession.core.errors import WireError
-from clustersession.core.state import SYSTEM_PREFIX
-from clustersession.session.changes import Original, is_immutable
+from clustersession.session.changes import visible_values
 from clustersession.session.session import Session
-from clustersession.wire.values import decode_value
 
 
 class UntouchedSession(Session):
@@ -24,25 +21,8 @@ class UntouchedSession(Session):
         """Decode every attribute and become a plain Session."""
         self.__class__ = Session  # type: ignore[assignment]
         self.accessed = True
-        state = self._state
-        if state is None:
-            return
-        originals = self._originals
-        for name, register in state.registers.items():
-            data = register.value
-            if data is None or name.startswith(SYSTEM_PREFIX):
-                continue
-            try:
-                value = decode_value(data)
-            except WireError as error:
-                dict.pop(self, name, None)
-                self._undecodable += (name,)
-                self._keeper.undecodable(self._key or "", name, error)
-                continue
-            dict.__setitem__(self, name, value)
-            originals[name] = Original(value, data)
-            if not is_immutable(value):
-                self._mutable.add(name)
+        if self._state is not None:
+            self.decode(visible_values(self._state.registers))
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session, and load it.
@@ -70,5 +50,5 @@ _override((
     "__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__len__",
     "__ne__", "__or__", "__repr__", "__reversed__", "__ror__", "__setitem__", "clear", "copy",
     "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values",
-    "invalidate", "mark_modified",
+    "areload", "invalidate", "mark_modified", "reload",
 ))  # fmt: skip

@@ -30,6 +30,7 @@ from clustersession.core.state import (
 )
 from clustersession.replica.protocol import Committed, Replica
 from clustersession.session.changes import Changes
+from clustersession.session.local_attributes import LocalAttributes, stays_here
 from clustersession.session.outcome import Counters
 from clustersession.session.session import PERMANENT, Session
 from clustersession.session.token import RANDOM_BYTES, IdSigner, log_name
@@ -58,8 +59,12 @@ class SessionWriter:
     idle_timeout_s_for: Callable[[bool], float]
     ring: Callable[[int], None]
     sliding: bool = True
+    _local: LocalAttributes = field(init=False)
     _full_logged_ms: int = field(default=-FULL_LOG_INTERVAL_MS)
     _owed_ends: dict[str, Change] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._local = LocalAttributes(self.settings.local_attributes)
 
     def write(self, session: Session) -> int:
         """Commit what changed; returns the feed head to confirm, 0 for nothing to wait for.
@@ -120,7 +125,7 @@ class SessionWriter:
         )
         if not stale and not refresh:
             return 0
-        committed = self._commit([Change(key, now_ms)], now_ms)
+        committed = self.commit([Change(key, now_ms)], now_ms)
         if committed is None:
             return 0
         newer = committed.states[0]
@@ -160,7 +165,7 @@ class SessionWriter:
             )
             holds_something = False
         if not holds_something:
-            if ends and (committed := self._commit(ends, now_ms)) is not None:
+            if ends and (committed := self.commit(ends, now_ms)) is not None:
                 session.endings = ()
                 return committed.head if committed.effective else 0
             return 0
@@ -170,9 +175,11 @@ class SessionWriter:
         creation = Creation(now_ms, self._deadline_ms(system, now_ms), idle_ms)
         sets = {**changes.sets, **system}
         ends += self._over_limit(session, now_ms)
+        if self._local.any:
+            sets, _ = self._local.place(sets, (), {})
         self._check_size(sets, {}, ())
         identifier, key = self._mint()
-        committed = self._commit([*ends, Change(key, now_ms, sets, creation=creation)], now_ms)
+        committed = self.commit([*ends, Change(key, now_ms, sets, creation=creation)], now_ms)
         if committed is None:
             # There is no cookie to send; once the response has gone, there never will be.
             session.discarded = True
@@ -190,10 +197,13 @@ class SessionWriter:
         assert identifier is not None
         assert before is not None
         sets, deletes = _with_system(session, changes)
+        local = self._local.any or session.holds_local
+        if local:
+            sets, deletes = self._local.place(sets, deletes, before.registers)
         self._check_size(sets, _stored(before), deletes)
         ends = [Change(ended, now_ms, end=ENDED_INVALIDATED) for ended in session.endings]
         ends += self._over_limit(session, now_ms)
-        committed = self._commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
+        committed = self.commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
         if committed is None:
             return 0
         state = committed.states[-1]
@@ -204,6 +214,9 @@ class SessionWriter:
         session.committed(identifier, key, state, changes)
         lifetime_changed = PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets
         session.refresh |= lifetime_changed or self._refresh_due(session, before, now_ms)
+        if local and not ends and stays_here(sets, deletes):
+            self.ring(committed.head)
+            return 0
         return committed.head
 
     def _rotate(self, session: Session, changes: Changes, now_ms: int) -> int:
@@ -216,6 +229,8 @@ class SessionWriter:
             self._lose(session, key)
             return 0
         changed, deletes = _with_system(session, changes)
+        if self._local.any or session.holds_local:
+            changed, deletes = self._local.place(changed, deletes, current.registers)
         sets = {**_stored(current), **changed}
         for name in deletes:
             sets.pop(name, None)
@@ -229,7 +244,7 @@ class SessionWriter:
         ends = self._over_limit(session, now_ms)
         self._check_size(sets, {}, ())
         identifier, new_key = self._mint()
-        committed = self._commit(
+        committed = self.commit(
             [
                 Change(new_key, now_ms, sets, creation=creation),
                 Change(key, now_ms, end=ENDED_ROTATED),
@@ -244,7 +259,7 @@ class SessionWriter:
         state, ended = committed.states[:2]
         if ended is None or state is None:
             # Another process ended the session after we read it. Logout wins.
-            self._commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
+            self.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
             self._lose(session, key)
             return 0
         session.committed(identifier, new_key, state, changes)
@@ -301,7 +316,7 @@ class SessionWriter:
                 f"{self.settings.session_bytes_max}"
             )
 
-    def _commit(self, changes: Sequence[Change], now_ms: int) -> Committed | None:
+    def commit(self, changes: Sequence[Change], now_ms: int) -> Committed | None:
         """The commit, or None when there is no space: then the request goes on without it."""
         try:
             committed = self.replica.commit(changes, now_ms)
@@ -334,7 +349,7 @@ class SessionWriter:
     def _settle(self, now_ms: int) -> None:
         """Store the ends owed, one at a time: where there is no space for all, some may fit."""
         for change in list(self._owed_ends.values()):
-            committed = self._commit([change], now_ms)
+            committed = self.commit([change], now_ms)
             if committed is None:
                 return
             self._owed_ends.pop(change.key, None)

@@ -14,7 +14,7 @@ from clustersession.core.errors import WireError
 from clustersession.core.feed import Cursor
 from clustersession.core.identity import NODE_ID_BYTES, Address, Identity, Phase
 from clustersession.core.ids import is_route
-from clustersession.core.state import SessionState
+from clustersession.core.state import SessionState, shared
 from clustersession.wire.records import (
     KEY_LENGTH_MAX,
     NODES_MAX,
@@ -202,8 +202,9 @@ SUSPICIONS = Kind(
     _tuple_of(lambda item: (_node(_row(item, 2)[0]), _uint(item[1])), MEMBERS_MAX),
 )
 BATCH = Kind(encode_batch, lambda v: decode_batch(_state_bytes(v)))
-STATE = Kind(lambda v: None if v is None else encode_state(v), _optional_state)
-SESSIONS = Kind(lambda v: [[key, encode_state(state)] for key, state in v], _sessions)
+# Whole copies go out here and nowhere else; deltas are made by ``delta_since``.
+STATE = Kind(lambda v: None if v is None else encode_state(shared(v)), _optional_state)
+SESSIONS = Kind(lambda v: [[key, encode_state(shared(state))] for key, state in v], _sessions)
 KEYS = Kind(list, _tuple_of(checked_key, KEYS_MAX))
 BUCKET_NUMBERS = Kind(list, _tuple_of(_uint, BUCKETS))
 ENTRIES = Kind(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from clustersession.wire.registered import Registered
+
 DEPTH_MAX = 500
 """Deeper than msgpack goes: a value that is nested so far cannot have been encoded."""
 
@@ -14,7 +16,11 @@ Encoder = Callable[[Any, int], Any]
 
 
 def explain(
-    value: object, key: str, error: Exception, encoder_of: Callable[[Any], Encoder | None]
+    value: object,
+    key: str,
+    error: Exception,
+    encoder_of: Callable[[Any], Encoder | None],
+    registered: Callable[[Any], Registered | None],
 ) -> str:
     """One sentence for a value that failed to encode with ``error``."""
     where = f"session[{key!r}]" if key else "the value"
@@ -23,6 +29,23 @@ def explain(
         current, path, depth = waiting.pop()
         if depth > DEPTH_MAX:
             return f"{where} is nested more than {DEPTH_MAX} levels deep or contains itself"
+        if (known := registered(type(current))) is not None:
+            try:
+                content = known.encode(current)
+            except Exception as raised:
+                return (
+                    f"{where}{path} is registered as {known.name!r}, and its encode raised "
+                    f"{type(raised).__name__}: {raised}"
+                )
+            if type(content) is dict and all(isinstance(name, str) for name in content):
+                # The usual form of an object: told apart from the keys of a dict by the dot.
+                waiting.extend(
+                    (item, _longer(path, f".{name:.60}"), depth + 1)
+                    for name, item in reversed(list(content.items()))
+                )
+            else:
+                waiting.append((content, path, depth + 1))
+            continue
         if isinstance(current, dict):
             for name, item in reversed(list(dict.items(current))):
                 waiting.append((item, _longer(path, f"[{name!r:.60}]"), depth + 1))
@@ -60,7 +83,10 @@ def _problem(value: object, encoder_of: Callable[[Any], Encoder | None]) -> str 
         return f"is the enum member {name}.{value.name}; store its .value"
     if isinstance(value, (tuple, set, frozenset, dict, list)):
         return f"is a {name}; convert it to a plain {_plain_name(value)} first"
-    return f"is of type {name}, which no session can carry"
+    return (
+        f"is of type {name}, which no session can carry; store something plainer, or see "
+        "clustersession.register"
+    )
 
 
 def _plain_name(value: object) -> str:

@@ -14,6 +14,7 @@ What is kept and what is turned into something plainer:
   set: a named tuple would lose its names one request later.
 * bytearray and memoryview come back as bytes; lazy translation strings are stored as the
   text they stand for.
+* Types that an application registers (``wire.registered``) come back as themselves.
 * Members of an Enum are refused, ``StrEnum`` and ``IntEnum`` too: store ``member.value``.
 """
 
@@ -31,6 +32,7 @@ from msgpack import ExtType, Packer
 
 from clustersession.core.errors import UnserializableValue, WireError
 from clustersession.wire.packed import unpack
+from clustersession.wire.registered import Registered, decoder_of, on_change, registered
 from clustersession.wire.value_problems import Encoder, explain
 
 _EXTENSION_DEPTH_MAX = 16
@@ -39,6 +41,7 @@ _EXTENSION_DEPTH_MAX = 16
 # Codes are on disk and on the wire of running clusters: append only.
 _TUPLE, _SET, _FROZENSET, _BIG_INT, _DECIMAL, _DATETIME = 1, 2, 3, 4, 5, 6
 _DATE, _TIME, _TIMEDELTA, _UUID, _MARKUP = 7, 8, 9, 10, 11
+_REGISTERED = 12
 
 _LAZY_CLASS_NAMES = frozenset({"Promise", "LazyString", "_LazyString", "LazyProxy"})
 _FOLD = "~"
@@ -70,6 +73,8 @@ def decode_value(data: bytes) -> object:
         return unpack(data, strict_map_key=False, ext_hook=_decode_at_top, timestamp=3)
     except UnicodeDecodeError:
         return _decode_with_surrogates(data)
+    except WireError:
+        raise
     except Exception as error:  # whatever msgpack or a constructor makes of hostile bytes
         raise WireError(f"not a session value: {type(error).__name__}") from error
 
@@ -92,12 +97,14 @@ def _encode_or_explain(value: object, key: str, error: Exception) -> bytes:
             return _pack(value, 0)
         except Exception as second:
             error = second
-    raise UnserializableValue(explain(value, key, error, _encoder_of)) from error
+    raise UnserializableValue(explain(value, key, error, _encoder_of, registered)) from error
 
 
 def _decode_with_surrogates(data: bytes) -> object:
     try:
         return _nested(data, 0)
+    except WireError:
+        raise
     except Exception as error:
         raise WireError(f"not a session value: {type(error).__name__}") from error
 
@@ -123,6 +130,8 @@ def _encode_special(value: Any, depth: int) -> Any:
 def _encoder_of(kind: Any) -> Encoder | None:
     if kind in _EXACT:
         return _EXACT[kind]
+    if (known := registered(kind)) is not None:
+        return partial(_encode_registered, known)
     if issubclass(kind, Enum):
         return None
     if any(c.__name__ in _LAZY_CLASS_NAMES for c in kind.__mro__):
@@ -135,6 +144,13 @@ def _encoder_of(kind: Any) -> Encoder | None:
         if issubclass(kind, base):
             return encoder
     return None
+
+
+on_change(_encoder_of.cache_clear)
+
+
+def _encode_registered(known: Registered, value: object, depth: int) -> ExtType:
+    return ExtType(_REGISTERED, _pack([known.name, known.encode(value)], depth + 1))
 
 
 def _encode_plain_container(kind: type) -> Encoder | None:
@@ -281,11 +297,29 @@ _DECODERS: dict[int, Callable[[bytes], object]] = {
 def _decode_extension(depth: int, code: int, data: bytes) -> object:
     container = _CONTAINERS.get(code)
     if container is None:
+        if code == _REGISTERED:
+            return _decode_registered(depth, data)
         return _DECODERS[code](data)
     items = _nested(data, depth + 1)
     if type(items) is not list:
         raise WireError("not a list of items")
     return container(items)
+
+
+def _decode_registered(depth: int, data: bytes) -> object:
+    match _nested(data, depth + 1):
+        case [str(name), content]:
+            pass
+        case _:
+            raise WireError("not a registered value")
+    decode = decoder_of(name)
+    if decode is None:
+        raise WireError(f"no type is registered here as {name!r:.120}")
+    try:
+        return decode(content)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise WireError(f"the decoder of {name!r} raised {reason:.300}") from error
 
 
 _decode_at_top = partial(_decode_extension, 0)

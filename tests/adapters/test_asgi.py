@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,17 @@ import httpx
 import pytest
 from fastapi import BackgroundTasks, FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.asgi import ClusterSessionMiddleware, session_of
+from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, UnserializableValue
+from clustersession.fastapi import SessionDependency
+from tests.adapters.contract import AdapterContract, Answer, Served, View, in_thread
 
 
 def make_app(**options: Any) -> FastAPI:
@@ -320,3 +326,209 @@ def test_the_second_cookie_of_causal_consistency() -> None:
         assert middleware.runtime.manager().counters.stale_reads == 1
         deleted = client.post("/logout", headers={"cookie": cookie}).headers.get_list("set-cookie")
         assert ["Max-Age=0" in header for header in deleted] == [True, True]
+
+
+def bare_app() -> Any:
+    """Counts visits, answers with the path it sees and what the session holds."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        session = scope["session"]
+        if scope["path"] == "/count":
+            session["n"] = session.get("n", 0) + 1
+        elif scope["path"] == "/end":
+            session.invalidate()
+        elif scope["path"] == "/replace":
+            scope["session"] = {"replaced": True}
+        body = json.dumps({"path": scope["path"], "data": dict(scope["session"])}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+def client_of(middleware: ClusterSessionMiddleware) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=middleware)  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+async def test_a_native_client_lives_by_the_header_alone() -> None:
+    middleware = ClusterSessionMiddleware(bare_app(), header_name="Mcp-Session-Id")
+    async with client_of(middleware) as client:
+        first = await client.get("/count", headers={"Mcp-Session-Id": ""})
+        value = first.headers["mcp-session-id"]
+        assert value.endswith(".a")
+        assert first.headers["cache-control"] == "no-store"
+        assert first.headers["vary"] == "Cookie, Mcp-Session-Id"
+        assert "set-cookie" not in first.headers
+        second = await client.get("/count", headers={"Mcp-Session-Id": value})
+        assert second.json()["data"] == {"n": 2}
+        assert "mcp-session-id" not in second.headers
+        ended = await client.get("/end", headers={"Mcp-Session-Id": value})
+        assert ended.headers["mcp-session-id"] == ""
+        again = await client.get("/count", headers={"Mcp-Session-Id": value})
+        assert again.json()["data"] == {"n": 1}
+        assert again.headers["mcp-session-id"] != value
+        # Neither cookie nor header: both, unless it is a browser.
+        both = await client.get("/count")
+        assert both.headers["mcp-session-id"]
+        assert both.headers["set-cookie"]
+        client.cookies.clear()
+        browser = await client.get("/count", headers={"Sec-Fetch-Site": "none"})
+        assert "mcp-session-id" not in browser.headers
+        assert "set-cookie" in browser.headers
+    middleware.runtime.close()
+
+
+async def test_the_id_in_the_path() -> None:
+    middleware = ClusterSessionMiddleware(bare_app(), url_parameter="jsessionid")
+    async with client_of(middleware) as client:
+        await client.get("/count")
+        value = client.cookies["CLUSTERSESSION"]
+        client.cookies.clear()
+        response = await client.get(f"/count;jsessionid={value}")
+        assert response.json() == {"path": "/count", "data": {"n": 2}}
+        assert "set-cookie" not in response.headers
+        forged = await client.get(f"/count;jsessionid={'A' * len(value)}.a")
+        assert forged.json()["data"] == {"n": 1}
+    middleware.runtime.close()
+
+
+async def test_the_path_parameter_is_left_alone_when_not_asked_for() -> None:
+    middleware = ClusterSessionMiddleware(bare_app())
+    async with client_of(middleware) as client:
+        assert (await client.get("/a;jsessionid=x")).json()["path"] == "/a;jsessionid=x"
+    middleware.runtime.close()
+
+
+async def test_an_excluded_path_has_no_session() -> None:
+    middleware = ClusterSessionMiddleware(bare_app(), exclude=[r".*\.css", "/count/off"])
+    async with client_of(middleware) as client:
+        await client.get("/count")
+        response = await client.get("/style.css")
+        assert response.json()["data"] == {}
+        assert not {"set-cookie", "vary"} & set(response.headers)
+        assert (await client.get("/style.cssx")).json()["data"] == {"n": 1}
+    middleware.runtime.close()
+
+
+async def test_a_session_that_the_application_replaced_is_committed() -> None:
+    middleware = ClusterSessionMiddleware(bare_app())
+    async with client_of(middleware) as client:
+        await client.get("/count")
+        await client.get("/replace")
+        assert (await client.get("/")).json()["data"] == {"replaced": True}
+    middleware.runtime.close()
+
+
+def test_the_dependency_of_fastapi() -> None:
+    app = FastAPI()
+
+    @app.get("/count")
+    async def count(session: SessionDependency) -> dict[str, int]:
+        session["n"] = session.get("n", 0) + 1
+        return {"n": session["n"]}
+
+    @app.websocket("/ws")
+    async def websocket(socket: WebSocket, session: SessionDependency) -> None:
+        await socket.accept()
+        await socket.send_json(session)
+
+    with (
+        TestClient(app) as client,
+        pytest.raises(RuntimeError, match="ClusterSessionMiddleware"),
+    ):
+        client.get("/count")
+    app.middleware_stack = None
+    app.add_middleware(ClusterSessionMiddleware)
+    with TestClient(app) as client:
+        client.get("/count")
+        assert client.get("/count").json() == {"n": 2}
+        with client.websocket_connect("/ws") as socket:
+            assert socket.receive_json() == {"n": 2}
+
+
+def test_a_websocket_sees_what_others_write_and_learns_of_the_logout() -> None:
+    app = make_app()
+
+    @app.websocket("/watch")
+    async def watch(socket: WebSocket) -> None:
+        session = session_of(socket)
+        await socket.accept()
+        async for text in socket.iter_text():
+            session["said"] = text
+            if not await session.areload():
+                await socket.close(4401)
+                return
+            await socket.send_json(session)
+
+    with TestClient(app) as client:
+        client.post("/set", json={"a": 1})
+        with client.websocket_connect("/watch") as socket:
+            client.post("/set", json={"a": 2})
+            socket.send_text("hello")
+            assert socket.receive_json() == {"a": 2, "said": "hello"}
+            assert client.get("/read").json() == {"a": 2}
+            client.post("/logout")
+            socket.send_text("still there?")
+            with pytest.raises(WebSocketDisconnect) as closed:
+                socket.receive_json()
+        assert closed.value.code == 4401
+
+
+@pytest.mark.parametrize(("name", "value", "better"), [
+    ("store", "memory", "distributable"), ("lifetime", 60, "cookie_max_age_s"),
+    ("rolling", True, "idle_timeout_s"), ("serializer", None, "register"),
+])  # fmt: skip
+def test_the_names_of_starsessions_that_mean_something_else_are_refused(
+    name: str, value: Any, better: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}.*{better}"):
+        ClusterSessionMiddleware(bare_app(), **{name: value})
+
+
+def test_the_names_of_starsessions_that_mean_the_same_are_understood() -> None:
+    settings = ClusterSessionMiddleware(
+        bare_app(), cookie_name="sid", cookie_same_site="strict", cookie_https_only=True,
+        cookie_domain="example.org", cookie_path="/shop",
+    ).runtime.settings  # fmt: skip
+    assert (settings.cookie_name, settings.cookie_samesite) == ("sid", "strict")
+    assert settings.cookie_secure
+    assert (settings.cookie_domain, settings.cookie_path) == ("example.org", "/shop")
+
+
+class ServedByStarlette(Served):
+    def __init__(self, views: Mapping[str, View]) -> None:
+        def endpoint(name: str, view: View) -> Any:
+            async def handle(request: Request) -> JSONResponse:
+                return JSONResponse(view(None if name == "untouched" else request.session))
+
+            return handle
+
+        self._middleware = ClusterSessionMiddleware(
+            Starlette(routes=[Route(f"/{name}", endpoint(name, v)) for name, v in views.items()])
+        )
+
+    def get(self, view: str, cookie: str | None = None) -> Answer:
+        async def request() -> Answer:
+            async with client_of(self._middleware) as client:
+                headers = {} if cookie is None else {"Cookie": f"CLUSTERSESSION={cookie}"}
+                response = await client.get(f"/{view}", headers=headers)
+            return Answer(
+                response.status_code, response.json(),
+                tuple(response.headers.get_list("set-cookie")), response.headers.get("vary", ""),
+            )
+
+        return in_thread(request)
+
+    def runtime(self) -> Runtime:
+        return self._middleware.runtime
+
+
+class TestContract(AdapterContract):
+    @contextmanager
+    def serve(self, views: Mapping[str, View]) -> Iterator[Served]:
+        served = ServedByStarlette(views)
+        try:
+            yield served
+        finally:
+            served.runtime().close()

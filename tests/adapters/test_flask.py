@@ -20,7 +20,7 @@ from flask.sessions import SessionMixin
 from markupsafe import Markup
 
 from clustersession.cluster.runtime import Runtime
-from clustersession.core.errors import UnserializableValue
+from clustersession.core.errors import ConfigurationError, UnserializableValue
 from clustersession.flask import ClusterSession
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View, in_thread
 
@@ -494,3 +494,29 @@ def test_blueprints_error_handlers_teardown_and_async_views() -> None:
     assert client.get("/outer/inner/fails").status_code == 500
     assert client.get("/read").json == {"inner": 2, "view": True, "tried": True, "handled": True}
     assert torn_down == [1, 2, 2]
+
+
+def test_an_excluded_path_has_flasks_null_session() -> None:
+    app = make_app(CLUSTERSESSION_EXCLUDE=["/read"])
+    client = app.test_client()
+    client.get("/set")
+    response = client.get("/read")
+    assert response.json == {}
+    assert "Set-Cookie" not in response.headers
+
+
+def test_a_client_without_cookies_is_answered_in_the_header() -> None:
+    app = make_app(CLUSTERSESSION_HEADER_NAME="X-Session")
+    client = app.test_client(use_cookies=False)
+    response = client.get("/set", headers={"X-Session": ""})
+    assert "Set-Cookie" not in response.headers
+    assert response.vary.as_set() == {"cookie", "x-session"}
+    value = response.headers["X-Session"]
+    assert client.get("/read", headers={"X-Session": value}).json == {"cart": [1]}
+
+
+def test_a_path_parameter_is_refused() -> None:
+    app = Flask(__name__)
+    ClusterSession(app, url_parameter="jsessionid")
+    with pytest.raises(ConfigurationError, match="url_parameter"):
+        app.session_interface.runtime(app)  # type: ignore[attr-defined]

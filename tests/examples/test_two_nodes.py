@@ -30,6 +30,8 @@ EXAMPLES = [
     Example("django_app", gunicorn_command("-w", "2")),
     Example("fastapi_app", uvicorn_command("app:app")),
     Example("quart_app", uvicorn_command("app:app")),
+    Example("starlette_app", uvicorn_command("app:app")),
+    Example("litestar_app", uvicorn_command("app:app")),
 ]
 
 

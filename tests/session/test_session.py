@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clustersession.core.errors import UnserializableValue
 from clustersession.core.state import PRINCIPAL
-from clustersession.session import untouched as module
+from clustersession.session import attributes as module
 from clustersession.session.session import Session
 from tests.session.fakes import World
 

@@ -1,0 +1,65 @@
+"""What the path of a request says about its session: that it takes none, or the id itself."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from clustersession.core.errors import SessionError
+from clustersession.session.keeper import SessionKeeper
+from clustersession.session.session import Session
+
+
+def path_excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
+    """Whether a path matches one of the ``exclude`` patterns in full; None when there are none."""
+    if not patterns:
+        return None
+    full_matches = [re.compile(pattern).fullmatch for pattern in patterns]
+    return lambda path: any(match(path) is not None for match in full_matches)
+
+
+class PathParameter:
+    """The id as Tomcat's path parameter, ``/cart;jsessionid=<id>.<route>``."""
+
+    def __init__(self, name: str) -> None:
+        self._mark = f";{name}="
+        self._pattern = re.compile(re.escape(self._mark) + r"([^;/]*)")
+        self._raw_mark = self._mark.encode("latin-1")
+        self._raw_pattern = re.compile(re.escape(self._raw_mark) + rb"([^;/?]*)")
+
+    def split(self, path: str) -> tuple[str, str | None]:
+        """The path without the parameter, and its last value; None when it is not there."""
+        if self._mark not in path:
+            return path, None
+        values = self._pattern.findall(path)
+        return self._pattern.sub("", path) or "/", values[-1]
+
+    def strip_raw(self, path: bytes) -> bytes:
+        """The same for the path as the client sent it."""
+        return self._raw_pattern.sub(b"", path) or b"/"
+
+
+class ExcludedSession(Session):
+    """Stands where a path is excluded: reads as empty, and refuses every change."""
+
+    __slots__ = ()
+
+    def __init__(self, keeper: SessionKeeper) -> None:
+        super().__init__(keeper, 0)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("principal", "idle_timeout", "permanent"):
+            _refuse()
+        super().__setattr__(name, value)
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise SessionError(
+        "there is no session here: the path of this request matches a pattern of the setting "
+        "exclude"
+    )
+
+
+for _name in (
+    "__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update",
+    "mark_modified", "rotate", "invalidate",
+):  # fmt: skip
+    setattr(ExcludedSession, _name, _refuse)

@@ -1,0 +1,62 @@
+"""What a path says of the session: nothing to be had here, or the id."""
+
+import pytest
+
+from clustersession.core.errors import ConfigurationError, SessionError
+from clustersession.core.settings import Settings
+from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
+from tests.session.fakes import World
+
+
+def test_no_patterns_cost_nothing() -> None:
+    assert path_excluder(()) is None
+
+
+def test_a_pattern_must_match_in_full() -> None:
+    is_excluded = path_excluder((r".*\.css", "/health"))
+    assert is_excluded is not None
+    for path, expected in {
+        "/a/b.css": True, "/health": True, "/healthy": False, "/a.css/b": False, "/x/health": False,
+    }.items():
+        assert is_excluded(path) == expected, path
+
+
+@pytest.mark.parametrize("name", ["exclude", "local_attributes"])
+def test_a_pattern_that_is_none_is_refused_at_the_start(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name} .*'\*\.css' is no regular expression"):
+        Settings(**{name: ("*.css",)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("path", "stripped", "value"), [
+    ("/cart", "/cart", None),
+    ("/cart;jsessionid=abc.a", "/cart", "abc.a"),
+    ("/cart;jsessionid=abc.a/items", "/cart/items", "abc.a"),
+    ("/cart;x=1;jsessionid=abc.a;y=2", "/cart;x=1;y=2", "abc.a"),
+    ("/cart;jsessionid=one/x;jsessionid=two", "/cart/x", "two"),
+    (";jsessionid=abc", "/", "abc"),
+    ("/cart;jsessionid=", "/cart", ""),
+    ("/cart;JSESSIONID=abc", "/cart;JSESSIONID=abc", None),
+    ("/jsessionid=abc", "/jsessionid=abc", None),
+])  # fmt: skip
+def test_the_path_parameter(path: str, stripped: str, value: str | None) -> None:
+    parameter = PathParameter("jsessionid")
+    assert parameter.split(path) == (stripped, value)
+    if value is not None:
+        assert parameter.strip_raw(path.encode()) == stripped.encode()
+
+
+def test_an_excluded_session_reads_as_empty_and_refuses_every_change() -> None:
+    session = ExcludedSession(World().manager)
+    session.mark_accessed()
+    assert session == {}
+    assert session.get("user") is None
+    assert "user" not in session
+    assert session.principal is None
+    for change in (
+        lambda: session.__setitem__("a", 1), lambda: session.pop("a", None), session.clear,
+        lambda: session.update(a=1), lambda: session.setdefault("a", 1), session.rotate,
+        session.invalidate, lambda: setattr(session, "principal", "ann"),
+        lambda: setattr(session, "permanent", True), lambda: setattr(session, "idle_timeout", 5.0),
+    ):
+        with pytest.raises(SessionError, match="exclude"):
+            change()
