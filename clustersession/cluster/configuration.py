@@ -193,7 +193,14 @@ def _from_file(path: object, problems: _Problems) -> dict[str, _Given]:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(f"the configuration file {os.fspath(path)} cannot be read: {error}")
         return {}
-    named = ((name, f"{os.fspath(path)}, key {name}", value) for name, value in content.items())
+    problems += [
+        f"{os.fspath(path)} has a table [{name}]; settings stand at the top level of the file"
+        for name, value in content.items() if isinstance(value, dict)
+    ]
+    named = (
+        (name, f"{os.fspath(path)}, key {name}", value)
+        for name, value in content.items() if not isinstance(value, dict)
+    )
     return _collect(named, _NAMES, problems)
 
 
@@ -219,8 +226,9 @@ def _collect(
 
 
 def _suggestion(name: str, known: Mapping[str, _Alias]) -> str:
-    by_form = {known_name.lower(): known_name for known_name in known}
-    near = get_close_matches(name.lower(), by_form, n=1, cutoff=0.6)
+    # Without the prefix, in which all variables are alike.
+    by_form = {known_name.removeprefix(PREFIX).lower(): known_name for known_name in known}
+    near = get_close_matches(name.removeprefix(PREFIX).lower(), by_form, n=1, cutoff=0.6)
     return f"; did you mean {by_form[near[0]]}?" if near else ""
 
 

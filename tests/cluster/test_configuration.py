@@ -135,14 +135,21 @@ def refusal(**keyword_arguments: object) -> str:
 def test_misspelt_names_are_refused_with_the_nearest(
     monkeypatch: pytest.MonkeyPatch, toml: Callable[[str], str]
 ) -> None:
-    monkeypatch.setenv("CLUSTERSESSION_HEARTBEAT_S", "1")
+    monkeypatch.setenv("CLUSTERSESSION_HEARTBEAT", "1")
     path = toml("idle_timeout = 3")
     assert refusal(rout="a", config=path).splitlines() == [
         f"{path}, key idle_timeout is not a setting; did you mean idle_timeout_s?",
-        "environment variable CLUSTERSESSION_HEARTBEAT_S is not a setting; "
+        "environment variable CLUSTERSESSION_HEARTBEAT is not a setting; "
         "did you mean CLUSTERSESSION_HEARTBEAT_INTERVAL_S?",
         "keyword argument rout is not a setting; did you mean route?",
     ]
+
+
+def test_a_table_in_the_file_is_refused(toml: Callable[[str], str]) -> None:
+    path = toml('[clustersession]\nroute = "tomcat1"')
+    assert refusal(config=path) == (
+        f"{path} has a table [clustersession]; settings stand at the top level of the file"
+    )
 
 
 def test_a_name_like_none_of_ours_gets_no_suggestion() -> None:
