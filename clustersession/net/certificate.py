@@ -1,24 +1,23 @@
-"""The cluster's own certificate: the same bytes on every node that knows the secret.
+"""The cluster's own certificate and its key, kept between starts.
 
-It lives here and not in ``wire`` because it needs calendar dates, and because building it pulls in
-a large part of ``cryptography`` that no worker process needs.
+Building it costs memory and time that every start of an agent would pay, so what was built once is
+kept. It is no secret: every peer is shown it.
 """
 
+import hmac
+from base64 import b64encode
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from hashlib import sha256
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-
+from clustersession.core.errors import ReplicaError
+from clustersession.replica.protocol import Replica
 from clustersession.wire.keys import SecretKeys
 
-# A certificate that could expire would take the whole cluster down at once, and a host with a wrong
-# clock would be locked out; what ends the trust is taking the secret away.
-_NOT_BEFORE = datetime(2000, 1, 1, tzinfo=UTC)
-_NOT_AFTER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-_SERIAL = 1
+# RFC 8410, section 7: what stands before the 32 bytes of an Ed25519 key in PKCS #8.
+_PKCS8 = bytes.fromhex("302e020100300506032b657004220420")
+_CODE_BYTES = 32
+_PURPOSE = b"clustersession kept certificate 1\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,48 +28,39 @@ class Certificate:
     key_pem: bytes = field(repr=False)
 
 
-def cluster_certificate(keys: SecretKeys) -> Certificate:
-    """The self-signed certificate of a secret, its own trust anchor; equal input, equal bytes."""
-    private_key = Ed25519PrivateKey.from_private_bytes(keys.tls_seed)
-    public_key = private_key.public_key()
-    # The name differs per secret: with one name for all, chain building could pick the wrong one of
-    # two trusted certificates and fail on its signature.
-    name = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, f"clustersession {keys.key_id.hex()}")]
-    )
-    key_identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(public_key)
-        .serial_number(_SERIAL)
-        .not_valid_before(_NOT_BEFORE)
-        .not_valid_after(_NOT_AFTER)
-        # Python 3.13 verifies strictly by default: a trust anchor must say that it is one.
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(key_identifier, critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier),
-            critical=False,
-        )
-        .add_extension(_KEY_USAGE, critical=True)
-    )
-    certificate = builder.sign(private_key, algorithm=None)
-    return Certificate(
-        certificate.public_bytes(Encoding.PEM),
-        private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
+def cluster_certificate(keys: SecretKeys, replica: Replica | None = None) -> Certificate:
+    """The certificate of a secret; a note of the replica, if it is there and whole, else made one.
+
+    The note carries a code made with the key, so that neither damage nor another secret's
+    certificate is taken for it.
+    """
+    pem = _kept(keys, replica) if replica is not None else b""
+    if not pem:
+        from clustersession.net.issuing import issue
+
+        pem = issue(keys)
+        if replica is not None:
+            with suppress(ReplicaError):
+                replica.save_note(_note(keys), _code(keys, pem) + pem)
+    return Certificate(pem, _key_pem(keys.tls_seed))
 
 
-_KEY_USAGE = x509.KeyUsage(
-    digital_signature=True,
-    key_cert_sign=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
+def _kept(keys: SecretKeys, replica: Replica) -> bytes:
+    note = None
+    with suppress(ReplicaError):
+        note = replica.load_note(_note(keys))
+    code, pem = (note or b"")[:_CODE_BYTES], (note or b"")[_CODE_BYTES:]
+    return pem if hmac.compare_digest(code, _code(keys, pem)) else b""
+
+
+def _note(keys: SecretKeys) -> str:
+    return f"certificate {keys.key_id.hex()}"
+
+
+def _code(keys: SecretKeys, pem: bytes) -> bytes:
+    return hmac.digest(keys.tls_seed, _PURPOSE + pem, sha256)
+
+
+def _key_pem(seed: bytes) -> bytes:
+    key = b64encode(_PKCS8 + seed)
+    return b"-----BEGIN PRIVATE KEY-----\n" + key + b"\n-----END PRIVATE KEY-----\n"

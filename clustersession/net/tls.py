@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from clustersession.net.certificate import Certificate, cluster_certificate
 from clustersession.net.own_certificates import OwnCertificates
 from clustersession.net.private_file import private_file
+from clustersession.replica.protocol import Replica
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.proof import HelloProof
 
@@ -23,17 +24,20 @@ class TlsContexts:
     proof: HelloProof | None = None
 
 
-def tls_contexts(keys: ClusterKeys, own: OwnCertificates | None = None) -> TlsContexts:
+def tls_contexts(
+    keys: ClusterKeys, own: OwnCertificates | None = None, replica: Replica | None = None
+) -> TlsContexts:
     """Contexts that present the first secret's certificate and trust those of all secrets.
 
     With certificates of the operator's ``own``, contexts that present and trust those.
+    ``replica``: keeps certificates that were built once.
     """
     if own is not None:
         server = own.context(ssl.PROTOCOL_TLS_SERVER)
         server.num_tickets = 0
         proof = HelloProof(keys, own.leaf)
         return TlsContexts(server, own.context(ssl.PROTOCOL_TLS_CLIENT), proof)
-    certificates = [cluster_certificate(secret) for secret in keys.secrets]
+    certificates = [cluster_certificate(secret, replica) for secret in keys.secrets]
     server = _context(ssl.PROTOCOL_TLS_SERVER, certificates)
     # Links live long; tickets would only be bytes that nobody resumes from.
     server.num_tickets = 0

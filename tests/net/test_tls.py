@@ -3,13 +3,18 @@
 import glob
 import os
 import ssl
+import sys
 import tempfile
+from collections.abc import Callable
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from clustersession.net.certificate import cluster_certificate
 from clustersession.net.tls import TlsContexts, tls_contexts
+from clustersession.replica.opening import open_memory
 from clustersession.wire.keys import ClusterKeys, derive_keys
 
 
@@ -36,6 +41,40 @@ def test_every_node_builds_the_same_certificate() -> None:
     assert one == two
     assert one != cluster_certificate(derive_keys("secret", "another shop"))
     assert one != cluster_certificate(derive_keys("another secret", "shop"))
+
+
+def test_the_key_is_as_the_library_would_write_it() -> None:
+    keys = derive_keys("secret", "shop")
+    key = Ed25519PrivateKey.from_private_bytes(keys.tls_seed)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    assert cluster_certificate(keys).key_pem == pem
+
+
+def test_one_that_was_built_is_kept_and_building_is_not_even_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys, replica = derive_keys("secret", "shop"), open_memory(b"node-aaa", clock_skew_ms_max=0)
+    built = cluster_certificate(keys, replica)
+    monkeypatch.setitem(sys.modules, "clustersession.net.issuing", None)
+    assert cluster_certificate(keys, replica) == built
+    with pytest.raises(ImportError):
+        cluster_certificate(derive_keys("another secret", "shop"), replica)
+
+
+@pytest.mark.parametrize("harm", [
+    lambda note: b"", lambda note: note[:-1], lambda note: note[:40],
+    lambda note: note[:60] + bytes([note[60] ^ 1]) + note[61:],
+    lambda note: bytes([note[0] ^ 1]) + note[1:],
+])
+def test_a_kept_one_that_is_not_whole_is_built_anew(harm: Callable[[bytes], bytes]) -> None:
+    keys, replica = derive_keys("secret", "shop"), open_memory(b"node-aaa", clock_skew_ms_max=0)
+    built = cluster_certificate(keys, replica)
+    name = f"certificate {keys.key_id.hex()}"
+    whole = replica.load_note(name)
+    assert whole is not None
+    replica.save_note(name, harm(whole))
+    assert cluster_certificate(keys, replica) == built
+    assert replica.load_note(name) == whole
 
 
 def test_the_key_does_not_show() -> None:

@@ -187,4 +187,5 @@ def test_a_worker_and_an_old_agent(old_agent: OldAgent, tmp_path: Path) -> None:
     finally:
         port.close()
     asked = [operation for operation, _ in old_agent.asked]
-    assert (asked, old_agent.errors) == ([1, 3, 4, 2, 3], [])
+    # First the version of the agent is asked for, by its status.
+    assert (asked, old_agent.errors) == ([5, 1, 3, 4, 2, 3], [])
