@@ -17,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.kills import APP, call, ready
+from benchmarks.kills import APP_DIRECTORY, call, ready
 from benchmarks.nodes import percentiles, wait_until
 from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node, uvicorn_command
 from clustersession.net.worker_link import AgentGone, ask_once
@@ -50,7 +50,7 @@ class Client(threading.Thread):
             key, began_s = f"k{number % KEYS}", time.perf_counter()
             try:
                 given, _ = call(
-                    self.node, "POST", "/api/set", self.cookie, {"key": key, "value": number}
+                    self.node, "POST", "/", self.cookie, {"key": key, "value": number}
                 )
             except (OSError, http.client.HTTPException):
                 self.unknown.setdefault(key, set()).add(number)
@@ -62,7 +62,7 @@ class Client(threading.Thread):
 
     def lost(self, node: Node) -> list[str]:
         """The keys whose last acknowledged value, or a later one, a node does not have."""
-        _, answer = call(node, "GET", "/api/session", self.cookie)
+        _, answer = call(node, "GET", "/", self.cookie)
         return [
             key for key, number in self.acknowledged.items()
             if answer["data"].get(key) not in {number, *self.unknown.get(key, ())}
@@ -73,10 +73,11 @@ def main(kills: int = 50) -> None:
     """Kill, measure, compare."""
     with tempfile.TemporaryDirectory(prefix="clustersession-failover-") as directory:
         ports = ClusterPorts()
-        several = [*uvicorn_command("app:app"), "--workers", str(WORKERS)]
+        one = uvicorn_command("plain_app:app")
+        several = [*one, "--workers", str(WORKERS)]
         nodes = [
-            make_node(route, Path(directory), ports, command, app_directory=APP)
-            for route, command in (("tomcat1", several), ("tomcat2", uvicorn_command("app:app")))
+            make_node(route, Path(directory), ports, command, app_directory=APP_DIRECTORY)
+            for route, command in (("tomcat1", several), ("tomcat2", one))
         ]
         try:
             for node in nodes:

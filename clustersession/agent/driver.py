@@ -95,9 +95,8 @@ class Driver:
         Raises OSError when no port is free, ConfigurationError for certificates that do not work.
         """
         settings = self.settings
-        self._tls = tls = tls_contexts(
-            self._keys, own_certificates(settings), self.replica
-        )
+        tls = tls_contexts(self._keys, own_certificates(settings), self.replica)
+        self._tls = tls
         self._server = LinkServer(
             settings.bind, settings.port, settings.port_range, tls.server,
             self._hello, self._check_hello, self._accepted, self._refused, proof=tls.proof,
