@@ -68,25 +68,24 @@ class _Opened:
 
 
 class _ProcessWide:
-    """Environments open in this process. Made anew after a fork, lock included."""
+    """Environments open in one process. A child of a fork has one of its own, lock included."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self.lock = threading.RLock()
         self.opened: dict[Path, _Opened] = {}
 
 
-_process_wide = _ProcessWide()
-# Objects of a parent process stay referenced, so that no destructor runs in the child.
+# By process id. What a parent process has made stays referenced, so that no destructor runs in
+# the child.
+_by_pid: dict[int, _ProcessWide] = {}
 _of_parents: list[object] = []
 
 
 def _this_process() -> _ProcessWide:
-    global _process_wide
-    if _process_wide.pid != os.getpid():
-        _of_parents.append(_process_wide)
-        _process_wide = _ProcessWide()
-    return _process_wide
+    # The first requests after a fork come on several threads, and no lock of the parent may be
+    # trusted to be free; ``setdefault`` lets one of them win.
+    pid = os.getpid()
+    return _by_pid.get(pid) or _by_pid.setdefault(pid, _ProcessWide())
 
 
 class _Process:

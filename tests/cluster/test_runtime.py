@@ -4,12 +4,13 @@ import multiprocessing
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clustersession.cluster import places
+from clustersession.cluster import places, runtime
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, ReplicaUnusable
 from clustersession.core.settings import Settings
@@ -179,3 +180,24 @@ def test_without_a_home_the_state_is_in_the_temporary_directory(
     assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
     monkeypatch.setenv("HOME", "/nonexistent")
     assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
+
+
+def test_threads_that_race_for_the_first_request_after_a_fork_agree_on_one_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a lock each they would open the replica twice, which LMDB does not bear."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    class Slow(runtime._ProcessWide):
+        def __init__(self) -> None:
+            meeting.wait()
+            super().__init__()
+
+    monkeypatch.setattr(runtime, "_ProcessWide", Slow)
+    monkeypatch.setattr(runtime.os, "getpid", lambda: -1)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(lambda _: runtime._this_process(), range(2))
+    finally:
+        runtime._by_pid.pop(-1, None)
+    assert first is second

@@ -13,8 +13,8 @@ UWSGI = str(Path(sys.executable).with_name("uwsgi"))
 WORKERS = 4
 RECYCLE_AFTER = 50
 TOUCH = "touch"
-COUNTER, LOCAL, KILL, AGENT, RECYCLE, STOP, RELOAD, LEAKS = (
-    "counter", "local", "kill", "agent", "recycle", "stop", "reload", "leaks",
+COUNTER, LOCAL, KILL, AGENT, RECYCLE, STOP, EARLY, RELOAD, LEAKS = (
+    "counter", "local", "kill", "agent", "recycle", "stop", "early", "reload", "leaks",
 )
 
 
@@ -63,7 +63,8 @@ def _uwsgi(name: str, *options: str, hook: bool = True) -> Server:
         f"uwsgi-{name}",
         (
             UWSGI, "--master", "--processes", str(WORKERS), "--http-socket", "127.0.0.1:{port}",
-            "--die-on-term", "--need-app", "--disable-logging", *options,
+            "--die-on-term", "--worker-reload-mercy", "10", "--need-app", "--disable-logging",
+            *options,
             "--module", "uwsgi_app:app" if hook else "flask_app:app",
         ),
         joins=hook,
@@ -79,8 +80,6 @@ def _granian(interface: str, app: str) -> Server:
             "--port", "{port}", "--workers", str(WORKERS), "--respawn-failed-workers",
             "--respawn-interval", "0.1", "--no-ws", app,
         ),
-        # Its WSGI workers have no hook.
-        joins=interface == "asgi",
         lacks={RECYCLE: "granian recycles by age (60 s at least) and memory, not by requests"},
     )
 
@@ -118,7 +117,7 @@ SERVERS = (
         recycle=("--max-requests", str(RECYCLE_AFTER)),
         ends_with_a_worker=True,
     ),
-    _granian("wsgi", "flask_app:app"),
+    _granian("wsgi", "granian_app:app"),
     _granian("asgi", "starlette_app:app"),
     _uwsgi("prefork"),
     _uwsgi("lazy-apps", "--lazy-apps"),

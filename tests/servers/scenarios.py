@@ -14,6 +14,7 @@ from clustersession.admin.demo_processes import StepFailed, wait_for
 from tests.servers.registry import (
     AGENT,
     COUNTER,
+    EARLY,
     KILL,
     LEAKS,
     LOCAL,
@@ -22,7 +23,7 @@ from tests.servers.registry import (
     STOP,
     Server,
 )
-from tests.servers.running import Running
+from tests.servers.running import LINGER_S, Running
 from tests.servers.visitors import Load, Visitor
 
 REQUESTS = 500
@@ -84,15 +85,11 @@ def agent(running: Running) -> str:
     running.start()
     with _load(running) as load:
         load.wait_for_workers(running.server.workers, set())
-    victim = running.check_agent()
-    os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: running.agent_is_up() and running.agents() != [victim], "another agent")
-    victim = running.check_agent(started=2)
+    _kill_agent(running, killed=1)
     with load.again() as load:
-        os.kill(victim, signal.SIGKILL)
-        wait_for(lambda: running.agent_is_up() and running.agents() != [victim], "a third agent")
+        _kill_agent(running, killed=2)
         load.wait_for_answers(100)
-    running.check_agent(started=3)
+    running.check_agent(killed=2)
     return _cell(running, load)
 
 
@@ -119,6 +116,16 @@ def stop(running: Running) -> str:
         load.wait_for_answers(100)
     running.check_agent()
     return _cell(running, load)
+
+
+def early(running: Running) -> str:
+    """The server is stopped while a worker starts the agent: the agent goes too."""
+    running.start()
+    with _load(running):
+        wait_for(running.agents, "an agent that starts")
+        running.stop()
+    running.check_nothing_left()
+    return "nothing left"
 
 
 def reload(running: Running) -> str:
@@ -165,7 +172,7 @@ def leaks(running: Running) -> str:
 
 SCENARIOS: dict[str, Callable[[Running], str]] = {
     COUNTER: counter, LOCAL: local, KILL: kill, AGENT: agent, RECYCLE: recycle, STOP: stop,
-    RELOAD: reload, LEAKS: leaks,
+    EARLY: early, RELOAD: reload, LEAKS: leaks,
 }
 
 
@@ -173,7 +180,7 @@ def play(server: Server, scenario: str, directory: Path) -> str:
     """One cell of the table. StepFailed with the logs when something was wrong."""
     running = Running(
         server, directory, *(server.recycle if scenario == RECYCLE else ()),
-        distributable=scenario != LOCAL, **({"linger_s": 1.0} if scenario == LEAKS else {}),
+        distributable=scenario != LOCAL, linger_s=1.0 if scenario in (EARLY, LEAKS) else LINGER_S,
     )
     try:
         return SCENARIOS[scenario](running)
@@ -181,6 +188,13 @@ def play(server: Server, scenario: str, directory: Path) -> str:
         raise StepFailed(f"{server.name}, {scenario}: {error}\n{running.tail()}") from None
     finally:
         running.end()
+
+
+def _kill_agent(running: Running, *, killed: int) -> None:
+    victim = running.check_agent(killed=killed - 1)
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: running.agent_pid() not in (0, victim), "another agent")
+    running.check_agent(killed=killed)
 
 
 def _load(running: Running) -> Load:
