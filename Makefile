@@ -14,6 +14,7 @@
 #   make planted                  planted bugs that the suite must notice
 #   make faults RUNS=3            faults on real processes; needs root
 #   make fuzz INPUTS=10000000     everything that reads bytes
+#   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
 #
 # PYTHON=python3.12 chooses an interpreter, ARGS="-k settings" reaches pytest or the demo.
@@ -28,7 +29,7 @@ MINUTES ?= 10
 RUNS ?= 3
 INPUTS ?= 1000000
 
-.PHONY: demo serve test lint clean swarm explore planted faults fuzz frameworks
+.PHONY: demo serve test lint clean swarm explore planted faults fuzz servers frameworks
 
 demo: $(VENV)/.demo
 	$(BIN)/clustersession demo $(ARGS)
@@ -72,6 +73,9 @@ fuzz: $(VENV)/.dev
 
 frameworks: $(VENV)/.dev
 	$(BIN)/python -m tests.frameworks.run $(ARGS)
+
+servers: $(VENV)/.dev
+	$(BIN)/python -m tests.servers.run $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ attaches again. What the agent has to say arrives here and goes into the applica
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -65,6 +66,7 @@ class Presence:
         self._stopped = threading.Event()
         self.attached = threading.Event()
         self.attachments = 0
+        _require_threads()
         self._thread = threading.Thread(
             target=self._run, name="clustersession-presence", daemon=True
         )
@@ -168,3 +170,13 @@ class Presence:
         except AgentGone:
             return False
         return True
+
+
+def _require_threads() -> None:
+    """Say so where threads run only while a request does: older uWSGI unless told."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and not getattr(uwsgi, "has_threads", True):
+        logger.warning(
+            "clustersession: uWSGI runs without threads, so an agent that dies is replaced only at "
+            "the next request; start uWSGI with --enable-threads"
+        )

@@ -53,7 +53,7 @@ def _gunicorn(kind: str, *options: str, preload: bool) -> Server:
     command += ["--preload"] if preload else []
     return Server(
         f"gunicorn-{kind}" + ("-preload" if preload else ""),
-        (*command, "flask_app:app" if flask else "starlette_app:app"),
+        (*command, "app:app" if flask else "starlette_app:app"),
         recycle=("--max-requests", str(RECYCLE_AFTER)),
     )
 
@@ -65,7 +65,7 @@ def _uwsgi(name: str, *options: str, hook: bool = True) -> Server:
             UWSGI, "--master", "--processes", str(WORKERS), "--http-socket", "127.0.0.1:{port}",
             "--die-on-term", "--worker-reload-mercy", "10", "--need-app", "--disable-logging",
             *options,
-            "--module", "uwsgi_app:app" if hook else "flask_app:app",
+            "--module", "uwsgi_app:app" if hook else "app:app",
         ),
         joins=hook,
         recycle=("--max-requests", str(RECYCLE_AFTER)),
@@ -101,7 +101,8 @@ SERVERS = (
         for preload in (False, True)
     ),
     Server(
-        "uvicorn-workers", (*_UVICORN, "--workers", str(WORKERS)),
+        "uvicorn-workers",
+        (*_UVICORN, "--workers", str(WORKERS), "--timeout-worker-healthcheck", "30"),
         recycle=("--limit-max-requests", str(RECYCLE_AFTER)),
     ),
     Server(
@@ -124,7 +125,8 @@ SERVERS = (
     _uwsgi("no-hook", hook=False),
     _uwsgi("threads", "--threads", "2"),
     Server(
-        "waitress", (PYTHON, "waitress_app.py", "{port}"), workers=1, ends_with_a_worker=True,
+        "waitress", (PYTHON, "waitress_app.py", "127.0.0.1:{port}"), workers=1,
+        ends_with_a_worker=True,
         lacks={
             RECYCLE: "waitress is one process and does not recycle it",
             RELOAD: "waitress cannot reload; it is stopped and started, see stop",

@@ -4,19 +4,20 @@ import fcntl
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import lmdb
 
 from clustersession.admin.demo_nodes import ClusterPorts, make_node
 from clustersession.admin.demo_processes import StepFailed, descendants, kill_hard, wait_for
-from clustersession.admin.nodes import status
+from clustersession.admin.nodes import ask_agent
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
+from clustersession.wire.local import Operation
 from tests.servers.registry import TOUCH, Server
 
 APPS = Path(__file__).with_name("apps")
+HOOKS = Path(__file__).parents[2] / "examples" / "flask_app"
 START_S = 40.0
 LINGER_S = 60.0
 # What a node keeps by design: the locks are files, and whoever holds them is what counts.
@@ -32,7 +33,10 @@ class Running:
     ) -> None:
         self.server = server
         self.apps = directory / "apps"
-        shutil.copytree(APPS, self.apps, ignore=shutil.ignore_patterns("__pycache__"))
+        # The hooks of the examples, around an application of our own.
+        for source in (HOOKS, APPS):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, self.apps, ignore=ignored, dirs_exist_ok=True)
         # Options go in front: the application is the last word of most commands.
         first = 3 if server.command[1] == "-m" else 1
         command = [*server.command[:first], *extra, *server.command[first:]]
@@ -87,8 +91,7 @@ class Running:
 
     def touch(self) -> None:
         """Change the application's file, as an editor does."""
-        for path in self.apps.glob("*_app.py"):
-            os.utime(path, (time.time(), time.time()))
+        (self.apps / "starlette_app.py").touch()
 
     def agents(self) -> list[int]:
         """The processes that are agents of this node, or about to be."""
@@ -97,7 +100,7 @@ class Running:
     def agent_pid(self) -> int:
         """The process that answers at the agent's socket; 0 when there is none."""
         try:
-            return int(status(self.home).get("agent_pid", 0))
+            return int(ask_agent(self.home, Operation.STATUS)["agent_pid"])
         except (AgentGone, TimeoutError, ValueError):
             return 0
 
@@ -109,9 +112,14 @@ class Running:
 
     def check_agent(self, *, killed: int = 0) -> int:
         """Its one agent. StepFailed when more were started than had to be, at any moment."""
-        wait_for(lambda: [self.agent_pid()] == self.agents(), "exactly one agent")
+        try:
+            wait_for(lambda: [self.agent_pid()] == self.agents(), "exactly one agent")
+        except StepFailed as error:
+            raise StepFailed(
+                f"{error}: {self.agent_pid()} answers, of {self.agents()}"
+            ) from None
         (agent,) = self.agents()
-        attached = set(status(self.home)["workers"])
+        attached = set(ask_agent(self.home, Operation.STATUS)["workers"])
         if self.server.workers > 1 and self.main in attached:
             raise StepFailed(f"the master {self.main} is attached to the agent, beside {attached}")
         log = self.agent_log()
