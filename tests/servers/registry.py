@@ -78,7 +78,7 @@ def _granian(interface: str, app: str) -> Server:
         (
             PYTHON, "-m", "granian", "--interface", interface, "--host", "127.0.0.1",
             "--port", "{port}", "--workers", str(WORKERS), "--respawn-failed-workers",
-            "--respawn-interval", "0.1", "--no-ws", app,
+            "--respawn-interval", "0.1", "--workers-kill-timeout", "10", "--no-ws", app,
         ),
         lacks={RECYCLE: "granian recycles by age (60 s at least) and memory, not by requests"},
     )
