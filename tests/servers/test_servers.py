@@ -7,11 +7,13 @@ import pytest
 from tests.servers.registry import (
     AGENT,
     BY_NAME,
+    EARLY,
     KILL,
     LEAKS,
     RECYCLE,
     RELOAD,
     SERVERS,
+    STOP,
     UWSGI,
 )
 from tests.servers.scenarios import SCENARIOS, play
@@ -24,6 +26,9 @@ SELECTION = (
     ("uwsgi-prefork", AGENT),
     ("granian-wsgi", RELOAD),
     ("gunicorn-sync", RECYCLE),
+    ("hypercorn", STOP),
+    ("granian-asgi", KILL),
+    ("waitress", EARLY),
 )
 PROGRAMS = ("gunicorn", "uvicorn", "hypercorn", "granian", "uwsgi", "python")
 

@@ -3,7 +3,6 @@
 import http.client
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
@@ -152,6 +151,6 @@ class Load:
         try:
             while not self._stop.is_set():
                 if not visitor.visit():
-                    time.sleep(PAUSE_AFTER_FAILURE_S)
+                    self._stop.wait(PAUSE_AFTER_FAILURE_S)
         except Exception as error:
             self._wrong.append(error)
