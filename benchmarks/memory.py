@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from benchmarks.nodes import wait_until
 from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node, uvicorn_command
-from clustersession.admin.demo_processes import accepts_connections, free_port
+from clustersession.admin.demo_processes import accepts_connections, free_port, kill_hard
 from clustersession.admin.nodes import status
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
@@ -65,7 +65,11 @@ def main(sessions: int = 10_000) -> None:
             print(worker.row("worker, with clustersession"))
             added = Memory(*(w - p for w, p in zip(worker, plain, strict=True)))
             print(added.row("  which is more by"))
-            print(memory_of(agent).row(f"agent, {WARM_UP} sessions"))
+            print(memory_of(agent).row(f"agent of a new node, {WARM_UP} sessions"))
+            kill_hard([agent])
+            wait_until(lambda: agent_of(node) != agent, "another agent")
+            agent = agent_of(node)
+            print(memory_of(agent).row("agent started again"))
             ask(node.port, sessions - WARM_UP)
             print(memory_of(node.program.pid).row(f"worker, after {sessions:,} sessions"))
             print(memory_of(agent).row(f"agent, {sessions:,} sessions"))
@@ -96,7 +100,7 @@ def agent_of(node: Node) -> int:
         return False
 
     wait_until(ready, "the agent to be ready")
-    return int(status(home)["agent_pid"])
+    return int(status(home).get("agent_pid", 0))
 
 
 def ask(port: int, requests: int) -> None:
