@@ -170,6 +170,7 @@ def test_after_a_way_back_the_old_version_serves_again(
     assert count(old) == 1
 
 
+@pytest.mark.extended
 def test_a_new_version_whose_agent_cannot_start_leaves_the_old_one_in_peace(
     start: Start, home: NodeHome, current: Path, later: Path
 ) -> None:
