@@ -10,6 +10,7 @@ from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase
 from clustersession.core.membership import Status
 from clustersession.core.settings import Settings
+from clustersession.core.state import SessionState
 from clustersession.core.view import VIEW_NOTE, View
 from clustersession.net.unix import listen_unix
 from clustersession.node.outputs import BecameReady, MembersChanged, Output
@@ -53,6 +54,7 @@ class Agent:
         self.driver.reporter.forward = self.workers.forward
         await self.workers.start(listen_unix(self.home.agent_socket))
         self._on_workers(0, 0)
+        indexing = asyncio.get_running_loop().create_task(self._index())
         sweeper = asyncio.get_running_loop().create_task(self._sweep())
         try:
             await self._stopping.wait()
@@ -63,7 +65,7 @@ class Agent:
             self.home.agent_socket.unlink(missing_ok=True)
             self.workers.close()
             await self.driver.stop()
-            await asyncio.gather(sweeper, return_exceptions=True)
+            await asyncio.gather(indexing, sweeper, return_exceptions=True)
 
     def stop(self) -> None:
         """Leave the cluster and return from ``run``; to be called in the agent's event loop."""
@@ -116,6 +118,14 @@ class Agent:
             loop = asyncio.get_running_loop()
             self._linger = loop.call_later(self.settings.agent_linger_s, self.stop)
 
+    async def _index(self) -> None:
+        """Complete the index of principals: an agent of an older version may have written here."""
+        try:
+            await asyncio.to_thread(self.replica.index_principals)
+        except ReplicaError as error:
+            text = f"the index of users' sessions is not complete: {error}"
+            self.driver.reporter.seldom("error", "index", text)
+
     async def _sweep(self) -> None:
         reader_check = getattr(self.replica, "reader_check", None)
         sweeps = 0
@@ -125,7 +135,10 @@ class Agent:
             swept = SWEEP_LIMIT
             try:
                 while swept == SWEEP_LIMIT:
-                    swept = self.replica.sweep(moment().wall_ms, SWEEP_LIMIT)
+                    removed: list[tuple[str, SessionState]] = []
+                    swept = self.replica.sweep(moment().wall_ms, SWEEP_LIMIT, removed)
+                    serving = frozenset() if self._view is None else self._view.serving
+                    self.workers.watchers.expired(removed, serving, self.settings.route)
                     await asyncio.sleep(0)
                 if reader_check is not None and sweeps % READER_CHECK_SWEEPS == 0:
                     reader_check()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from clustersession.agent.driver import Driver, moment
+from clustersession.agent.watchers import Watchers
 from clustersession.core.errors import WireError
 from clustersession.node.outputs import Acknowledged, FetchAnswered, Output
 from clustersession.wire.frames import FrameDecoder, encode_frame
@@ -42,6 +43,7 @@ class WorkerServer:
         self._connections: set[WorkerConnection] = set()
         self._workers: list[WorkerConnection] = []
         self._server: asyncio.Server | None = None
+        self.watchers = Watchers(driver.replica)
 
     async def start(self, sock: socket.socket) -> None:
         """Serve on a listening socket."""
@@ -92,6 +94,7 @@ class WorkerServer:
     def closed(self, connection: "WorkerConnection") -> None:
         """A connection went."""
         self._connections.discard(connection)
+        self.watchers.forget(connection)
         for token in [t for t, (c, _) in self._asked.items() if c is connection]:
             del self._asked[token]
         if connection in self._workers:
@@ -101,6 +104,15 @@ class WorkerServer:
     def _count(self) -> None:
         staying = sum(not worker.stopping for worker in self._workers)
         self._on_workers(len(self._workers), staying)
+
+    def feed_moved(self) -> None:
+        """A worker has committed: stream it, and tell those who watch."""
+        self.driver.feed_moved()
+        self.watchers.feed_moved()
+
+    def listen(self, pid: int, everywhere: bool) -> None:
+        """The application in a worker wants events."""
+        self.watchers.listen(self._workers, pid, everywhere)
 
     def _answer(self, engine_token: int, value: object) -> None:
         connection, token = self._asked.pop(engine_token, (None, 0))
@@ -127,6 +139,16 @@ class WorkerConnection(asyncio.Protocol):
         """Send an event for the log."""
         if self._transport is not None:
             self._transport.write(encode_frame(encode_answer(0, [level, text])))
+
+    def push_event(self, event: list[object]) -> None:
+        """Send an event about a session."""
+        if self._transport is not None:
+            self._transport.write(encode_frame(encode_answer(0, event)))
+
+    @property
+    def unread_bytes(self) -> int:
+        """What was sent and not read yet, about."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close(self) -> None:
         """Close the connection after what was answered."""
@@ -157,7 +179,7 @@ class WorkerConnection(asyncio.Protocol):
         operation, token, argument = request
         match operation:
             case Operation.MOVED:
-                server.driver.feed_moved()
+                server.feed_moved()
             case Operation.CONFIRM:
                 head, all_peers, timeout_ms = argument[:3]
                 wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
@@ -165,7 +187,7 @@ class WorkerConnection(asyncio.Protocol):
                     server.new_token(self, token), checked_integer(head),
                     all_peers=bool(all_peers), deadline_s=moment().now_s + wait_s,
                 )
-                server.driver.feed_moved()
+                server.feed_moved()
             case Operation.FETCH:
                 key = checked_key(argument[0])
                 engine.fetch(server.new_token(self, token), key, moment())
@@ -184,6 +206,15 @@ class WorkerConnection(asyncio.Protocol):
             case Operation.STOP:
                 self.answer(token, True)
                 server.on_stop()
+            case Operation.WATCH:
+                key = checked_key(argument[0])
+                self.answer(token, server.watchers.watch(self, token, key) or None)
+            case Operation.UNWATCH:
+                server.watchers.unwatch(self, checked_integer(argument[0]))
+            case Operation.LISTEN:
+                everywhere, pid = argument[:2]
+                server.listen(checked_integer(pid), bool(everywhere))
+                self.answer(token, True)
             case _:
                 server.driver.reporter.counters["requests of an unknown kind"] += 1
                 self.answer(token, None)

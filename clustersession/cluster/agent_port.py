@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from clustersession.cluster.patience import Patience
@@ -15,10 +17,12 @@ from clustersession.core.view import VIEW_NOTE, View
 from clustersession.net.worker_link import AgentGone, AsyncLink, LinkPool
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
+from clustersession.session.cluster_port import Subscription
 from clustersession.wire.local import Operation
 
 RECONNECT_S = 0.02
 GRACE_S = 0.05
+SUBSCRIBE_TIMEOUT_S = 1.0
 PHASE_TIMEOUT_S = 1.0
 
 logger = logging.getLogger("clustersession")
@@ -115,6 +119,25 @@ class AgentPort:
         """``phase`` without blocking the event loop."""
         return _phase(await self._ask_async(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
 
+    async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
+        """Have the agent say when a session may have changed; None when it cannot now."""
+        try:
+            link = await self._link()
+            if not link.can_watch:
+                return None
+            token = await link.watch(key, wake, SUBSCRIBE_TIMEOUT_S)
+        except (AgentGone, TimeoutError, OSError):
+            return None
+        return _Watched(link, token) if token else None
+
+    def listen(self, everywhere: bool, heard: Callable[[list[Any]], None]) -> None:
+        """Have the agent's events about sessions passed to ``heard``, on a thread of ours."""
+        if self.presence.listen(everywhere, heard):
+            try:
+                self._pool.tell(Operation.LISTEN, everywhere, os.getpid())
+            except (AgentGone, OSError):
+                self._drop_idle()
+
     def close(self) -> None:
         """Detach from the agent."""
         self.presence.stop()
@@ -202,3 +225,18 @@ class AgentPort:
 
 def _phase(status: object) -> str:
     return str(status.get("phase", "")) if isinstance(status, dict) else ""
+
+
+class _Watched:
+    """A session that the agent watches for us."""
+
+    def __init__(self, link: AsyncLink, token: int) -> None:
+        self._link = link
+        self._token = token
+
+    @property
+    def is_open(self) -> bool:
+        return self._link.is_open
+
+    def close(self) -> None:
+        self._link.unwatch(self._token)

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from clustersession import __version__
 from clustersession.cluster.launch import replace_agent, start_agent
@@ -62,6 +63,7 @@ class Presence:
         self._pid = os.getpid()
         self._stopping = False
         self._agent_pid = 0
+        self._listens: tuple[bool, Callable[[list[Any]], None]] | None = None
         self._link: BlockingLink | None = None
         self._stopped = threading.Event()
         self.attached = threading.Event()
@@ -71,6 +73,14 @@ class Presence:
             target=self._run, name="clustersession-presence", daemon=True
         )
         self._thread.start()
+
+    def listen(self, everywhere: bool, heard: Callable[[list[Any]], None]) -> bool:
+        """Have events about sessions passed to ``heard``, on this thread, from each agent to come.
+
+        Whether it is for the caller to tell the present agent.
+        """
+        self._listens = (everywhere, heard)
+        return self.attached.is_set()
 
     def stop(self) -> None:
         """Detach; the agent goes some seconds after its last worker."""
@@ -99,6 +109,8 @@ class Presence:
                     )
                 link.ask(Operation.ATTACH, self._pid, self._stopping, timeout_s=ATTACH_TIMEOUT_S)
                 self.attachments += 1
+                if self._listens is not None:
+                    link.tell(Operation.LISTEN, self._listens[0], self._pid)
                 self.attached.set()
                 retry_s = RETRY_S_MIN
                 self._listen(link)
@@ -128,7 +140,9 @@ class Presence:
     def _listen(self, link: BlockingLink) -> None:
         while True:
             for event in link.listen():
-                if isinstance(event, list) and len(event) == 2:
+                if isinstance(event, list) and len(event) >= 5 and self._listens is not None:
+                    self._listens[1](event)
+                elif isinstance(event, list) and len(event) == 2:
                     level = logging.getLevelNamesMapping().get(str(event[0]).upper(), logging.INFO)
                     logger.log(level, "clustersession: %s", event[1])
 

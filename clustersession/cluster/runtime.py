@@ -18,11 +18,13 @@ from typing import Any
 from clustersession.cluster.configuration import load_settings
 from clustersession.cluster.connection import Connection, complete, connect
 from clustersession.cluster.departure import Departure, forget, watch
+from clustersession.cluster.listening import Listening
 from clustersession.cluster.places import derive_secret, id_secrets, node_home
 from clustersession.core.errors import ConfigurationError, ReplicaError
 from clustersession.core.settings import Settings
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.protocol import Replica
+from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner
 from clustersession.session.users import ClusterSessions
@@ -59,6 +61,7 @@ class _Opened:
         self.replica = open_node_replica(home, settings)
         _compare_secret(settings, self.replica)
         self.connection = connect(settings, home, self.replica)
+        self.listening = Listening(self.connection.agent_port, settings.events == "everywhere")
         self.users = 0
 
     def close(self) -> None:
@@ -101,24 +104,32 @@ class _Process:
 class Runtime:
     """Settings and, per process, the manager that serves with them. Constructing opens nothing.
 
-    permanent_lifetime_s, sliding: see SessionManager.
+    permanent_lifetime_s, sliding: see SessionManager. listeners: the application's callbacks.
     """
 
     def __init__(
-        self, settings: Settings, *, permanent_lifetime_s: float = 0.0, sliding: bool = True
+        self,
+        settings: Settings,
+        *,
+        permanent_lifetime_s: float = 0.0,
+        sliding: bool = True,
+        listeners: Events | None = None,
     ) -> None:
         self.settings = settings
         self._permanent_lifetime_s = permanent_lifetime_s
         self._sliding = sliding
         self._process: _Process | None = None
+        self.events = Events() if listeners is None else listeners
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Runtime":
         """A runtime for a middleware's keyword arguments; Starlette's names are understood too.
 
-        Raises ConfigurationError.
+        ``listeners``, an ``Events``, has the application's callbacks. Raises ConfigurationError.
         """
-        return cls(load_settings(**_our_names(options)))
+        given = dict(options)
+        listeners = given.pop("listeners", None)
+        return cls(load_settings(**_our_names(given)), listeners=listeners)
 
     def manager(self) -> SessionManager:
         """This process's manager, opened at the first call.
@@ -143,6 +154,13 @@ class Runtime:
         self.manager()
         assert self._process is not None
         return _this_process().opened[self._process.path].connection
+
+    def on(self, kind: str, callback: Callback | None = None) -> Any:
+        """Have a callback called for events of a kind; also a decorator. See ``session.events``.
+
+        Opens nothing; to be called when the application is made. Raises ValueError.
+        """
+        return self.events.on(kind, callback)
 
     def sessions(self) -> ClusterSessions:
         """Users' sessions across the cluster: to list and to end them."""
@@ -183,7 +201,9 @@ class Runtime:
                 settings, opened.replica, signer, opened.connection.port,
                 wall_ms=_wall_ms, random_bytes=secrets.token_bytes,
                 permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
+                events=self.events,
             )
+            opened.listening.add(self.events)
             opened.users += 1
             self._process = process = _Process(home.replica, manager)
             port = opened.connection.agent_port

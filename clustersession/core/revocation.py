@@ -46,13 +46,12 @@ def tag_of_revocation(key: str) -> bytes | None:
     """The user whose revocation stands under a key; None for any other key."""
     if not key.startswith(RESERVED_PREFIX):
         return None
-    kind, _, tag = key[1:].partition(".")
-    if kind != "revoked" or len(tag) != 2 * _TAG_BYTES:
-        return None
     try:
-        return bytes.fromhex(tag)
+        tag = bytes.fromhex(key.rpartition(".")[2])
     except ValueError:
         return None
+    # Whatever else can be read so is no key of ours.
+    return tag if len(tag) == _TAG_BYTES and revocation_key(tag) == key else None
 
 
 def revoke(principal: str, spared_key: str, now_ms: int, kept_ms: int) -> Change:

@@ -5,6 +5,8 @@ import itertools
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -146,6 +148,8 @@ class AsyncLink(asyncio.Protocol):
         self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
         self._tokens = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._watching: dict[int, Callable[[], object]] = {}
+        self.can_watch = True
 
     @classmethod
     async def connect(cls, path: Path) -> "AsyncLink":
@@ -182,10 +186,42 @@ class AsyncLink(asyncio.Protocol):
             timer.cancel()
             self._waiting.pop(token, None)
 
+    async def watch(self, key: str, wake: Callable[[], object], timeout_s: float) -> int:
+        """Have ``wake`` called when a session may have changed, and when the connection goes.
+
+        Returns what ``unwatch`` takes; 0 when the agent cannot do it. Raises AgentGone or
+        TimeoutError.
+        """
+        if self._transport is None:
+            raise AgentGone("the agent closed the connection")
+        token = next(self._tokens)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting[token] = future
+        self._watching[token] = wake
+        self._transport.write(encode_frame(encode_request(Operation.WATCH, token, key)))
+        timer = self._loop.call_later(timeout_s, _time_out, future)
+        accepted = False
+        try:
+            accepted = await future is True
+        finally:
+            timer.cancel()
+            self._waiting.pop(token, None)
+            if not accepted:
+                self.unwatch(token)
+        self.can_watch = accepted
+        return token if accepted else 0
+
+    def unwatch(self, token: int) -> None:
+        """No more of it."""
+        if self._watching.pop(token, None) is not None:
+            self.tell(Operation.UNWATCH, token)
+
     def close(self) -> None:
         """Close the connection; whoever waits gets AgentGone."""
         if self._transport is not None:
-            self._transport.close()
+            # Of a loop that was closed before us, nothing is left to wait for the goodbye.
+            with suppress(RuntimeError):
+                self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
@@ -199,6 +235,8 @@ class AsyncLink(asyncio.Protocol):
                 future = self._waiting.get(answer.token)
                 if future is not None and not future.done():
                     future.set_result(answer.value)
+                elif answer.token in self._watching:
+                    self._watching[answer.token]()
         except WireError:
             self.close()
 
@@ -208,6 +246,8 @@ class AsyncLink(asyncio.Protocol):
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(AgentGone("the agent went away"))
+        for wake in self._watching.values():
+            wake()
 
 
 def _time_out(future: "asyncio.Future[Any]") -> None:

@@ -5,12 +5,15 @@ sequence number and highest stamp together or not at all; any number of processe
 commit at the same time. Times are wall-clock milliseconds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.state import Change, SessionState
+
+Observer = Callable[[Sequence[tuple[str, SessionState | None, SessionState]]], None]
+"""Takes each session that has changed: its key, the copy before, the copy now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,21 @@ class Replica(Protocol):
         """Key, versions and expiry of the sessions in some buckets, at most ``limit``."""
         ...
 
-    def sweep(self, wall_ms: int, limit: int) -> int:
-        """Remove at most ``limit`` sessions expired at ``wall_ms``; returns how many went."""
+    def sweep(
+        self, wall_ms: int, limit: int, removed: list[tuple[str, SessionState]] | None = None
+    ) -> int:
+        """Remove at most ``limit`` sessions expired at ``wall_ms``; returns how many went.
+
+        Those that had not ended are appended to ``removed``.
+        """
+        ...
+
+    def moved(self, after: int, limit: int) -> list[str]:
+        """The sessions in our own feed after a place, at most ``limit``."""
+        ...
+
+    def observe(self, observer: Observer | None) -> None:
+        """Have every change that comes from peers reported, after its transaction."""
         ...
 
     def keys(self, after_key: str, limit: int) -> list[str]:

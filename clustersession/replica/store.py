@@ -6,7 +6,6 @@ from clustersession.core.clock import next_time, too_far_ahead
 from clustersession.core.digest import BUCKETS
 from clustersession.core.errors import SessionTooLarge, WireError
 from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
-from clustersession.core.revocation import principal_tag
 from clustersession.core.state import (
     Change,
     Delta,
@@ -16,19 +15,20 @@ from clustersession.core.state import (
     delta_since,
     expires_ms,
     highest_time,
-    principal_of,
 )
 from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engine import Engine, ReadTransaction
+from clustersession.replica.principals import is_indexed, is_users, sessions_of
 from clustersession.replica.protocol import (
     Applied,
     Committed,
     Listed,
+    Observer,
     ReplicaStats,
     SnapshotPage,
 )
-from clustersession.replica.writer import SessionWriter, head_from, keys_of, tag_of
+from clustersession.replica.writer import SessionWriter, head_from
 
 _REGISTER_BYTES = 24
 _DELTA_BYTES = 64
@@ -50,6 +50,7 @@ class ReplicaStore:
         self._engine = engine
         self._clock_skew_ms_max = clock_skew_ms_max
         self._decoded = DecodedRecords()
+        self._observer: Observer | None = None
         with engine.write() as transaction:
             stored = transaction.get(tables.META, tables.HEAD_KEY)
             if stored is None:
@@ -97,6 +98,7 @@ class ReplicaStore:
                 return Applied(cursor, 0, ())
             if any(self._from_the_future(delta.state, wall_ms) for delta in batch.deltas):
                 return Applied(cursor, 0, (), refused_future=True)
+            writer.stored = [] if self._observer is not None else None
             changed = 0
             missing: list[str] = []
             for delta in batch.deltas:
@@ -105,7 +107,8 @@ class ReplicaStore:
             writer.finish()
             moved = advance(cursor, batch)
             transaction.put(tables.CURSORS, batch.sender, tables.encode_cursor(moved))
-            return Applied(moved, changed, missing)
+        self._report(writer)
+        return Applied(moved, changed, missing)
 
     def merge(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
         """Join whole copies; returns how many changed us.
@@ -116,12 +119,14 @@ class ReplicaStore:
         changed = 0
         with self._engine.write() as transaction:
             writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+            writer.stored = [] if self._observer is not None else None
             for key, state in sessions:
                 if self._from_the_future(state, wall_ms):
                     continue
                 if self._adopt(writer, Delta(key, state, full=True), wall_ms, []):
                     changed += 1
             writer.finish()
+        self._report(writer)
         return changed
 
     def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
@@ -208,7 +213,9 @@ class ReplicaStore:
                         listed.append(Listed(key, state.versions, expires_ms(state)))
         return listed
 
-    def sweep(self, wall_ms: int, limit: int) -> int:
+    def sweep(
+        self, wall_ms: int, limit: int, removed: list[tuple[str, SessionState]] | None = None
+    ) -> int:
         """Remove at most ``limit`` sessions expired at ``wall_ms``; returns how many went."""
         with self._engine.write() as transaction:
             due: list[bytes] = []
@@ -220,11 +227,33 @@ class ReplicaStore:
                 return 0
             writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
             for expiry_key in due:
-                writer.remove(tables.split_expiry(expiry_key)[1])
+                key = tables.split_expiry(expiry_key)[1]
+                record = writer.remove(key)
+                state = None if record is None else record.state
+                if removed is not None and state is not None and is_users(key, state):
+                    removed.append((key, state))
                 # Again, for an entry whose session was lost: it must not be found for ever.
                 transaction.delete(tables.EXPIRY, expiry_key)
             writer.finish()
             return len(due)
+
+    def moved(self, after: int, limit: int) -> list[str]:
+        """The sessions in our own feed after a place, at most ``limit``."""
+        found: list[str] = []
+        with self._engine.read() as transaction:
+            for _, entry in transaction.scan(tables.FEED, tables.feed_key(after + 1)):
+                if len(found) >= limit:
+                    break
+                found.append(tables.session_of_feed(entry))
+        return found
+
+    def observe(self, observer: Observer | None) -> None:
+        """Have every change that comes from peers reported, after its transaction."""
+        self._observer = observer
+
+    def _report(self, writer: SessionWriter) -> None:
+        if self._observer is not None and writer.stored:
+            self._observer(writer.stored)
 
     def keys(self, after_key: str, limit: int) -> list[str]:
         """Session keys in the replica's order, after a key."""
@@ -238,14 +267,8 @@ class ReplicaStore:
 
     def sessions_of(self, principal: str) -> list[tuple[str, SessionState]]:
         """The sessions of a user that have not ended; they may be past their expiry."""
-        found: list[tuple[str, SessionState]] = []
         with self._engine.read() as transaction:
-            for key in keys_of(transaction, principal_tag(principal)):
-                data = transaction.get(tables.SESSIONS, tables.session_key(key))
-                state = None if data is None else tables.state_of_record(data)
-                if state is not None and principal_of(state) == principal:
-                    found.append((key, state))
-        return found
+            return sessions_of(transaction, principal)
 
     def index_principals(self) -> None:
         """Complete the index of principals: it may lack what an older version wrote.
@@ -256,15 +279,13 @@ class ReplicaStore:
         while keys := self.keys(after, _INDEXED_AT_ONCE):
             after = keys[-1]
             with self._engine.read() as transaction:
-                missing = [key for key in keys if not _is_indexed(transaction, key)]
+                missing = [key for key in keys if not is_indexed(transaction, key)]
             if not missing:
                 continue
             with self._engine.write() as transaction:
                 writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
                 for key in missing:
-                    record = writer.load(key)
-                    if record is not None and record.state is not None:
-                        writer.index_anew(key, record)
+                    writer.index_anew(key)
                 writer.finish()
         with self._engine.write() as transaction:
             transaction.put(tables.PRINCIPALS, tables.INDEXED_KEY, b"1")
@@ -369,15 +390,6 @@ def _delta_of(transaction: ReadTransaction, key: str, node: bytes, floor: int) -
     data = transaction.get(tables.SESSIONS, tables.session_key(key))
     state = None if data is None else tables.state_of_record(data)
     return None if state is None else delta_since(key, state, node, floor)
-
-
-def _is_indexed(transaction: ReadTransaction, key: str) -> bool:
-    data = transaction.get(tables.SESSIONS, tables.session_key(key))
-    state = None if data is None else tables.state_of_record(data)
-    tag = None if state is None else tag_of(state)
-    return tag is None or (
-        transaction.get(tables.PRINCIPALS, tables.principal_key(tag, key)) is not None
-    )
 
 
 def _size_about(delta: Delta) -> int:

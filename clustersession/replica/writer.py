@@ -5,7 +5,6 @@ from clustersession.core.errors import ReplicaUnusable, WireError
 from clustersession.core.revocation import (
     RESERVED_PREFIX,
     judged,
-    principal_tag,
     revocation_in,
     revocation_key,
     tag_of_revocation,
@@ -13,7 +12,8 @@ from clustersession.core.revocation import (
 from clustersession.core.state import PRINCIPAL, Register, SessionState, expires_ms
 from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.engine import ReadTransaction, WriteTransaction
+from clustersession.replica.engine import WriteTransaction
+from clustersession.replica.principals import keys_of, tag_of
 
 
 def head_from(data: bytes | None) -> tables.Head:
@@ -35,6 +35,8 @@ class SessionWriter:
         self._transaction = transaction
         self._decoded = decoded
         self._clock_skew_ms_max = clock_skew_ms_max
+        # Filled when somebody wants to know; see ``Replica.observe``.
+        self.stored: list[tuple[str, SessionState | None, SessionState]] | None = None
         self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
         self.node, self.seq, self.highest, self._tombstones = self._before
 
@@ -103,16 +105,18 @@ class SessionWriter:
         # Should the transaction fail, these bytes are never met, and neither is the state.
         self._decoded.note(key, data, state)
         self._index(key, None if before is None or before.state is None else before.state, state)
+        if self.stored is not None:
+            self.stored.append((key, None if before is None else before.state, state))
         revoked = tag_of_revocation(key) if key[0] == RESERVED_PREFIX else None
         if revoked is not None:
             self._carry_out(revoked)
         return state
 
-    def remove(self, key: str) -> None:
-        """Take the session out of every table."""
+    def remove(self, key: str) -> tables.Record | None:
+        """Take the session out of every table; returns what it was."""
         record = self.load(key)
         if record is None:
-            return
+            return None
         self._leave_feed(key, record.feed_seq)
         self._mix_digest(key, record.entry_hash)
         self._tombstones -= record.ended
@@ -120,10 +124,13 @@ class SessionWriter:
         self._transaction.delete(tables.SESSIONS, tables.session_key(key))
         if record.state is not None:
             self._index(key, record.state, None)
+        return record
 
-    def index_anew(self, key: str, record: tables.Record) -> None:
+    def index_anew(self, key: str) -> None:
         """Index a session that an older version wrote, and judge it by what it did not know."""
-        assert record.state is not None
+        record = self.load(key)
+        if record is None or record.state is None:
+            return
         self._index(key, None, record.state)
         tag = tag_of(record.state)
         if tag is not None and self._revocation(tag) is not None:
@@ -161,21 +168,3 @@ class SessionWriter:
             row = tables.digest_key(bucket_of(key))
             digest = tables.decode_digest(self._transaction.get(tables.DIGESTS, row))
             self._transaction.put(tables.DIGESTS, row, tables.encode_digest(digest ^ change))
-
-
-def tag_of(state: SessionState) -> bytes | None:
-    """What stands for the session's user in the index; None when it has none."""
-    register = state.registers.get(PRINCIPAL)
-    if register is None or register.value is None:
-        return None
-    return principal_tag(register.value)
-
-
-def keys_of(transaction: ReadTransaction, tag: bytes) -> list[str]:
-    """The sessions that the index names for a user: hints, to be compared with the sessions."""
-    keys: list[str] = []
-    for entry, _ in transaction.scan(tables.PRINCIPALS, tag):
-        if not entry.startswith(tag):
-            break
-        keys.append(tables.session_of_principal(entry))
-    return keys

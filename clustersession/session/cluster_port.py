@@ -1,6 +1,20 @@
 """What the session layer asks of the cluster, and the answer of a node that has none."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Subscription(Protocol):
+    """Somebody says when a session may have changed, as long as it is open."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether word still comes."""
+        ...
+
+    def close(self) -> None:
+        """No more word is wanted."""
+        ...
 
 
 class ClusterPort(Protocol):
@@ -38,6 +52,13 @@ class ClusterPort(Protocol):
         """Ring for a commit that nobody waits for."""
         ...
 
+    async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
+        """Have ``wake`` called, in this event loop, whenever a session may have changed.
+
+        None: there is nobody who could; look now and then.
+        """
+        ...
+
 
 class LocalOnly:
     """A node without peers: every write is as safe as it gets, every unknown session unknown."""
@@ -73,3 +94,7 @@ class LocalOnly:
 
     def notify(self, head: int) -> None:
         """There is nobody to tell."""
+
+    async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
+        """There is nobody who could tell."""
+        return None

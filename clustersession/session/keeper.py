@@ -3,8 +3,11 @@
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from clustersession.session.session import Session
     from clustersession.session.users import ClusterSessions
+    from clustersession.session.watch import SessionChange
 
 
 class SessionKeeper(Protocol):
@@ -13,6 +16,10 @@ class SessionKeeper(Protocol):
     @property
     def longest_life_s(self) -> float:
         """The longest lifetime that a session may ask for."""
+        ...
+
+    def watch(self, session: "Session") -> "AsyncIterator[SessionChange]":
+        """Changes of a session made anywhere."""
         ...
 
     def sessions(self) -> "ClusterSessions":

@@ -1,7 +1,7 @@
 """The framework-neutral life of a session in one request: open, perhaps fetch, commit, answer."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from clustersession.core.errors import ReplicationFailed
 from clustersession.core.ids import join_cookie, split_cookie
@@ -11,6 +11,7 @@ from clustersession.replica.protocol import Replica
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.session.cookie import VALUES_MAX, CookieWriter
+from clustersession.session.events import Events
 from clustersession.session.outcome import Counters, Outcome
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
@@ -18,6 +19,7 @@ from clustersession.session.session import Session
 from clustersession.session.token import IdSigner, log_name
 from clustersession.session.untouched import UntouchedSession
 from clustersession.session.users import ClusterSessions
+from clustersession.session.watch import SessionChange, watch
 from clustersession.session.writer import SessionWriter, is_live
 
 _log = logging.getLogger("clustersession")
@@ -47,11 +49,13 @@ class SessionManager:
         random_bytes: Callable[[int], bytes],
         permanent_lifetime_s: float = 0.0,
         sliding: bool = True,
+        events: Events | None = None,
     ) -> None:
         self.settings = settings
         self.replica = replica
         self.cluster = cluster
         self.counters = Counters()
+        self.events = Events() if events is None else events
         self.now_ms = wall_ms
         self._signer = signer
         self._cookies = CookieWriter(settings)
@@ -67,7 +71,7 @@ class SessionManager:
         self._unconfirmed_logged_ms = 0
         self._writer = SessionWriter(
             settings, replica, signer, self.counters, wall_ms, random_bytes,
-            self.idle_timeout_s_for, cluster.notify, sliding,
+            self.idle_timeout_s_for, cluster.notify, self.events, sliding,
         )
 
     def open(
@@ -179,14 +183,22 @@ class SessionManager:
         Raises UnserializableValue, SessionTooLarge, and ReplicationFailed if so configured.
         """
         head = self._writer.write(session)
-        if head:
-            self.confirm(head)
+        try:
+            if head:
+                self.confirm(head)
+        finally:
+            if self.events.pending:
+                self.events.deliver()
 
     async def asave(self, session: Session) -> None:
         """``save`` without blocking the event loop while peers confirm."""
         head = self._writer.write(session)
-        if head:
-            await self.confirm_async(head)
+        try:
+            if head:
+                await self.confirm_async(head)
+        finally:
+            if self.events.pending:
+                await self.events.deliver_async()
 
     def confirm(self, head: int) -> None:
         """Wait for peers as ``ack`` asks. Raises ReplicationFailed if so configured."""
@@ -222,10 +234,14 @@ class SessionManager:
         """The longest lifetime that a session may ask for."""
         return self.settings.longest_life_s
 
+    def watch(self, session: Session) -> AsyncIterator[SessionChange]:
+        """Changes of a session made anywhere; see ``Session.watch``."""
+        return watch(session, self.replica, self.cluster, self.now_ms)
+
     def sessions(self) -> ClusterSessions:
         """Users' sessions across the cluster."""
         return ClusterSessions(
-            self.replica, self.settings, self.cluster.route, self, self.now_ms
+            self.replica, self.settings, self.cluster.route, self, self.now_ms, self.events
         )
 
     def commit(self, session: Session) -> Outcome:

@@ -21,7 +21,10 @@ from clustersession.session.keeper import SessionKeeper
 from clustersession.wire.values import encode_value
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from clustersession.session.users import ClusterSessions
+    from clustersession.session.watch import SessionChange
 
 PERMANENT = "_permanent"
 """The attribute behind ``permanent``: the name Flask uses, visible like there."""
@@ -170,6 +173,14 @@ class Session(Attributes):
             self._system[IDLE_TIMEOUT] = encode_ms(round(seconds * 1000))
             self.modified = True
 
+    def watch(self) -> "AsyncIterator[SessionChange]":
+        """Changes made by other requests, on any node, and at last the end: ``async for``.
+
+        For long-lived handlers such as websockets. Changes that come faster than they are taken
+        come as one. Raises ValueError when nothing is stored yet: ``await asave()`` first.
+        """
+        return self._keeper.watch(self)
+
     def mark_accessed(self) -> None:
         """Note that the application looked at the session (Starlette calls this)."""
         self.accessed = True
@@ -231,6 +242,13 @@ class Session(Attributes):
             super().clear()
 
     # --- for the manager ------------------------------------------------------------------------
+
+    def knows(self, name: str, data: bytes | None) -> bool:
+        """Whether the application holds this value of an attribute, or knows that it is gone."""
+        if data is None:
+            return name not in dict.keys(self)
+        original = self._originals.get(name)
+        return original is not None and original.data == data
 
     @property
     def key(self) -> str | None:

@@ -20,7 +20,9 @@ from clustersession.core.state import (
     SessionState,
     expires_ms,
 )
+from clustersession.core.transitions import PRINCIPAL_ENDED
 from clustersession.replica.protocol import Replica
+from clustersession.session.events import Event, Events, commit_with_events
 from clustersession.session.session import Session
 
 HANDLE_LENGTH = 32
@@ -75,12 +77,14 @@ class ClusterSessions:
         route: str,
         confirmer: Confirmer,
         now_ms: Callable[[], int],
+        events: Events | None = None,
     ) -> None:
         self._replica = replica
         self._settings = settings
         self._route = route
         self._confirmer = confirmer
         self._now_ms = now_ms
+        self._events = Events() if events is None else events
 
     def sessions_of(
         self, principal: str | int, *, current: Session | None = None
@@ -101,15 +105,13 @@ class ClusterSessions:
         has been ended.
         """
         head = self._end([self._key_of(session, principal)])
-        if head:
-            self._confirmer.confirm(head)
+        self._confirm(head)
         return head > 0
 
     async def aend(self, session: SessionView | str, principal: str | int | None = None) -> bool:
         """``end`` without blocking the event loop while peers confirm."""
         head = self._end([self._key_of(session, principal)])
-        if head:
-            await self._confirmer.confirm_async(head)
+        await self._confirm_async(head)
         return head > 0
 
     def end_all(self, principal: str | int, *, except_current: Session | None = None) -> int:
@@ -120,7 +122,7 @@ class ClusterSessions:
         Raises ReplicaFull, and then nothing has been ended.
         """
         head, ended = self._end_all(str(principal), except_current)
-        self._confirmer.confirm(head)
+        self._confirm(head)
         return ended
 
     async def aend_all(
@@ -128,8 +130,22 @@ class ClusterSessions:
     ) -> int:
         """``end_all`` without blocking the event loop while peers confirm."""
         head, ended = self._end_all(str(principal), except_current)
-        await self._confirmer.confirm_async(head)
+        await self._confirm_async(head)
         return ended
+
+    def _confirm(self, head: int) -> None:
+        try:
+            if head:
+                self._confirmer.confirm(head)
+        finally:
+            self._events.deliver()
+
+    async def _confirm_async(self, head: int) -> None:
+        try:
+            if head:
+                await self._confirmer.confirm_async(head)
+        finally:
+            await self._events.deliver_async()
 
     def _live_sessions(self, user: str) -> list[tuple[str, SessionState]]:
         now_ms = self._now_ms()
@@ -156,7 +172,7 @@ class ClusterSessions:
     def _end(self, keys: Sequence[str | None]) -> int:
         now_ms = self._now_ms()
         changes = [Change(k, now_ms, end=ENDED_REVOKED) for k in keys if k is not None]
-        committed = self._replica.commit(changes, now_ms)
+        committed = commit_with_events(self._replica, self._events, changes, now_ms)
         return committed.head if committed.effective else 0
 
     def _end_all(self, user: str, spared: Session | None) -> tuple[int, int]:
@@ -170,7 +186,8 @@ class ClusterSessions:
             # The revocation names it, but it may change its id and must then be as good.
             renewed = Change(spared_key, now_ms, {PRINCIPAL: user.encode()}, (LOGIN,))
             changes.append(renewed)
-        committed = self._replica.commit(changes, now_ms)
+        committed = commit_with_events(self._replica, self._events, changes, now_ms)
+        self._events.add(Event(PRINCIPAL_ENDED, principal=user))
         ended = sum(state is not None for state in committed.states[: len(keys)])
         if spared is not None and spared_key and committed.states[-1] is not None:
             spared.replace_state(committed.states[-1])

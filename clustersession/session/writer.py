@@ -30,6 +30,7 @@ from clustersession.core.state import (
 )
 from clustersession.replica.protocol import Committed, Replica
 from clustersession.session.changes import Changes
+from clustersession.session.events import Events, commit_with_events
 from clustersession.session.local_attributes import LocalAttributes, stays_here
 from clustersession.session.outcome import Counters
 from clustersession.session.session import PERMANENT, Session
@@ -58,6 +59,7 @@ class SessionWriter:
     random_bytes: Callable[[int], bytes]
     idle_timeout_s_for: Callable[[bool], float]
     ring: Callable[[int], None]
+    events: Events
     sliding: bool = True
     _local: LocalAttributes = field(init=False)
     _full_logged_ms: int = field(default=-FULL_LOG_INTERVAL_MS)
@@ -319,7 +321,7 @@ class SessionWriter:
     def commit(self, changes: Sequence[Change], now_ms: int) -> Committed | None:
         """The commit, or None when there is no space: then the request goes on without it."""
         try:
-            committed = self.replica.commit(changes, now_ms)
+            committed = commit_with_events(self.replica, self.events, changes, now_ms)
         except ReplicaFull as error:
             self.counters.replica_full += 1
             if now_ms - self._full_logged_ms >= FULL_LOG_INTERVAL_MS:

@@ -28,6 +28,9 @@ class Operation(IntEnum):
     CONFIRM [head, all, timeout_ms]: answer with the number of peers that hold our feed up to there.
     FETCH [key]: answer whether the session is in the replica now. STATUS []: answer with a mapping.
     DRAIN []: move users away. STOP []: leave the cluster and exit.
+    WATCH [key]: answer now, and under the same token again whenever the session may have changed.
+    UNWATCH [token]: no more of that. LISTEN [everywhere, pid]: push events
+    about sessions to that worker, with everywhere also what happened on other nodes.
     """
 
     ATTACH = 1
@@ -37,6 +40,9 @@ class Operation(IntEnum):
     STATUS = 5
     DRAIN = 6
     STOP = 7
+    WATCH = 8
+    UNWATCH = 9
+    LISTEN = 10
 
 
 class Request(NamedTuple):
@@ -48,7 +54,8 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One answer, or with token 0 an event: [level name, text]."""
+    """One answer, or with token 0 an event: [level name, text] for the log, or one about a session:
+    [kind, key, the session as a whole or nil, names of changed attributes, reason of its end]."""
 
     token: int
     value: Any

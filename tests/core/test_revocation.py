@@ -47,7 +47,8 @@ def test_the_key_names_the_user_without_showing_it() -> None:
 
 
 @pytest.mark.parametrize("key", ["1abc", ".revoked.", ".revoked.zz", ".other." + "0" * 32,
-                                 ".revoked." + "x" * 32])
+                                 ".revoked." + "x" * 32,
+                                 ".revoked." + "A" * 32, ".revoked." + "a " * 16])
 def test_other_keys_name_nobody(key: str) -> None:
     assert tag_of_revocation(key) is None
 

@@ -83,6 +83,7 @@ class _Driver:
         self.world.start()
         self.world.run(2)
         self.engine: Engine = self.world.nodes["a"].running
+        self.replica = self.world.nodes["a"].replica
         self.server: WorkerServer | None = None
         self.reporter = SimpleNamespace(counters=Counter())
 

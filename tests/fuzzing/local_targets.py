@@ -5,16 +5,21 @@ from pathlib import Path
 from random import Random
 
 from clustersession.agent.process import decode_start, encode_start, unknown_settings
+from clustersession.cluster.listening import Listening
 from clustersession.core.errors import ConfigurationError, ReplicaUnusable, WireError
 from clustersession.core.ids import ID_LENGTH, is_route, join_cookie, split_cookie
+from clustersession.core.revocation import principal_tag, revocation_key, tag_of_revocation
 from clustersession.core.settings import Settings
 from clustersession.core.view import View
 from clustersession.net.discovery import parse_seed
 from clustersession.replica import tables
 from clustersession.replica.home import NodeHome
 from clustersession.session.cookie import VALUES_MAX, cookie_values
+from clustersession.session.events import KINDS, Event, Events
 from clustersession.session.seen import WRITERS_MAX, decode_seen, encode_seen
 from clustersession.session.token import IdSigner
+from clustersession.wire.local import decode_answer, encode_answer
+from clustersession.wire.records import encode_state
 from tests.fuzzing import samples
 from tests.fuzzing.target import Broken, Target, round_trip
 
@@ -78,6 +83,45 @@ def _check_table_key(data: bytes) -> bool:
         data, tables.split_expiry, tables.key_of_session, tables.seq_of_feed,
         tables.bucket_of_digest, tables.decode_digest,
     )
+
+
+def _principal(rng: Random) -> bytes:
+    tag = principal_tag(rng.choice(("ann", "bob", "")))
+    if rng.random() < 0.5:
+        return revocation_key(tag).encode()
+    return tables.principal_key(tag, samples.key(rng))
+
+
+def _check_principal(data: bytes) -> bool:
+    """A key of a session names a user's revocation or nobody's; an entry a session."""
+    tag = tag_of_revocation(data.decode("latin-1"))
+    if tag is not None and revocation_key(tag).encode() != data:
+        raise Broken(f"two keys for one revocation: {data!r}")
+    return _all_of(data, tables.session_of_principal)
+
+
+def _event(rng: Random) -> bytes:
+    kind = rng.choice((*KINDS, "to come"))
+    state = encode_state(samples.state(rng)) if rng.random() < 0.7 else None
+    return encode_answer(0, [kind, samples.key(rng), state, ["cart"], rng.choice((None, "limit"))])
+
+
+def _check_event(data: bytes) -> bool:
+    """Whatever the agent says, the worker's listening goes on, and what is told can be read."""
+    try:
+        event = decode_answer(data).value
+    except WireError:
+        return False
+    if not isinstance(event, list) or len(event) < 5:
+        return False
+    told: list[Event] = []
+    events = Events()
+    for kind in KINDS:
+        events.on(kind, told.append)
+    listening = Listening(None, everywhere=True)
+    listening.add(events)
+    listening._heard(event)
+    return bool([one.data for one in told])
 
 
 def _all_of(data: bytes, *decoders: Callable[[bytes], object]) -> bool:
@@ -193,6 +237,8 @@ def targets() -> list[Target]:
         Target("replica.head", _head, head),
         Target("replica.cursor", lambda r: tables.encode_cursor(samples.cursor(r)), cursor),
         Target("replica.keys", _table_key, _check_table_key),
+        Target("replica.principals", _principal, _check_principal),
+        Target("event", _event, _check_event, expected=False),
         Target("view", _view, _check_view),
         Target("cookie", _cookie, _check_cookie),
         Target("id", _identifier, _check_identifier),

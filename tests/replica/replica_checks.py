@@ -5,8 +5,8 @@ from collections.abc import Callable
 from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
 from clustersession.core.state import Change, Creation, SessionState, expires_ms, highest_time
 from clustersession.replica import tables
+from clustersession.replica.principals import tag_of
 from clustersession.replica.store import ReplicaStore
-from clustersession.replica.writer import tag_of
 
 Open = Callable[[bytes], ReplicaStore]
 

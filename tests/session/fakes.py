@@ -90,6 +90,9 @@ class FakeCluster:
     def notify(self, head: int) -> None:
         self.notified.append(head)
 
+    async def subscribe(self, key: str, wake: Any) -> None:
+        return None
+
 
 class World:
     """A manager with everything around it within reach."""

@@ -66,6 +66,9 @@ ARGUMENTS: dict[Operation, list[str]] = {
     Operation.STATUS: [],
     Operation.DRAIN: [],
     Operation.STOP: [],
+    Operation.WATCH: ["key"],
+    Operation.UNWATCH: ["uint"],
+    Operation.LISTEN: ["bool", "uint"],
 }
 
 TABLES: dict[str, list[list[str]]] = {

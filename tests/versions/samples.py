@@ -119,6 +119,9 @@ REQUESTS: dict[str, tuple[Operation, int, list[Any]]] = {
     "status": (Operation.STATUS, 4, []),
     "drain": (Operation.DRAIN, 5, []),
     "stop": (Operation.STOP, 6, []),
+    "watch": (Operation.WATCH, 7, [KEY]),
+    "unwatch": (Operation.UNWATCH, 0, [7]),
+    "listen": (Operation.LISTEN, 8, [True, 4711]),
 }
 
 STATUS: dict[str, Any] = {
@@ -139,7 +142,8 @@ STATUS: dict[str, Any] = {
 ANSWERS: dict[str, tuple[int, Any]] = {
     "attached": (1, True), "confirmed by two": (2, 2), "nobody to ask": (2, 0),
     "too slow": (2, -1), "not found": (3, False), "line for the log": (0, ["warning", "größer"]),
-    "status": (4, STATUS),
+    "status": (4, STATUS), "watched": (7, True),
+    "event": (0, ["changed", KEY, None, ["cart"], None]),
 }
 
 VIEWS: dict[str, View] = {

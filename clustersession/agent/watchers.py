@@ -1,0 +1,146 @@
+"""Who wants to hear of which session: watching handlers, and workers whose application listens.
+
+What comes from peers is told after its transaction, what the host's own workers commit when they
+ring. A watcher is only told to look, so what it has not read yet stands for all that follows.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from clustersession.core.errors import ReplicaError, SessionTooLarge
+from clustersession.core.placement import owner
+from clustersession.core.revocation import RESERVED_PREFIX
+from clustersession.core.state import SessionState
+from clustersession.core.transitions import EXPIRED, transition
+from clustersession.replica.protocol import Replica
+from clustersession.wire.records import encode_state
+
+if TYPE_CHECKING:
+    from clustersession.agent.workers import WorkerConnection
+
+WATCHES_MAX = 100_000
+MOVED_MAX = 1_000
+UNREAD_BYTES_MAX = 2**20
+EVENT_BYTES_MAX = 2 * 2**20
+
+
+class Watchers:
+    """The watchers and listeners of one node."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._by_key: dict[str, set[tuple[WorkerConnection, int]]] = {}
+        self._keys: dict[tuple[WorkerConnection, int], str] = {}
+        self._listening: dict[WorkerConnection, bool] = {}
+        self._head = 0
+        self.unheard = 0
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether an application wants events."""
+        return bool(self._listening)
+
+    def watch(self, connection: "WorkerConnection", token: int, key: str) -> bool:
+        """Tell a connection of a session from now on; False: there are too many already."""
+        if len(self._keys) >= WATCHES_MAX or not token:
+            return False
+        if not self._keys:
+            self._head = self._replica.head()
+        self._keys[connection, token] = key
+        self._by_key.setdefault(key, set()).add((connection, token))
+        self._observe()
+        return True
+
+    def unwatch(self, connection: "WorkerConnection", token: int) -> None:
+        """No more of it."""
+        key = self._keys.pop((connection, token), None)
+        if key is not None:
+            self._by_key[key].discard((connection, token))
+            if not self._by_key[key]:
+                del self._by_key[key]
+            self._observe()
+
+    def listen(self, workers: Sequence["WorkerConnection"], pid: int, everywhere: bool) -> None:
+        """The application in a worker wants events."""
+        for worker in workers:
+            if worker.pid == pid:
+                self._listening[worker] = everywhere or self._listening.get(worker, False)
+        self._observe()
+
+    def forget(self, connection: "WorkerConnection") -> None:
+        """A connection is gone."""
+        self._listening.pop(connection, None)
+        for one, token in [watched for watched in self._keys if watched[0] is connection]:
+            self.unwatch(one, token)
+        self._observe()
+
+    def feed_moved(self) -> None:
+        """Workers of this host have committed."""
+        if not self._keys:
+            return
+        try:
+            head = self._replica.head()
+            moved = self._replica.moved(self._head, MOVED_MAX)
+        except ReplicaError:
+            return
+        self._head = head
+        self._tell(moved if len(moved) < MOVED_MAX else list(self._by_key))
+
+    def expired(self, removed: Sequence[tuple[str, SessionState]], serving: frozenset[str],
+                route: str) -> None:
+        """Sessions were swept: tell of those that this node is to tell of."""
+        for key, state in removed:
+            if key in self._by_key:
+                self._tell([key])
+            if owner(key, serving | {route}) == route or any(self._listening.values()):
+                self._push(EXPIRED, key, state, (), None, everywhere=False)
+
+    def _observe(self) -> None:
+        wanted = bool(self._keys) or any(self._listening.values())
+        self._replica.observe(self._changed if wanted else None)
+
+    def _changed(
+        self, stored: Sequence[tuple[str, SessionState | None, SessionState]]
+    ) -> None:
+        self._tell([key for key, _, _ in stored if key in self._by_key])
+        if not any(self._listening.values()):
+            return
+        for key, before, after in stored:
+            happened = None if key.startswith(RESERVED_PREFIX) else transition(before, after)
+            if happened is not None:
+                readable = before if after.ended is not None else after
+                self._push(
+                    happened.kind, key, readable, happened.names, happened.reason, everywhere=True
+                )
+
+    def _tell(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            for connection, token in self._by_key.get(key, ()):
+                # Who does not read is told already; and looks now and then in any case.
+                if connection.unread_bytes < UNREAD_BYTES_MAX:
+                    connection.answer(token, True)
+
+    def _push(
+        self,
+        kind: str,
+        key: str,
+        state: SessionState | None,
+        names: tuple[str, ...],
+        reason: str | None,
+        *,
+        everywhere: bool,
+    ) -> None:
+        listener = next((w for w, all_too in self._listening.items() if all_too or not everywhere),
+                        None)
+        if listener is None:
+            return
+        try:
+            data = None if state is None else encode_state(state)
+        except SessionTooLarge:
+            data = None
+        if data is not None and len(data) > EVENT_BYTES_MAX:
+            data = None
+        if listener.unread_bytes >= UNREAD_BYTES_MAX:
+            self.unheard += 1
+            return
+        listener.push_event([kind, key, data, list(names), reason])

@@ -1,0 +1,53 @@
+"""The index from a user to his sessions; its entries are hints, to be compared with those."""
+
+from clustersession.core.revocation import RESERVED_PREFIX, principal_tag
+from clustersession.core.state import PRINCIPAL, SessionState, principal_of
+from clustersession.replica import tables
+from clustersession.replica.engine import ReadTransaction
+
+
+def tag_of(state: SessionState) -> bytes | None:
+    """What stands for the session's user in the index; None when it has none."""
+    register = state.registers.get(PRINCIPAL)
+    if register is None or register.value is None:
+        return None
+    return principal_tag(register.value)
+
+
+def keys_of(transaction: ReadTransaction, tag: bytes) -> list[str]:
+    """The sessions that the index names for a user: hints, to be compared with the sessions."""
+    keys: list[str] = []
+    for entry, _ in transaction.scan(tables.PRINCIPALS, tag):
+        if not entry.startswith(tag):
+            break
+        keys.append(tables.session_of_principal(entry))
+    return keys
+
+
+def sessions_of(transaction: ReadTransaction, principal: str) -> list[tuple[str, SessionState]]:
+    """The sessions of a user that have not ended."""
+    found: list[tuple[str, SessionState]] = []
+    for key in keys_of(transaction, principal_tag(principal)):
+        state = _state(transaction, key)
+        if state is not None and principal_of(state) == principal:
+            found.append((key, state))
+    return found
+
+
+def is_indexed(transaction: ReadTransaction, key: str) -> bool:
+    """Whether the index has what it should have of a session."""
+    state = _state(transaction, key)
+    tag = None if state is None else tag_of(state)
+    return tag is None or (
+        transaction.get(tables.PRINCIPALS, tables.principal_key(tag, key)) is not None
+    )
+
+
+def is_users(key: str, state: SessionState) -> bool:
+    """Whether it is a session that somebody uses, and neither ended nor a record of ours."""
+    return state.ended is None and not key.startswith(RESERVED_PREFIX)
+
+
+def _state(transaction: ReadTransaction, key: str) -> SessionState | None:
+    data = transaction.get(tables.SESSIONS, tables.session_key(key))
+    return None if data is None else tables.state_of_record(data)

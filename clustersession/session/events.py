@@ -1,0 +1,209 @@
+"""Events of sessions for the application: who asked to be told, and telling them.
+
+A callback runs in the process where the event was caused, after the commit and after peers have
+confirmed as ``ack`` asks, before the response goes out. What a callback raises is logged and harms
+nobody else. Nothing is done, and no copy is read, for kinds that nobody asked for.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from clustersession.core.errors import WireError
+from clustersession.core.state import PRINCIPAL, SYSTEM_PREFIX, Change, SessionState, principal_of
+from clustersession.core.transitions import (
+    CHANGED,
+    CREATED,
+    ENDED,
+    EXPIRED,
+    PRINCIPAL_ENDED,
+    Transition,
+)
+from clustersession.replica.protocol import Committed, Replica
+from clustersession.session.token import log_name
+from clustersession.wire.values import decode_value
+
+KINDS = (CREATED, CHANGED, ENDED, EXPIRED, PRINCIPAL_ENDED)
+PENDING_MAX = 10_000
+
+_log = logging.getLogger("clustersession")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a session.
+
+    kind: created, changed, ended, expired or principal_ended. session: its name in logs; empty for
+    principal_ended. names: the attributes that changed. reason: of an end, "invalidated",
+    "rotated" (it goes on under a new id), "revoked" or "limit". here: this node caused it.
+    """
+
+    kind: str
+    session: str = ""
+    principal: str | None = None
+    names: tuple[str, ...] = ()
+    reason: str | None = None
+    here: bool = True
+    state: SessionState | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The attributes as they are now; of a session that is over, as they were at the last.
+
+        A copy: what is changed in it goes nowhere. What cannot be read is left out.
+        """
+        return {} if self.state is None else decoded(self.state)
+
+
+Callback = Callable[[Event], Awaitable[None] | None]
+_C = TypeVar("_C", bound=Callback)
+
+
+class Events:
+    """The callbacks of one application."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, list[Callback]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.pending: deque[Event] = deque(maxlen=PENDING_MAX)
+        self.on_listen: Callable[[], None] | None = None
+
+    def on(self, kind: str, callback: _C | None = None) -> Any:
+        """Have ``callback(event)`` called, a function or a coroutine function; or a decorator.
+
+        Raises ValueError for a kind that does not exist.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"there is no event {kind!r}; there are {', '.join(KINDS)}")
+        if callback is None:
+            return lambda function: self.on(kind, function)
+        self._callbacks.setdefault(kind, []).append(callback)
+        if self.on_listen is not None:
+            self.on_listen()
+        return callback
+
+    def wants(self, kind: str) -> bool:
+        """Whether anybody asked for events of this kind."""
+        return kind in self._callbacks
+
+    def __bool__(self) -> bool:
+        return bool(self._callbacks)
+
+    def add(self, event: Event) -> None:
+        """Note an event that is to be delivered once the commit is confirmed."""
+        if event.kind in self._callbacks:
+            self.pending.append(event)
+
+    def deliver(self) -> None:
+        """Call everybody. Coroutines run in the running event loop, or to their end in one."""
+        for callback, event in self._due():
+            try:
+                result = callback(event)
+                if inspect.isawaitable(result):
+                    self._run(_finish(result, event))
+            except Exception:
+                _failed(event)
+
+    async def deliver_async(self) -> None:
+        """Call everybody, and wait for coroutines, one after the other."""
+        for callback, event in self._due():
+            try:
+                result = callback(event)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception:
+                _failed(event)
+
+    def _due(self) -> list[tuple[Callback, Event]]:
+        due: list[tuple[Callback, Event]] = []
+        while True:
+            try:
+                event = self.pending.popleft()
+            except IndexError:
+                return due
+            due += [(callback, event) for callback in self._callbacks.get(event.kind, ())]
+
+    def _run(self, coroutine: Any) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(coroutine)
+            return
+        task = loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _finish(result: Awaitable[None], event: Event) -> None:
+    try:
+        await result
+    except Exception:
+        _failed(event)
+
+
+def _failed(event: Event) -> None:
+    _log.exception("a callback for %s of session %s failed", event.kind, event.session or "-")
+
+
+def commit_with_events(
+    replica: Replica, events: Events, changes: Sequence[Change], now_ms: int
+) -> Committed:
+    """Commit, and note what it means to those who asked. Raises what the commit raises."""
+    if not events:
+        return replica.commit(changes, now_ms)
+    ending = events.wants(ENDED)
+    before = [replica.get(c.key) if ending and c.end is not None else None for c in changes]
+    committed = replica.commit(changes, now_ms)
+    for change, old, new in zip(changes, before, committed.states, strict=True):
+        if new is not None and not change.key.startswith("."):
+            _note(events, change, old, new)
+    return committed
+
+
+def _note(events: Events, change: Change, old: SessionState | None, new: SessionState) -> None:
+    if change.end is not None:
+        happened = Transition(ENDED, reason=change.end)
+    else:
+        names = (*change.sets, *change.deletes)
+        names = tuple(name for name in names if not name.startswith(SYSTEM_PREFIX))
+        if change.creation is not None:
+            happened = Transition(CREATED, names)
+        elif names or PRINCIPAL in change.sets:
+            happened = Transition(CHANGED, names)
+        else:
+            return
+    events.add(event_of(change.key, happened, old if change.end is not None else new))
+
+
+def event_of(
+    key: str, happened: Transition, state: SessionState | None, *, here: bool = True
+) -> Event:
+    """The event about a session; ``state`` is the copy whose data can be read."""
+    principal = None if state is None else principal_of(state)
+    return Event(
+        happened.kind, log_name(key), principal, happened.names, happened.reason, here, state
+    )
+
+
+def decoded(state: SessionState) -> dict[str, Any]:
+    """The attributes of a copy that can be read."""
+    return {
+        name: value
+        for name, register in state.registers.items()
+        if register.value is not None and not name.startswith(SYSTEM_PREFIX)
+        for value in _decoded(register.value)
+    }
+
+
+def _decoded(data: bytes) -> tuple[Any, ...]:
+    try:
+        return (decode_value(data),)
+    except WireError:
+        return ()
+
+
+__all__ = ["KINDS", "Callback", "Event", "Events", "commit_with_events", "decoded", "event_of"]

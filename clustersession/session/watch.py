@@ -1,0 +1,106 @@
+"""Changes of one session made anywhere, for those who wait for them, such as an open websocket.
+
+Whoever watches compares the copy in the replica with the one it saw last. The agent only says when
+to look, so that a lost word, a new agent or a burst of changes costs nothing but a later look:
+nothing is queued, and nothing is missed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from clustersession.core.errors import ReplicaError
+from clustersession.core.state import SessionState, expires_ms
+from clustersession.core.transitions import EXPIRED, changed_names
+from clustersession.replica.protocol import Replica
+from clustersession.session.cluster_port import ClusterPort, Subscription
+from clustersession.session.events import decoded
+
+if TYPE_CHECKING:
+    from clustersession.session.session import Session
+
+LOOK_S = 0.1
+"""How often to look where nobody says when: without an agent, or with one of an older version."""
+LOOK_ANYWAY_S = 2.0
+"""How often to look besides: for the end of time, and should a word get lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """names: attributes that others set or deleted; values: what they are now, without deleted
+    ones. ended: the session is over, and nothing follows; reason: "invalidated", "rotated",
+    "revoked", "limit" or "expired".
+    """
+
+    names: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    ended: bool = False
+    reason: str | None = None
+
+
+def watch(
+    session: "Session", replica: Replica, cluster: ClusterPort, now_ms: Callable[[], int]
+) -> AsyncIterator[SessionChange]:
+    """What others change from now on, until the session ends. Raises ValueError."""
+    key, seen = session.key, session.state
+    if key is None or seen is None:
+        raise ValueError("there is nothing to watch: the session is not stored; call asave() first")
+    return _watch(session, key, seen, replica, cluster, now_ms)
+
+
+async def _watch(
+    session: "Session",
+    key: str,
+    seen: SessionState,
+    replica: Replica,
+    cluster: ClusterPort,
+    now_ms: Callable[[], int],
+) -> AsyncIterator[SessionChange]:
+    woken = asyncio.Event()
+    subscription: Subscription | None = None
+    try:
+        while True:
+            if subscription is None or not subscription.is_open:
+                subscription = await cluster.subscribe(key, woken.set)
+            # First the word, then the look: what comes in between wakes us again.
+            woken.clear()
+            with suppress(ReplicaError):
+                now = replica.get(key)
+                change = _difference(seen, now, session, now_ms())
+                if change is not None:
+                    yield change
+                    if change.ended:
+                        return
+                seen = seen if now is None else now
+            pause_s = LOOK_S if subscription is None else LOOK_ANYWAY_S
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken.wait(), pause_s)
+    finally:
+        if subscription is not None:
+            subscription.close()
+
+
+def _difference(
+    seen: SessionState, now: SessionState | None, session: "Session", now_ms: int
+) -> SessionChange | None:
+    if now is None or (now.ended is None and expires_ms(now) < now_ms):
+        return SessionChange(ended=True, reason=EXPIRED)
+    if now.ended is not None:
+        return SessionChange(ended=True, reason=now.ended.reason)
+    if now is seen or now.registers == seen.registers:
+        return None
+    # What the holder of this very session object has written is no news to him.
+    names = tuple(
+        name
+        for name in changed_names(seen, now)
+        if not session.knows(name, now.registers[name].value)
+    )
+    if not names:
+        return None
+    values = decoded(now)
+    return SessionChange(names, {n: values[n] for n in names if n in values})
+
+
+__all__ = ["SessionChange", "watch"]
