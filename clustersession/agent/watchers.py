@@ -83,8 +83,10 @@ class Watchers:
             moved = self._replica.moved(self._head, MOVED_MAX)
         except ReplicaError:
             return
+        # A feed that has begun anew, or moved far, is not looked through.
+        known = self._head <= head and len(moved) < MOVED_MAX
         self._head = head
-        self._tell(moved if len(moved) < MOVED_MAX else list(self._by_key))
+        self._tell(moved if known else list(self._by_key))
 
     def expired(self, removed: Sequence[tuple[str, SessionState]], serving: frozenset[str],
                 route: str) -> None:
