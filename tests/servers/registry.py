@@ -62,7 +62,9 @@ def _uwsgi(name: str, *options: str, hook: bool = True) -> Server:
     return Server(
         f"uwsgi-{name}",
         (
-            UWSGI, "--master", "--processes", str(WORKERS), "--http-socket", "127.0.0.1:{port}",
+            # The wheel, when it reloads, would otherwise run the Python outside the environment.
+            UWSGI, "--binary-path", PYTHON, "--master", "--processes", str(WORKERS),
+            "--http-socket", "127.0.0.1:{port}",
             "--die-on-term", "--worker-reload-mercy", "10", "--need-app", "--disable-logging",
             *options,
             "--module", "uwsgi_app:app" if hook else "app:app",
