@@ -207,11 +207,11 @@ class Driver:
         if engine is not self.engine or self._closing:
             # Several peers noticed.
             return
-        for part in (engine.sender, engine.finder):
-            part.expire(Moment(float("inf"), moment().wall_ms))
+        engine.give_up(moment())
         self.pump()
         try:
-            self.replica.renew_identity(secrets.token_bytes(NODE_ID_BYTES))
+            node = secrets.token_bytes(NODE_ID_BYTES)
+            self.replica.renew_identity(node, engine.claims.opened_head)
             self._begin()
         except ReplicaError as error:
             # A full disk, say. The peers go on telling us.

@@ -198,6 +198,27 @@ def shared(state: SessionState) -> SessionState:
     return replace(state, registers=registers)
 
 
+def reissue(
+    state: SessionState, old: bytes, floor: int, *, node: bytes, seq: int
+) -> SessionState:
+    """The session with what ``old`` wrote beyond place ``floor`` as the write ``seq`` of ``node``.
+
+    Times stay: who wins must not change. Copies elsewhere may know other writes by ``old`` at those
+    places, so this one claims none of them.
+    """
+    registers = {
+        name: Register(register.time, node, seq, register.value)
+        if register.node == old and register.seq > floor else register
+        for name, register in state.registers.items()
+    }
+    versions = {**state.versions, old: min(state.versions.get(old, 0), floor), node: seq}
+    if versions[old] == 0:
+        del versions[old]
+    return SessionState(
+        state.created_ms, state.accessed_ms, state.deadline_ms, registers, versions, state.ended
+    )
+
+
 def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta:
     """What ``node`` wrote to the session after feed position ``floor``."""
     state = shared(state)
@@ -305,5 +326,5 @@ __all__ = [
     "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
     "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "principal_of",
-    "shared",
+    "reissue", "shared",
 ]

@@ -1,7 +1,7 @@
 """What the parts of one engine share: settings, replica, member table, peers, outbox."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clustersession.core.feed import START, Cursor
@@ -68,15 +68,6 @@ class Context:
         """Queue a message to a linked peer; without a link it is not sent."""
         if node in self.peers:
             self.outbox.append(Send(node, encode_message(message)))
-
-    def remembers(self, copies: Iterable[SessionState]) -> bool:
-        """Whether copies that came from a peer name no write of ours that we do not remember.
-
-        One that does proves that our replica is older than it was; its places in our feed must not
-        be given out again.
-        """
-        own, head = self.own.node, self.replica.head()
-        return all(state.versions.get(own, 0) <= head for state in copies)
 
     def fits(self, key: str, state: SessionState) -> bool:
         """Whether a session can be sent at all; one that cannot is reported."""

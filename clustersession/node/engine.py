@@ -15,7 +15,7 @@ from clustersession.core.membership import (
     MemberSuspected,
 )
 from clustersession.core.settings import Settings
-from clustersession.core.state import SessionState
+from clustersession.node.claims import Claims
 from clustersession.node.contacts import Contacts
 from clustersession.node.context import Context, Peer
 from clustersession.node.finder import Finder
@@ -63,6 +63,7 @@ class Engine:
         self.membership = Membership(own, detector)
         self.context = Context(settings, replica, self.membership, choose, multicast)
         self.context.cursors.update(replica.cursors())
+        self.claims = Claims(self.context)
         self.contacts = Contacts(self.context)
         self.sender = Sender(self.context)
         self.puller = Puller(self.context)
@@ -87,6 +88,11 @@ class Engine:
         self.set_serving(before.context.serving, at)
         if before.joiner.aim is Phase.DRAINING:
             self.drain(at)
+
+    def give_up(self, at: Moment) -> None:
+        """Answer everybody who waits: nothing more will come of it under this node id."""
+        for part in (self.sender, self.finder):
+            part.expire(at._replace(now_s=float("inf")))
 
     def outputs(self) -> list[Output]:
         """Everything to be carried out since the last call, in order."""
@@ -305,7 +311,10 @@ class Engine:
         if newly_greeted or (message.asks and not reliable):
             self.pulse.soon(at)
         claimed = message.cursors.get(self.context.own.node)
-        if claimed is not None and claimed.position > self.context.replica.head():
+        if claimed is not None and not self.claims.believes(
+            peer.node, claimed.position,
+            reliable=reliable, provisional=message.phase is Phase.JOINING,
+        ):
             self.context.emit(PastLost(peer.node))
         elif claimed is not None and reliable:
             # Not by multicast: a datagram may be late and speak of a place the peer has left.
@@ -327,12 +336,14 @@ class Engine:
 
     def _on_reliable(self, peer: Peer, message: m.Message, at: Moment) -> None:
         node = peer.node
-        if not self.context.remembers(_copies_in(message)):
+        if not self.claims.remembers(message):
             self.context.emit(PastLost(node))
             return
         match message:
             case m.Progress():
-                if message.cursor.position > self.context.replica.head():
+                if not self.claims.believes(
+                    node, message.cursor.position, reliable=True, provisional=message.provisional
+                ):
                     self.context.emit(PastLost(node))
                 else:
                     self.sender.on_progress(peer, message, at)
@@ -383,13 +394,3 @@ class Engine:
                 case _:
                     continue
             self.context.emit(MembersChanged())
-
-
-def _copies_in(message: m.Message) -> list[SessionState]:
-    match message:
-        case m.SnapshotPageMessage() | m.Sessions():
-            return [state for _, state in message.sessions]
-        case m.Fetched(_, state) if state is not None:
-            return [state]
-        case _:
-            return []

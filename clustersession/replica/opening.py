@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import lmdb
@@ -151,11 +152,17 @@ def _open(
     aside: Path | None,
 ) -> LmdbReplica:
     directories.note_open(directory, boot_id)
+    is_first = not directories.is_used(directory)
     engine = LmdbEngine(directory, map_bytes)
     try:
-        return LmdbReplica(
+        replica = LmdbReplica(
             engine, new_node, clock_skew_ms_max=clock_skew_ms_max, boot_id=boot_id, aside=aside
         )
+        if is_first:
+            # On a full disk it can still be read.
+            with suppress(ReplicaFull):
+                replica.note_opening()
+        return replica
     except ReplicaError as error:
         engine.close()
         if isinstance(error.__cause__, DAMAGE):

@@ -182,11 +182,23 @@ class Replica(Protocol):
         """Keep a small named value."""
         ...
 
-    def renew_identity(self, node: bytes) -> None:
+    def note_opening(self) -> None:
+        """Keep where our feed stands, for the agent to come.
+
+        To be called when no other process has the replica open, before anything is written.
+        """
+        ...
+
+    def take_opening(self) -> int:
+        """Where our feed stood at the last opening; the present head once that has been taken."""
+        ...
+
+    def renew_identity(self, node: bytes, floor: int) -> None:
         """Take a new node id because peers have seen a future of ours that we do not remember.
 
-        Sessions stay, the feed starts again at zero and cursors stay; anti-entropy spreads what the
-        peers may not have.
+        Sessions and cursors stay. The feed begins again with what was written beyond ``floor``,
+        which becomes the new id's: its places may have been given out before, to other writes.
+        Anti-entropy spreads what else the peers may not have.
         """
         ...
 

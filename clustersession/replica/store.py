@@ -16,9 +16,9 @@ from clustersession.core.state import (
     expires_ms,
     highest_time,
 )
-from clustersession.replica import tables
+from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.engine import Engine, ReadTransaction
+from clustersession.replica.engine import Engine, ReadTransaction, WriteTransaction
 from clustersession.replica.principals import is_indexed, is_users, sessions_of
 from clustersession.replica.protocol import (
     Applied,
@@ -81,7 +81,7 @@ class ReplicaStore:
         """
         states: list[SessionState | None] = []
         with self._engine.write() as transaction:
-            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+            writer = self._writer(transaction)
             for change in changes:
                 states.append(_commit_one(writer, change, wall_ms))
             writer.finish()
@@ -91,7 +91,7 @@ class ReplicaStore:
         """Apply a peer's batch and move our cursor on its feed."""
         with self._engine.write() as transaction:
             cursor = _cursor_of(transaction, batch.sender)
-            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+            writer = self._writer(transaction)
             if batch.sender == writer.node:
                 return Applied(Cursor(writer.seq, writer.seq), 0, ())
             if not follows(batch, cursor) or not is_news(batch, cursor):
@@ -118,7 +118,7 @@ class ReplicaStore:
         """
         changed = 0
         with self._engine.write() as transaction:
-            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+            writer = self._writer(transaction)
             writer.stored = [] if self._observer is not None else None
             for key, state in sessions:
                 if self._from_the_future(state, wall_ms):
@@ -225,7 +225,7 @@ class ReplicaStore:
                 due.append(expiry_key)
             if not due:
                 return 0
-            writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+            writer = self._writer(transaction)
             for expiry_key in due:
                 key = tables.split_expiry(expiry_key)[1]
                 record = writer.remove(key)
@@ -283,7 +283,7 @@ class ReplicaStore:
             if not missing:
                 continue
             with self._engine.write() as transaction:
-                writer = SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+                writer = self._writer(transaction)
                 for key in missing:
                     writer.index_anew(key)
                 writer.finish()
@@ -299,15 +299,21 @@ class ReplicaStore:
         with self._engine.write() as transaction:
             transaction.put(tables.NOTES, name.encode(), value)
 
-    def renew_identity(self, node: bytes) -> None:
-        """Take a new node id; sessions and cursors stay, the feed starts again at zero.
-
-        Sessions still remember places in the old feed; ``SessionWriter`` does not trust them.
-        """
+    def note_opening(self) -> None:
+        """Keep where our feed stands, for the agent to come."""
         with self._engine.write() as transaction:
-            head = _head_of(transaction)._replace(node=node, seq=0)
-            transaction.clear(tables.FEED)
-            transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
+            lineage.note_opening(transaction)
+
+    def take_opening(self) -> int:
+        """Where our feed stood at the last opening; the present head once that has been taken."""
+        with self._engine.write() as transaction:
+            return lineage.take_opening(transaction)
+
+    def renew_identity(self, node: bytes, floor: int) -> None:
+        """Take a new node id; what was written beyond ``floor`` becomes its first writes."""
+        with self._engine.write() as transaction:
+            late = lineage.begin_feed(transaction, node, floor)
+            lineage.reissue_late(self._writer(transaction), late)
 
     def stats(self) -> ReplicaStats:
         """Counts for the status command."""
@@ -323,6 +329,9 @@ class ReplicaStore:
     def close(self) -> None:
         """Release the files; safe to call twice."""
         self._engine.close()
+
+    def _writer(self, transaction: WriteTransaction) -> SessionWriter:
+        return SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
 
     def _head(self) -> tables.Head:
         return head_from(self._engine.get(tables.META, tables.HEAD_KEY))

@@ -363,7 +363,7 @@ def test_a_new_identity_starts_a_new_feed_and_keeps_the_sessions(open_replica: O
     a.commit([creation(1), creation(2), write(1, x=b"1")], WALL_MS)
     a.inherit({NODE_B: Cursor(4, 4)})
     before = sessions_of(a)
-    a.renew_identity(NODE_C)
+    a.renew_identity(NODE_C, a.head())
     assert (a.node, a.head(), a.feed(0, 0, 100).deltas) == (NODE_C, 0, [])
     assert sessions_of(a) == before
     assert a.cursors() == {NODE_B: Cursor(4, 4)}
@@ -372,6 +372,33 @@ def test_a_new_identity_starts_a_new_feed_and_keeps_the_sessions(open_replica: O
         a.commit([creation(3) if number == 3 else write(number, x=b"2")], WALL_MS)
         check(a)
     assert [d.key for d in a.feed(0, 0, 2**20).deltas] == [key_of(2), key_of(1), key_of(3)]
+
+
+def test_a_new_identity_takes_over_what_was_written_since_the_opening(open_replica: Open) -> None:
+    a = open_replica(NODE_A)
+    a.commit([creation(1, {"x": b"1"}), creation(2, {"x": b"1"})], WALL_MS)
+    a.note_opening()
+    a.commit([write(1, y=b"2"), creation(3, {"x": b"3"})], WALL_MS)
+    floor = a.take_opening()
+    assert floor == 2
+    before = {key: dict(state.registers) for key, state in sessions_of(a).items()}
+    a.renew_identity(NODE_C, floor)
+    check(a)
+    first, second, third = (sessions_of(a)[key_of(number)] for number in (1, 2, 3))
+    assert (first.versions, second.versions) == ({NODE_A: 2, NODE_C: 1}, {NODE_A: 2})
+    assert third.versions == {NODE_A: 2, NODE_C: 2}
+    assert (first.registers["x"].node, first.registers["y"].node) == (NODE_A, NODE_C)
+    assert first.registers["y"].time == before[key_of(1)]["y"].time
+    assert [delta.key for delta in a.feed(0, 0, 2**20).deltas] == [key_of(1), key_of(3)]
+
+
+def test_where_the_feed_stood_at_the_opening_can_be_taken_once(open_replica: Open) -> None:
+    a = open_replica(NODE_A)
+    a.commit([creation(1)], WALL_MS)
+    a.note_opening()
+    a.commit([write(1, x=b"1")], WALL_MS)
+    assert a.take_opening() == 1
+    assert a.take_opening() == 2
 
 
 def test_a_record_that_does_not_decode_is_replaced_by_the_next_copy(open_replica: Open) -> None:

@@ -191,11 +191,10 @@ class Agent:
         if engine is not self.engine or not self.alive:
             return
         self.world.marks["node that lost its past began again"] += 1
-        for part in (engine.sender, engine.finder):
-            part.expire(out.Moment(float("inf"), self.host.clock.wall_ms()))
+        engine.give_up(self.host.clock.moment())
         self.pump()
         try:
-            self.host.replica.renew_identity(self.world.new_node())
+            self.host.replica.renew_identity(self.world.new_node(), engine.claims.opened_head)
             self._begin()
         except ReplicaError:
             self.world.marks["replica failed an engine"] += 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from clustersession.core.errors import ReplicaError
+from clustersession.core.errors import ReplicaError, ReplicaFull
 from tests.simulation.agent import Agent
 from tests.simulation.neighbours import at_peace
 from tests.simulation.timeline import Action, WallClock
@@ -109,6 +110,8 @@ class Host:
         if self.dark:
             self.dark = False
             self.world.network.flush()
+        with suppress(ReplicaFull):
+            self.replica.note_opening()
         self.workers = [Worker(self, number) for number in range(WORKERS)]
         self._start_agent()
 

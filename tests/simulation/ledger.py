@@ -91,6 +91,14 @@ class Ledger:
             fact.holders = max(fact.holders, 1 + peers)
         return facts
 
+    def reissued(self, store: Store, node: bytes, floor: int) -> None:
+        """What the node wrote here beyond a place goes on under other stamps."""
+        for key, facts in self.facts.items():
+            self.facts[key] = [
+                fact for fact in facts
+                if fact.end or fact.store is not store or fact.stamp[1] != node or fact.seq <= floor
+            ]
+
     def losses_since(self, at_s: float) -> int:
         """How many stores were lost since."""
         return sum(lost_s >= at_s for lost_s in self._lost_s)

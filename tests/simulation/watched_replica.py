@@ -4,6 +4,7 @@ The logic is the product's own; only the disk is simulated, with the two ways it
 and falling back to an earlier state.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -163,6 +164,29 @@ class WatchedReplica(ReplicaStore):
             if state is not None and state.ended is not None:
                 self._ledger.marks["tombstone collected"] += 1
         return swept
+
+    def renew_identity(self, node: bytes, floor: int) -> None:
+        """Renew, and take down under which stamps the last writes go on."""
+        self._ledger.reissued(self.life, self.node, floor)
+        super().renew_identity(node, floor)
+        facts = []
+        for key in self.keys("", 10_000):
+            state = self.get(key)
+            if state is None or node not in state.versions:
+                continue
+            values: dict[int, dict[str, bytes | None]] = defaultdict(dict)
+            for name, register in state.registers.items():
+                if register.node == node:
+                    values[register.time][name] = register.value
+            facts += [
+                Fact(key, (time, node), state.versions[node], self.life, self._now_s(), written,
+                     expires_ms=expires_ms(state))
+                for time, written in values.items()
+            ]
+        for fact in sorted(facts, key=lambda fact: fact.stamp):
+            self._ledger.add(fact)
+        if facts:
+            self._ledger.marks["written before the lost past was noticed"] += 1
 
     def check_size(self) -> None:
         """The feed is compacted, and its size bounded by the sessions."""

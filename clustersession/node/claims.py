@@ -1,0 +1,61 @@
+"""Whether what peers say they hold of our feed can be true, or proves that our replica fell back.
+
+A replica falls back when the machine returns to a snapshot, or its files to a backup. Places in the
+feed must then not be given out again. A claim beyond the feed's head shows it. But a worker may
+have written before the first peer is heard, so that the head has reached the claim again, with
+other writes. So a peer that was not connected to this agent before is measured by where the feed
+stood when the replica was opened: it cannot know what nobody has sent yet.
+"""
+
+from clustersession.core.state import SessionState
+from clustersession.node.context import Context
+from clustersession.wire import messages as m
+
+TOLD_MAX = 4096
+
+
+class Claims:
+    """Judges claims about our feed, for one life of the agent.
+
+    opened_head: where our feed stood before anything was written that no peer can know.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.opened_head = context.replica.take_opening()
+        self._told: set[bytes] = set()
+
+    def believes(self, node: bytes, position: int, *, reliable: bool, provisional: bool) -> bool:
+        """Whether a peer can be so far.
+
+        ``reliable``: it said so by TCP. A datagram may overtake what the peer says first on its
+        connection. ``provisional``: it is loading, and may have begun at a head that we told it.
+        """
+        if position > self._context.replica.head():
+            return False
+        if not reliable or node in self._told:
+            return True
+        if position > self.opened_head and not provisional:
+            return False
+        if len(self._told) >= TOLD_MAX:
+            # Rather believe too much than forget whom we told: that would cost us our node id.
+            self.opened_head = self._context.replica.head()
+            self._told.clear()
+        self._told.add(node)
+        return True
+
+    def remembers(self, message: m.Message) -> bool:
+        """Whether the copies in a message name no write of ours that we do not remember."""
+        copies = _copies_in(message)
+        own, head = self._context.own.node, self._context.replica.head() if copies else 0
+        return all(state.versions.get(own, 0) <= head for state in copies)
+
+
+def _copies_in(message: m.Message) -> list[SessionState]:
+    match message:
+        case m.SnapshotPageMessage() | m.Sessions():
+            return [state for _, state in message.sessions]
+        case m.Fetched(_, state) if state is not None:
+            return [state]
+        case _:
+            return []

@@ -1,0 +1,104 @@
+"""What peers say of our feed: believed, or proof of a past that we have lost."""
+
+from clustersession.core.detector import FailureDetector
+from clustersession.core.identity import Address, Identity
+from clustersession.core.membership import Membership
+from clustersession.core.settings import Settings
+from clustersession.core.state import Change, Creation, SessionState
+from clustersession.node.claims import TOLD_MAX, Claims
+from clustersession.node.context import Context
+from clustersession.replica.opening import open_memory
+from clustersession.replica.store import ReplicaStore
+from clustersession.wire.messages import Sessions
+
+NODE, PEER = b"our node", b"the peer"
+NOW_MS = 1_800_000_000_000
+
+
+def replica_with(writes: int) -> ReplicaStore:
+    replica = open_memory(NODE, clock_skew_ms_max=1000)
+    write(replica, writes)
+    return replica
+
+
+def write(replica: ReplicaStore, writes: int) -> None:
+    for _ in range(writes):
+        creation = Creation(NOW_MS, NOW_MS + 10**9, 0)
+        replica.commit([Change("1key", NOW_MS, {"a": b"1"}, creation=creation)], NOW_MS)
+
+
+def claims_over(replica: ReplicaStore) -> Claims:
+    own = Identity(NODE, 1, "own", Address("10.0.0.1", 4000))
+    membership = Membership(own, FailureDetector(0.5, 3.0))
+    return Claims(Context(Settings(), replica, membership, lambda n: 0, multicast=False))
+
+
+def test_a_claim_up_to_the_opening_is_believed_and_so_is_what_follows() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims = claims_over(replica)
+    assert claims.believes(PEER, 3, reliable=True, provisional=False)
+    write(replica, 2)
+    assert claims.believes(PEER, 5, reliable=True, provisional=False)
+    assert not claims.believes(PEER, 6, reliable=True, provisional=False)
+
+
+def test_a_peer_not_told_yet_cannot_know_what_was_written_since_the_opening() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    write(replica, 1)  # by a worker, before the agent is there
+    claims = claims_over(replica)
+    assert claims.opened_head == 3
+    assert not claims.believes(PEER, 4, reliable=True, provisional=False)
+
+
+def test_a_loading_peer_may_have_begun_at_the_head_it_was_told() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    write(replica, 1)
+    claims = claims_over(replica)
+    assert claims.believes(PEER, 4, reliable=True, provisional=True)
+    assert claims.believes(PEER, 4, reliable=True, provisional=False)
+
+
+def test_a_datagram_is_measured_by_the_head_alone() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    write(replica, 1)
+    claims = claims_over(replica)
+    assert claims.believes(PEER, 4, reliable=False, provisional=False)
+    assert not claims.believes(PEER, 5, reliable=False, provisional=False)
+    assert not claims.believes(PEER, 4, reliable=True, provisional=False), "nothing was told by it"
+
+
+def test_the_next_agent_of_the_same_opening_believes_up_to_its_start() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims_over(replica)
+    write(replica, 4)  # and its peers were told
+    assert claims_over(replica).believes(PEER, 7, reliable=True, provisional=False)
+
+
+def test_an_opening_of_another_node_id_says_nothing() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    replica.renew_identity(b"new node", 3)
+    write(replica, 5)
+    assert claims_over(replica).believes(PEER, 5, reliable=True, provisional=False)
+
+
+def test_many_peers_cost_no_more_memory_and_never_our_node_id() -> None:
+    replica = replica_with(1)
+    claims = claims_over(replica)
+    for number in range(TOLD_MAX + 1):
+        assert claims.believes(b"%08d" % number, 1, reliable=True, provisional=False)
+    write(replica, 1)
+    assert claims.believes(b"%08d" % TOLD_MAX, 2, reliable=True, provisional=False)
+
+
+def test_a_copy_that_names_a_write_of_ours_beyond_the_head() -> None:
+    claims = claims_over(replica_with(2))
+    known = SessionState(0, 0, 0, versions={NODE: 2})
+    unknown = SessionState(0, 0, 0, versions={NODE: 3})
+    assert claims.remembers(Sessions((("1key", known),)))
+    assert not claims.remembers(Sessions((("1key", known), ("2key", unknown))))
