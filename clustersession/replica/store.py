@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from clustersession.core.clock import next_time, too_far_ahead
+from clustersession.core.clock import too_far_ahead
 from clustersession.core.digest import BUCKETS
 from clustersession.core.errors import SessionTooLarge, WireError
 from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
@@ -10,7 +10,6 @@ from clustersession.core.state import (
     Change,
     Delta,
     SessionState,
-    apply_change,
     apply_delta,
     delta_since,
     expires_ms,
@@ -83,7 +82,7 @@ class ReplicaStore:
         with self._engine.write() as transaction:
             writer = self._writer(transaction)
             for change in changes:
-                states.append(_commit_one(writer, change, wall_ms))
+                states.append(writer.commit(change, wall_ms))
             writer.finish()
             return Committed(writer.seq, states)
 
@@ -361,23 +360,6 @@ class ReplicaStore:
             return False
         writer.raise_highest(highest_time(delta.state))
         return True
-
-
-def _commit_one(writer: SessionWriter, change: Change, wall_ms: int) -> SessionState | None:
-    record = writer.load(change.key)
-    current = None if record is None else record.state
-    if current is not None and change.creation is None and expires_ms(current) < wall_ms:
-        return None
-    seq = writer.seq + 1
-    time = next_time(writer.highest, wall_ms)
-    state = apply_change(current, change, time=time, node=writer.node, seq=seq)
-    if state is not None:
-        stored = writer.store(change.key, record, state, new_feed_seq=seq)
-        writer.seq = seq
-        writer.raise_highest(time)
-        if stored is not state:
-            return None
-    return state
 
 
 def _head_of(transaction: ReadTransaction) -> tables.Head:

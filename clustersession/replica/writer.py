@@ -1,5 +1,6 @@
 """Writing sessions within one transaction, with every index that must move along."""
 
+from clustersession.core.clock import next_time
 from clustersession.core.digest import bucket_of, entry_hash
 from clustersession.core.errors import ReplicaUnusable, WireError
 from clustersession.core.revocation import (
@@ -9,7 +10,14 @@ from clustersession.core.revocation import (
     revocation_key,
     tag_of_revocation,
 )
-from clustersession.core.state import PRINCIPAL, Register, SessionState, expires_ms
+from clustersession.core.state import (
+    PRINCIPAL,
+    Change,
+    Register,
+    SessionState,
+    apply_change,
+    expires_ms,
+)
 from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engine import WriteTransaction
@@ -111,6 +119,22 @@ class SessionWriter:
         if revoked is not None:
             self._carry_out(revoked)
         return state
+
+    def commit(self, change: Change, wall_ms: int) -> SessionState | None:
+        """Apply one local change under the next place in our feed; None when it has no effect."""
+        record = self.load(change.key)
+        current = None if record is None else record.state
+        if current is not None and change.creation is None and expires_ms(current) < wall_ms:
+            return None
+        seq = self.seq + 1
+        time = next_time(self.highest, wall_ms)
+        state = apply_change(current, change, time=time, node=self.node, seq=seq)
+        if state is None:
+            return None
+        stored = self.store(change.key, record, state, new_feed_seq=seq)
+        self.seq = seq
+        self.raise_highest(time)
+        return state if stored is state else None
 
     def remove(self, key: str) -> tables.Record | None:
         """Take the session out of every table; returns what it was."""
