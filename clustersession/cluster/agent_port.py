@@ -134,8 +134,11 @@ class AgentPort:
         """Have the agent's events about sessions passed to ``heard``, on a thread of ours."""
         if self.presence.listen(everywhere, heard):
             try:
-                self._pool.tell(Operation.LISTEN, everywhere, os.getpid())
-            except (AgentGone, OSError):
+                # Answered, so that nothing is missed that happens after this.
+                self._pool.ask(
+                    Operation.LISTEN, everywhere, os.getpid(), timeout_s=SUBSCRIBE_TIMEOUT_S
+                )
+            except (AgentGone, TimeoutError, WireError, OSError):
                 self._drop_idle()
 
     def close(self) -> None:
