@@ -211,7 +211,7 @@ class Driver:
         self.pump()
         try:
             node = secrets.token_bytes(NODE_ID_BYTES)
-            self.replica.renew_identity(node, engine.claims.opened_head)
+            self.replica.renew_identity(node, engine.claims.trusted_head)
             self._begin()
         except ReplicaError as error:
             # A full disk, say. The peers go on telling us.

@@ -3,10 +3,12 @@
 A replica falls back when the machine returns to a snapshot, or its files to a backup. Places in the
 feed must then not be given out again. A claim beyond the feed's head shows it. But a worker may
 have written before the first peer is heard, so that the head has reached the claim again, with
-other writes. So a peer that was not connected to this agent before is measured by where the feed
-stood when the replica was opened: it cannot know what nobody has sent yet.
+other writes. So what a peer says first is measured by where the feed stood when the replica was
+opened: it cannot know what nobody has sent it. Only a node that started after us can, from another
+one's snapshot.
 """
 
+from clustersession.core.identity import REFUTATION_BITS, Identity
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context
 from clustersession.wire import messages as m
@@ -15,17 +17,24 @@ TOLD_MAX = 4096
 
 
 class Claims:
-    """Judges claims about our feed, for one life of the agent.
-
-    opened_head: where our feed stood before anything was written that no peer can know.
-    """
+    """Judges claims about our feed, for one life of the agent."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.opened_head = context.replica.take_opening()
+        self._opened_head = context.replica.take_opening()
         self._told: set[bytes] = set()
+        self._disproved = False
 
-    def believes(self, node: bytes, position: int, *, reliable: bool, provisional: bool) -> bool:
+    @property
+    def trusted_head(self) -> int:
+        """Up to where our feed holds nothing that may stand at a place given out before."""
+        if self._disproved or not self._told:
+            return self._opened_head
+        return self._context.replica.head()
+
+    def believes(
+        self, peer: Identity, position: int, *, reliable: bool, provisional: bool
+    ) -> bool:
         """Whether a peer can be so far.
 
         ``reliable``: it said so by TCP. A datagram may overtake what the peer says first on its
@@ -33,15 +42,17 @@ class Claims:
         """
         if position > self._context.replica.head():
             return False
-        if not reliable or node in self._told:
+        if not reliable or peer.node in self._told:
             return True
-        if position > self.opened_head and not provisional:
+        is_older = _start_of(peer) < _start_of(self._context.own)
+        if position > self._opened_head and is_older and not provisional:
+            self._disproved = True
             return False
         if len(self._told) >= TOLD_MAX:
             # Rather believe too much than forget whom we told: that would cost us our node id.
-            self.opened_head = self._context.replica.head()
+            self._opened_head = self._context.replica.head()
             self._told.clear()
-        self._told.add(node)
+        self._told.add(peer.node)
         return True
 
     def remembers(self, message: m.Message) -> bool:
@@ -49,6 +60,10 @@ class Claims:
         copies = _copies_in(message)
         own, head = self._context.own.node, self._context.replica.head() if copies else 0
         return all(state.versions.get(own, 0) <= head for state in copies)
+
+
+def _start_of(identity: Identity) -> int:
+    return identity.incarnation >> REFUTATION_BITS
 
 
 def _copies_in(message: m.Message) -> list[SessionState]:

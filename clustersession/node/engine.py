@@ -312,7 +312,7 @@ class Engine:
             self.pulse.soon(at)
         claimed = message.cursors.get(self.context.own.node)
         if claimed is not None and not self.claims.believes(
-            peer.node, claimed.position,
+            message.identity, claimed.position,
             reliable=reliable, provisional=message.phase is Phase.JOINING,
         ):
             self.context.emit(PastLost(peer.node))
@@ -341,8 +341,10 @@ class Engine:
             return
         match message:
             case m.Progress():
-                if not self.claims.believes(
-                    node, message.cursor.position, reliable=True, provisional=message.provisional
+                member = self.membership.get(node)
+                if member is not None and not self.claims.believes(
+                    member.identity, message.cursor.position,
+                    reliable=True, provisional=message.provisional,
                 ):
                     self.context.emit(PastLost(node))
                 else:

@@ -1,7 +1,7 @@
 """What peers say of our feed: believed, or proof of a past that we have lost."""
 
 from clustersession.core.detector import FailureDetector
-from clustersession.core.identity import Address, Identity
+from clustersession.core.identity import REFUTATION_BITS, Address, Identity
 from clustersession.core.membership import Membership
 from clustersession.core.settings import Settings
 from clustersession.core.state import Change, Creation, SessionState
@@ -11,8 +11,10 @@ from clustersession.replica.opening import open_memory
 from clustersession.replica.store import ReplicaStore
 from clustersession.wire.messages import Sessions
 
-NODE, PEER = b"our node", b"the peer"
+NODE = b"our node"
+
 NOW_MS = 1_800_000_000_000
+OLDER = Identity(b"the peer", 1 << REFUTATION_BITS, "peer", Address("10.0.0.2", 4000))
 
 
 def replica_with(writes: int) -> ReplicaStore:
@@ -28,7 +30,7 @@ def write(replica: ReplicaStore, writes: int) -> None:
 
 
 def claims_over(replica: ReplicaStore) -> Claims:
-    own = Identity(NODE, 1, "own", Address("10.0.0.1", 4000))
+    own = Identity(NODE, 2 << REFUTATION_BITS, "own", Address("10.0.0.1", 4000))
     membership = Membership(own, FailureDetector(0.5, 3.0))
     return Claims(Context(Settings(), replica, membership, lambda n: 0, multicast=False))
 
@@ -37,10 +39,10 @@ def test_a_claim_up_to_the_opening_is_believed_and_so_is_what_follows() -> None:
     replica = replica_with(3)
     replica.note_opening()
     claims = claims_over(replica)
-    assert claims.believes(PEER, 3, reliable=True, provisional=False)
+    assert claims.believes(OLDER, 3, reliable=True, provisional=False)
     write(replica, 2)
-    assert claims.believes(PEER, 5, reliable=True, provisional=False)
-    assert not claims.believes(PEER, 6, reliable=True, provisional=False)
+    assert claims.believes(OLDER, 5, reliable=True, provisional=False)
+    assert not claims.believes(OLDER, 6, reliable=True, provisional=False)
 
 
 def test_a_peer_not_told_yet_cannot_know_what_was_written_since_the_opening() -> None:
@@ -48,8 +50,8 @@ def test_a_peer_not_told_yet_cannot_know_what_was_written_since_the_opening() ->
     replica.note_opening()
     write(replica, 1)  # by a worker, before the agent is there
     claims = claims_over(replica)
-    assert claims.opened_head == 3
-    assert not claims.believes(PEER, 4, reliable=True, provisional=False)
+    assert claims.trusted_head == 3
+    assert not claims.believes(OLDER, 4, reliable=True, provisional=False)
 
 
 def test_a_loading_peer_may_have_begun_at_the_head_it_was_told() -> None:
@@ -57,8 +59,8 @@ def test_a_loading_peer_may_have_begun_at_the_head_it_was_told() -> None:
     replica.note_opening()
     write(replica, 1)
     claims = claims_over(replica)
-    assert claims.believes(PEER, 4, reliable=True, provisional=True)
-    assert claims.believes(PEER, 4, reliable=True, provisional=False)
+    assert claims.believes(OLDER, 4, reliable=True, provisional=True)
+    assert claims.believes(OLDER, 4, reliable=True, provisional=False)
 
 
 def test_a_datagram_is_measured_by_the_head_alone() -> None:
@@ -66,9 +68,9 @@ def test_a_datagram_is_measured_by_the_head_alone() -> None:
     replica.note_opening()
     write(replica, 1)
     claims = claims_over(replica)
-    assert claims.believes(PEER, 4, reliable=False, provisional=False)
-    assert not claims.believes(PEER, 5, reliable=False, provisional=False)
-    assert not claims.believes(PEER, 4, reliable=True, provisional=False), "nothing was told by it"
+    assert claims.believes(OLDER, 4, reliable=False, provisional=False)
+    assert not claims.believes(OLDER, 5, reliable=False, provisional=False)
+    assert not claims.believes(OLDER, 4, reliable=True, provisional=False), "nothing was told by it"
 
 
 def test_the_next_agent_of_the_same_opening_believes_up_to_its_start() -> None:
@@ -76,7 +78,7 @@ def test_the_next_agent_of_the_same_opening_believes_up_to_its_start() -> None:
     replica.note_opening()
     claims_over(replica)
     write(replica, 4)  # and its peers were told
-    assert claims_over(replica).believes(PEER, 7, reliable=True, provisional=False)
+    assert claims_over(replica).believes(OLDER, 7, reliable=True, provisional=False)
 
 
 def test_an_opening_of_another_node_id_says_nothing() -> None:
@@ -84,16 +86,32 @@ def test_an_opening_of_another_node_id_says_nothing() -> None:
     replica.note_opening()
     replica.renew_identity(b"new node", 3)
     write(replica, 5)
-    assert claims_over(replica).believes(PEER, 5, reliable=True, provisional=False)
+    assert claims_over(replica).believes(OLDER, 5, reliable=True, provisional=False)
+
+
+def test_a_node_that_started_later_may_have_it_from_another() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims = claims_over(replica)
+    assert claims.believes(OLDER, 3, reliable=True, provisional=False)
+    write(replica, 4)
+    younger = OLDER._replace(node=b"the next", incarnation=3 << REFUTATION_BITS)
+    assert claims.believes(younger, 7, reliable=True, provisional=False)
+    assert claims.trusted_head == 7
+    elder = OLDER._replace(node=b"the last")
+    assert not claims.believes(elder, 7, reliable=True, provisional=False)
+    assert claims.trusted_head == 3
 
 
 def test_many_peers_cost_no_more_memory_and_never_our_node_id() -> None:
     replica = replica_with(1)
     claims = claims_over(replica)
     for number in range(TOLD_MAX + 1):
-        assert claims.believes(b"%08d" % number, 1, reliable=True, provisional=False)
+        peer = OLDER._replace(node=b"%08d" % number)
+        assert claims.believes(peer, 1, reliable=True, provisional=False)
     write(replica, 1)
-    assert claims.believes(b"%08d" % TOLD_MAX, 2, reliable=True, provisional=False)
+    peer = OLDER._replace(node=b"%08d" % TOLD_MAX)
+    assert claims.believes(peer, 2, reliable=True, provisional=False)
 
 
 def test_a_copy_that_names_a_write_of_ours_beyond_the_head() -> None:

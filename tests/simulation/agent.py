@@ -194,7 +194,7 @@ class Agent:
         engine.give_up(self.host.clock.moment())
         self.pump()
         try:
-            self.host.replica.renew_identity(self.world.new_node(), engine.claims.opened_head)
+            self.host.replica.renew_identity(self.world.new_node(), engine.claims.trusted_head)
             self._begin()
         except ReplicaError:
             self.world.marks["replica failed an engine"] += 1
