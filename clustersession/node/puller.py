@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context, copy_bytes_max
 from clustersession.node.outputs import Moment
@@ -64,7 +65,12 @@ class Puller:
         wanted = self._wanted.get(node)
         if wanted is None:
             return 0
-        changed = self._context.replica.merge(message.sessions, at.wall_ms)
+        try:
+            changed = self._context.replica.merge(message.sessions, at.wall_ms)
+        except ReplicaError:
+            # A full disk, say. Whoever wants them next must ask anew, for this answer is gone.
+            del self._wanted[node]
+            raise
         asked = wanted.keys[:KEYS_MAX]
         last = message.sessions[-1][0] if message.sessions else ""
         if last and last not in asked:
