@@ -13,6 +13,7 @@
 #   make rolling ROUNDS=2         rolling restarts behind HAProxy, every server and way
 #   make planted                  planted bugs that the suite must notice
 #   make faults RUNS=3            faults on real processes; needs root
+#   make balancers                every scenario with every balancer; prints the table
 #   make fuzz INPUTS=10000000     everything that reads bytes
 #   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
@@ -29,7 +30,7 @@ MINUTES ?= 10
 RUNS ?= 3
 INPUTS ?= 1000000
 
-.PHONY: demo serve test lint clean swarm explore planted faults fuzz servers frameworks
+.PHONY: demo serve test lint clean swarm explore planted faults balancers fuzz servers frameworks
 
 demo: $(VENV)/.demo
 	$(BIN)/clustersession demo $(ARGS)
@@ -65,6 +66,9 @@ planted: $(VENV)/.dev
 
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults.campaign --runs $(RUNS) --nodes 3,4,5 $(ARGS)
+
+balancers: $(VENV)/.dev
+	$(BIN)/python -m tests.balancers.table $(ARGS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzzing.run --inputs $(INPUTS) $(ARGS)

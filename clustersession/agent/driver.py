@@ -27,6 +27,7 @@ from clustersession.net.interfaces import advertised_address
 from clustersession.net.links import Link, LinkServer, dial
 from clustersession.net.multicast import MulticastChannel
 from clustersession.net.own_certificates import own_certificates
+from clustersession.net.reach import why_unreachable
 from clustersession.net.tls import tls_contexts
 from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
@@ -87,6 +88,7 @@ class Driver:
         self._feed_moved = False
         self._multicast: MulticastChannel | None = None
         self._closing = False
+        self._dial_timeout_s = max(0.5, settings.drop_time_s / 3)
         self.engine: Engine
 
     async def start(self) -> None:
@@ -106,6 +108,7 @@ class Driver:
             port = self._server.address[1]
             host, told_port = split_address(settings.advertise)
             self._address = Address(advertised_address(settings.bind, host), told_port or port)
+            self.reporter.address = str(self._address)
             self._begin()
             if settings.multicast_address:
                 await self._join_group()
@@ -255,12 +258,11 @@ class Driver:
         self.reporter.dropped(f"connection refused: {reason}", peer_address[0])
 
     async def _dial(self, address: Address) -> None:
-        timeout_s = max(0.5, self.settings.drop_time_s / 3)
         engine, refused = self.engine, False
         try:
             link = await dial(
                 address.host, address.port, self._tls.client, self._hello(), self._check_hello,
-                timeout_s, proof=self._tls.proof,
+                self._dial_timeout_s, proof=self._tls.proof,
             )
         except ConnectionRefusedError:
             refused = True
@@ -296,7 +298,17 @@ class Driver:
         if ours:
             del self._links[identity.node]
             link.close("that is ourselves")
+        elif dialled is None:
+            self._spawn(self._look_back(identity))
         self.pump()
+
+    async def _look_back(self, identity: Identity) -> None:
+        """Is a node that came to us to be found where others will look for it?"""
+        engine, address = self.engine, identity.address
+        reason = await why_unreachable(address.host, address.port, self._dial_timeout_s)
+        if reason and identity.node in self._links and self.engine is engine:
+            engine.unreachable(identity, reason)
+            self.pump()
 
     def _drop_links(self, node: bytes, reason: str) -> None:
         for link in self._links.pop(node, []):

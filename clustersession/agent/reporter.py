@@ -33,6 +33,7 @@ class Reporter:
         self._said_s: dict[str, float] = {}
         self._kept_silent: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
+        self.address = ""
         self.forward: Callable[[str, str], None] = lambda level, text: None
 
     def report(self, event: out.Output) -> None:
@@ -85,6 +86,19 @@ class Reporter:
                     f"changes of {self._name_of(node)} carry times more than "
                     f"{self._settings.clock_skew_s_max:g} s in the future and wait until the "
                     "clocks agree",
+                )
+            case out.Unreachable(node, address, reason):
+                name = self._name_of(node)
+                self.seldom(
+                    "warning", f"unreachable {node.hex()}",
+                    f"{name} says that it listens at {address}, where nobody is reached from here "
+                    f"({reason}); set bind or advertise on {name}, or open its port",
+                )
+            case out.SelfUnreachable(node):
+                self.seldom(
+                    "warning", "self unreachable",
+                    f"{self._name_of(node)} does not reach this node at {self.address}, the "
+                    "address that it tells others; set bind or advertise here, or open the port",
                 )
             case out.MulticastUnheard():
                 self._say(

@@ -37,7 +37,12 @@ class Contacts:
         self._pings = 0
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
-        """The seeds as they resolve now; they are dialled for ever."""
+        """The seeds as they resolve now; they are dialled for ever, former ones for an hour."""
+        for address in self._seeds - addresses:
+            # Where names change all day, addresses of the past would fill the table.
+            attempt = self._attempts.get(address)
+            if attempt is not None:
+                attempt.wanted_until_s = at.now_s + FORGET_AFTER_S
         self._seeds = addresses
         for address in addresses:
             self.heard_of(address, at)

@@ -84,6 +84,22 @@ class MembersChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """A peer that came to us is not to be found at the address it tells everybody."""
+
+    node: bytes
+    address: Address
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelfUnreachable:
+    """A peer that we went to does not find us at the address we tell everybody."""
+
+    node: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ClockSkewed:
     """A peer's wall clock differs from ours by more than is healthy."""
 
@@ -148,5 +164,6 @@ class Dropped:
 Output = (
     Send | Multicast | Dial | Unlink | Acknowledged | FetchAnswered | BecameReady
     | SnapshotLoading | MembersChanged | ClockSkewed | FutureRefused | PastLost | MulticastUnheard
-    | MulticastHeard | Repaired | GapFound | TooLarge | Dropped | MembershipEvent
+    | MulticastHeard | Unreachable | SelfUnreachable | Repaired | GapFound | TooLarge | Dropped
+    | MembershipEvent
 )

@@ -18,7 +18,7 @@ from html import escape
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import Body, FastAPI, Request
+from fastapi import Body, FastAPI, Request, WebSocket
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from clustersession.asgi import ClusterSessionMiddleware
@@ -79,6 +79,17 @@ async def log_in(request: Request) -> RedirectResponse:
 async def log_out(request: Request) -> RedirectResponse:
     request.session.invalidate()  # type: ignore[attr-defined]  # ended on every node, for good
     return RedirectResponse("/", status_code=303)
+
+
+@app.websocket("/live")
+async def live(socket: WebSocket) -> None:
+    """Whatever is sent goes into the cart, and is safe on another node before it is answered."""
+    session: Any = socket.session
+    await socket.accept()
+    async for item in socket.iter_text():
+        session.setdefault("cart", []).append(item)
+        await session.asave()
+        await socket.send_json({"node": NODE, "cart": session["cart"]})
 
 
 # The same as JSON, for scripts.

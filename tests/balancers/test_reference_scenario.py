@@ -4,20 +4,16 @@ Each test starts two nodes and one balancer on loopback, kills every process of 
 -9 and looks at what a browser sees. What must hold stands in ``admin.demo_scenario``.
 """
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import Node
 from clustersession.admin.demo_scenario import Scenario
 from tests.balancers.conftest import MakeNode, MakeNodes
 from tests.support import apps, balancers
-from tests.support.balancers import Balancer
+from tests.support.balancers import MakeBalancer
 from tests.support.embedded import embedded
 from tests.support.processes import wait_for
-
-MakeBalancer = Callable[[Sequence[Node], Path], Balancer]
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from clustersession.admin.demo_balancers import COOKIE_NAME
-from tests.support.balancers import Balancer, haproxy_recipe
-from tests.support.processes import find_program, free_port, require_programs
+from tests.support.apps import READY_PATH
+from tests.support.balancers import haproxy_before
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
 
@@ -29,7 +29,7 @@ def server(name: str, dies: bool) -> Iterator[int]:
                 return
             with connection:
                 asked = connection.recv(65536)
-                if not dies or asked.startswith(b"GET /health"):
+                if not dies or asked.startswith(f"GET {READY_PATH}".encode()):
                     head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(name)}\r\n\r\n"
                     connection.sendall((head + name).encode())
 
@@ -44,17 +44,11 @@ def server(name: str, dies: bool) -> Iterator[int]:
 
 
 def test_haproxy_repeats_a_get_elsewhere_and_leaves_a_post(tmp_path: Path) -> None:
-    require_programs("haproxy")
     with server("first", dies=True) as first, server("second", dies=False) as second:
-        port = free_port()
-        path = tmp_path / "haproxy.cfg"
-        path.write_text(haproxy_recipe(port, {"tomcat1": first, "tomcat2": second}))
-        program = find_program("haproxy")
-        assert program is not None
-        with Balancer([program, "-db", "-f", str(path)], tmp_path, port):
-            assert ask(port, "GET") == (200, b"second")
-            assert ask(port, "POST")[0] == 502
-            assert ask(port, "PUT")[0] == 502
+        with haproxy_before([first, second], tmp_path) as balancer:
+            assert ask(balancer.port, "GET") == (200, b"second")
+            assert ask(balancer.port, "POST")[0] == 502
+            assert ask(balancer.port, "PUT")[0] == 502
 
 
 def ask(port: int, method: str) -> tuple[int, bytes]:

@@ -426,3 +426,37 @@ def test_no_multicast_between_two_that_are_connected_still_beats() -> None:
     world.write("a", key(1), create=True, user="ann")
     world.run(0.1)
     assert world.values("b", key(1)) == {"user": "ann"}
+
+
+def test_former_seeds_are_forgotten_after_an_hour() -> None:
+    """Where names change all day, addresses of the past must not fill the table for ever."""
+    world = formed("a", multicast_address="")
+    node = world.nodes["a"]
+    gone = frozenset({Address("10.9.0.1", 4000)})
+    node.running.seeds(gone, world.at(node))
+    world.run(60.0)
+    assert world.dials > 5
+    node.running.seeds(frozenset(), world.at(node))
+    world.run(3700.0)
+    dials = world.dials
+    world.run(600.0)
+    assert world.dials == dials
+    # A seed for ever, though.
+    node.running.seeds(gone, world.at(node))
+    world.run(8000.0)
+    dials = world.dials
+    world.run(60.0)
+    assert world.dials > dials
+
+
+def test_a_node_that_is_not_found_where_it_says_hears_of_it() -> None:
+    world = formed()
+    a, b = world.nodes["a"], world.nodes["b"]
+    identity = b.running.context.own
+    a.running.unreachable(identity, "refused")
+    world.run(0.1)
+    (said,) = a.seen(out.Unreachable)
+    assert (said.address, said.reason) == (b.address, "refused")
+    (heard,) = b.seen(out.SelfUnreachable)
+    assert heard.node == a.running.context.own.node
+    assert not a.seen(MemberLost) + b.seen(MemberLost)

@@ -1,24 +1,21 @@
 """Real balancers in the foreground on loopback, each in a directory of its own.
 
-The Apache configurations are the files of ``examples/apache`` with only addresses and paths
-replaced, so that what is documented is what is tested. No system service is touched.
+The configurations are the files of ``examples`` with only addresses and paths replaced, so that
+what is documented is what is tested. A third node is added as the examples say. No system service
+is touched.
 """
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from clustersession.admin.demo_balancers import (
-    apache_frame,
-    haproxy_configuration,
-    modules_directory,
-)
+from clustersession.admin.demo_balancers import apache_frame, modules_directory
 from clustersession.admin.demo_nodes import Node
 from tests.support.apps import ROOT
 from tests.support.processes import Program, find_program, free_port, require, require_programs
 
-EXAMPLES = ROOT / "examples" / "apache"
+EXAMPLES = ROOT / "examples"
 
 
 class Balancer:
@@ -41,17 +38,19 @@ class Balancer:
         self.program.stop()
 
 
+MakeBalancer = Callable[[Sequence[Node], Path], Balancer]
+
+
 def mod_proxy_balancer(nodes: Sequence[Node], directory: Path) -> Balancer:
     """Apache httpd with examples/apache/mod_proxy_balancer.conf."""
     require_programs("apache2")
     port = free_port()
-    text = (EXAMPLES / "mod_proxy_balancer.conf").read_text()
-    text = _replace(text, {
-        "http://10.0.0.1:8001": f"http://127.0.0.1:{nodes[0].port}",
-        "http://10.0.0.2:8002": f"http://127.0.0.1:{nodes[1].port}",
-        "<VirtualHost *:80>": f"<VirtualHost 127.0.0.1:{port}>",
-    })
-    modules = ["proxy", "proxy_http", "proxy_balancer", "lbmethod_byrequests", "slotmem_shm"]
+    text = _example("apache/mod_proxy_balancer.conf", [node.port for node in nodes])
+    text = _replace(text, {"<VirtualHost *:80>": f"<VirtualHost 127.0.0.1:{port}>"})
+    modules = [
+        "proxy", "proxy_http", "proxy_balancer", "watchdog", "proxy_hcheck", "lbmethod_byrequests",
+        "slotmem_shm",
+    ]
     return _apache(text, modules, directory, port)
 
 
@@ -61,14 +60,15 @@ def mod_jk(nodes: Sequence[Node], directory: Path) -> Balancer:
     modules = modules_directory()
     require("" if modules is not None and (modules / "mod_jk.so").exists() else "mod_jk.so")
     port = free_port()
-    workers = _replace((EXAMPLES / "workers.properties").read_text(), {
-        "tomcat1.host=10.0.0.1": "tomcat1.host=127.0.0.1",
-        "tomcat1.port=8009": f"tomcat1.port={nodes[0].port}",
-        "tomcat2.host=10.0.0.2": "tomcat2.host=127.0.0.1",
-        "tomcat2.port=8010": f"tomcat2.port={nodes[1].port}",
-    })
-    (directory / "workers.properties").write_text(workers)
-    text = _replace((EXAMPLES / "mod_jk.conf").read_text(), {
+    ports = [node.port for node in nodes]
+    workers = _with_more_nodes((EXAMPLES / "apache" / "workers.properties").read_text(), len(ports))
+    for number, node_port in enumerate(ports, 1):
+        workers = _replace(workers, {
+            f"tomcat{number}.host=10.0.0.{number}": f"tomcat{number}.host=127.0.0.1",
+            f"tomcat{number}.port={8008 + number}": f"tomcat{number}.port={node_port}",
+        })
+    (directory / "workers.properties").write_text(_complete(workers))
+    text = _replace((EXAMPLES / "apache" / "mod_jk.conf").read_text(), {
         "/etc/apache2/workers.properties": str(directory / "workers.properties"),
         "/var/run/apache2/jk-runtime-status": str(directory / "jk-runtime-status"),
         "/var/log/apache2/mod_jk.log": str(directory / "mod_jk.log"),
@@ -78,74 +78,37 @@ def mod_jk(nodes: Sequence[Node], directory: Path) -> Balancer:
 
 
 def haproxy(nodes: Sequence[Node], directory: Path) -> Balancer:
-    """HAProxy that reads the route between first and second dot of the cookie."""
+    """HAProxy with examples/haproxy/haproxy.cfg."""
+    return haproxy_before([node.port for node in nodes], directory)
+
+
+def haproxy_before(ports: Sequence[int], directory: Path) -> Balancer:
+    """The same before servers that need not be nodes."""
     require_programs("haproxy")
     port = free_port()
     path = directory / "haproxy.cfg"
-    text = haproxy_recipe(port, {node.route: node.port for node in nodes})
-    path.write_text(_replace(text, {"GET /health": "GET /api/whoami"}))
+    text = _example("haproxy/haproxy.cfg", ports)
+    path.write_text(_replace(text, {"bind :80": f"bind 127.0.0.1:{port}"}))
     return Balancer([_program("haproxy"), "-db", "-f", str(path)], directory, port)
 
 
-def haproxy_recipe(port: int, ports: Mapping[str, int]) -> str:
-    """What the README shows: the demo's configuration, health checks and repeated requests."""
-    return _replace(haproxy_configuration(port, ports), {
-        "    timeout server 60s\n": "    timeout server 60s\n    timeout check 5s\n",
-        "    option redispatch 1\n": """    option redispatch 1
-    retry-on conn-failure empty-response
-    http-request disable-l7-retry unless METH_GET
-    option httpchk GET /health
-    http-check expect status 200
-""",
-    })
-
-
 def nginx(nodes: Sequence[Node], directory: Path) -> Balancer:
-    """nginx of any age: a map from the cookie to one upstream per node, the others as backup."""
+    """nginx with examples/nginx/nginx.conf, inside of what a distribution's own file has."""
     require_programs("nginx")
     port = free_port()
-    path = directory / "nginx.conf"
-    path.write_text(_nginx_configuration(nodes, directory, port))
-    command = [_program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(path)]
-    return Balancer(command, directory, port)
-
-
-def _nginx_configuration(nodes: Sequence[Node], directory: Path, port: int) -> str:
-    upstreams = "\n".join(
-        f"  upstream {node.route} {{\n    server 127.0.0.1:{node.port} fail_timeout=2s;\n"
-        + "".join(
-            f"    server 127.0.0.1:{other.port} backup;\n" for other in nodes if other is not node
-        )
-        + "  }"
-        for node in nodes
-    )
-    anyone = "\n".join(f"    server 127.0.0.1:{node.port} fail_timeout=2s;" for node in nodes)
-    routes = "\n".join(f"    ~^[^.]*\\.{node.route}$ {node.route};" for node in nodes)
+    text = _example("nginx/nginx.conf", [node.port for node in nodes])
+    text = _replace(text, {"listen 80;": f"listen 127.0.0.1:{port};"})
     temporary = "\n".join(
-        f"  {kind}_temp_path {directory}/{kind};"
+        f"{kind}_temp_path {directory}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    return f"""daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-{temporary}
-  map $cookie_CLUSTERSESSION $app {{
-{routes}
-    default anyone;
-  }}
-{upstreams}
-  upstream anyone {{
-{anyone}
-  }}
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{ proxy_pass http://$app; }}
-  }}
-}}
-"""
+    path = directory / "nginx.conf"
+    path.write_text(
+        f"daemon off;\nworker_processes 1;\npid {directory}/nginx.pid;\n"
+        f"events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{temporary}\n{text}}}\n"
+    )
+    command = [_program("nginx"), "-p", str(directory), "-e", "stderr", "-c", str(path)]
+    return Balancer(command, directory, port)
 
 
 def _apache(text: str, modules: Sequence[str], directory: Path, port: int) -> Balancer:
@@ -162,9 +125,57 @@ def _program(name: str) -> str:
     return path
 
 
+def _example(name: str, ports: Sequence[int]) -> str:
+    """A file of the examples for nodes on loopback."""
+    text = _with_more_nodes((EXAMPLES / name).read_text(), len(ports))
+    return _complete(_replace(text, {
+        f"10.0.0.{number}:800{number}": f"127.0.0.1:{port}"
+        for number, port in enumerate(ports, 1)
+    }))
+
+
+def _with_more_nodes(text: str, count: int) -> str:
+    """The two nodes of an example made ``count``, the way its comments say."""
+    for number in range(3, count + 1):
+        text = _with_node(text, number)
+    return text
+
+
+def _with_node(text: str, number: int) -> str:
+    upstream = re.compile(r"^upstream (\w+) \{\n(.*?)^\}\n", re.MULTILINE | re.DOTALL)
+    new = f"    server 10.0.0.{number}:800{number}"
+
+    def lengthened(match: re.Match[str]) -> str:
+        kind = " fail_timeout=2s;" if match[1] == "anyone" else " backup;"
+        return f"upstream {match[1]} {{\n{match[2]}{new}{kind}\n}}\n"
+
+    pools = {match[1]: match[2] for match in upstream.finditer(text)}
+    text = upstream.sub(lengthened, text)
+    if pools:
+        others = re.sub(r" fail_timeout=2s;", " backup;", pools["anyone"])
+        text += f"upstream tomcat{number} {{\n{new} fail_timeout=2s;\n{others}}}\n"
+    lines = []
+    # httpd's lines may go on behind a backslash.
+    for line in re.split(r"(?<!\\)\n", text):
+        lines.append(line.replace("tomcat1,tomcat2", f"tomcat1,tomcat2,tomcat{number}"))
+        of_second = "tomcat2" in line and "tomcat1" not in line
+        if of_second and not line.lstrip().startswith(("#", "upstream")):
+            for old, made in (
+                ("tomcat2", f"tomcat{number}"), ("10.0.0.2", f"10.0.0.{number}"),
+                ("8002", f"800{number}"), ("8010", str(8008 + number)),
+            ):
+                line = line.replace(old, made)
+            lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def _replace(text: str, replacements: dict[str, str]) -> str:
     for old, new in replacements.items():
         assert old in text, f"the example no longer contains {old}"
         text = text.replace(old, new)
+    return text
+
+
+def _complete(text: str) -> str:
     assert not re.search(r"\b10\.0\.0\.\d", text), "an address of the example was not replaced"
     return text

@@ -12,6 +12,7 @@ down at the end of the block, processes started through ``start`` included.
 import contextlib
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.support.processes import require_programs
 _COUNTER = itertools.count()
 _PROJECT = Path(__file__).resolve().parents[2]
 _STOP_TIMEOUT_S = 5.0
+_NETNS_ETC = Path("/etc/netns")  # "ip netns exec" shows what is there in place of /etc's own
 
 
 class Host:
@@ -43,6 +45,16 @@ class Host:
         process = subprocess.Popen(["ip", "netns", "exec", self.name, *command], **options)
         self._processes.append(process)
         return process
+
+    def ip(self, *arguments: str) -> None:
+        """``ip`` inside, for what is special to a test: more interfaces, addresses and routes."""
+        _ip("-n", self.name, *arguments)
+
+    def write_etc(self, name: str, text: str) -> None:
+        """What processes started afterwards find as the file of that name in /etc."""
+        directory = _NETNS_ETC / self.name
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
 
     def cut(self) -> None:
         """Pull the cable."""
@@ -109,6 +121,7 @@ def network(count: int) -> Iterator[list[Host]]:
             _ip("-n", name, "address", "add", f"{host.address}/16", "dev", "eth0")
             _ip("-n", name, "link", "set", "eth0", "up")
             _ip("-n", name, "link", "set", "lo", "up")
+            cleanup.callback(shutil.rmtree, _NETNS_ETC / name, ignore_errors=True)
             cleanup.callback(host.stop_processes)
             hosts.append(host)
         yield hosts

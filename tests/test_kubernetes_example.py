@@ -1,0 +1,112 @@
+"""The Kubernetes manifest, as far as it can be checked without a cluster."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from clustersession.admin.cli import main
+from clustersession.cluster.configuration import load_settings
+from clustersession.core.ids import derive_route, is_route
+from clustersession.net.discovery import parse_seed
+
+MANIFEST = Path(__file__).parents[1] / "examples" / "kubernetes" / "shop.yaml"
+OBJECTS = list(yaml.safe_load_all(MANIFEST.read_text()))
+POD_IP = "10.244.1.7"
+
+
+def the(kind: str, name: str) -> dict[str, Any]:
+    (found,) = [o for o in OBJECTS if (o["kind"], o["metadata"]["name"]) == (kind, name)]
+    return found["spec"]
+
+
+SET = the("StatefulSet", "shop")
+POD = SET["template"]["spec"]
+(CONTAINER,) = POD["containers"]
+ENV = {entry["name"]: entry for entry in CONTAINER["env"]}
+PORTS = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
+HEADLESS = the("Service", SET["serviceName"])
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, entry in ENV.items():
+        monkeypatch.setenv(name, entry.get("value", POD_IP if "BIND" in name else "x" * 32))
+    return load_settings()
+
+
+def test_every_variable_is_a_setting_and_the_settings_work(settings: Any) -> None:
+    assert len(ENV) == len(CONTAINER["env"])
+    assert all(name.startswith("CLUSTERSESSION_") for name in ENV)
+    assert settings.distributable
+    assert settings.bind == POD_IP
+    assert settings.multicast_address == ""
+    assert settings.state_dir == CONTAINER["volumeMounts"][0]["mountPath"]
+
+
+def test_secret_and_address_come_from_where_they_must() -> None:
+    assert "value" not in ENV["CLUSTERSESSION_SECRET"]
+    reference = ENV["CLUSTERSESSION_SECRET"]["valueFrom"]["secretKeyRef"]
+    made = re.search(r"create secret generic (\S+) .*\n#\s+--from-literal=(\w+)=",
+                     MANIFEST.read_text())
+    assert made is not None
+    assert (made[1], made[2]) == (reference["name"], reference["key"])
+    assert ENV["CLUSTERSESSION_BIND"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+
+
+def test_the_seed_is_the_name_of_the_headless_service(settings: Any) -> None:
+    (seed,) = map(parse_seed, settings.seeds)
+    assert seed.every_record
+    assert seed.host == SET["serviceName"]
+    assert HEADLESS["clusterIP"] == "None"
+    assert HEADLESS["publishNotReadyAddresses"] is True
+
+
+def test_the_ports_agree(settings: Any) -> None:
+    assert settings.port == PORTS["cluster"] == HEADLESS["ports"][0]["port"]
+    assert settings.port_range == 1
+    assert f"--port={PORTS['web']}" in CONTAINER["command"]
+    for service in (HEADLESS, the("Service", "shop")):
+        assert {port["targetPort"] for port in service["ports"]} <= set(PORTS)
+
+
+def test_everything_selects_the_pods() -> None:
+    labels = SET["template"]["metadata"]["labels"]
+    assert SET["selector"]["matchLabels"] == labels
+    assert the("PodDisruptionBudget", "shop")["selector"]["matchLabels"] == labels
+    assert the("Service", "shop")["selector"] == HEADLESS["selector"] == labels
+    assert the("PodDisruptionBudget", "shop")["maxUnavailable"] < SET["replicas"]
+
+
+def test_readiness_is_the_ready_path_and_liveness_is_not(settings: Any) -> None:
+    readiness = CONTAINER["readinessProbe"]
+    assert readiness["httpGet"] == {"path": settings.ready_path, "port": "web"}
+    assert readiness["timeoutSeconds"] > 1
+    assert "httpGet" not in CONTAINER["livenessProbe"]
+
+
+def test_the_pod_drains_and_has_time_for_it() -> None:
+    shell, _, script = CONTAINER["lifecycle"]["preStop"]["exec"]["command"]
+    assert shell == "sh"
+    drain, sleep = (shlex.split(part) for part in script.split(";"))
+    assert drain[0] == "clustersession"
+    assert CliRunner().invoke(main, [*drain[1:], "--help"]).exit_code == 0
+    probe = CONTAINER["readinessProbe"]
+    unready_s = probe["failureThreshold"] * (probe["periodSeconds"] + probe["timeoutSeconds"])
+    graceful_s = int(CONTAINER["command"][-1].rpartition("=")[2])
+    drain_s, sleep_s = int(drain[-1]), int(sleep[-1])
+    assert unready_s <= drain_s + sleep_s
+    assert drain_s + sleep_s + graceful_s < POD["terminationGracePeriodSeconds"]
+
+
+def test_every_pod_has_a_route_of_its_own() -> None:
+    assert "CLUSTERSESSION_ROUTE" not in ENV
+    routes = {derive_route(f"shop-{number}") for number in range(SET["replicas"])}
+    assert len(routes) == SET["replicas"]
+    assert all(map(is_route, routes))
+    assert "shop_0" in routes
+    assert "shop_0" in MANIFEST.read_text()
