@@ -33,7 +33,7 @@ from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
 from clustersession.replica.protocol import Replica
-from clustersession.wire.envelope import DropReason, Opened, Opener, Sealer
+from clustersession.wire.envelope import Opened, Opener, Sealer
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.messages import (
     PROTOCOL_VERSION,
@@ -50,14 +50,6 @@ TIMER_S_MIN = 0.001
 UNREAD_BYTES_MAX = 8 * 2**20
 LEAVE_S_MAX = 2.0
 LEAVE_LOOK_S = 0.01
-_REMARKS = {
-    DropReason.UNKNOWN_KEY: (
-        "datagram: unknown_key (another secret: every node of the cluster needs the same)"
-    ),
-    DropReason.OTHER_CLUSTER: (
-        "datagram: other_cluster (harmless; to be rid of it give each cluster its multicast_port)"
-    ),
-}
 
 
 def moment() -> Moment:
@@ -108,7 +100,6 @@ class Driver:
             port = self._server.address[1]
             host, told_port = split_address(settings.advertise)
             self._address = Address(advertised_address(settings.bind, host), told_port or port)
-            self.reporter.address = str(self._address)
             self._begin()
             if settings.multicast_address:
                 await self._join_group()
@@ -304,10 +295,9 @@ class Driver:
 
     async def _look_back(self, identity: Identity) -> None:
         """Is a node that came to us to be found where others will look for it?"""
-        engine, address = self.engine, identity.address
-        reason = await why_unreachable(address.host, address.port, self._dial_timeout_s)
-        if reason and identity.node in self._links and self.engine is engine:
-            engine.unreachable(identity, reason)
+        reason = await why_unreachable(*identity.address, self._dial_timeout_s)
+        if reason and identity.node in self._links:
+            self.engine.contacts.not_where_it_says(identity, reason)
             self.pump()
 
     def _drop_links(self, node: bytes, reason: str) -> None:
@@ -357,8 +347,7 @@ class Driver:
     def _on_datagram(self, data: bytes, source: tuple[str, int]) -> None:
         opened = self._opener.open(data)
         if not isinstance(opened, Opened):
-            reason = _REMARKS.get(opened.reason, f"datagram: {opened.reason}")
-            self.reporter.dropped(reason, source[0])
+            self.reporter.dropped_datagram(opened.reason, source[0])
             return
         self.engine.receive(opened.sender, opened.payload, moment(), reliable=False)
         self.pump()

@@ -17,11 +17,20 @@ from clustersession.core.membership import (
 )
 from clustersession.core.settings import Settings
 from clustersession.node import outputs as out
+from clustersession.wire.envelope import DropReason
 
 logger = logging.getLogger("clustersession.agent")
 
 REPEAT_AFTER_S = 60.0
 KINDS_MAX = 1024
+_REMARKS = {
+    DropReason.UNKNOWN_KEY: (
+        "datagram: unknown_key (another secret: every node of the cluster needs the same)"
+    ),
+    DropReason.OTHER_CLUSTER: (
+        "datagram: other_cluster (harmless; to be rid of it give each cluster its multicast_port)"
+    ),
+}
 
 
 class Reporter:
@@ -33,7 +42,6 @@ class Reporter:
         self._said_s: dict[str, float] = {}
         self._kept_silent: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
-        self.address = ""
         self.forward: Callable[[str, str], None] = lambda level, text: None
 
     def report(self, event: out.Output) -> None:
@@ -94,11 +102,11 @@ class Reporter:
                     f"{name} says that it listens at {address}, where nobody is reached from here "
                     f"({reason}); set bind or advertise on {name}, or open its port",
                 )
-            case out.SelfUnreachable(node):
+            case out.SelfUnreachable(node, address):
                 self.seldom(
                     "warning", "self unreachable",
-                    f"{self._name_of(node)} does not reach this node at {self.address}, the "
-                    "address that it tells others; set bind or advertise here, or open the port",
+                    f"{self._name_of(node)} does not reach this node at {address}, the address "
+                    "that it tells others; set bind or advertise here, or open the port",
                 )
             case out.MulticastUnheard():
                 self._say(
@@ -140,6 +148,10 @@ class Reporter:
         known = len(self.counters) < KINDS_MAX or f"dropped: {reason}" in self.counters
         self.counters[f"dropped: {reason}" if known else "dropped: other"] += 1
         self.seldom("warning", f"dropped {reason}", f"dropped what came from {source}: {reason}")
+
+    def dropped_datagram(self, reason: DropReason, source: str) -> None:
+        """A datagram from the group was not accepted."""
+        self.dropped(_REMARKS.get(reason, f"datagram: {reason}"), source)
 
     def seldom(self, level: str, kind: str, text: str, every_s: float = REPEAT_AFTER_S) -> None:
         """Log, unless the same kind was logged within ``every_s``; then count."""

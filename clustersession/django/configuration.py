@@ -123,6 +123,7 @@ def _without_middleware(settings: Settings) -> list[str]:
         text
         for text, is_wanted in (
             (f"header_name is {settings.header_name!r}", bool(settings.header_name)),
+            (f"ready_path is {settings.ready_path!r}", bool(settings.ready_path)),
             ("consistency is 'causal'", settings.consistency == "causal"),
         )
         if is_wanted

@@ -23,6 +23,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.http import http_date
 
+from clustersession.cluster.readiness import Readiness, readiness, readiness_async
 from clustersession.django.configuration import manager, runtime
 from clustersession.django.store import SessionStore
 from clustersession.session.cookie import cookie_values
@@ -41,6 +42,8 @@ class ClusterSessionMiddleware(SessionMiddleware):
         runtime()
 
     async def __acall__(self, request: HttpRequest) -> HttpResponse:
+        if self._is_check(request):
+            return _response(await readiness_async(runtime()))
         self.process_request(request)
         opened = cast(SessionStore, request.session).opened()
         if opened.missing:
@@ -54,8 +57,12 @@ class ClusterSessionMiddleware(SessionMiddleware):
             await store.asave()
         return _finish(request, response, store, saving)
 
-    def process_request(self, request: HttpRequest) -> None:
-        """Open the session."""
+    def process_request(  # type: ignore[override]
+        self, request: HttpRequest
+    ) -> HttpResponse | None:
+        """Open the session, or answer a health check."""
+        if self._is_check(request):
+            return _response(readiness(runtime()))
         settings, seen_name = runtime().settings, manager().seen_cookie_name
         header, name = request.META.get("HTTP_COOKIE", ""), settings.cookie_name
         values = cookie_values(header, name)
@@ -66,6 +73,7 @@ class ClusterSessionMiddleware(SessionMiddleware):
         store = cast(type[SessionStore], self.SessionStore)(request.COOKIES.get(name))
         request.session = store
         store.open_request(values, header_value, seen)
+        return None
 
     def process_response(
         self, request: HttpRequest, response: HttpResponse
@@ -77,6 +85,19 @@ class ClusterSessionMiddleware(SessionMiddleware):
         if saving := _is_to_be_saved(store, response):
             store.save()
         return _finish(request, response, store, saving)
+
+
+    @staticmethod
+    def _is_check(request: HttpRequest) -> bool:
+        path = runtime().settings.ready_path
+        return bool(path) and request.path == path
+
+
+def _response(found: Readiness) -> HttpResponse:
+    response = HttpResponse(found.body, status=found.status, headers=dict(found.headers))
+    # Django would log an error for each 503, several times a second while a node joins or drains.
+    cast(Any, response)._has_been_logged = True
+    return response
 
 
 def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:

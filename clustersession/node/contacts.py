@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from clustersession.core.identity import Address
+from clustersession.core.identity import Address, Identity
 from clustersession.core.membership import FORGET_AFTER_S, Member, MemberSuspected, Status
 from clustersession.node.context import Context
-from clustersession.node.outputs import Dial, Moment
+from clustersession.node.outputs import Dial, Moment, Unreachable
 from clustersession.wire.messages import Ping, ProbeReply, ProbeRequest
 
 RETRY_S_MIN = 0.25
@@ -86,6 +86,14 @@ class Contacts:
             attempt.next_s = at.now_s + attempt.pause_s
             attempt.pause_s = min(2 * attempt.pause_s, RETRY_S_MAX)
         return self._context.membership.at(address)
+
+    def not_where_it_says(self, identity: Identity, reason: str) -> None:
+        """A node that came to us is not to be found at the address it tells: tell it, and people.
+
+        The reply answers no request; a version that does not know this use of it ignores it.
+        """
+        self._context.emit(Unreachable(identity.node, identity.address, reason))
+        self._context.send(identity.node, ProbeReply(identity.node, False))
 
     def forget(self, address: Address) -> None:
         """A member that left on purpose is not sought, unless it is a seed."""

@@ -30,7 +30,6 @@ from clustersession.node.outputs import (
     Repaired,
     SelfUnreachable,
     Unlink,
-    Unreachable,
 )
 from clustersession.node.puller import Puller
 from clustersession.node.pulse import Pulse
@@ -175,14 +174,6 @@ class Engine:
             self.contacts.vouch(member.identity.node, False)
             events = self.membership.unreachable(member.identity.node, refused, at.now_s)
             self._tell(events, at)
-
-    def unreachable(self, identity: Identity, reason: str) -> None:
-        """A node that came to us is not to be found at the address it tells: tell it, and people.
-
-        The reply answers no request; a version that does not know this use of it ignores it.
-        """
-        self.context.emit(Unreachable(identity.node, identity.address, reason))
-        self.context.send(identity.node, m.ProbeReply(identity.node, False))
 
     def receive(
         self, node: bytes, data: bytes, at: Moment, *, reliable: bool, reads: bool = True
@@ -368,7 +359,7 @@ class Engine:
             case m.ProbeRequest():
                 self.contacts.on_probe_request(node, message, at)
             case m.ProbeReply(self.context.own.node, False):
-                self.context.emit(SelfUnreachable(node))
+                self.context.emit(SelfUnreachable(node, self.context.own.address))
             case m.ProbeReply():
                 events = self.membership.vouched(message.target, node, message.alive, at.now_s)
                 self._tell(events, at)

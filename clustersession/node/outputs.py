@@ -97,6 +97,7 @@ class SelfUnreachable:
     """A peer that we went to does not find us at the address we tell everybody."""
 
     node: bytes
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)

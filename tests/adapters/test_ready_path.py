@@ -101,6 +101,35 @@ def under_quart(**options: Any) -> Iterator[Get]:
         runner.run(asyncio.sleep(0))
 
 
+@contextmanager
+def under_django(**options: Any) -> Iterator[Get]:
+    # It configures Django for the whole process; only where it is asked for.
+    from django.http import HttpResponse
+    from django.test import Client, override_settings
+
+    from clustersession import django as ours
+    from tests.adapters import django_project
+
+    def page(request: Any) -> HttpResponse:
+        return HttpResponse(f"the application, {len(request.session.keys())} attributes")
+
+    with override_settings(
+        MIDDLEWARE=[django_project.OURS], CLUSTERSESSION=options,
+        ROOT_URLCONF="tests.adapters.django_project",
+    ), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(django_project, "view", page)
+        client = Client()
+
+        def get(path: str, method: str = "GET") -> tuple[int, str]:
+            reply = client.generic(method, path)
+            # Django's answer to a path that is not the project's.
+            text = "the application" if reply.status_code == 404 else reply.content.decode().strip()
+            return reply.status_code, text
+
+        yield get
+        ours.configuration.close()
+
+
 def _werkzeug(app: Any) -> Get:
     client = WerkzeugClient(app)
 
@@ -111,7 +140,7 @@ def _werkzeug(app: Any) -> Get:
     return get
 
 
-ADAPTERS = [under_asgi, under_wsgi, under_flask, under_quart]
+ADAPTERS = [under_asgi, under_wsgi, under_flask, under_quart, under_django]
 each_adapter = pytest.mark.parametrize("serve", ADAPTERS, ids=lambda serve: serve.__name__)
 
 
@@ -156,7 +185,7 @@ def test_without_its_agent_a_node_is_not_ready(
         assert get("/ready") == (503, "no agent: writes do not reach the other nodes")
 
 
-@pytest.mark.parametrize("serve", [under_wsgi, under_flask])
+@pytest.mark.parametrize("serve", [under_wsgi, under_flask, under_django])
 def test_a_node_that_cannot_serve_tells_its_log_why_once(
     serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

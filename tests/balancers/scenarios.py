@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
@@ -117,7 +118,7 @@ def hung(stand: Stand) -> str:
                 if time.monotonic() - began_s > HUNG_DEADLINE_S:
                     raise StepFailed(f"no other node answered within {HUNG_DEADLINE_S:.0f} s")
                 made.append((time.monotonic() - began_s, clicks.submit(_click, user)))
-                time.sleep(CLICKS_EVERY_S)
+                futures.wait([made[-1][1]], timeout=CLICKS_EVERY_S)
             took_s = min(
                 at_s + click.result()[2] for at_s, click in made if _served(click, home.route)
             )
