@@ -290,11 +290,10 @@ class Driver:
             del self._links[identity.node]
             link.close("that is ourselves")
         elif dialled is None:
-            self._spawn(self._look_back(identity))
+            self._spawn(self._check_told_address(identity))
         self.pump()
 
-    async def _look_back(self, identity: Identity) -> None:
-        """Is a node that came to us to be found where others will look for it?"""
+    async def _check_told_address(self, identity: Identity) -> None:
         reason = await why_unreachable(*identity.address, self._dial_timeout_s)
         if reason and identity.node in self._links:
             self.engine.contacts.not_where_it_says(identity, reason)
