@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 
 from clustersession.core.identity import Address, Identity
-from clustersession.core.membership import FORGET_AFTER_S, Member, MemberSuspected, Status
+from clustersession.core.membership import (
+    FORGET_AFTER_S,
+    Member,
+    MembershipEvent,
+    MemberSuspected,
+    Status,
+)
 from clustersession.node.context import Context
-from clustersession.node.outputs import Dial, Moment, Unreachable
+from clustersession.node.outputs import Dial, Moment, SelfUnreachable, Unreachable
 from clustersession.wire.messages import Ping, ProbeReply, ProbeRequest
 
 RETRY_S_MIN = 0.25
@@ -123,6 +129,16 @@ class Contacts:
             return
         self._requesters.setdefault(message.target, set()).add(requester)
         self._probe_directly(member, at)
+
+    def on_probe_reply(
+        self, helper: bytes, message: ProbeReply, at: Moment
+    ) -> list[MembershipEvent]:
+        """A member tells whether it reaches another one, or unasked that it does not reach us."""
+        own = self._context.own
+        if message.target == own.node and not message.alive:
+            self._context.emit(SelfUnreachable(helper, own.address))
+            return []
+        return self._context.membership.vouched(message.target, helper, message.alive, at.now_s)
 
     def vouch(self, target: bytes, alive: bool) -> None:
         """We know now whether a member that others asked about is there."""

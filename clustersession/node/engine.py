@@ -28,7 +28,6 @@ from clustersession.node.outputs import (
     Output,
     PastLost,
     Repaired,
-    SelfUnreachable,
     Unlink,
 )
 from clustersession.node.puller import Puller
@@ -358,11 +357,8 @@ class Engine:
                 self.context.send(node, m.Pong(message.number))
             case m.ProbeRequest():
                 self.contacts.on_probe_request(node, message, at)
-            case m.ProbeReply(self.context.own.node, False):
-                self.context.emit(SelfUnreachable(node, self.context.own.address))
             case m.ProbeReply():
-                events = self.membership.vouched(message.target, node, message.alive, at.now_s)
-                self._tell(events, at)
+                self._tell(self.contacts.on_probe_reply(node, message, at), at)
             case m.SnapshotRequest():
                 self.joiner.on_page_request(node, message)
             case m.SnapshotPageMessage():
