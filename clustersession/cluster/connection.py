@@ -3,6 +3,7 @@
 import dataclasses
 
 from clustersession.cluster.agent_port import AgentPort
+from clustersession.cluster.alone import Alone
 from clustersession.cluster.configuration import require_secret
 from clustersession.cluster.places import id_secrets, route_of
 from clustersession.cluster.thread_agent import ThreadAgent
@@ -14,7 +15,7 @@ from clustersession.net.interfaces import advertised_address, bind_address
 from clustersession.net.own_certificates import own_certificates
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
-from clustersession.session.cluster_port import ClusterPort, LocalOnly
+from clustersession.session.cluster_port import ClusterPort
 
 READY = Phase.READY.name.lower()
 
@@ -77,7 +78,7 @@ def complete(settings: Settings) -> Settings:
 def connect(settings: Settings, home: NodeHome, replica: Replica) -> Connection:
     """Connect this process to its node's agent. ``settings`` are complete."""
     if not settings.distributable:
-        return Connection(LocalOnly(settings.route), None, None)
+        return Connection(Alone(settings.route, replica), None, None)
     thread = ThreadAgent(settings, home, replica) if settings.agent == "thread" else None
     port = AgentPort(settings, home, replica, start=thread.start if thread else None)
     return Connection(port, port, thread)
