@@ -17,6 +17,8 @@
 #   make fuzz INPUTS=10000000     everything that reads bytes
 #   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
+#   make bench                    every benchmark, small; ARGS="request http" for some, see
+#                                 docs/testing.md
 #
 # PYTHON=python3.12 chooses an interpreter, ARGS="-k settings" reaches pytest or the demo.
 
@@ -82,6 +84,11 @@ frameworks: $(VENV)/.dev
 servers: $(VENV)/.dev
 	$(BIN)/python -m tests.servers.run $(ARGS)
 
+.PHONY: bench
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --small $(ARGS)
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -96,4 +103,8 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(VENV)/.demo

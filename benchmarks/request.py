@@ -1,6 +1,6 @@
 """What a session costs a request: microseconds over the bare application, next to signed cookies.
 
-    python -m benchmarks.request [requests]
+    python -m benchmarks.request [small]
 
 The application is called directly, without a server. Both middlewares run in the same rounds, in
 turn, and the middle round counts.
@@ -17,9 +17,11 @@ from typing import Any
 
 from starlette.middleware.sessions import SessionMiddleware
 
+from benchmarks.result import Chart, Result, Table, as_text
 from clustersession.asgi import ClusterSessionMiddleware
 
 ROUNDS = 7
+PATHS = ("/untouched", "/read", "/write")
 DATA = {"user": "ann", "visits": 3, "cart": ["tea", "cake"]}
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -62,32 +64,37 @@ async def timed(app: App, path: str, cookie: bytes, count: int) -> float:
     return (time.perf_counter() - started_s) / count * 1e6
 
 
-async def measure(count: int, directory: str) -> None:
-    """Print a line for each kind of request."""
+async def measure(count: int, directory: str) -> Result:
+    """Ours and Starlette's in turn, for each kind of request."""
     ours = ClusterSessionMiddleware(bare, state_dir=directory, route="bench")
     apps = {"clustersession": ours, "signed cookie": SessionMiddleware(bare, secrets.token_hex())}
     cookies = {}
     for name, app in apps.items():
         headers = dict(await call(app, "/fill"))
         cookies[name] = headers[b"set-cookie"].partition(b";")[0]
-    for path in ("/untouched", "/read", "/write"):
+    rows, names = [], list(apps)
+    for path in PATHS:
         taken: dict[str, list[float]] = {name: [] for name in apps}
         for _ in range(ROUNDS):
             base = await timed(bare, "/untouched", b"", count)
             for name, app in apps.items():
                 taken[name].append(await timed(app, path, cookies[name], count) - base)
         figures = {name: median(values) for name, values in taken.items()}
-        ratio = figures["clustersession"] / figures["signed cookie"]
-        text = ", ".join(f"{name} {value:.1f} us" for name, value in figures.items())
-        print(f"{path[1:]:<10} {text}, ratio {ratio:.2f}")
+        rows.append((path[1:], *figures.values(), figures[names[0]] / figures[names[1]]))
     ours.runtime.close()
+    table = Table("microseconds over the bare application", ("", *names, "ratio"), rows)
+    chart = Chart(
+        "What a session costs an ASGI request", "microseconds", [path[1:] for path in PATHS],
+        {name: [row[number] for row in rows] for number, name in enumerate(names, 1)},
+    )
+    return Result("Request path", [table], charts=[chart])
 
 
-def main(count: int = 3000) -> None:
-    """Run in a directory of its own."""
+def run(small: bool) -> Result:
+    """In a directory of its own."""
     with tempfile.TemporaryDirectory(prefix="clustersession-bench-") as directory:
-        asyncio.run(measure(count, directory))
+        return asyncio.run(measure(1000 if small else 3000, directory))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    print(as_text(run(small="small" in sys.argv)))

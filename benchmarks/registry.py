@@ -1,0 +1,24 @@
+"""The benchmarks that ``python -m benchmarks`` knows, by name, in the order they run."""
+
+from importlib import import_module
+from typing import Protocol, cast
+
+from benchmarks.result import Result
+
+BENCHMARKS = {
+    "request": "benchmarks.request",
+}
+"""Modules with a ``run(small)``. Imported only when they run: each needs packages of its own."""
+
+
+class Benchmark(Protocol):
+    """A module of the registry."""
+
+    def run(self, small: bool) -> Result:
+        """Measure; small takes at most some tens of seconds. Raises when work was not done."""
+        ...
+
+
+def benchmark(name: str) -> Benchmark:
+    """The module of a name."""
+    return cast(Benchmark, import_module(BENCHMARKS[name]))
