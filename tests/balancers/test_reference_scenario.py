@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_scenario import Scenario
+from clustersession.admin.demo_scenario import Browser, Scenario
 from tests.balancers.conftest import MakeNode, MakeNodes
 from tests.support import apps, balancers
+from tests.support.apps import READY_PATH
 from tests.support.balancers import MakeBalancer
 from tests.support.embedded import embedded
 from tests.support.processes import wait_for
@@ -36,6 +37,10 @@ def test_session_survives_kill_9_of_its_node(
     make_balancer: MakeBalancer, make_node: MakeNode, make_nodes: MakeNodes, tmp_path: Path
 ) -> None:
     nodes = make_nodes(make_node)
+    for node in nodes:
+        # Balancers that check the ready path have nobody to send users to before.
+        ready = Browser(node.direct_port)
+        wait_for(lambda b=ready: b.get(READY_PATH).status == 200, f"{node.route} to be ready")
     with make_balancer(nodes, tmp_path) as balancer:
         Scenario(nodes, balancer.port, print).run()
 
