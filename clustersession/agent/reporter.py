@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from clustersession.core.identity import short
@@ -23,6 +23,7 @@ logger = logging.getLogger("clustersession.agent")
 
 REPEAT_AFTER_S = 60.0
 KINDS_MAX = 1024
+RECENT_MAX = 200
 _REMARKS = {
     DropReason.UNKNOWN_KEY: (
         "datagram: unknown_key (another secret: every node of the cluster needs the same)"
@@ -34,7 +35,10 @@ _REMARKS = {
 
 
 class Reporter:
-    """Turns events into log lines, counts them, and passes the lines on to a worker's log."""
+    """Turns events into log lines, counts them, and passes the lines on to a worker's log.
+
+    recent: the newest lines, with wall-clock milliseconds and level; for people who look now.
+    """
 
     def __init__(self, settings: Settings, name_of: Callable[[bytes], str]) -> None:
         self._settings = settings
@@ -42,6 +46,7 @@ class Reporter:
         self._said_s: dict[str, float] = {}
         self._kept_silent: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
+        self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT_MAX)
         self.forward: Callable[[str, str], None] = lambda level, text: None
 
     def report(self, event: out.Output) -> None:
@@ -170,6 +175,7 @@ class Reporter:
 
     def _say(self, level: str, text: str) -> None:
         logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", text)
+        self.recent.append((time.time_ns() // 1_000_000, level, text))
         self.forward(level, text)
 
 

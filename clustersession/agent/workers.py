@@ -6,10 +6,11 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
+from clustersession.agent.copies import copies_of
 from clustersession.agent.driver import Driver, moment
 from clustersession.agent.watchers import Watchers
 from clustersession.core.errors import WireError
-from clustersession.node.outputs import Acknowledged, FetchAnswered, Output
+from clustersession.node.outputs import Acknowledged, FetchAnswered, Located, Output
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import (
     LOCAL_BYTES_MAX,
@@ -69,6 +70,8 @@ class WorkerServer:
                 self._answer(token, confirmations)
             case FetchAnswered(token, found):
                 self._answer(token, found)
+            case Located(token):
+                self._answer(token, copies_of(self.driver.engine, output))
 
     def forward(self, level: str, text: str) -> None:
         """Push a line to one worker, so that it stands once in the application's log."""
@@ -211,6 +214,14 @@ class WorkerConnection(asyncio.Protocol):
                 self.answer(token, server.watchers.watch(self, token, key) or None)
             case Operation.UNWATCH:
                 server.watchers.unwatch(self, checked_integer(argument[0]))
+            case Operation.EVENTS:
+                self.answer(token, [list(event) for event in server.driver.reporter.recent])
+            case Operation.LOCATE:
+                key, timeout_ms = argument[:2]
+                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
+                token = server.new_token(self, token)
+                engine.locator.locate(token, checked_key(key), moment().now_s + wait_s)
+                server.driver.pump()
             case Operation.LISTEN:
                 everywhere, pid = argument[:2]
                 server.listen(checked_integer(pid), bool(everywhere))

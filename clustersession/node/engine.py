@@ -20,6 +20,7 @@ from clustersession.node.contacts import Contacts
 from clustersession.node.context import Context, Peer
 from clustersession.node.finder import Finder
 from clustersession.node.joiner import Joiner
+from clustersession.node.locator import Locator
 from clustersession.node.outputs import (
     ClockSkewed,
     Dropped,
@@ -69,6 +70,7 @@ class Engine:
         self.puller = Puller(self.context)
         self.receiver = Receiver(self.context, self.puller)
         self.finder = Finder(self.context)
+        self.locator = Locator(self.context, self.finder)
         self.repairer = Repairer(self.context, self.puller)
         self.pulse = Pulse(self.context, self.sender)
         self.joiner = Joiner(self.context, self.receiver, self.contacts)
@@ -91,7 +93,7 @@ class Engine:
 
     def give_up(self, at: Moment) -> None:
         """Answer everybody who waits: nothing more will come of it under this node id."""
-        for part in (self.sender, self.finder):
+        for part in (self.sender, self.finder, self.locator):
             part.expire(at._replace(now_s=float("inf")))
 
     def outputs(self) -> list[Output]:
@@ -103,7 +105,8 @@ class Engine:
     def next_deadline(self) -> float:
         """The monotonic second at which ``handle_timer`` wants to be called, at the latest."""
         parts = (
-            self.pulse, self.joiner, self.contacts, self.sender, self.finder, self.repairer
+            self.pulse, self.joiner, self.contacts, self.sender, self.finder,
+            self.locator, self.repairer,
         )
         return min(part.next_deadline() for part in parts)
 
@@ -116,8 +119,8 @@ class Engine:
             self.contacts.probe_again(at)
             self.sender.flush(at)
         self.contacts.handle_timer(at)
-        self.sender.expire(at)
-        self.finder.expire(at)
+        for part in (self.sender, self.finder, self.locator):
+            part.expire(at)
         self.repairer.handle_timer(at)
         self.joiner.handle_timer(at)
         self.sender.settle()
@@ -352,7 +355,7 @@ class Engine:
             case m.Fetch():
                 self.finder.on_fetch(node, message)
             case m.Fetched():
-                self.finder.on_fetched(node, message, at)
+                self.locator.on_fetched(node, message, at)
             case m.Ping():
                 self.context.send(node, m.Pong(message.number))
             case m.ProbeRequest():

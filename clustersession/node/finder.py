@@ -57,6 +57,10 @@ class Finder:
             lookup.waiting.discard(node)
             self._conclude_empty(message.key)
 
+    def is_looking(self, key: str) -> bool:
+        """Whether a request waits for that session."""
+        return key in self._lookups
+
     def on_peer(self, peer: Peer) -> None:
         """A peer has just been greeted: it may know what we are looking for."""
         for key, lookup in self._lookups.items():

@@ -1,10 +1,12 @@
 """What the engine wants done, and what it has to tell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from clustersession.core.identity import Address
 from clustersession.core.membership import MembershipEvent
+from clustersession.core.state import SessionState
 
 
 class Moment(NamedTuple):
@@ -60,6 +62,15 @@ class FetchAnswered:
 
     token: int
     found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What each peer that answered holds of a session, and which peers did not answer."""
+
+    token: int
+    copies: Mapping[bytes, SessionState | None]
+    silent: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,7 @@ class Dropped:
 
 
 Output = (
-    Send | Multicast | Dial | Unlink | Acknowledged | FetchAnswered | BecameReady
+    Send | Multicast | Dial | Unlink | Acknowledged | FetchAnswered | Located | BecameReady
     | SnapshotLoading | MembersChanged | ClockSkewed | FutureRefused | PastLost | MulticastUnheard
     | MulticastHeard | Unreachable | SelfUnreachable | Repaired | GapFound | TooLarge | Dropped
     | MembershipEvent

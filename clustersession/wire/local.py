@@ -31,6 +31,9 @@ class Operation(IntEnum):
     WATCH [key]: answer now, and under the same token again whenever the session may have changed.
     UNWATCH [token]: no more of that. LISTEN [everywhere, pid]: push events
     about sessions to that worker, with everywhere also what happened on other nodes.
+    EVENTS []: answer with the newest lines of the agent's log, [wall ms, level name, text] each.
+    LOCATE [key, timeout_ms]: answer with who holds the session, a mapping for this node and each
+    peer.
     """
 
     ATTACH = 1
@@ -43,6 +46,8 @@ class Operation(IntEnum):
     WATCH = 8
     UNWATCH = 9
     LISTEN = 10
+    EVENTS = 11
+    LOCATE = 12
 
 
 class Request(NamedTuple):

@@ -88,6 +88,7 @@ def request(rng: Random) -> bytes:
         Operation.FETCH: [samples.key(rng)], Operation.WATCH: [samples.key(rng)],
         Operation.UNWATCH: [rng.randrange(99)],
         Operation.LISTEN: [rng.random() < 0.5, rng.randrange(99999)],
+        Operation.LOCATE: [samples.key(rng), 1000],
     }
     operation = rng.choice(list(Operation))
     return encode_request(operation, rng.randrange(99), *arguments.get(operation, ()))

@@ -1,0 +1,76 @@
+"""Who holds a session: every peer is asked, for people who want to know. Nothing changes here."""
+
+from dataclasses import dataclass, field
+
+from clustersession.core.state import SessionState
+from clustersession.node.context import Context
+from clustersession.node.finder import Finder
+from clustersession.node.outputs import Located, Moment
+from clustersession.wire.messages import Fetch, Fetched
+
+QUESTIONS_MAX = 64
+
+
+@dataclass(slots=True)
+class Question:
+    """One session asked about; ``waiting`` are the peers that have not answered."""
+
+    token: int
+    key: str
+    deadline_s: float
+    waiting: set[bytes]
+    copies: dict[bytes, SessionState | None] = field(default_factory=dict)
+
+
+class Locator:
+    """Asks like the finder, but waits for all answers and keeps none of the copies."""
+
+    def __init__(self, context: Context, finder: Finder) -> None:
+        self._context = context
+        self._finder = finder
+        self._questions: list[Question] = []
+
+    def locate(self, token: int, key: str, deadline_s: float) -> None:
+        """Answer with Located(token) when all peers have answered, at the latest at the deadline.
+
+        With too many questions open, at once and with all peers silent.
+        """
+        question = Question(token, key, deadline_s, set(self._context.peers))
+        if len(self._questions) >= QUESTIONS_MAX:
+            self._conclude(question)
+            return
+        self._questions.append(question)
+        for node in question.waiting:
+            self._context.send(node, Fetch(key))
+        self._settle()
+
+    def on_fetched(self, node: bytes, message: Fetched, at: Moment) -> None:
+        """A peer answered: to us, to the finder, or to both."""
+        asked = False
+        for question in self._questions:
+            if question.key == message.key and node in question.waiting:
+                question.waiting.discard(node)
+                question.copies[node] = message.state
+                asked = True
+        self._settle()
+        if not asked or self._finder.is_looking(message.key):
+            self._finder.on_fetched(node, message, at)
+
+    def expire(self, at: Moment) -> None:
+        """Answer what is past its deadline, or what nobody is left to answer."""
+        self._settle(at.now_s)
+
+    def next_deadline(self) -> float:
+        """When ``expire`` has something to do."""
+        return min((question.deadline_s for question in self._questions), default=float("inf"))
+
+    def _settle(self, now_s: float = float("-inf")) -> None:
+        for question in list(self._questions):
+            reachable = question.waiting & self._context.peers.keys()
+            if not reachable or question.deadline_s <= now_s:
+                self._questions.remove(question)
+                self._conclude(question)
+
+    def _conclude(self, question: Question) -> None:
+        silent = tuple(sorted(question.waiting))
+        self._context.emit(Located(question.token, question.copies, silent))
