@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -186,6 +187,30 @@ def drain_command(options: dict[str, str], as_json: bool, timeout_s: float) -> N
         click.echo(_json({**found._asdict(), "done": found.done}))
     if not found.done:
         raise click.ClickException(f"not drained within {timeout_s:g} s")
+
+
+@main.command("import-tomcat")
+@click.argument(
+    "files", metavar="SERVER.XML [WEB.XML] [CONTEXT.XML]", nargs=-1, required=True,
+    type=click.Path(path_type=Path),
+)
+@click.option("--cluster", metavar="ENGINE[/HOST]", help="Which <Cluster>, if there are several.")
+@click.option("--context", metavar="PATH", help="Which <Context> of server.xml, if several.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def import_tomcat_command(
+    files: tuple[Path, ...], cluster: str | None, context: str | None, as_json: bool
+) -> None:
+    """Tomcat's <Cluster> as a settings file of ours, on standard output.
+
+    Each attribute gets a line: mapped, not needed and why, no equivalent and what to do instead, or
+    to decide. Nothing is read but the files named.
+    """
+    from clustersession.admin.tomcat_import import import_application
+    from clustersession.admin.tomcat_places import find_application
+    from clustersession.admin.tomcat_text import as_plain, as_toml
+
+    found = import_application(find_application(files, cluster, context))
+    click.echo(_json(as_plain(found)) if as_json else as_toml(found))
 
 
 @main.command()
