@@ -240,7 +240,7 @@ def test_of_several_clusters_and_contexts_one_has_to_be_chosen(tmp_path: Path) -
 
 # ---- files that are no such ---------------------------------------------------------------------
 
-LAUGHS = "".join(f'<!ENTITY l{n + 1} "{"&l%d;" % n * 10}">' for n in range(9))
+LAUGHS = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
 HOSTILE = {
     "billion laughs": f'<!DOCTYPE s [<!ENTITY l0 "ha">{LAUGHS}]><Server>&l9;</Server>',
     "external entity": '<!DOCTYPE s [<!ENTITY x SYSTEM "file:///etc/passwd">]><Server>&x;</Server>',
