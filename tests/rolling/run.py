@@ -25,8 +25,8 @@ from tests.faults.cluster import pause
 from tests.faults.history import GHOST, Operation, Outcome
 from tests.faults.judge import Verdict, ids_of, judge
 from tests.support.apps import ROOT
-from tests.support.balancers import Balancer, haproxy_recipe
-from tests.support.processes import find_program, free_port, wait_for
+from tests.support.balancers import haproxy
+from tests.support.processes import wait_for
 from tests.system.client import agent_status, get
 
 ROUTES = ("tomcat1", "tomcat2", "tomcat3")
@@ -36,7 +36,7 @@ STOPPED_WITHIN_S = 40.0
 LOAD = {"browsers": 8, "pause_s": 0.02, "padding_bytes": 20}
 NEVER = ("lost", "resurrected", "invented", "swapped", "vanished", "disagreements")
 SHOWN_MAX = 5
-READY_PATH = "/ready"
+READY_PATH = "/-/ready"
 _BIND = "127.0.0.1:{port}"
 SERVERS = {
     "uvicorn": (
@@ -93,14 +93,8 @@ def nodes_behind_haproxy(
             node.start()
         for node in nodes:
             wait_until_back(node)
-        port = free_port()
-        configuration = directory / "haproxy.cfg"
-        recipe = haproxy_recipe(port, {node.route: node.port for node in nodes})
-        configuration.write_text(recipe.replace("GET /health", f"GET {READY_PATH}"))
-        haproxy = find_program("haproxy")
-        assert haproxy is not None
-        cleanup.enter_context(Balancer([haproxy, "-db", "-f", str(configuration)], directory, port))
-        yield nodes, port
+        balancer = cleanup.enter_context(haproxy(nodes, directory))
+        yield nodes, balancer.port
 
 
 def wait_until_back(node: Node) -> None:

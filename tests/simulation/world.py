@@ -189,7 +189,11 @@ class World:
 
     def expect_silence(self, leaver: Host) -> None:
         """A host has left gracefully: unless more happens, nobody may make a stir about it."""
-        if self.quiet_s >= QUIET_S and not self.network.blocked:
+        network = self.network
+        if network.blocked or network.extra_s or network.clogged_until_s:
+            # Its goodbye may be on its way for longer than a silence is borne.
+            return
+        if self.quiet_s >= QUIET_S:
             self._left[leaver.replica.node] = self.disturbances
 
     def expect_notice(self, victim: Host, *, silent: bool) -> None:
