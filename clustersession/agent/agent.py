@@ -1,10 +1,12 @@
 """The agent: driver, workers' socket, view for the workers, sweeper, and when to go."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from clustersession.agent.driver import Driver, moment
 from clustersession.agent.status import status_of
+from clustersession.agent.sweeper import Sweeper
 from clustersession.agent.workers import WorkerServer
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase
@@ -16,10 +18,6 @@ from clustersession.net.unix import listen_unix
 from clustersession.node.outputs import BecameReady, MembersChanged, Output
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
-
-SWEEP_INTERVAL_S = 5.0
-SWEEP_LIMIT = 1000
-READER_CHECK_SWEEPS = 12
 
 
 class Agent:
@@ -39,6 +37,7 @@ class Agent:
         self.workers = WorkerServer(
             self.driver, status=self.status, on_stop=self.stop, on_workers=self._on_workers
         )
+        self.sweeper = Sweeper(replica, self.driver.reporter, self._on_swept, self._on_turn)
         self._lingers = lingers
         self._linger: asyncio.TimerHandle | None = None
         self._view: View | None = None
@@ -55,7 +54,7 @@ class Agent:
         await self.workers.start(listen_unix(self.home.agent_socket))
         self._on_workers(0, 0)
         indexing = asyncio.get_running_loop().create_task(self._index())
-        sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        sweeper = asyncio.get_running_loop().create_task(self.sweeper.run())
         try:
             await self._stopping.wait()
         finally:
@@ -75,7 +74,7 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """Everything the status command shows, in plain values."""
-        return status_of(self.settings, self.driver, self.workers.worker_pids)
+        return status_of(self.settings, self.driver, self.workers, self.sweeper)
 
     def _on_output(self, output: Output) -> None:
         self.workers.on_output(output)
@@ -100,7 +99,9 @@ class Agent:
             try:
                 self.replica.save_note(VIEW_NOTE, view.encode())
             except ReplicaError as error:
-                self.driver.reporter.seldom("error", "view", f"no view for the workers: {error}")
+                self.driver.reporter.seldom(
+                    "error", "view_failed", f"no view for the workers: {error}"
+                )
             else:
                 self._view = view
 
@@ -124,25 +125,12 @@ class Agent:
             await asyncio.to_thread(self.replica.index_principals)
         except ReplicaError as error:
             text = f"the index of users' sessions is not complete: {error}"
-            self.driver.reporter.seldom("error", "index", text)
+            self.driver.reporter.seldom("error", "index_failed", text)
 
-    async def _sweep(self) -> None:
-        reader_check = getattr(self.replica, "reader_check", None)
-        sweeps = 0
-        while True:
-            await asyncio.sleep(SWEEP_INTERVAL_S)
-            sweeps += 1
-            swept = SWEEP_LIMIT
-            try:
-                while swept == SWEEP_LIMIT:
-                    removed: list[tuple[str, SessionState]] = []
-                    swept = self.replica.sweep(moment().wall_ms, SWEEP_LIMIT, removed)
-                    serving = frozenset() if self._view is None else self._view.serving
-                    self.workers.watchers.expired(removed, serving, self.settings.route)
-                    await asyncio.sleep(0)
-                if reader_check is not None and sweeps % READER_CHECK_SWEEPS == 0:
-                    reader_check()
-            except ReplicaError as error:
-                # On a full disk even removing needs space; there may be some at the next attempt.
-                self.driver.reporter.seldom("error", "sweep", f"expired sessions stay: {error}")
-            self._write_view()
+    def _on_swept(self, removed: Sequence[tuple[str, SessionState]]) -> None:
+        serving = frozenset() if self._view is None else self._view.serving
+        self.workers.watchers.expired(removed, serving, self.settings.route)
+
+    def _on_turn(self) -> None:
+        self.workers.work.ask()
+        self._write_view()

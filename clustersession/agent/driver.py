@@ -4,9 +4,10 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 
+from clustersession.agent.group import Group
 from clustersession.agent.reporter import Reporter
 from clustersession.core.errors import ConfigurationError, ReplicaError, WireError
 from clustersession.core.identity import (
@@ -24,8 +25,7 @@ from clustersession.core.settings import Settings
 from clustersession.core.settings_rules import split_address
 from clustersession.net.discovery import resolve
 from clustersession.net.interfaces import advertised_address
-from clustersession.net.links import Link, LinkServer, dial
-from clustersession.net.multicast import MulticastChannel
+from clustersession.net.links import Link, LinkServer, Refusal, dial
 from clustersession.net.own_certificates import own_certificates
 from clustersession.net.reach import why_unreachable
 from clustersession.net.tls import tls_contexts
@@ -33,7 +33,6 @@ from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
 from clustersession.replica.protocol import Replica
-from clustersession.wire.envelope import Opened, Opener, Sealer
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.messages import (
     PROTOCOL_VERSION,
@@ -72,13 +71,14 @@ class Driver:
         self.reporter = Reporter(settings, self._name_of)
         self._on_output = on_output
         self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
-        self._opener = Opener(self._keys, settings.cluster_name)
+        self.group = Group(settings, self._keys, self.reporter, self._on_datagram)
         self._links: dict[bytes, list[Link]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = float("inf")
         self._feed_moved = False
-        self._multicast: MulticastChannel | None = None
+        self._applied_before = 0
+        self.refused: Mapping[Refusal, int] = {}
         self._closing = False
         self._dial_timeout_s = max(0.5, settings.drop_time_s / 3)
         self.engine: Engine
@@ -95,6 +95,7 @@ class Driver:
             settings.bind, settings.port, settings.port_range, tls.server,
             self._hello, self._check_hello, self._accepted, self._refused, proof=tls.proof,
         )
+        self.refused = self._server.refused
         await self._server.start()
         try:
             port = self._server.address[1]
@@ -102,7 +103,7 @@ class Driver:
             self._address = Address(advertised_address(settings.bind, host), told_port or port)
             self._begin()
             if settings.multicast_address:
-                await self._join_group()
+                self.engine.context.multicast = await self.group.join()
         except BaseException:
             await self._server.close()
             raise
@@ -130,8 +131,7 @@ class Driver:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._multicast is not None:
-            self._multicast.close()
+        self.group.close()
 
     async def _until_held(self) -> None:
         for _ in range(round(LEAVE_S_MAX / LEAVE_LOOK_S)):
@@ -143,6 +143,11 @@ class Driver:
     def address(self) -> Address:
         """Where peers reach us."""
         return self._address
+
+    @property
+    def applied(self) -> int:
+        """Changes of peers that were applied, under whatever node id."""
+        return self._applied_before + self.engine.receiver.applied
 
     def feed_moved(self) -> None:
         """Workers have committed or wait: stream once per turn of the loop, however many."""
@@ -164,8 +169,7 @@ class Driver:
                 if links:
                     links[0].send(data)
             case out.Multicast(data):
-                if self._multicast is not None:
-                    self._multicast.send(self._sealer.seal(data))
+                self.group.send(data)
             case out.Dial(address):
                 self._spawn(self._dial(address))
             case out.Unlink(node):
@@ -190,7 +194,7 @@ class Driver:
         node = self.replica.node
         own = Identity(node, first_incarnation(start), self.settings.route, self._address)
         epoch = epoch_of(start, secrets.randbits(EPOCH_RANDOM_BITS))
-        self._sealer = Sealer(self._keys, self.settings.cluster_name, node, epoch)
+        self.group.seal_as(node, epoch)
         self.engine = Engine(
             self.settings, self.replica, own,
             multicast=bool(self.settings.multicast_address), choose=random.randrange,
@@ -209,8 +213,9 @@ class Driver:
             self._begin()
         except ReplicaError as error:
             # A full disk, say. The peers go on telling us.
-            self.reporter.seldom("error", "replica", f"no new node id: {error}")
+            self.reporter.seldom("error", "replica_failed", f"no new node id: {error}")
             return
+        self._applied_before += engine.receiver.applied
         for links in list(self._links.values()):
             for link in links:
                 link.close("new node id")
@@ -329,26 +334,8 @@ class Driver:
 
     # ---- datagrams, seeds, time ------------------------------------------------------------------
 
-    async def _join_group(self) -> None:
-        settings = self.settings
-        self._multicast = MulticastChannel(
-            settings.multicast_address, settings.multicast_port, settings.multicast_ttl,
-            "0.0.0.0" if ":" in settings.bind else settings.bind, self._on_datagram,
-            on_trouble=lambda text: self.reporter.seldom("warning", "multicast", text),
-        )
-        try:
-            await self._multicast.start()
-        except OSError as error:
-            self.reporter.seldom("warning", "multicast", f"{error}; set seeds where there is none")
-            self._multicast = None
-            self.engine.context.multicast = False
-
-    def _on_datagram(self, data: bytes, source: tuple[str, int]) -> None:
-        opened = self._opener.open(data)
-        if not isinstance(opened, Opened):
-            self.reporter.dropped_datagram(opened.reason, source[0])
-            return
-        self.engine.receive(opened.sender, opened.payload, moment(), reliable=False)
+    def _on_datagram(self, sender: bytes, payload: bytes) -> None:
+        self.engine.receive(sender, payload, moment(), reliable=False)
         self.pump()
 
     async def _follow_seeds(self) -> None:
@@ -362,7 +349,7 @@ class Driver:
             await asyncio.sleep(SEEDS_INTERVAL_S)
 
     def _seed_trouble(self, text: str) -> None:
-        self.reporter.seldom("warning", f"seed {text}", text)
+        self.reporter.seldom("warning", "seed_failed", text, about=text)
 
     def _stream(self) -> None:
         self._feed_moved = False
@@ -387,7 +374,7 @@ class Driver:
         try:
             call(moment())
         except ReplicaError as error:
-            self.reporter.seldom("error", "replica", f"the replica failed: {error}")
+            self.reporter.seldom("error", "replica_failed", f"the replica failed: {error}")
         self.pump()
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:

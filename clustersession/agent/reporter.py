@@ -24,6 +24,8 @@ logger = logging.getLogger("clustersession.agent")
 REPEAT_AFTER_S = 60.0
 KINDS_MAX = 1024
 RECENT_MAX = 200
+TOLD_MAX = 600
+"""Lines of one event in REPEAT_AFTER_S; a large cluster that starts is no flood."""
 _REMARKS = {
     DropReason.UNKNOWN_KEY: (
         "datagram: unknown_key (another secret: every node of the cluster needs the same)"
@@ -38,6 +40,8 @@ class Reporter:
     """Turns events into log lines, counts them, and passes the lines on to a worker's log.
 
     recent: the newest lines, with wall-clock milliseconds and level; for people who look now.
+    events: how often each event happened, those included that were not logged for being many.
+    snapshot: how many sessions of how many the last snapshot had brought.
     """
 
     def __init__(self, settings: Settings, name_of: Callable[[bytes], str]) -> None:
@@ -45,7 +49,10 @@ class Reporter:
         self._name_of = name_of
         self._said_s: dict[str, float] = {}
         self._kept_silent: Counter[str] = Counter()
+        self._told: dict[str, tuple[float, int]] = {}
         self.counters: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
+        self.snapshot = (0, 0)
         self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT_MAX)
         self.forward: Callable[[str, str], None] = lambda level, text: None
 
@@ -53,32 +60,40 @@ class Reporter:
         """Log one engine event, if it is one for people."""
         match event:
             case MemberAdded(member):
-                self._say("info", f"member added: {_describe(member)}")
+                text = f"member added: {_describe(member)}"
+                self._tell("info", "member_added", text, **_fields(member))
             case MemberLost(member):
                 self.counters["members_lost"] += 1
-                self._say("warning", f"member lost: {_describe(member)}: {member.reason}")
+                text = f"member lost: {_describe(member)}: {member.reason}"
+                self._tell("warning", "member_lost", text, **_fields(member), reason=member.reason)
             case MemberLeft(member):
-                self._say("info", f"member left: {_describe(member)}")
+                text = f"member left: {_describe(member)}"
+                self._tell("info", "member_left", text, **_fields(member))
             case MemberSuspected(member):
                 self.counters["suspicions"] += 1
+                self.events["member_suspected"] += 1
                 logger.debug("member suspected: %s: %s", _describe(member), member.reason)
             case MemberRefuted(member):
                 self.counters["suspicions_refuted"] += 1
+                self.events["suspicion_refuted"] += 1
                 logger.debug("member is alive after all: %s", _describe(member))
             case RouteConflict(route, addresses):
                 where = " and ".join(map(str, addresses))
                 self.seldom(
-                    "warning", f"route {route}",
+                    "warning", "route_conflict",
                     f"two nodes carry the route {route!r}: {where}; give each its own route, "
                     "a balancer cannot tell them apart",
+                    about=route, route=route,
                 )
             case out.BecameReady(how):
-                self._say("info", f"ready: {how}")
+                self._tell("info", "ready", f"ready: {how}")
             case out.SnapshotLoading(donor, loaded, total):
+                self.snapshot = (loaded, total)
                 self.seldom(
-                    "info", f"snapshot {donor.hex()}",
+                    "info", "snapshot_loading",
                     f"loading sessions from {self._name_of(donor)}: {loaded} of {total}",
-                    every_s=2.0,
+                    about=donor.hex(), every_s=2.0, peer=self._name_of(donor), loaded=loaded,
+                    total=total,
                 )
             case _:
                 self._report_trouble(event)
@@ -88,61 +103,67 @@ class Reporter:
         match event:
             case out.ClockSkewed(node, skew_ms):
                 self.seldom(
-                    "warning", f"skew {node.hex()}",
+                    "warning", "clock_skewed",
                     f"the clock of {self._name_of(node)} differs from ours by "
                     f"{skew_ms / 1000:+.1f} s; synchronise the clocks of all hosts (NTP)",
+                    about=node.hex(), peer=self._name_of(node), skew_ms=skew_ms,
                 )
             case out.FutureRefused(node):
                 self.counters["batches_from_the_future"] += 1
                 self.seldom(
-                    "error", f"future {node.hex()}",
+                    "error", "changes_from_the_future",
                     f"changes of {self._name_of(node)} carry times more than "
                     f"{self._settings.clock_skew_s_max:g} s in the future and wait until the "
                     "clocks agree",
+                    about=node.hex(), peer=self._name_of(node),
                 )
             case out.Unreachable(node, address, reason):
                 name = self._name_of(node)
                 self.seldom(
-                    "warning", f"unreachable {node.hex()}",
+                    "warning", "peer_unreachable",
                     f"{name} says that it listens at {address}, where nobody is reached from here "
                     f"({reason}); set bind or advertise on {name}, or open its port",
+                    about=node.hex(), peer=name, address=str(address), reason=reason,
                 )
             case out.SelfUnreachable(node, address):
                 self.seldom(
-                    "warning", "self unreachable",
+                    "warning", "self_unreachable",
                     f"{self._name_of(node)} does not reach this node at {address}, the address "
                     "that it tells others; set bind or advertise here, or open the port",
                 )
             case out.MulticastUnheard():
-                self._say(
-                    "warning",
+                self._tell(
+                    "warning", "multicast_unheard",
                     f"not even our own heartbeats come back from multicast group {group} on the "
                     f"interface of {self._settings.bind}; where the network carries no multicast, "
                     "set seeds",
                 )
             case out.MulticastHeard():
-                self._say("info", f"multicast group {group} works")
+                self._tell("info", "multicast_heard", f"multicast group {group} works")
             case out.Repaired(node, sessions):
                 self.counters["sessions_repaired"] += sessions
                 self.seldom(
-                    "info", "repaired",
+                    "info", "sessions_repaired",
                     f"anti-entropy brought {sessions} session(s) from {self._name_of(node)}",
+                    peer=self._name_of(node), sessions=sessions,
                 )
             case out.TooLarge(key):
                 self.counters["sessions_too_large"] += 1
                 self.seldom(
-                    "error", "too large",
+                    "error", "session_too_large",
                     f"session {key[:6]}... is too large for a message and stays on this node alone",
                 )
             case out.GapFound():
                 self.counters["gaps_repaired"] += 1
+                self.events["gap_found"] += 1
             case out.Dropped(node, reason):
                 self.dropped(f"message: {reason}", self._name_of(node))
             case out.PastLost(node):
-                self._say(
-                    "warning",
+                self._tell(
+                    "warning", "past_lost",
                     f"{self._name_of(node)} has seen writes that this node does not remember; "
                     "going on under a new node id",
+                    peer=self._name_of(node),
                 )
             case _:
                 pass
@@ -152,15 +173,32 @@ class Reporter:
         # Some reasons quote a peer; there must not be a counter for whatever it invents.
         known = len(self.counters) < KINDS_MAX or f"dropped: {reason}" in self.counters
         self.counters[f"dropped: {reason}" if known else "dropped: other"] += 1
-        self.seldom("warning", f"dropped {reason}", f"dropped what came from {source}: {reason}")
+        self.seldom(
+            "warning", f"dropped_{reason.partition(':')[0].replace(' ', '_')}",
+            f"dropped what came from {source}: {reason}", about=reason, source=source,
+            reason=reason,
+        )
 
     def dropped_datagram(self, reason: DropReason, source: str) -> None:
         """A datagram from the group was not accepted."""
         self.dropped(_REMARKS.get(reason, f"datagram: {reason}"), source)
 
-    def seldom(self, level: str, kind: str, text: str, every_s: float = REPEAT_AFTER_S) -> None:
-        """Log, unless the same kind was logged within ``every_s``; then count."""
-        now_s = time.monotonic()
+    def seldom(
+        self, level: str, event: str, text: str, *, about: str = "",
+        every_s: float = REPEAT_AFTER_S, **fields: object,
+    ) -> None:
+        """Log, unless the same event was logged ``about`` the same within ``every_s``; then count.
+
+        ``event`` is its name for programs, with the fields; there must not be many of them.
+        """
+        self._seldom(level, event, text, about, every_s, fields)
+
+    def _seldom(
+        self, level: str, event: str, text: str, about: str, every_s: float,
+        fields: dict[str, object],
+    ) -> None:
+        self.events[event] += 1
+        kind, now_s = f"{event} {about}", time.monotonic()
         if now_s - self._said_s.get(kind, float("-inf")) < every_s:
             self._kept_silent[kind] += 1
             return
@@ -171,10 +209,25 @@ class Reporter:
         silent = self._kept_silent.pop(kind, 0)
         if silent:
             text += f" ({silent} more like this since the last line)"
-        self._say(level, text)
+            fields["repeated"] = silent
+        self._say(level, event, text, fields)
 
-    def _say(self, level: str, text: str) -> None:
-        logger.log(logging.getLevelNamesMapping()[level.upper()], "%s", text)
+    def _tell(self, level: str, event: str, text: str, **fields: object) -> None:
+        """Log a change of state, each of which people want to see; unless they come in floods."""
+        now_s = time.monotonic()
+        since_s, told = self._told.get(event, (now_s, 0))
+        if now_s - since_s >= REPEAT_AFTER_S:
+            since_s, told = now_s, 0
+        self._told[event] = since_s, told + 1
+        if told < TOLD_MAX:
+            self.events[event] += 1
+            self._say(level, event, text, fields)
+        else:
+            self._seldom(level, event, text, "", REPEAT_AFTER_S, fields)
+
+    def _say(self, level: str, event: str, text: str, fields: dict[str, object]) -> None:
+        number = logging.getLevelNamesMapping()[level.upper()]
+        logger.log(number, "%s", text, extra={"event": event, "fields": fields})
         self.recent.append((time.time_ns() // 1_000_000, level, text))
         self.forward(level, text)
 
@@ -182,3 +235,10 @@ class Reporter:
 def _describe(member: Member) -> str:
     identity = member.identity
     return f"{identity.route} at {identity.address} (node {short(identity.node)})"
+
+
+def _fields(member: Member) -> dict[str, object]:
+    identity = member.identity
+    return {
+        "peer": identity.route, "address": str(identity.address), "node": short(identity.node),
+    }

@@ -6,13 +6,23 @@ from typing import Any
 
 from clustersession import __version__
 from clustersession.agent.driver import Driver
+from clustersession.agent.sweeper import Sweeper
+from clustersession.agent.usage import usage
+from clustersession.agent.workers import WorkerServer
 from clustersession.core.identity import short
 from clustersession.core.membership import Member
 from clustersession.core.settings import Settings
+from clustersession.net.links import Refusal
+from clustersession.wire.envelope import DropReason
 
 
-def status_of(settings: Settings, driver: Driver, worker_pids: list[int]) -> dict[str, Any]:
-    """Plain values only: it travels over the unix socket and is printed as JSON."""
+def status_of(
+    settings: Settings, driver: Driver, workers: WorkerServer, sweeper: Sweeper
+) -> dict[str, Any]:
+    """Plain values only: it travels over the unix socket and is printed as JSON.
+
+    Counts are since the agent started; ``work`` is what its workers counted meanwhile.
+    """
     engine = driver.engine
     context = engine.context
     stats = driver.replica.stats()
@@ -26,7 +36,7 @@ def status_of(settings: Settings, driver: Driver, worker_pids: list[int]) -> dic
         "serving": context.serving,
         "agent_pid": os.getpid(),
         "version": __version__,
-        "workers": worker_pids,
+        "workers": workers.worker_pids,
         "carrier": engine.sender.carrier(),
         "multicast": _multicast(settings, driver),
         "seeds": list(settings.seeds),
@@ -37,7 +47,20 @@ def status_of(settings: Settings, driver: Driver, worker_pids: list[int]) -> dic
         "feed_head": stats.head,
         "feed_entries": stats.feed_entries,
         "replica_bytes": stats.bytes_used,
-        "members": [_member(driver, member) for member in engine.membership],
+        "map_bytes": stats.bytes_max,
+        "members": [_member(driver, member, stats.head) for member in engine.membership],
+        "work": dict(workers.work.counts),
+        "applied": driver.applied,
+        "gaps_repaired": driver.reporter.counters["gaps_repaired"],
+        "sessions_repaired": driver.reporter.counters["sessions_repaired"],
+        "sweeps": sweeper.sweeps,
+        "sessions_swept": sweeper.swept,
+        "snapshot": dict(zip(("loaded", "total"), driver.reporter.snapshot, strict=True)),
+        "datagrams": _datagrams(driver),
+        "connections_refused": {str(r): driver.refused.get(r, 0) for r in Refusal},
+        "events": dict(sorted(driver.reporter.events.items())),
+        "events_unheard": workers.watchers.unheard,
+        "process": usage(),
         "counters": dict(sorted(driver.reporter.counters.items())),
     }
 
@@ -50,7 +73,17 @@ def _multicast(settings: Settings, driver: Driver) -> str:
     return f"{group} ({'works' if works else 'not heard'})"
 
 
-def _member(driver: Driver, member: Member) -> dict[str, Any]:
+def _datagrams(driver: Driver) -> dict[str, Any]:
+    channel, dropped = driver.group.channel, driver.group.dropped
+    return {
+        "sent": 0 if channel is None else channel.sent,
+        "failed": 0 if channel is None else channel.send_failures,
+        "received": 0 if channel is None else channel.received,
+        "dropped": {str(reason): dropped[reason] for reason in DropReason},
+    }
+
+
+def _member(driver: Driver, member: Member, head: int) -> dict[str, Any]:
     engine = driver.engine
     node = member.identity.node
     peer = engine.context.peers.get(node)
@@ -69,7 +102,7 @@ def _member(driver: Driver, member: Member) -> dict[str, Any]:
         "reason": member.reason,
         "carrier": engine.sender.carrier() if peer is not None and peer.hears_us else "tcp",
         "behind_us": max(
-            0, driver.replica.head() - peer.progress.confirmed.floor if peer is not None else 0
+            0, head - peer.progress.confirmed.floor if peer is not None else 0
         ),
         "we_are_behind": max(0, member.head - engine.context.cursor(node).position),
     }

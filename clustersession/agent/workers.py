@@ -9,6 +9,7 @@ from typing import Any, cast
 from clustersession.agent.copies import copies_of
 from clustersession.agent.driver import Driver, moment
 from clustersession.agent.watchers import Watchers
+from clustersession.agent.work import WorkCounts
 from clustersession.core.errors import WireError
 from clustersession.node.outputs import Acknowledged, FetchAnswered, Located, Output
 from clustersession.wire.frames import FrameDecoder, encode_frame
@@ -45,6 +46,7 @@ class WorkerServer:
         self._workers: list[WorkerConnection] = []
         self._server: asyncio.Server | None = None
         self.watchers = Watchers(driver.replica)
+        self.work = WorkCounts(self._ask_counts)
 
     async def start(self, sock: socket.socket) -> None:
         """Serve on a listening socket."""
@@ -116,6 +118,11 @@ class WorkerServer:
     def listen(self, pid: int, everywhere: bool) -> None:
         """The application in a worker wants events."""
         self.watchers.listen(self._workers, pid, everywhere)
+
+    def _ask_counts(self) -> None:
+        for worker in self._workers:
+            if worker.unread_bytes == 0:
+                worker.push_event([])
 
     def _answer(self, engine_token: int, value: object) -> None:
         connection, token = self._asked.pop(engine_token, (None, 0))
@@ -202,6 +209,9 @@ class WorkerConnection(asyncio.Protocol):
                 self.answer(token, True)
             case Operation.STATUS:
                 self.answer(token, server.status())
+                server.work.ask()
+            case Operation.REPORT:
+                server.work.add(dict(argument[0]))
             case Operation.DRAIN:
                 engine.drain(moment())
                 server.driver.pump()

@@ -7,6 +7,7 @@ from clustersession.cluster.alone import Alone
 from clustersession.cluster.configuration import require_secret
 from clustersession.cluster.places import id_secrets, route_of
 from clustersession.cluster.thread_agent import ThreadAgent
+from clustersession.core.counters import Counters
 from clustersession.core.identity import Phase
 from clustersession.core.settings import Settings
 from clustersession.core.settings_rules import split_address
@@ -39,6 +40,11 @@ class Connection:
     def agent_port(self) -> AgentPort | None:
         """The port where there is an agent behind it."""
         return self._agent_port
+
+    def count(self, counters: Counters) -> None:
+        """Have the agent, if there is one, told of what is counted there."""
+        if self._agent_port is not None:
+            self._agent_port.presence.count(counters)
 
     def phase(self) -> str:
         """What this node is doing, in its agent's words; empty when that does not answer."""

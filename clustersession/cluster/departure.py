@@ -18,10 +18,10 @@ import time
 from types import FrameType
 
 from clustersession.cluster.agent_port import AgentPort
+from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase
 from clustersession.replica.protocol import Replica
-from clustersession.session.outcome import Counters
 
 # Siblings are told within moments of each other; one that is told alone is being recycled.
 SIBLINGS_S = 1.0

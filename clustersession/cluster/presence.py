@@ -11,10 +11,12 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from typing import Any
 
 from clustersession import __version__
 from clustersession.cluster.launch import replace_agent, start_agent
+from clustersession.core.counters import Counters
 from clustersession.core.errors import WireError
 from clustersession.core.release import is_newer
 from clustersession.core.settings import Settings
@@ -65,6 +67,9 @@ class Presence:
         self._agent_pid = 0
         self._listens: tuple[bool, Callable[[list[Any]], None]] | None = None
         self._link: BlockingLink | None = None
+        self._counters: list[Counters] = []
+        self._told = Counters()
+        self._telling = threading.Lock()
         self._stopped = threading.Event()
         self.attached = threading.Event()
         self.attachments = 0
@@ -82,11 +87,17 @@ class Presence:
         self._listens = (everywhere, heard)
         return self.attached.is_set()
 
+    def count(self, counters: Counters) -> None:
+        """Tell the agents what is counted there, whenever one asks."""
+        self._counters.append(counters)
+
     def stop(self) -> None:
         """Detach; the agent goes some seconds after its last worker."""
         self._stopped.set()
         link = self._link
         if link is not None and os.getpid() == self._pid:
+            with suppress(AgentGone):
+                self._tell_counts(link)
             link.close()
             self._thread.join(timeout=2.0)
 
@@ -142,9 +153,23 @@ class Presence:
             for event in link.listen():
                 if isinstance(event, list) and len(event) >= 5 and self._listens is not None:
                     self._listens[1](event)
+                elif event == []:
+                    self._tell_counts(link)
                 elif isinstance(event, list) and len(event) == 2:
                     level = logging.getLevelNamesMapping().get(str(event[0]).upper(), logging.INFO)
                     logger.log(level, "clustersession: %s", event[1])
+
+    def _tell_counts(self, link: BlockingLink) -> None:
+        """Tell what came since the last time: so nothing is counted twice, by whatever agent."""
+        news: dict[str, int] = {}
+        with self._telling:
+            for name in (field.name for field in fields(Counters)):
+                count = sum(getattr(counters, name) for counters in list(self._counters))
+                if more := count - getattr(self._told, name):
+                    news[name] = more
+                    setattr(self._told, name, count)
+            if news:
+                link.tell(Operation.REPORT, news)
 
     def _start_process(self) -> bool:
         if self._settings.agent == "external":

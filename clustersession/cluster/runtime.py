@@ -203,6 +203,7 @@ class Runtime:
                 permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
                 events=self.events,
             )
+            opened.connection.count(manager.counters)
             opened.listening.add(self.events)
             opened.users += 1
             self._process = process = _Process(home.replica, manager)

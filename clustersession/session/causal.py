@@ -9,11 +9,11 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 
+from clustersession.core.counters import Counters
 from clustersession.core.settings import Settings
 from clustersession.core.state import SessionState
 from clustersession.core.versions import covers
 from clustersession.replica.protocol import Replica
-from clustersession.session.outcome import Counters
 
 POLL_S = 0.002
 WAIT_AGAIN_S = 5.0

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicationFailed
 from clustersession.core.ids import join_cookie, split_cookie
 from clustersession.core.settings import Settings
@@ -12,7 +13,7 @@ from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.session.cookie import VALUES_MAX, CookieWriter
 from clustersession.session.events import Events
-from clustersession.session.outcome import Counters, Outcome
+from clustersession.session.outcome import Outcome
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
 from clustersession.session.session import Session

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from clustersession.core.counters import Counters
 from clustersession.core.errors import (
     ReplicaFull,
     SessionError,
@@ -32,7 +33,6 @@ from clustersession.replica.protocol import Committed, Replica
 from clustersession.session.changes import Changes
 from clustersession.session.events import Events, commit_with_events
 from clustersession.session.local_attributes import LocalAttributes, stays_here
-from clustersession.session.outcome import Counters
 from clustersession.session.session import PERMANENT, Session
 from clustersession.session.token import RANDOM_BYTES, IdSigner, log_name
 

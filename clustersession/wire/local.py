@@ -31,6 +31,7 @@ class Operation(IntEnum):
     WATCH [key]: answer now, and under the same token again whenever the session may have changed.
     UNWATCH [token]: no more of that. LISTEN [everywhere, pid]: push events
     about sessions to that worker, with everywhere also what happened on other nodes.
+    REPORT [counts]: what a worker has counted since it last told, by name; it was pushed [] before.
     EVENTS []: answer with the newest lines of the agent's log, [wall ms, level name, text] each.
     LOCATE [key, timeout_ms]: answer with who holds the session, a mapping for this node and each
     peer.
@@ -48,6 +49,7 @@ class Operation(IntEnum):
     LISTEN = 10
     EVENTS = 11
     LOCATE = 12
+    REPORT = 13
 
 
 class Request(NamedTuple):
@@ -59,7 +61,8 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One answer, or with token 0 an event: [level name, text] for the log, or one about a session:
+    """One answer, or with token 0 an event: [level name, text] for the log, [] for a worker to tell
+    its counts (an older one ignores it), or one about a session:
     [kind, key, the session as a whole or nil, names of changed attributes, reason of its end]."""
 
     token: int

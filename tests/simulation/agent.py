@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clustersession.agent.agent import SWEEP_INTERVAL_S, SWEEP_LIMIT
 from clustersession.agent.driver import STARTS_NOTE
+from clustersession.agent.sweeper import SWEEP_INTERVAL_S, SWEEP_LIMIT
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import (
     EPOCH_RANDOM_BITS,

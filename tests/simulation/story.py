@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from clustersession.agent.agent import SWEEP_INTERVAL_S
+from clustersession.agent.sweeper import SWEEP_INTERVAL_S
 from clustersession.core import progress
 from clustersession.node import joiner, puller, repairer, sender
 from clustersession.wire import messages

@@ -1,0 +1,59 @@
+"""Removes expired sessions, and looks after the replica now and then."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from clustersession.agent.driver import moment
+from clustersession.agent.reporter import Reporter
+from clustersession.core.errors import ReplicaError
+from clustersession.core.state import SessionState
+from clustersession.replica.protocol import Replica
+
+SWEEP_INTERVAL_S = 5.0
+SWEEP_LIMIT = 1000
+READER_CHECK_SWEEPS = 12
+
+
+class Sweeper:
+    """``on_swept`` gets the sessions that were removed, ``on_turn`` is called after each turn.
+
+    sweeps, swept: turns, and sessions removed, since the start.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        reporter: Reporter,
+        on_swept: Callable[[Sequence[tuple[str, SessionState]]], None],
+        on_turn: Callable[[], None],
+    ) -> None:
+        self._replica = replica
+        self._reporter = reporter
+        self._on_swept = on_swept
+        self._on_turn = on_turn
+        self.sweeps = 0
+        self.swept = 0
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        reader_check = getattr(self._replica, "reader_check", None)
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            self.sweeps += 1
+            try:
+                await self._sweep()
+                if reader_check is not None and self.sweeps % READER_CHECK_SWEEPS == 0:
+                    reader_check()
+            except ReplicaError as error:
+                # On a full disk even removing needs space; there may be some at the next attempt.
+                self._reporter.seldom("error", "sweep_failed", f"expired sessions stay: {error}")
+            self._on_turn()
+
+    async def _sweep(self) -> None:
+        swept = SWEEP_LIMIT
+        while swept == SWEEP_LIMIT:
+            removed: list[tuple[str, SessionState]] = []
+            swept = self._replica.sweep(moment().wall_ms, SWEEP_LIMIT, removed)
+            self.swept += swept
+            self._on_swept(removed)
+            await asyncio.sleep(0)

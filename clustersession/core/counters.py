@@ -1,0 +1,24 @@
+"""What a manager of sessions has counted."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the manager was made, for status and metrics.
+
+    Plain integers without a lock: under threads a count may miss a few.
+    """
+
+    commits: int = 0
+    touches: int = 0
+    strayed: int = 0
+    failovers: int = 0
+    lost_writes: int = 0
+    late_new_sessions: int = 0
+    replica_full: int = 0
+    decode_errors: int = 0
+    fetches: int = 0
+    fetched: int = 0
+    unconfirmed: int = 0
+    stale_reads: int = 0
