@@ -189,6 +189,25 @@ def drain_command(options: dict[str, str], as_json: bool, timeout_s: float) -> N
         raise click.ClickException(f"not drained within {timeout_s:g} s")
 
 
+@main.command("check")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def check_command(options: dict[str, str], as_json: bool) -> None:
+    """Whether settings, this host and the other nodes are fit for each other, and what to change.
+
+    Run it where the node runs or is to run, as the application's user. It joins nobody and changes
+    nothing. Exits with 1 if something will not work. Unless the settings say otherwise,
+    distributable is taken to be true.
+    """
+    from clustersession.admin.check import check_all
+    from clustersession.admin.check_report import as_text, has_problem
+
+    verdicts = check_all(options)
+    rows = [verdict._asdict() for verdict in verdicts]
+    click.echo(_json(rows) if as_json else as_text(verdicts))
+    sys.exit(1 if has_problem(verdicts) else 0)
+
+
 @main.command("import-tomcat")
 @click.argument(
     "files", metavar="SERVER.XML [WEB.XML] [CONTEXT.XML]", nargs=-1, required=True,

@@ -37,6 +37,7 @@ from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.messages import (
     PROTOCOL_VERSION,
     PROTOCOL_VERSION_MIN,
+    QUESTION,
     Hello,
     check_version,
     decode_message,
@@ -250,6 +251,9 @@ class Driver:
         if reason.startswith("connection lost"):
             # Health checks and port scanners connect and go; that is no news.
             self.reporter.counters["connections that said nothing"] += 1
+            return
+        if reason == QUESTION:
+            self.reporter.counters["questions who we are"] += 1
             return
         self.reporter.dropped(f"connection refused: {reason}", peer_address[0])
 

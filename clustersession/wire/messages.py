@@ -47,6 +47,9 @@ from clustersession.wire.packed import unpack_plain
 
 PROTOCOL_VERSION = 1
 PROTOCOL_VERSION_MIN = 1
+# No node speaks it: whoever says hello with it only wants to see ours, and becomes no member.
+QUESTION_VERSION = 0
+QUESTION = "it only asks who we are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,8 @@ def check_version(hello: Hello) -> None:
     """Raises OtherVersion when there is none that both its sender and we speak."""
     if max(hello.version_min, PROTOCOL_VERSION_MIN) <= min(hello.version, PROTOCOL_VERSION):
         return
+    if hello.version == QUESTION_VERSION:
+        raise OtherVersion(QUESTION)
     older = "it" if hello.version < PROTOCOL_VERSION else "this node"
     raise OtherVersion(
         f"it speaks protocol {_span(hello.version_min, hello.version)}, we speak "

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clustersession.core.digest import BUCKETS
-from clustersession.core.errors import WireError
+from clustersession.core.errors import OtherVersion, WireError
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.state import Delta, Ended, Register, SessionState
@@ -162,3 +162,11 @@ def test_fields_that_are_not_known_yet_are_ignored() -> None:
 @given(states)
 def test_the_bound_of_a_copys_size_holds(state: SessionState) -> None:
     assert len(encode_state(state)) <= copy_bytes_max(state)
+
+
+def test_a_hello_of_no_version_is_a_question() -> None:
+    asker = Identity(b"n" * 8, 0, "b", Address("10.0.0.1", 1))
+    asked = m.decode_message(m.encode_message(m.Hello(m.QUESTION_VERSION, "shop", asker, 0)))
+    assert isinstance(asked, m.Hello)
+    with pytest.raises(OtherVersion, match=m.QUESTION):
+        m.check_version(asked)
