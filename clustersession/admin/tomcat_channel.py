@@ -20,6 +20,7 @@ _PROBE = (
     "other members"
 )
 _NUMBERED = "changes are numbered by their sender: gaps are asked for again, order is kept"
+_IDLE_DOMAIN = "Tomcat makes nothing of it here; `cluster_name` keeps clusters apart"
 _SEEDS = (
     "seeds are looked up again every 5 s, for ever; a seed that is not there or is this node "
     "itself does no harm"
@@ -41,8 +42,8 @@ CHANNEL: Table = {
             "peer so that a node may die and nothing is lost; with acknowledgement (6): 'all'",
         ),
         **not_needed(
-            "everything is started; without the flags 4 and 8 there is no multicast, and "
-            'multicast_address = "" says that', "channelStartOptions",
+            "everything is started; without both of the flags 4 and 8 it is imported as "
+            'multicast_address = ""', "channelStartOptions",
         ),
         **not_needed("the agent has a timer of its own", "heartbeatBackgroundEnabled"),
         **not_needed("no message has more than one recipient inside a node",
@@ -81,6 +82,7 @@ CHANNEL: Table = {
     "StaticMembershipService": {
         "className": mapped("multicast_address", lambda text: "", "members are found by seeds"),
         **not_needed(_PROBE, "connectTimeout", "rpcTimeout", "useThread", "pingInterval"),
+        **not_needed(_IDLE_DOMAIN, "domain", "payload"),
         "expirationTime": mapped("drop_time_s", seconds_of_ms),
     },
     "CloudMembershipService": {
@@ -90,6 +92,7 @@ CHANNEL: Table = {
         **no_equivalent("ours asks DNS, not the API of Kubernetes: " + _CLOUD,
                         "membershipProviderClassName"),
         "expirationTime": mapped("drop_time_s", seconds_of_ms),
+        **not_needed(_IDLE_DOMAIN, "domain", "payload"),
         **not_needed("a name server is waited for 5 s, a peer a third of `drop_time_s`",
                      "connectTimeout", "readTimeout"),
     },

@@ -1,6 +1,6 @@
 """What Tomcat does where its files say nothing, and what stands for it here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from clustersession.admin.tomcat_places import Application
@@ -21,18 +21,29 @@ class Default(NamedTuple):
     value: object = None
 
 
-def missing(application: Application, settings: Mapping[str, Any]) -> Iterator[Default]:
-    """Everything that follows from what the files leave out. ``settings``: what they did say."""
+def missing(
+    application: Application, settings: Mapping[str, Any], named: Collection[str]
+) -> Iterator[Default]:
+    """Everything that follows from what the files leave out.
+
+    ``settings``: what the files did say. ``named``: the settings they speak of, decided or not.
+    """
     yield Default(
         Fate.TO_DECIDE, "no secret",
         "Tomcat trusts its network; ours needs a secret, the same on all nodes, in "
         f"CLUSTERSESSION_SECRET: {SECRET_COMMAND}",
     )
-    yield from _application(application, settings)
-    yield from _cluster(application.cluster, settings)
+    if settings.get("multicast_address") == "" and "seeds" not in settings:
+        yield Default(
+            Fate.TO_DECIDE, "neither multicast nor members",
+            'nodes cannot find each other: set seeds, such as ["10.0.0.1:4000"] or '
+            '["dns:NAME:4000"] for all addresses of a name',
+        )
+    yield from _application(application, named)
+    yield from _cluster(application.cluster, named)
 
 
-def _application(application: Application, settings: Mapping[str, Any]) -> Iterator[Default]:
+def _application(application: Application, settings: Collection[str]) -> Iterator[Default]:
     if "route" not in settings:
         yield Default(
             Fate.TO_DECIDE, "no jvmRoute",
@@ -58,7 +69,7 @@ def _application(application: Application, settings: Mapping[str, Any]) -> Itera
         yield Default(Fate.NOT_NEEDED, "no <session-timeout>: 30 minutes", _SAME)
 
 
-def _cluster(cluster: Element, settings: Mapping[str, Any]) -> Iterator[Default]:
+def _cluster(cluster: Element, settings: Collection[str]) -> Iterator[Default]:
     channel = next(cluster.named("Channel"), None)
     inside = channel.children if channel is not None else []
     names = {element.name for element in (*cluster.children, *inside)}

@@ -30,7 +30,7 @@ _WEAK = {("events", "once"), ("bind", "auto"), ("url_parameter", "")}
 _BLAMED_FOR = {"drop_time_s": "heartbeat_interval_s", "port_range": "port",
                "absolute_timeout_s": "idle_timeout_s"}
 _LOCAL_MEMBER = "this node itself: the Receiver says where it listens"
-_NO_MULTICAST = 12
+_HEARTBEATS = 4 | 8
 
 
 @dataclass(slots=True)
@@ -56,7 +56,6 @@ def import_application(application: Application) -> Import:
     """The settings of one application and what to know about them."""
     importer = _Importer()
     importer.tree(application.cluster)
-    importer.start_options(application.cluster)
     if application.engine is not None:
         importer.element(application.engine, "Engine")
     for around in (application.engine, *application.hosts):
@@ -76,7 +75,8 @@ def import_application(application: Application) -> Import:
     for context in application.contexts:
         importer.element(context, "Context")
     result = importer.result
-    for default in missing(application, result.settings):
+    named = {line.setting for line in result.lines}
+    for default in list(missing(application, result.settings, named)):
         result.lines.append(Line(default.fate, "", default.what, default.words, default.setting))
         if default.setting:
             result.settings[default.setting] = default.value
@@ -105,7 +105,10 @@ class _Importer:
         """The attributes of one element."""
         rows = TABLE.get(component)
         for attribute, text in element.attributes.items():
-            if rows is None:
+            if attribute == "channelStartOptions" and _is_mute(text):
+                self._assign(element, f'{attribute}="{text}"', "multicast_address", "",
+                             "no heartbeats by multicast: name `seeds`")
+            elif rows is None:
                 self._line(
                     element, Fate.NO_EQUIVALENT, f'{attribute}="{text}"',
                     f"{component} is no part of Tomcat's clustering; say in the application what "
@@ -135,13 +138,6 @@ class _Importer:
                 else:
                     self.note(child, Fate.NO_EQUIVALENT, f"<{child.name}>",
                               "the servlet specification has no such element")
-
-    def start_options(self, cluster: Element) -> None:
-        """A channel that neither sends nor hears heartbeats has no multicast."""
-        text = cluster.attributes.get("channelStartOptions", "")
-        if text.isdigit() and not int(text) & _NO_MULTICAST:
-            self._assign(cluster, f'channelStartOptions="{text}"', "multicast_address", "",
-                         "no heartbeats by multicast: name `seeds`")
 
     def note(self, element: Element, fate: Fate, what: str, words: str) -> None:
         """A line about an element as a whole."""
@@ -233,6 +229,11 @@ def _component(element: Element) -> str:
         return element.name
     given = element.attributes.get("className", "").strip()
     return given.rpartition(".")[2] or _CLASS_OF.get(element.name, element.name)
+
+
+def _is_mute(start_options: str) -> bool:
+    """Whether a channel neither sends nor hears heartbeats."""
+    return start_options.isdigit() and not int(start_options) & _HEARTBEATS
 
 
 def _bracketed(address: str) -> str:

@@ -69,7 +69,8 @@ SESSIONS: Table = {
     "DeltaManager": {
         **not_needed("every node holds every session, as with DeltaManager", "className"),
         **_MANAGER,
-        **not_needed("a node that stops ends no session", "expireSessionsOnShutdown"),
+        **not_needed("a node that stops never ends sessions; with true Tomcat logs everybody out",
+                     "expireSessionsOnShutdown"),
         "notifySessionListenersOnReplication": mapped("events", everywhere, _LISTENERS),
         **no_equivalent("there is no container that could listen",
                         "notifyContainerListenersOnReplication"),

@@ -121,7 +121,7 @@ def test_beside_a_running_node(hosts: list[Host], states: list[Path]) -> None:
     assert list(states[1].iterdir()) == []
 
     listen = f"s = socket.create_server(({hosts[1].address!r}, 4500))"
-    code = f"import socket, time; {listen}; print(1, flush=True); time.sleep(600)"
+    code = f"import signal, socket; {listen}; print(1, flush=True); signal.pause()"
     listener = hosts[1].start([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert listener.stdout is not None
     assert listener.stdout.readline() == "1\n"

@@ -135,6 +135,16 @@ def test_members_become_seeds(tmp_path: Path) -> None:
     assert found["settings"]["cluster_name"] == "shop"
 
 
+def test_without_multicast_and_members_there_is_something_to_decide(tmp_path: Path) -> None:
+    cloud = '<Membership className="x.CloudMembershipService" membershipProviderClassName="dns"/>'
+    found = imported(tmp_path, f"<Channel>{cloud}</Channel>")
+    assert found["settings"]["multicast_address"] == ""
+    assert fates(found)["neither multicast nor members"] == "to decide"
+    server = tmp_path / "mute.xml"
+    server.write_text(f'<Cluster className="{HA}.tcp.SimpleTcpCluster" channelStartOptions="3"/>')
+    assert tomllib.loads(run(server))["multicast_address"] == ""
+
+
 def test_web_xml_and_context_xml_say_what_the_cookie_is(tmp_path: Path) -> None:
     web, context = tmp_path / "web.xml", tmp_path / "context.xml"
     web.write_text("""<web-app><distributable/><session-config>
