@@ -19,9 +19,9 @@ from clustersession.cluster.readiness import Readiness, readiness_async
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
 from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import cookie_values
+from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
-from clustersession.session.outcome import Outcome
+from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
 
@@ -62,10 +62,12 @@ class ClusterSessionMiddleware:
         self.app = app
         self.runtime = runtime or Runtime.from_options(options)
         settings = self.runtime.settings
-        self._cookie_name = settings.cookie_name
+        self._cookies = CookieReader(settings.cookie_name)
         self._ready_path = settings.ready_path
         self._header_name = settings.header_name.lower().encode("latin-1")
         self._answers = AnswerWriter(settings)
+        name, value = self._answers.only_vary
+        self._only_vary = (name.lower().encode("latin-1"), value.encode("latin-1"))
         self._is_excluded = path_excluder(settings.exclude)
         name = settings.url_parameter
         self._url_parameter = PathParameter(name) if name else None
@@ -73,17 +75,15 @@ class ClusterSessionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
-        if kind == "lifespan":
-            await self._lifespan(scope, receive, send)
-        elif kind in ("http", "websocket"):
-            if self._ready_path and kind == "http" and scope["path"] == self._ready_path:
-                await _send_readiness(scope, send, await readiness_async(self.runtime))
-            else:
-                await self._serve(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if kind not in ("http", "websocket"):
+            serve = self._lifespan if kind == "lifespan" else self.app
+            await serve(scope, receive, send)
+            return
+        if self._ready_path and kind == "http" and scope["path"] == self._ready_path:
+            await _send_readiness(scope, send, await readiness_async(self.runtime))
+            return
+        # All of it here, and ``send_with_session`` no coroutine: what a request costs whose session
+        # nobody touches is mostly calls.
         manager = self.runtime.manager()
         url_value = None
         if self._url_parameter is not None:
@@ -97,14 +97,13 @@ class ClusterSessionMiddleware:
             await manager.fetch_async(session)
         scope["session"] = session
 
-        async def send_with_session(message: Message) -> None:
-            if not session.sealed and message["type"] in _HEADERS_GO_OUT:
-                if scope["session"] is not session:
-                    self._take_over(session, scope)
-                outcome = await manager.commit_async(session)
-                if outcome.vary:
-                    message = {**message, "headers": self._with_session(message, outcome)}
-            await send(message)
+        def send_with_session(message: Message) -> Awaitable[None]:
+            if session.sealed or message["type"] not in _HEADERS_GO_OUT:
+                return send(message)
+            if scope["session"] is session and manager.owes_nothing(session):
+                session.sealed = True
+                return send(message)
+            return self._commit_and_send(manager, session, scope, message, send)
 
         try:
             await self.app(scope, receive, send_with_session)
@@ -112,10 +111,21 @@ class ClusterSessionMiddleware:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
                 await self._save_late(manager, session, scope)
             raise
-        await self._save_late(manager, session, scope)
+        if session.touched or session.endings or scope["session"] is not session:
+            await self._save_late(manager, session, scope)
+
+    async def _commit_and_send(
+        self, manager: SessionManager, session: Session, scope: Scope, message: Message, send: Send
+    ) -> None:
+        if scope["session"] is not session:
+            self._take_over(session, scope)
+        outcome = await manager.commit_async(session)
+        if outcome.vary:
+            message = {**message, "headers": self._with_session(message, outcome)}
+        await send(message)
 
     def _open(self, manager: SessionManager, scope: Scope, url_value: str | None) -> Session:
-        values: list[str] = []
+        values: tuple[str, ...] = ()
         seen: list[str] = []
         header_value = None
         # Browsers name the origin of each request; see session.answer.
@@ -123,10 +133,11 @@ class ClusterSessionMiddleware:
         for name, value in scope["headers"]:
             if name == b"cookie":
                 cookieless = False
-                text = value.decode("latin-1")
-                values += cookie_values(text, self._cookie_name)
+                values = values + self._cookies.values(value) if values else (
+                    self._cookies.values(value)
+                )
                 if manager.seen_cookie_name:
-                    seen += cookie_values(text, manager.seen_cookie_name)
+                    seen += cookie_values(value.decode("latin-1"), manager.seen_cookie_name)
             elif self._header_name and name == self._header_name:
                 header_value = value.decode("latin-1")
             elif cookieless and name == b"sec-fetch-site":
@@ -178,6 +189,9 @@ class ClusterSessionMiddleware:
 
     def _with_session(self, message: Message, outcome: Outcome) -> list[tuple[bytes, bytes]]:
         headers = list(message.get("headers") or ())
+        if outcome == VARY and not any(name.lower() == b"vary" for name, _ in headers):
+            headers.append(self._only_vary)
+            return headers
         vary = [value.decode("latin-1") for name, value in headers if name.lower() == b"vary"]
         headers += [
             (name.lower().encode("latin-1"), value.encode("latin-1"))

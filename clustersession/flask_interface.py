@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from clustersession.cluster.runtime import Runtime
 from clustersession.flask_config import ConfiguredApp, make_runtime
 from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import cookie_values
+from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.outcome import Outcome
 from clustersession.session.paths import path_excluder
 from clustersession.session.session import PERMANENT, Session
@@ -30,6 +30,7 @@ class ClusterInterface(ABC):
         self._runtime: Runtime | None = None
         self._permanent = False
         self._answers: AnswerWriter
+        self._cookies: CookieReader
         self._is_excluded: Callable[[str], bool] | None = None
         self._lock = threading.Lock()
 
@@ -48,6 +49,7 @@ class ClusterInterface(ABC):
                         first = app.before_request_funcs.setdefault(None, [])
                         first.insert(0, self.health_checks(made))
                     self._answers = AnswerWriter(made.settings)
+                    self._cookies = CookieReader(made.settings.cookie_name)
                     self._is_excluded = path_excluder(made.settings.exclude)
                     self._runtime = made
                 runtime = self._runtime
@@ -65,7 +67,7 @@ class ClusterInterface(ABC):
     def begin(self, runtime: Runtime, cookies: str, headers: RequestHeaders) -> Session:
         """The session of a request with these cookies; it may be ``missing``."""
         manager, settings = runtime.manager(), runtime.settings
-        values = cookie_values(cookies, settings.cookie_name)
+        values = self._cookies.values(cookies)
         name = manager.seen_cookie_name
         seen = cookie_values(cookies, name) if name else ()
         header_value, cookieless = None, False

@@ -15,7 +15,7 @@ from typing import Any
 from clustersession.cluster.readiness import readiness
 from clustersession.cluster.runtime import Runtime
 from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import cookie_values
+from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
 from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
@@ -40,7 +40,7 @@ class ClusterSessionMiddleware:
         self.runtime = Runtime.from_options(options)
         self._environ_key = environ_key
         settings = self.runtime.settings
-        self._cookie_name = settings.cookie_name
+        self._cookies = CookieReader(settings.cookie_name)
         self._ready_path = settings.ready_path
         header = settings.header_name.upper().replace("-", "_")
         self._header_key = f"HTTP_{header}" if header else ""
@@ -71,7 +71,7 @@ class ClusterSessionMiddleware:
             environ[self._environ_key] = ExcludedSession(manager)
             return self.app(environ, start_response)
         cookies = environ.get("HTTP_COOKIE", "")
-        values = cookie_values(cookies, self._cookie_name)
+        values = self._cookies.values(cookies)
         name = manager.seen_cookie_name
         seen = cookie_values(cookies, name) if name else ()
         header_value, cookieless = None, False

@@ -22,6 +22,7 @@ from clustersession.wire.local import Operation
 
 RECONNECT_S = 0.02
 GRACE_S = 0.05
+RING_INTERVAL_S = 0.001
 SUBSCRIBE_TIMEOUT_S = 1.0
 PHASE_TIMEOUT_S = 1.0
 
@@ -51,6 +52,8 @@ class AgentPort:
         self._serving = frozenset({settings.route})
         self._view_lock = threading.Lock()
         self._alone_logged = False
+        self._rung_s = self._ring_due_s = 0.0
+        self._unrung = 0
         self.presence = Presence(settings, home, start=start)
         self._patience = Patience(lambda: self.presence.attachments)
 
@@ -74,11 +77,31 @@ class AgentPort:
         return self._serving
 
     def notify(self, head: int) -> None:
-        """Ring; if nobody hears, the next heartbeat carries the change anyway."""
+        """Ring; if nobody hears, the next heartbeat carries the change anyway.
+
+        In an event loop one ring stands for all commits of a millisecond: ringing costs a system
+        call here and wakes the agent.
+        """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
+        now_s = time.monotonic()
+        if loop is not None and now_s - self._rung_s < RING_INTERVAL_S:
+            self._unrung = head
+            # A timer whose loop was closed never fires.
+            if not self._ring_due_s <= now_s < self._ring_due_s + RING_INTERVAL_S:
+                self._ring_due_s = now_s
+                loop.call_later(RING_INTERVAL_S, self._ring_due)
+            return
+        self._ring(loop, head, now_s)
+
+    def _ring_due(self) -> None:
+        self._ring_due_s = 0.0
+        self._ring(asyncio.get_running_loop(), self._unrung, time.monotonic())
+
+    def _ring(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
+        self._rung_s = now_s
         try:
             link = self._loop_links.get(loop) if loop is not None else None
             if link is not None and link.is_open:

@@ -17,7 +17,7 @@ The idle timeout and the principal are registers too, under names no application
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clustersession.core.versions import Versions, merge_versions
 
@@ -60,7 +60,8 @@ class Ended(NamedTuple):
 class _Derived:
     """Places for what follows from a state, filled when first asked for: a copy is asked often."""
 
-    __slots__ = ("_expires_ms", "_idle_ms")
+    __slots__ = ("_attributes", "_expires_ms", "_idle_ms")
+    _attributes: Any  # what ``session.stored`` makes of the registers
     _expires_ms: int
     _idle_ms: int
 

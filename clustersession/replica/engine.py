@@ -40,6 +40,10 @@ class WriteTransaction(ReadTransaction, Protocol):
         """Remove a key; it need not exist."""
         ...
 
+    def pop(self, table: int, key: bytes) -> bytes | None:
+        """Remove a key; returns what it had."""
+        ...
+
     def clear(self, table: int) -> None:
         """Remove every key of a table."""
         ...

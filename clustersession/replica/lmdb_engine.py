@@ -215,6 +215,10 @@ class LmdbTransaction:
     def delete(self, table: int, key: bytes) -> None:
         self._transaction.delete(key, b"", self._databases[table])
 
+    def pop(self, table: int, key: bytes) -> bytes | None:
+        value: bytes | None = self._transaction.pop(key, self._databases[table])
+        return value
+
     def clear(self, table: int) -> None:
         self._transaction.drop(self._databases[table], delete=False)
 

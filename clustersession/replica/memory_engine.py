@@ -55,6 +55,11 @@ class MemoryTransaction:
     def put(self, table: int, key: bytes, value: bytes) -> None:
         self._undo.append((table, key, self._tables[table].set(key, value)))
 
+    def pop(self, table: int, key: bytes) -> bytes | None:
+        value = self.get(table, key)
+        self.delete(table, key)
+        return value
+
     def delete(self, table: int, key: bytes) -> None:
         self._undo.append((table, key, self._tables[table].set(key, None)))
 

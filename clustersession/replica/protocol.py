@@ -26,7 +26,7 @@ class Committed:
     @property
     def effective(self) -> bool:
         """Whether any change had an effect."""
-        return any(state is not None for state in self.states)
+        return self.states.count(None) < len(self.states)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ key: anti-entropy reads the few buckets that differ, and must not walk over all 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
 from typing import Final, NamedTuple
@@ -122,6 +123,7 @@ def state_of_record(data: bytes) -> SessionState | None:
         return None
 
 
+@lru_cache(maxsize=4096)
 def session_key(key: str) -> bytes:
     """A session's place in the sessions table."""
     return _BUCKET_KEYS[bucket_of(key)] + key.encode()

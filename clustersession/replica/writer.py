@@ -183,9 +183,12 @@ class SessionWriter:
 
     def _leave_feed(self, key: str, feed_seq: int) -> None:
         # The place may be of a feed before ``renew_identity``, and belong to another session now.
+        if not feed_seq:
+            return
         place = tables.feed_key(feed_seq)
-        if feed_seq and self._transaction.get(tables.FEED, place) == key.encode():
-            self._transaction.delete(tables.FEED, place)
+        entry = self._transaction.pop(tables.FEED, place)
+        if entry is not None and entry != key.encode():
+            self._transaction.put(tables.FEED, place, entry)
 
     def _mix_digest(self, key: str, change: int) -> None:
         if change:

@@ -27,6 +27,7 @@ class AnswerWriter:
     def __init__(self, settings: Settings) -> None:
         self._header = settings.header_name
         self._vary = ["Cookie", self._header] if self._header else ["Cookie"]
+        self.only_vary = ("Vary", ", ".join(self._vary))
 
     def lines(self, outcome: Outcome, vary: Iterable[str]) -> Lines:
         """What to add to a response whose Vary headers are these; ``outcome.vary`` is set."""

@@ -7,15 +7,14 @@ from clustersession.core.errors import WireError
 from clustersession.core.state import SYSTEM_PREFIX
 from clustersession.session.changes import (
     NO_CHANGES,
+    UNLOADED,
     Changes,
     Original,
     find_changes,
     is_immutable,
 )
+from clustersession.session.stored import StoredAttributes
 from clustersession.wire.values import decode_value, encode_value
-
-UNLOADED: Any = object()
-"""Stands for a value that nobody has asked for yet."""
 
 _T = TypeVar("_T")
 
@@ -27,12 +26,14 @@ class Attributes(dict[str, Any]):
     found without this flag; setting it does no harm.
     """
 
-    __slots__ = ("_bytes_max", "_mutable", "_originals", "_undecodable", "modified")
+    __slots__ = ("_bytes_max", "_mutable", "_originals", "_stored", "_undecodable", "modified")
 
     def __init__(self, bytes_max: int) -> None:
         super().__init__()
         self._bytes_max = bytes_max
         self._originals: dict[str, Original] = {}
+        # Of the copy we stand on; the originals are its own until one of them changes.
+        self._stored: StoredAttributes | None = None
         # Names of values that may change without any method of ours being called.
         self._mutable: set[str] = set()
         self._undecodable: tuple[str, ...] = ()
@@ -49,8 +50,10 @@ class Attributes(dict[str, Any]):
     def clear(self) -> None:
         """Delete every attribute, those that cannot be read too."""
         dict.clear(self)
-        for name in self._undecodable:
-            self._originals[name] = Original(None, b"")
+        if self._undecodable:
+            originals = self._own_originals()
+            for name in self._undecodable:
+                originals[name] = Original(None, b"")
         self.modified = True
 
     def pop(self, key: str, *default: Any) -> Any:
@@ -98,21 +101,41 @@ class Attributes(dict[str, Any]):
     def left_out(self, name: str, error: Exception) -> None:
         """Told of an attribute that cannot be read."""
 
+    def take(self, stored: StoredAttributes) -> None:
+        """Begin with what is stored; what is not decoded there waits for ``load_all``."""
+        dict.update(self, stored.values)
+        self._originals, self._stored = stored.originals, stored
+
+    def load_all(self) -> None:
+        """Decode what has waited."""
+        waiting = {
+            name: original.data
+            for name, original in self._originals.items()
+            if original.value is UNLOADED and dict.get(self, name) is UNLOADED
+        }
+        if waiting:
+            self.decode(waiting)
+
     def decode(self, stored: Mapping[str, bytes]) -> None:
         """Take these attributes from their stored bytes; one that cannot be read is left out."""
+        shared = self._stored
+        originals = self._own_originals()
         for name, data in stored.items():
             try:
                 value = decode_value(data)
             except WireError as error:
                 dict.pop(self, name, None)
+                originals.pop(name, None)
                 if name not in self._undecodable:
                     self._undecodable += (name,)
                 self.left_out(name, error)
                 continue
             dict.__setitem__(self, name, value)
-            self._originals[name] = Original(value, data)
+            originals[name] = original = Original(value, data)
             if is_immutable(value):
                 self._mutable.discard(name)
+                if shared is not None:
+                    shared.share(name, original)
             else:
                 self._mutable.add(name)
 
@@ -129,7 +152,7 @@ class Attributes(dict[str, Any]):
         """Continue from what is stored now, with the changes not saved yet on top."""
         changes = self.find_changes()
         pending = {*changes.sets, *changes.deletes}
-        originals = self._originals
+        originals = self._own_originals()
         for name in [name for name in originals if name not in stored]:
             del originals[name]
             if name not in pending:
@@ -144,23 +167,32 @@ class Attributes(dict[str, Any]):
             if name not in pending and (name not in originals or originals[name].data != data)
         })
 
-    def saved(self, changes: Changes) -> None:
+    def saved(self, changes: Changes, stored: StoredAttributes) -> None:
         """The changes are stored: later ones are found against them."""
         self.modified = False
+        originals = self._own_originals()
+        self._stored = stored
         for name, data in changes.sets.items():
             value = dict.get(self, name)
-            if not is_immutable(value):
+            originals[name] = original = Original(value, data)
+            if is_immutable(value):
+                stored.share(name, original)
+            else:
                 self._mutable.add(name)
-            self._originals[name] = Original(value, data)
         for name in changes.deletes:
-            self._originals.pop(name, None)
+            originals.pop(name, None)
             self._mutable.discard(name)
 
     def forget_stored(self) -> None:
         """Nothing is stored any more."""
-        self._originals.clear()
+        self._originals, self._stored = {}, None
         self._mutable.clear()
         self._undecodable = ()
+
+    def _own_originals(self) -> dict[str, Original]:
+        if self._stored is not None and self._originals is self._stored.originals:
+            self._originals = dict(self._originals)
+        return self._originals
 
 
 def _checked(key: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from clustersession.core.errors import SessionTooLarge
@@ -15,6 +15,10 @@ from clustersession.wire.values import encode_value
 _IMMUTABLE = frozenset(
     {type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID}
 )
+
+
+UNLOADED: Any = object()
+"""Stands for a value that nobody has asked for yet."""
 
 
 class Original(NamedTuple):
@@ -65,13 +69,18 @@ def visible_values(registers: Mapping[str, Register]) -> dict[str, bytes]:
 
 
 def find_changes(
-    values: Mapping[str, object], originals: Mapping[str, Original], bytes_max: int
+    values: dict[str, Any], originals: Mapping[str, Original], bytes_max: int
 ) -> Changes:
     """Compare; raises UnserializableValue or SessionTooLarge for a value that cannot be kept."""
     sets: dict[str, bytes] = {}
-    for name, value in values.items():
+    # The dict itself and not the methods of a session, which would load it.
+    for name, value in dict.items(values):
         original = originals.get(name)
-        if original is not None and value is original.value and type(value) in _IMMUTABLE:
+        if (
+            original is not None and value is original.value
+            # What nobody has asked for yet is as it was.
+            and (type(value) in _IMMUTABLE or value is UNLOADED)
+        ):
             continue
         data = encode_value(value, name)
         if original is not None and data == original.data:
@@ -81,5 +90,6 @@ def find_changes(
                 f"session[{name!r}] takes {len(data)} bytes; attribute_bytes_max is {bytes_max}"
             )
         sets[name] = data
-    deletes = tuple(name for name in originals if name not in values)
+    here = dict.keys(values)
+    deletes = () if originals.keys() <= here else tuple(n for n in originals if n not in here)
     return Changes(sets, deletes) if sets or deletes else NO_CHANGES

@@ -1,35 +1,30 @@
 """The framework-neutral life of a session in one request: open, perhaps fetch, commit, answer."""
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from clustersession.core.counters import Counters
-from clustersession.core.errors import ReplicationFailed
-from clustersession.core.ids import join_cookie, split_cookie
+from clustersession.core.ids import join_cookie
 from clustersession.core.settings import Settings
 from clustersession.core.state import Change, SessionState
 from clustersession.replica.protocol import Replica
+from clustersession.session.authentic import Authenticator, Candidate
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
+from clustersession.session.complaints import Complaints
 from clustersession.session.cookie import VALUES_MAX, CookieWriter
 from clustersession.session.events import Events
-from clustersession.session.outcome import Outcome
+from clustersession.session.outcome import NOTHING, VARY, Outcome
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
 from clustersession.session.session import Session
-from clustersession.session.token import IdSigner, log_name
+from clustersession.session.stored import stored_attributes
+from clustersession.session.token import IdSigner
 from clustersession.session.untouched import UntouchedSession
 from clustersession.session.users import ClusterSessions
 from clustersession.session.watch import SessionChange, watch
 from clustersession.session.writer import SessionWriter, is_live
 
-_log = logging.getLogger("clustersession")
-
 FETCHES_PER_REQUEST_MAX = 2
-_UNDECODABLE_LOGGED_MAX = 1000
-_UNCONFIRMED_LOG_INTERVAL_MS = 60_000
-_NOTHING = Outcome()
-_VARY = Outcome(vary=True)
 
 
 class SessionManager:
@@ -58,7 +53,7 @@ class SessionManager:
         self.counters = Counters()
         self.events = Events() if events is None else events
         self.now_ms = wall_ms
-        self._signer = signer
+        self._authenticator = Authenticator(signer)
         self._cookies = CookieWriter(settings)
         self.seen_cookie_name = ""
         self._causal: CausalReads | None = None
@@ -68,8 +63,7 @@ class SessionManager:
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
         self._permanent_lifetime_s = permanent_lifetime_s
         self._bytes_max = settings.attribute_bytes_max
-        self._undecodable_logged: set[tuple[str, str]] = set()
-        self._unconfirmed_logged_ms = 0
+        self._complaints = Complaints(settings, self.counters, wall_ms)
         self._writer = SessionWriter(
             settings, replica, signer, self.counters, wall_ms, random_bytes,
             self.idle_timeout_s_for, cluster.notify, self.events, sliding,
@@ -104,30 +98,53 @@ class SessionManager:
             return session
         now_ms = self.now_ms()
         for value in cookie_values[: VALUES_MAX + 2]:
-            parsed = split_cookie(value)
-            if parsed is None:
+            candidate = self._authenticator.candidate(value)
+            if candidate is None:
                 continue
-            identifier, route = parsed
-            key = self._signer.key_of(identifier)
-            if key is None or self._writer.owes_end(key):
+            identifier, key, route = candidate
+            if self._writer.owes_end(key):
                 continue
             state = self.replica.get(key)
             if seen_values and session.seen is None and self._causal is not None:
                 session.seen = decode_seen(seen_values[0])
             if state is not None and is_live(state, now_ms):
-                session.client = parsed
+                session.client = (identifier, route)
+                session.arrived_ms = now_ms
                 if session.seen and self._lacks(key, state, session.seen):
-                    session.candidates = ((identifier, key, route),)
+                    session.candidates = (candidate,)
                     session.missing = True
                     return session
                 session.attach(identifier, key, state)
                 return session
             if session.client is None:
-                session.client = parsed
+                session.client = (identifier, route)
             if state is None or _may_live_elsewhere(state, now_ms):
-                session.candidates += ((identifier, key, route),)
+                session.candidates += (candidate,)
         session.missing = bool(session.candidates)
         return session
+
+    def owes_nothing(self, session: Session) -> bool:
+        """Whether a request that left its session alone can be answered without a commit.
+
+        What such a request may owe: the access, once the recorded one is too old; a cookie that has
+        to name another node, or whose lifetime is to be renewed; an end that could not be stored
+        before. Where any of that is possible the answer is no, and ``commit`` finds out.
+        """
+        if session.accessed or session.touched or self._writer.owes_ends or self.events.pending:
+            return False
+        state, client = session.state, session.client
+        if state is None:
+            return not session.missing
+        stored = stored_attributes(state)
+        own = self.cluster.route
+        return (
+            client is not None
+            and client[1] == own
+            and client[0] == session.sid
+            and (stored.touch_due_ms is None or session.arrived_ms < stored.touch_due_ms)
+            and not self._writer.may_renew(session)
+            and own in self.cluster.serving_routes()
+        )
 
     def fetch(self, session: Session) -> None:
         """Ask the peers for a missing session; bounded by ``fetch_timeout_s`` per id."""
@@ -206,14 +223,14 @@ class SessionManager:
         if self.settings.ack == "none":
             self.cluster.notify(head)
         elif not self.cluster.confirm(head):
-            self._unconfirmed()
+            self._complaints.unconfirmed()
 
     async def confirm_async(self, head: int) -> None:
         """``confirm`` without blocking the event loop."""
         if self.settings.ack == "none":
             self.cluster.notify(head)
         elif not await self.cluster.confirm_async(head):
-            self._unconfirmed()
+            self._complaints.unconfirmed()
 
     def write(self, changes: Sequence[Change]) -> None:
         """Commit changes that are not of a session in a request; nobody waits for peers.
@@ -299,14 +316,7 @@ class SessionManager:
 
     def undecodable(self, key: str, name: str, error: Exception) -> None:
         """Count, and log once, an attribute that cannot be read; the others survive it."""
-        self.counters.decode_errors += 1
-        noted = self._undecodable_logged
-        if (key, name) in noted:
-            return
-        if len(noted) >= _UNDECODABLE_LOGGED_MAX:
-            noted.clear()
-        noted.add((key, name))
-        _log.error("session %s: %r cannot be read and is left out: %s", log_name(key), name, error)
+        self._complaints.undecodable(key, name, error)
 
     def _current(self, key: str) -> SessionState | None:
         """The copy as it is now, ended or not; None when peers may know of a newer one."""
@@ -317,7 +327,7 @@ class SessionManager:
     def _lacks(self, key: str, state: SessionState, seen: Mapping[bytes, int]) -> bool:
         return self._causal is not None and self._causal.lacks(key, state, seen)
 
-    def _adopt(self, session: Session, candidate: tuple[str, str, str | None]) -> bool:
+    def _adopt(self, session: Session, candidate: Candidate) -> bool:
         identifier, key, route = candidate
         state = self.replica.get(key)
         if state is None or not is_live(state, self.now_ms()):
@@ -327,27 +337,12 @@ class SessionManager:
         session.client = (identifier, route)
         return True
 
-    def _unconfirmed(self) -> None:
-        self.counters.unconfirmed += 1
-        now_ms = self.now_ms()
-        if abs(now_ms - self._unconfirmed_logged_ms) > _UNCONFIRMED_LOG_INTERVAL_MS:
-            self._unconfirmed_logged_ms = now_ms
-            _log.warning(
-                "no peer confirmed a session within %g s (%d so far); it is stored on this node; "
-                "see clustersession status", self.settings.ack_timeout_s, self.counters.unconfirmed,
-            )
-        if self.settings.ack_failure == "error":
-            raise ReplicationFailed(
-                f"no peer confirmed the session within {self.settings.ack_timeout_s} s; "
-                "it is stored on this node"
-            )
-
     def place(self, session: Session) -> Outcome:
         """The session cookie: only when the id is new, its route has to move or it is due.
 
         Afterwards ``session.client`` is what the client will hold.
         """
-        nothing = _VARY if session.accessed else _NOTHING
+        nothing = VARY if session.accessed else NOTHING
         identifier, key, client = session.sid, session.key, session.client
         if session.discarded:
             return nothing

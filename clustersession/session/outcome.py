@@ -14,3 +14,7 @@ class Outcome(NamedTuple):
     vary: bool = False
     set_seen_cookie: str | None = None
     set_header: str | None = None
+
+
+NOTHING = Outcome()
+VARY = Outcome(vary=True)

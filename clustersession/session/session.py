@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING
 from clustersession.core.state import (
     IDLE_TIMEOUT,
     LIFETIME,
-    LOCAL_PREFIX,
     LOGIN,
     PRINCIPAL,
-    SYSTEM_PREFIX,
     SessionState,
     encode_ms,
     idle_timeout_ms,
 )
-from clustersession.session.attributes import UNLOADED, Attributes
+from clustersession.session.attributes import Attributes
 from clustersession.session.changes import Changes, visible_values
 from clustersession.session.keeper import SessionKeeper
+from clustersession.session.stored import stored_attributes
 from clustersession.wire.values import encode_value
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from clustersession.session.authentic import Candidate
     from clustersession.session.users import ClusterSessions
     from clustersession.session.watch import SessionChange
 
@@ -45,9 +45,10 @@ class Session(Attributes):
     """
 
     __slots__ = (
-        "_identifier", "_keeper", "_key", "_rotating", "_state", "_system", "accessed", "by_cookie",
-        "by_header", "candidates", "clearing_ends", "client", "discarded", "endings", "holds_local",
-        "missing", "new", "refresh", "removed", "sealed", "seen", "wanted", "wrote",
+        "_identifier", "_keeper", "_key", "_rotating", "_state", "_system", "accessed",
+        "arrived_ms", "by_cookie", "by_header", "candidates", "clearing_ends", "client",
+        "discarded", "endings", "holds_local", "missing", "new", "refresh", "removed", "sealed",
+        "seen", "wanted", "wrote",
     )  # fmt: skip
 
     def __init__(self, keeper: SessionKeeper, bytes_max: int) -> None:
@@ -63,16 +64,18 @@ class Session(Attributes):
         self.missing = False
         # Whether clear() is the framework's logout, as it is Flask's.
         self.clearing_ends = False
-        # The manager's notes. by_cookie, by_header: how to tell the client its id; candidates: (id,
-        # key, route) to fetch; client: the (id, route) that the client holds; discarded: writes are
-        # dropped, the session ended under us; endings: keys to end at the next commit; holds_local:
-        # some attributes stay on this node; refresh: the cookie is due for a new lifetime; removed:
-        # the client's cookie is to go; sealed: the response headers are out; seen: the writes that
-        # the client names, as far as anybody looks; wanted: to be stored even while it is empty, as
-        # Django does; wrote: a change was committed in this request.
+        # The manager's notes. arrived_ms: when a stored session was opened; by_cookie, by_header:
+        # how to tell the client its id; candidates: what to fetch; client: the (id, route) that the
+        # client holds; discarded: writes are dropped, the session ended under us; endings:
+        # keys to end at the next commit; holds_local: some attributes stay on this node; refresh:
+        # the cookie is due for a new lifetime; removed: the client's cookie is to go; sealed: the
+        # response headers are out; seen: the writes that the client names, as far as anybody looks;
+        # wanted: to be stored even while it is empty, as Django does; wrote: a change was committed
+        # in this request.
+        self.arrived_ms = 0
         self.by_cookie = True
         self.by_header = False
-        self.candidates: tuple[tuple[str, str, str | None], ...] = ()
+        self.candidates: tuple[Candidate, ...] = ()
         self.client: tuple[str, str | None] | None = None
         self.discarded = False
         self.endings: tuple[str, ...] = ()
@@ -291,17 +294,13 @@ class Session(Attributes):
         return register is not None and register.value == _TRUE
 
     def attach(self, identifier: str, key: str, state: SessionState) -> None:
-        """Take a stored session, of which nothing is decoded yet."""
+        """Take a stored session; lists, dicts and the like are decoded when they are asked for."""
         self._identifier, self._key, self._state = identifier, key, state
         self.new = self.missing = False
-        for name, register in state.registers.items():
-            if register.value is None:
-                continue
-            if not name.startswith(SYSTEM_PREFIX):
-                dict.__setitem__(self, name, UNLOADED)
-            elif name.startswith(LOCAL_PREFIX):
-                dict.__setitem__(self, name[len(LOCAL_PREFIX) :], UNLOADED)
-                self.holds_local = True
+        stored = stored_attributes(state)
+        self.take(stored)
+        if stored.holds_local:
+            self.holds_local = True
 
     def replace_state(self, state: SessionState) -> None:
         """Note a newer copy after a commit that changed no attribute of ours."""
@@ -327,11 +326,12 @@ class Session(Attributes):
         self, identifier: str, key: str, state: SessionState, changes: Changes
     ) -> None:
         """The changes are stored: later ones are found against them."""
+        before = self._state
         self._identifier, self._key, self._state = identifier, key, state
         self.wrote = True
         self._system.clear()
         self._rotating = False
-        self.saved(changes)
+        self.saved(changes, stored_attributes(state, before))
 
     def detach(self) -> None:
         """Stand behind no stored session any more."""

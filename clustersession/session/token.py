@@ -17,7 +17,6 @@ from clustersession.core.ids import ID_LENGTH, KEY_LENGTH
 
 RANDOM_BYTES = 16
 _MAC_BYTES = 12
-_VERIFIED_MAX = 4096
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _SALT = b"clustersession.id"
 
@@ -40,9 +39,6 @@ class IdSigner:
             character = _key_character(secret)
             self._signers.setdefault(character, []).append(_signer(secret))
         self._character = _key_character(secrets[0])
-        # Two generations instead of a linked list: bounded, and safe under threads without a lock.
-        self._verified: dict[str, str] = {}
-        self._verified_before: dict[str, str] = {}
 
     def mint(self, random16: bytes) -> str:
         """A new id from 16 random bytes."""
@@ -53,18 +49,6 @@ class IdSigner:
 
     def key_of(self, identifier: str) -> str | None:
         """The store key of an authentic id; None when it was forged or its secret retired."""
-        key = self._verified.get(identifier)
-        if key is not None:
-            return key
-        key = self._verified_before.get(identifier)
-        if key is None and (key := self._verify(identifier)) is None:
-            return None
-        if len(self._verified) >= _VERIFIED_MAX // 2:
-            self._verified_before, self._verified = self._verified, {}
-        self._verified[identifier] = key
-        return key
-
-    def _verify(self, identifier: str) -> str | None:
         if len(identifier) != ID_LENGTH or not identifier.isascii():
             return None
         key, signature = identifier[:KEY_LENGTH], identifier[KEY_LENGTH:]

@@ -1,28 +1,57 @@
-"""A session nobody has looked at yet: every method loads first and then hands over.
+"""A session of which nothing or little has been asked yet.
 
-Loading turns the object into a plain ``Session``, so that later reads, ``json.dumps`` and
-``{**session}`` run at the speed of dict. The names of the attributes are in the dict from the
-start, because C code such as the JSON encoder looks at the size without calling any method.
+Reading and setting single attributes decodes what is read and nothing else. Every other method
+loads first and then hands over: loading turns the object into a plain ``Session``, so that later
+reads, ``json.dumps`` and ``{**session}`` run at the speed of dict. The names of the attributes are
+in the dict from the start, because C code such as the JSON encoder looks at the size without
+calling any method.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from clustersession.session.changes import visible_values
+from clustersession.session.changes import UNLOADED
 from clustersession.session.session import Session
+
+_ABSENT: Any = object()
 
 
 class UntouchedSession(Session):
-    """A session nobody has looked at yet."""
+    """A session of which nothing or little has been asked yet."""
 
     __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._look(key)
+        if value is _ABSENT:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        return self._look(key) is not _ABSENT
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.accessed = True
+        super().__setitem__(key, value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Like dict.get."""
+        value = self._look(key)
+        return default if value is _ABSENT else value
+
+    def _look(self, key: Any) -> Any:
+        self.accessed = True
+        value = dict.get(self, key, _ABSENT)
+        if value is UNLOADED:
+            self.decode({key: self._originals[key].data})
+            value = dict.get(self, key, _ABSENT)
+        return value
 
     def load(self) -> None:
         """Decode every attribute and become a plain Session."""
         self.__class__ = Session  # type: ignore[assignment]
         self.accessed = True
-        if self._state is not None:
-            self.decode(visible_values(self._state.registers))
+        self.load_all()
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session, and load it.
@@ -47,8 +76,7 @@ def _override(names: Iterable[str]) -> None:
 
 
 _override((
-    "__contains__", "__delitem__", "__eq__", "__getitem__", "__ior__", "__iter__", "__len__",
-    "__ne__", "__or__", "__repr__", "__reversed__", "__ror__", "__setitem__", "clear", "copy",
-    "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values",
-    "areload", "invalidate", "mark_modified", "reload",
+    "__delitem__", "__eq__", "__ior__", "__iter__", "__len__", "__ne__", "__or__", "__repr__",
+    "__reversed__", "__ror__", "clear", "copy", "items", "keys", "pop", "popitem", "setdefault",
+    "update", "values", "areload", "invalidate", "mark_modified", "reload",
 ))  # fmt: skip

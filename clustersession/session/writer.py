@@ -34,6 +34,7 @@ from clustersession.session.changes import Changes
 from clustersession.session.events import Events, commit_with_events
 from clustersession.session.local_attributes import LocalAttributes, stays_here
 from clustersession.session.session import PERMANENT, Session
+from clustersession.session.stored import stored_attributes
 from clustersession.session.token import RANDOM_BYTES, IdSigner, log_name
 
 _log = logging.getLogger("clustersession")
@@ -95,6 +96,15 @@ class SessionWriter:
         except SessionError:
             session.discarded = True
             raise
+
+    @property
+    def owes_ends(self) -> bool:
+        """Whether any session is such a one."""
+        return bool(self._owed_ends)
+
+    def may_renew(self, session: Session) -> bool:
+        """Whether the session's cookie has a lifetime that a read-only request may renew."""
+        return self.sliding and self.cookie_lifetime_s(session) > 0
 
     def owes_end(self, key: str) -> bool:
         """Whether this process ended the session, but there was no space to store that."""
@@ -202,7 +212,11 @@ class SessionWriter:
         local = self._local.any or session.holds_local
         if local:
             sets, deletes = self._local.place(sets, deletes, before.registers)
-        self._check_size(sets, _stored(before), deletes)
+        # More than enough when nothing is replaced: most sessions are far below the limit.
+        at_most = stored_attributes(before).data_bytes
+        at_most += sum([len(name) + len(data) for name, data in sets.items()])
+        if at_most > self.settings.session_bytes_max:
+            self._check_size(sets, _stored(before), deletes)
         ends = [Change(ended, now_ms, end=ENDED_INVALIDATED) for ended in session.endings]
         ends += self._over_limit(session, now_ms)
         committed = self.commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)

@@ -238,3 +238,20 @@ def test_a_changed_secret_is_told_once(
         runtime.manager()
         runtime.close()
         assert caplog.text.count("the secret of node tomcat1") == told
+
+
+async def test_writes_nobody_waits_for_ring_the_agent_once_in_a_while(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_node("tomcat1", ack="none")
+    await asyncio.to_thread(first.start)
+    port = first.manager().cluster
+    assert isinstance(port, AgentPort)
+    heads: list[int] = []
+    monkeypatch.setattr(port._pool, "tell", lambda operation, head: heads.append(head))
+    for head in range(1, 1001):
+        port.notify(head)
+    await asyncio.to_thread(wait_for, lambda: heads[-1] == 1000, "the last to be told")
+    assert heads[0] == 1, "the first does not wait"
+    assert heads[-1] == 1000, "the last is not forgotten"
+    assert len(heads) < 500

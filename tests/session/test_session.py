@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,8 +90,51 @@ def test_nothing_is_decoded_until_touched(world: World, monkeypatch: pytest.Monk
     world.manager.commit(session)
     assert calls == []
     assert not session.accessed
+    # What can never change is known from the request that wrote it.
     assert session["n"] == 3
-    assert len(calls) == 3
+    assert "user" in session
+    assert calls == []
+    assert session["cart"] == [1, 2]
+    assert len(calls) == 1
+    again = world.manager.open([f"{session.sid}.a"])
+    assert again["cart"] is not session["cart"]
+    assert len(calls) == 2
+
+
+def test_a_value_is_decoded_when_it_is_asked_for_and_shared_if_it_cannot_change(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookie = world.store(**DATA)
+    (key,) = world.replica.states
+    # As it comes from another process: nothing is known of it but the bytes.
+    world.replica.states[key] = replace(world.replica.states[key])
+    calls: list[bytes] = []
+    decode = module.decode_value
+    monkeypatch.setattr(module, "decode_value", lambda data: (calls.append(data), decode(data))[1])
+    for count in (1, 1):
+        assert world.manager.open([cookie])["n"] == 3
+        assert len(calls) == count
+    first, second = (world.manager.open([cookie]) for _ in range(2))
+    first["cart"].append(3)
+    assert dict(second) == DATA
+    world.manager.commit(first)
+    assert dict(world.manager.open([cookie])) == {**DATA, "cart": [1, 2, 3]}
+
+
+def test_what_was_not_asked_for_is_not_written_and_can_be_deleted(world: World) -> None:
+    cookie = world.store(**DATA)
+    session = world.manager.open([cookie])
+    session["n"] = 4
+    world.manager.commit(session)
+    assert set(world.replica.commits[-1][0].sets) == {"n"}
+    session["cart"].append(5)
+    world.manager.save(session)
+    assert set(world.replica.commits[-1][0].sets) == {"cart"}
+    again = world.manager.open([cookie])
+    again["user"] = "bob"
+    del again["cart"]
+    world.manager.commit(again)
+    assert dict(world.manager.open([cookie])) == {"user": "bob", "n": 4}
 
 
 OPERATIONS = st.lists(
@@ -235,14 +279,18 @@ def test_flags(world: World) -> None:
     assert other.accessed
 
 
+def damage(world: World, key: str) -> None:
+    state = world.replica.states[key]
+    bad = state.registers["bad"]._replace(value=b"\xc1")
+    world.replica.states[key] = replace(state, registers={**state.registers, "bad": bad})
+
+
 def test_an_attribute_that_cannot_be_read_harms_nothing(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     cookie = world.store(good=[1], bad=1)
     key = cookie[:23]
-    state = world.replica.states[key]
-    register = state.registers["bad"]
-    state.registers["bad"] = register._replace(value=b"\xc1")  # type: ignore[index]
+    damage(world, key)
     for _ in range(3):
         session = world.manager.open([cookie])
         assert json.loads(json.dumps(session)) == {"good": [1]}
@@ -261,8 +309,7 @@ def test_an_attribute_that_cannot_be_read_harms_nothing(
 
 def test_clear_deletes_the_unreadable_too(world: World) -> None:
     cookie = world.store(good=[1], bad=1)
-    state = world.replica.states[cookie[:23]]
-    state.registers["bad"] = state.registers["bad"]._replace(value=b"\xc1")  # type: ignore[index]
+    damage(world, cookie[:23])
     session = world.manager.open([cookie])
     session.clear()
     world.manager.commit(session)

@@ -58,16 +58,6 @@ def test_secrets_with_the_same_key_character_are_both_tried() -> None:
     )
     assert IdSigner([twin, b"secret number 0"]).key_of(first.mint(b"0" * 16)) is not None
 
-
-def test_the_memory_of_verified_ids_is_bounded_and_right() -> None:
-    signer = IdSigner([SECRET])
-    identifiers = [signer.mint(i.to_bytes(16, "big")) for i in range(5000)]
-    for identifier in identifiers:
-        assert signer.key_of(identifier) == identifier[:KEY_LENGTH]
-    assert len(signer._verified) + len(signer._verified_before) <= 4096
-    assert signer.key_of(identifiers[0]) == identifiers[0][:KEY_LENGTH]
-
-
 def test_a_signer_needs_a_secret_and_16_bytes() -> None:
     with pytest.raises(ConfigurationError):
         IdSigner([])

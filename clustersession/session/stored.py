@@ -1,0 +1,79 @@
+"""The attributes of a stored copy as sessions hand them out: worked out once for each copy.
+
+The replica gives the same object as long as a session's bytes stay the same, so what follows from
+it is kept on it. Nothing is decoded before a session is asked for it. Values that can never change
+are then there for the sessions of later requests too; lists, dicts and the like are not.
+"""
+
+from typing import Any
+
+from clustersession.core.state import (
+    LOCAL_PREFIX,
+    SYSTEM_PREFIX,
+    SessionState,
+    access_coarseness_ms,
+    idle_timeout_ms,
+)
+from clustersession.session.changes import UNLOADED, Original, visible_values
+
+
+class StoredAttributes:
+    """``values`` has UNLOADED for what is to be decoded from ``originals``; both are shared.
+
+    data_bytes: what names and values take. touch_due_ms: from when on an access to the session is
+    to be recorded; None: never.
+    """
+
+    __slots__ = ("data_bytes", "holds_local", "originals", "touch_due_ms", "values")
+
+    def __init__(self, state: SessionState, before: "StoredAttributes | None") -> None:
+        self.values: dict[str, Any] = {}
+        self.originals: dict[str, Original] = {}
+        idle_ms = idle_timeout_ms(state)
+        self.touch_due_ms = (
+            state.accessed_ms + max(access_coarseness_ms(idle_ms), 1) if idle_ms > 0 else None
+        )
+        known = {} if before is None else before.originals
+        data_bytes, visible = 0, 0
+        for name, register in state.registers.items():
+            data = register.value
+            if data is None:
+                continue
+            data_bytes += len(name) + len(data)
+            if name.startswith(SYSTEM_PREFIX):
+                visible += name.startswith(LOCAL_PREFIX)
+                continue
+            original = known.get(name)
+            if original is None or original.data is not data:
+                original = Original(UNLOADED, data)
+            self.originals[name] = original
+            self.values[name] = original.value
+        self.data_bytes = data_bytes
+        self.holds_local = visible > 0
+        if self.holds_local:
+            for name, data in visible_values(state.registers).items():
+                self.originals[name] = original = Original(UNLOADED, data)
+                self.values[name] = UNLOADED
+
+    def share(self, name: str, original: Original) -> None:
+        """Keep a value that can never change for the sessions to come."""
+        known = self.originals.get(name)
+        if known is not None and known.data is original.data:
+            self.originals[name] = original
+            self.values[name] = original.value
+
+
+def stored_attributes(
+    state: SessionState, before: SessionState | None = None
+) -> StoredAttributes:
+    """Those of a copy. ``before``: one it was made from, whose values need no decoding again."""
+    try:
+        known: StoredAttributes = state._attributes
+    except AttributeError:
+        pass
+    else:
+        return known
+    found = StoredAttributes(state, None if before is None else stored_attributes(before))
+    object.__setattr__(state, "_attributes", found)
+    return found
+
