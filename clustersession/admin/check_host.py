@@ -32,7 +32,8 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9-]+)>=([\d.]+)")
 def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
     """The node's directory: ours, private, local, with space, and the replica in it readable."""
     directory = home.directory
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    # Unlike Path.exists, false for what this user may not even look at.
+    existing = next(path for path in (directory, *directory.parents) if os.path.exists(path))
     if not existing.is_dir():
         yield problem("state", f"{existing} is no directory; set state_dir to one")
         return
@@ -121,7 +122,12 @@ def _countable(limit: int) -> float:
 def check_frameworks() -> Verdict:
     """Whether the installed web frameworks are new enough for their adapters."""
     needed = {}
-    for requirement in metadata.requires("clustersession") or ():
+    try:
+        requirements = metadata.requires("clustersession") or []
+    except metadata.PackageNotFoundError:
+        return warning("frameworks", "clustersession is not installed but run from its sources; "
+                                     "pip install it to have versions compared")
+    for requirement in requirements:
         if (found := _REQUIREMENT.match(requirement)) and found[1].lower() in _FRAMEWORKS:
             needed[found[1].lower()] = found[2]
     present, old = [], []
