@@ -15,6 +15,7 @@
 #   make faults RUNS=3            faults on real processes; needs root
 #   make balancers                every scenario with every balancer; prints the table
 #   make fuzz INPUTS=10000000     everything that reads bytes
+#   make dashboard-test           the status page in a real Chromium
 #   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
 #   make bench                    every benchmark, small; ARGS="request http" for some, see
@@ -80,6 +81,11 @@ fuzz: $(VENV)/.dev
 
 frameworks: $(VENV)/.dev
 	$(BIN)/python -m tests.frameworks.run $(ARGS)
+
+.PHONY: dashboard-test
+
+dashboard-test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "extended or not extended" tests/dashboard $(ARGS)
 
 servers: $(VENV)/.dev
 	$(BIN)/python -m tests.servers.run $(ARGS)

@@ -6,13 +6,11 @@ takes as long as listening to the group and one unanswered connection: some five
 
 import asyncio
 import dataclasses
-import os
 import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from errno import EADDRINUSE
-from glob import glob
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +86,7 @@ def run_checks(settings: Settings) -> list[Verdict]:
         try:
             completed = _completed(settings)
             # The names that somebody else's cluster_name is likely to be.
-            found = {name.rpartition(".")[0] for name in glob("*.*", root_dir=base)}
+            found = {path.name.rpartition(".")[0] for path in base.glob("*.*") if path.is_dir()}
             neighbours = {Settings().cluster_name, *found}
             verdicts.insert(0, ok("settings", "all valid"))
             verdicts += asyncio.run(_network(completed, neighbours, status, skews))
@@ -113,7 +111,7 @@ def _completed(settings: Settings) -> Settings:
     """``complete``, without making the user's own secret: the check leaves no files."""
     if not settings.secret:
         require_secret(settings, bind_address(settings.bind, settings.multicast_address))
-        if not os.path.exists(user_state_dir() / f"{settings.cluster_name}.id-secret"):
+        if not (user_state_dir() / f"{settings.cluster_name}.id-secret").exists():
             settings = dataclasses.replace(settings, secret=(secrets.token_urlsafe(),))
     return complete(settings)
 
@@ -160,7 +158,7 @@ def _address(settings: Settings) -> Iterator[Verdict]:
     else:
         yield ok("address", text)
     name = socket.gethostname()
-    if any(parse_seed(seed).host == name for seed in settings.seeds) and is_loopback(name):
+    if is_loopback(name) and any(parse_seed(seed).host == name for seed in settings.seeds):
         yield warning("address", f"the seed {name} is a loopback address on this host (often "
                                  "127.0.1.1 in /etc/hosts); others may see another one")
 

@@ -32,8 +32,7 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9-]+)>=([\d.]+)")
 def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
     """The node's directory: ours, private, local, with space, and the replica in it readable."""
     directory = home.directory
-    # Unlike Path.exists, false for what this user may not even look at.
-    existing = next(path for path in (directory, *directory.parents) if os.path.exists(path))
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
     if not existing.is_dir():
         yield problem("state", f"{existing} is no directory; set state_dir to one")
         return
@@ -122,12 +121,7 @@ def _countable(limit: int) -> float:
 def check_frameworks() -> Verdict:
     """Whether the installed web frameworks are new enough for their adapters."""
     needed = {}
-    try:
-        requirements = metadata.requires("clustersession") or []
-    except metadata.PackageNotFoundError:
-        return warning("frameworks", "clustersession is not installed but run from its sources; "
-                                     "pip install it to have versions compared")
-    for requirement in requirements:
+    for requirement in metadata.requires("clustersession") or ():
         if (found := _REQUIREMENT.match(requirement)) and found[1].lower() in _FRAMEWORKS:
             needed[found[1].lower()] = found[2]
     present, old = [], []

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,30 @@ def import_tomcat_command(
 
     found = import_application(find_application(files, cluster, context))
     click.echo(_json(as_plain(found)) if as_json else as_toml(found))
+
+
+@main.command("dashboard")
+@click.option("--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+              help="Where to listen; others than loopback need dashboard_token.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535),
+              help="Any free one by default.")
+@click.pass_obj
+def dashboard_command(options: dict[str, str], bind: str, port: int) -> None:
+    """The status page of this host's node, for a browser.
+
+    Prints a link that lets one browser in, once. From elsewhere come through ssh -L, or set
+    dashboard_token.
+    """
+    settings = _settings(options)
+    home = find_home(settings)
+    try:
+        # By name: it is a layer above this one, and only it needs a web framework.
+        serving = import_module("clustersession.dashboard.serving")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"the dashboard needs {error.name}: pip install 'clustersession[dashboard]'"
+        ) from None
+    serving.serve(settings, home, bind, port)
 
 
 @main.command()

@@ -75,9 +75,9 @@ def session_row(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
     return {
         "session": log_name(key),
         "state": f"ended ({state.ended.reason})" if state.ended is not None else live,
-        "created": _when(state.created_ms),
-        "last_access": _when(state.accessed_ms),
-        "expires": _when(expires_ms(state)),
+        "created": when(state.created_ms),
+        "last_access": when(state.accessed_ms),
+        "expires": when(expires_ms(state)),
         "attributes": len(shown),
         "bytes": sum(len(r.value or b"") for r in shown.values()),
     }
@@ -89,7 +89,7 @@ def session_detail(key: str, state: SessionState, now_ms: int) -> dict[str, Any]
         {
             "name": name,
             "bytes": len(register.value or b""),
-            "written": _when(wall_ms_of(register.time)),
+            "written": when(wall_ms_of(register.time)),
             "by_node": register.node.hex()[:8],
             "sequence": register.seq,
         }
@@ -127,7 +127,8 @@ def _is_shown(name: str, register: Register) -> bool:
     return register.value is not None and not name.startswith(SYSTEM_PREFIX)
 
 
-def _when(wall_ms: int) -> str:
+def when(wall_ms: int) -> str:
+    """A moment in UTC, for people."""
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -49,7 +49,7 @@ from clustersession.core.settings import (
     find_problems,
     setting_names,
 )
-from clustersession.core.settings_rules import SECRET_COMMAND, describe
+from clustersession.core.settings_rules import HIDDEN, SECRET_COMMAND, describe
 
 PREFIX = "CLUSTERSESSION_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
@@ -135,7 +135,7 @@ def load_settings(
                 values[name] = _convert(name, given.value)
                 origins[name] = given.source
             except ValueError as error:
-                shown = "(hidden)" if name == "secret" else repr(given.value)
+                shown = "(hidden)" if name in HIDDEN else repr(given.value)
                 problems.append(f"{name} is {shown} ({given.source}); {error}")
     complete = {**_DEFAULTS, **values}
     problems += [

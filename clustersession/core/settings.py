@@ -80,6 +80,11 @@ class Settings:
     drain_on_stop_s: how long a worker goes on serving after SIGTERM, so that users move first.
     attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
 
+    dashboard_token: what a person types in to see the status page; needed wherever others than this
+        host can reach it.
+    dashboard_hosts: host names, besides loopback, under which the status page may be reached.
+    dashboard_values: whether the status page may show what a session holds.
+
     Raises ConfigurationError with one line for every value that cannot work.
     """
 
@@ -136,6 +141,9 @@ class Settings:
     clock_skew_s_max: float = 300.0
     join_timeout_s: float = 60.0
     repair_interval_s: float = 5.0
+    dashboard_token: str = ""
+    dashboard_hosts: tuple[str, ...] = ()
+    dashboard_values: bool = False
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in setting_names()}

@@ -28,6 +28,9 @@ _HEADERS_OF_OTHERS = frozenset({
 })
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
+HIDDEN = frozenset({"secret", "dashboard_token"})
+"""Settings whose text never appears anywhere."""
+
 BOUNDS: dict[str, tuple[float, float]] = {
     "port": (1, PORT_MAX),
     "port_range": (1, 10_000),
@@ -76,13 +79,13 @@ def problems_in(
         return mistyped
     bounds = _bounds(values)
     single = [*bounds, *_choices(values, choices), *_cluster(values), *_cookie(values),
-              *_requests(values)]
+              *_requests(values), *_dashboard(values)]
     return single if bounds else [*single, *_relations(values)]
 
 
 def describe(problem: Problem, value: object, source: str = "") -> str:
     """One line for a problem. The text of a secret never appears."""
-    shown = "(hidden)" if problem.setting == "secret" else repr(value)
+    shown = "(hidden)" if problem.setting in HIDDEN else repr(value)
     origin = f" ({source})" if source else ""
     return f"{problem.setting} is {shown}{origin}; {problem.advice}"
 
@@ -266,6 +269,25 @@ def _requests(v: Mapping[str, Any]) -> list[Problem]:
                     name, f"{pattern!r} is no regular expression: {error}; for all that ends in "
                     ".css write '.*\\.css'",
                 ))
+    return problems
+
+
+def _dashboard(v: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    if v["dashboard_token"] and len(v["dashboard_token"]) < SECRET_LENGTH_MIN:
+        problems.append(Problem(
+            "dashboard_token", f"it needs at least {SECRET_LENGTH_MIN} characters; make one with "
+            f"{SECRET_COMMAND}",
+        ))
+    if v["dashboard_token"] and v["dashboard_token"] in v["secret"]:
+        problems.append(Problem(
+            "dashboard_token", "people type it in, so it must not be the cluster's secret"
+        ))
+    for host in v["dashboard_hosts"]:
+        if not _is_address(host) and re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) is None:
+            problems.append(Problem(
+                "dashboard_hosts", f"{host!r} must be a host name or an IP address, without a port"
+            ))
     return problems
 
 

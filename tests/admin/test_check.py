@@ -22,7 +22,6 @@ from clustersession.asgi import ClusterSessionMiddleware
 from clustersession.core.errors import ClusterSessionError
 from clustersession.core.settings import Settings
 from clustersession.replica.home import NodeHome
-from tests.support.certificates import Authority
 from tests.support.namespaces import Host, network
 from tests.support.processes import free_port
 
@@ -244,30 +243,6 @@ def test_a_name_that_does_not_resolve(tmp_path: Path, monkeypatch: pytest.Monkey
     found = run(tmp_path, monkeypatch, SEEDS="db.invalid:4000", MULTICAST_ADDRESS="")
     assert found.problems() == {"seeds"}
     assert "db.invalid:4000 does not resolve" in found.of("seeds")[0][1]
-
-
-def test_certificates_of_ones_own_are_used_to_ask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ours, theirs = Authority(tmp_path), Authority(tmp_path, "strangers")
-    port = free_port()
-    node = ClusterSessionMiddleware(
-        None, distributable=True, agent="thread", bind="127.0.0.1", multicast_address="",
-        port=port, port_range=1, route="a", secret=SECRET, state_dir=str(tmp_path / "node"),
-        **ours.files("a"),
-    )
-    node.runtime.manager()
-    try:
-        home = NodeHome(tmp_path / "node" / "clustersession.a")
-        wait_for(lambda: phase(home) == "ready", "the agent to be ready")
-        for authority, level in ((ours, "ok"), (theirs, "problem")):
-            files = {name.upper(): path for name, path in authority.files("b").items()}
-            found = run(tmp_path / "b", monkeypatch, SEEDS=f"127.0.0.1:{port}", ROUTE="b",
-                        MULTICAST_ADDRESS="", **files)
-            (verdict,) = found.of("peer")
-            assert verdict[0] == level, verdict
-    finally:
-        node.runtime.close()
 
 
 def test_a_directory_of_somebody_else(tmp_path: Path) -> None:
