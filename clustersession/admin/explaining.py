@@ -34,6 +34,12 @@ REASONS = {
     ENDED_LIMIT: "its user opened more sessions than sessions_per_principal_max allows",
 }
 
+_AUTHENTIC = (
+    "Its id is authentic, so a node of this cluster made it once. It expired or ended so long ago "
+    "that nobody keeps its record any more, or its creation was never stored, or all nodes that "
+    "held it were lost."
+)
+
 LIVE, ENDED, EXPIRED, ELSEWHERE, FORGED, GONE, UNKNOWN = (
     "live", "ended", "expired", "elsewhere", "forged", "gone", "unknown"
 )
@@ -72,7 +78,8 @@ def explain(access: Access, text: str) -> Explanation:
     """
     text = text.strip()[:TEXT_LENGTH_MAX]
     parts = split_cookie(text)
-    signature = "" if parts is None else _judge_signature(access.settings, parts[0])
+    known = bool(access.settings.secret)
+    signature = "" if parts is None or not known else _judge_signature(access.settings, parts[0])
     with access.replica() as replica:
         found = find_session(replica, text)
         node = replica.node
@@ -88,12 +95,12 @@ def explain(access: Access, text: str) -> Explanation:
     own = {"route": route, **describe_copy(node, state), "own": True}
     peers = sorted(_peers_copies(access.home, key), key=lambda copy: copy["route"])
     copies = (own, *peers)
-    return _judge(key, state, copies, signature)
+    return _judge(key, state, copies, signature, known)
 
 
 def _judge_signature(settings: Settings, identifier: str) -> str:
-    """What speaks against an id; nothing where the secrets are not known."""
-    if not settings.secret or IdSigner([s.encode() for s in settings.secret]).key_of(identifier):
+    """What speaks against an id."""
+    if IdSigner([secret.encode() for secret in settings.secret]).key_of(identifier):
         return ""
     return (
         "Its signature fits none of the configured secrets: it was made up or changed, it belongs "
@@ -119,7 +126,8 @@ def _peers_copies(home: NodeHome, key: str) -> list[dict[str, Any]]:
 
 
 def _judge(
-    key: str, state: SessionState | None, copies: tuple[dict[str, Any], ...], signature: str
+    key: str, state: SessionState | None, copies: tuple[dict[str, Any], ...], signature: str,
+    known: bool,
 ) -> Explanation:
     routes = {copy["node"]: copy["route"] or copy["node"] for copy in copies}
     held = [copy for copy in copies if copy["copy"] == HELD]
@@ -133,9 +141,8 @@ def _judge(
         ]
     if not held:
         verdict, headline, reasons = GONE, "No node that answered holds it", [
-            "Its id is authentic, so a node of this cluster made it once. It expired or ended so "
-            "long ago that nobody keeps its record any more, or its creation was never stored, or "
-            "all nodes that held it were lost.",
+            _AUTHENTIC if known else "The settings given to the dashboard hold no secret, so "
+            "whether the id was ever made here cannot be told.",
         ]
     silent = [routes[copy["node"]] for copy in copies if copy["copy"] == SILENT]
     if silent:
