@@ -36,20 +36,23 @@ class BenchNode:
     connection: Connection | None = None
     agent: "subprocess.Popen[bytes] | None" = None
 
-    def start_agent(self) -> None:
-        """Run the agent in the foreground of a process of its own."""
+    def environment(self) -> dict[str, str]:
+        """What a process needs to be the agent or a worker of this node."""
         names = ("cluster_name", "route", "state_dir", "bind", "port", "multicast_address",
                  "multicast_port", "carrier", "ack", "drop_time_s", "seeds")
-        environment = {
+        return {
             **os.environ,
             **{f"CLUSTERSESSION_{n.upper()}": _text(getattr(self.settings, n)) for n in names},
             "CLUSTERSESSION_SECRET": self.settings.secret[0],
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         }
+
+    def start_agent(self) -> None:
+        """Run the agent in the foreground of a process of its own."""
         with self.home.agent_log.open("ab") as log:
             self.agent = subprocess.Popen(
                 [sys.executable, "-m", "clustersession", "agent"],
-                env=environment, stdout=log, stderr=log,
+                env=self.environment(), stdout=log, stderr=log,
             )
 
     def attach(self) -> None:

@@ -7,6 +7,9 @@ from benchmarks.result import Result
 
 BENCHMARKS = {
     "request": "benchmarks.request",
+    "flask": "benchmarks.request_flask",
+    "django": "benchmarks.request_django",
+    "http": "benchmarks.http",
 }
 """Modules with a ``run(small)``. Imported only when they run: each needs packages of its own."""
 

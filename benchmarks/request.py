@@ -1,100 +1,168 @@
-"""What a session costs a request: microseconds over the bare application, next to signed cookies.
+"""What a session costs an ASGI request, beside a signed cookie and sessions in Redis.
 
-    python -m benchmarks.request [small]
+    python -m benchmarks request [--small]
 
-The application is called directly, without a server. Both middlewares run in the same rounds, in
-turn, and the middle round counts.
+Ours stand-alone, and as one of two nodes: there with nobody waiting for the other node, and with
+each write confirmed by it.
 """
 
 import asyncio
 import secrets
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from statistics import median
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from starlette.middleware.sessions import SessionMiddleware
+from starsessions import SessionAutoloadMiddleware
+from starsessions import SessionMiddleware as StarSessionMiddleware
+from starsessions.stores.redis import RedisStore
 
-from benchmarks.result import Chart, Result, Table, as_text
+from benchmarks.nodes import BenchNode, bench_nodes, wait_until
+from benchmarks.overhead import Client, act, check, measure, redis_server, result_of
+from benchmarks.result import Result, Target
 from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.cluster.runtime import Runtime
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.wire.values import decode_value
 
-ROUNDS = 7
-PATHS = ("/untouched", "/read", "/write")
-DATA = {"user": "ann", "visits": 3, "cart": ["tea", "cake"]}
 App = Callable[[Any, Any, Any], Awaitable[None]]
+SIGNED, REDIS = "signed cookie", "starsessions + Redis"
 
 
 async def bare(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Do what the path says with the session, if there is one, and answer."""
     path = scope["path"]
-    if path == "/read":
-        scope["session"].get("user")
-    elif path == "/write":
-        scope["session"]["visits"] = next(counter)
-    elif path == "/fill":
-        scope["session"].update(DATA)
+    body = b"ok" if path == "/untouched" else act(path, scope["session"]).encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"ok"})
+    await send({"type": "http.response.body", "body": body})
 
 
-counter = iter(range(10**9))
+class AsgiClient:
+    """Calls an ASGI application in a loop of its own."""
+
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
+        self._app = app
+        self._loop = loop
+
+    def ask(self, path: str, cookie: str) -> tuple[str, str]:
+        """One request."""
+        messages: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            messages.append(message)
+
+        self._loop.run_until_complete(self._app(_scope(path, cookie), _receive, send))
+        headers = dict(messages[0]["headers"])
+        set_cookie = headers.get(b"set-cookie", b"").decode().partition(";")[0]
+        return set_cookie or cookie, messages[1]["body"].decode()
+
+    def series(self, path: str, cookie: str, count: int) -> list[int]:
+        """The nanoseconds of each of so many requests."""
+        return self._loop.run_until_complete(self._series(path, cookie, count))
+
+    async def _series(self, path: str, cookie: str, count: int) -> list[int]:
+        async def send(message: dict[str, Any]) -> None:
+            pass
+
+        app, taken = self._app, []
+        for _ in range(count):
+            scope = _scope(path, cookie)
+            started_ns = time.perf_counter_ns()
+            await app(scope, _receive, send)
+            taken.append(time.perf_counter_ns() - started_ns)
+        return taken
 
 
-async def call(app: App, path: str, cookie: bytes = b"") -> list[tuple[bytes, bytes]]:
-    """One request; returns the response headers."""
-    headers = [(b"host", b"localhost")] + ([(b"cookie", cookie)] if cookie else [])
-    scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
-    found: list[tuple[bytes, bytes]] = []
-
-    async def send(message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            found.extend(message["headers"])
-
-    await app(scope, None, send)
-    return found
+def _scope(path: str, cookie: str) -> dict[str, Any]:
+    headers = [(b"host", b"localhost")] + ([(b"cookie", cookie.encode())] if cookie else [])
+    return {"type": "http", "method": "GET", "path": path, "headers": headers}
 
 
-async def timed(app: App, path: str, cookie: bytes, count: int) -> float:
-    """Microseconds per request."""
-    started_s = time.perf_counter()
-    for _ in range(count):
-        await call(app, path, cookie)
-    return (time.perf_counter() - started_s) / count * 1e6
+async def _receive() -> dict[str, Any]:
+    return {"type": "http.request", "body": b"", "more_body": False}
 
 
-async def measure(count: int, directory: str) -> Result:
-    """Ours and Starlette's in turn, for each kind of request."""
-    ours = ClusterSessionMiddleware(bare, state_dir=directory, route="bench")
-    apps = {"clustersession": ours, "signed cookie": SessionMiddleware(bare, secrets.token_hex())}
-    cookies = {}
-    for name, app in apps.items():
-        headers = dict(await call(app, "/fill"))
-        cookies[name] = headers[b"set-cookie"].partition(b";")[0]
-    rows, names = [], list(apps)
-    for path in PATHS:
-        taken: dict[str, list[float]] = {name: [] for name in apps}
-        for _ in range(ROUNDS):
-            base = await timed(bare, "/untouched", b"", count)
-            for name, app in apps.items():
-                taken[name].append(await timed(app, path, cookies[name], count) - base)
-        figures = {name: median(values) for name, values in taken.items()}
-        rows.append((path[1:], *figures.values(), figures[names[0]] / figures[names[1]]))
-    ours.runtime.close()
-    table = Table("microseconds over the bare application", ("", *names, "ratio"), rows)
-    chart = Chart(
-        "What a session costs an ASGI request", "microseconds", [path[1:] for path in PATHS],
-        {name: [row[number] for row in rows] for number, name in enumerate(names, 1)},
-    )
-    return Result("Request path", [table], charts=[chart])
+@contextmanager
+def two_nodes() -> Iterator[tuple[BenchNode, BenchNode]]:
+    """The first for the application, its replica not open here; the second a running peer."""
+    with bench_nodes(2, ack="one") as (first, second):
+        first.replica.close()
+        for node in (first, second):
+            node.start_agent()
+        second.attach()
+        wait_until(lambda: second.is_ready(1), "both nodes")
+        yield first, second
 
 
 def run(small: bool) -> Result:
-    """In a directory of its own."""
-    with tempfile.TemporaryDirectory(prefix="clustersession-bench-") as directory:
-        return asyncio.run(measure(1000 if small else 3000, directory))
+    """Everything in one process, and the agents and Redis beside it."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        loop = asyncio.new_event_loop()
+        stack.callback(loop.close)
+        port = stack.enter_context(redis_server(directory))
+        first, second = stack.enter_context(two_nodes())
+        runtimes = {
+            "ours": Runtime.from_options({"state_dir": str(directory), "route": "alone"}),
+            "ours, ack none": Runtime(replace(first.settings, ack="none")),
+            "ours, ack one": Runtime(first.settings),
+        }
+        apps: dict[str, App] = {
+            name: ClusterSessionMiddleware(bare, runtime=runtime)
+            for name, runtime in runtimes.items()
+        }
+        for runtime in runtimes.values():
+            stack.callback(runtime.close)
+        apps[SIGNED] = SessionMiddleware(bare, secrets.token_hex())
+        store = RedisStore(f"redis://127.0.0.1:{port}")
+        apps[REDIS] = StarSessionMiddleware(
+            SessionAutoloadMiddleware(bare), store=store, lifetime=3600, cookie_https_only=False
+        )
+        clients: dict[str, Client] = {name: AsgiClient(app, loop) for name, app in apps.items()}
+        runtimes["ours, ack one"].start()
+        found = measure(clients, AsgiClient(bare, loop), small)
+        result = result_of("ASGI request path", found)
+        for name in ("ours, ack none", "ours, ack one"):
+            _check_peer(name, clients[name], second)
+        loop.run_until_complete(store._connection.aclose())
+    medians = {key: {name: row[name][0] for name in row} for key, row in found.items()}
+    result.targets = _targets(medians)
+    return result
 
 
-if __name__ == "__main__":
-    print(as_text(run(small="small" in sys.argv)))
+def _check_peer(name: str, client: Client, peer: BenchNode) -> None:
+    cookie = check(name, client, client.ask("/fill0", "")[0])
+    _, value = client.ask("/visits", cookie)
+    key = cookie.partition("=")[2][:KEY_LENGTH]
+
+    def there() -> bool:
+        state = peer.replica.get(key)
+        data = None if state is None else state.registers["visits"].value
+        return data is not None and str(decode_value(data)) == value
+
+    wait_until(there, f"the other node to have what {name} wrote", 10)
+
+
+def _targets(found: dict[tuple[str, str], dict[str, float]]) -> list[Target]:
+    def ratio(payload: str, action: str, ours: str, other: str) -> float:
+        row = found[payload, action]
+        return row[ours] / row[other]
+
+    none = "ours, ack none"
+    return [
+        Target("read, over the signed cookie", ratio("3 keys", "read", none, SIGNED), 0.5),
+        Target("read, over starsessions", ratio("3 keys", "read", none, REDIS), 0.05),
+        Target("write, over the signed cookie", ratio("3 keys", "write", none, SIGNED), 1.0),
+        Target("write, over starsessions", ratio("3 keys", "write", none, REDIS), 0.12),
+        Target("write 10 KiB, over the cookie", ratio("10 KiB", "write", none, SIGNED), 0.2),
+        Target("untouched", found["3 keys", "untouched"][none], 3.0, unit="us"),
+        Target(
+            "what ack one adds, median",
+            found["3 keys", "write"]["ours, ack one"] - found["3 keys", "write"][none],
+            500, unit="us",
+        ),
+    ]
