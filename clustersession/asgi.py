@@ -95,6 +95,8 @@ class ClusterSessionMiddleware:
         session = self._open(manager, scope, url_value)
         if session.missing:
             await manager.fetch_async(session)
+        if manager.legacy is not None:
+            manager.legacy.adopt(session, _cookies_of(scope))
         scope["session"] = session
 
         def send_with_session(message: Message) -> Awaitable[None]:
@@ -224,6 +226,11 @@ def session_of(connection: HasScope) -> Session:
         )
     session.mark_accessed()
     return session
+
+
+def _cookies_of(scope: Scope) -> str:
+    # HTTP/2 allows several Cookie headers.
+    return "; ".join(v.decode("latin-1") for name, v in scope["headers"] if name == b"cookie")
 
 
 def _without_parameter(scope: Scope, parameter: PathParameter) -> tuple[Scope, str | None]:

@@ -143,6 +143,8 @@ def _from_framework(config: Mapping[str, Any]) -> dict[str, object]:
     keys = [config["SECRET_KEY"], *(config.get("SECRET_KEY_FALLBACKS") or ())]
     if secrets := [derive_secret(key) for key in keys if key]:
         found["secret"] = secrets
+    if config.get("SESSION_USE_SIGNER"):
+        found["legacy_cookie_secret"] = [str(key) for key in keys if key]
     return found
 
 

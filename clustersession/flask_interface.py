@@ -76,6 +76,8 @@ class ClusterInterface(ABC):
             cookieless = not cookies and headers.get("Sec-Fetch-Site") is None
         session = manager.open(values, header_value, seen, cookieless=cookieless)
         session.clearing_ends = True
+        if manager.legacy is not None:
+            manager.legacy.adopt(session, cookies)
         return session
 
     def excludes(self, path: str) -> bool:

@@ -81,6 +81,8 @@ class ClusterSessionMiddleware:
         session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
         if session.missing:
             manager.fetch(session)
+        if manager.legacy is not None:
+            manager.legacy.adopt(session, cookies)
         environ[self._environ_key] = session
         start = _Start(manager, session, start_response, self._answers)
         body = self.app(environ, start)

@@ -267,6 +267,42 @@ def demo(serve: bool, port: int) -> None:
     sys.exit(run_demo(serve, port=port))
 
 
+@main.command("import")
+@click.argument("kind", type=click.Choice(["flask-session", "django", "starsessions"]))
+@click.argument("source", metavar="SOURCE")
+@click.option("--prefix", help="What keys (or Django's files) begin with, where not the default.")
+@click.option("--principal-key", default="", help="The attribute that names the user.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what would be written.")
+@click.option("--keep-gone", is_flag=True, help="Keep records of sessions the source lacks now.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def import_command(
+    options: dict[str, str], kind: str, source: str, prefix: str | None, principal_key: str,
+    dry_run: bool, keep_gone: bool, as_json: bool,
+) -> None:
+    """Take over the live sessions of another store, so that nobody has to log in again.
+
+    SOURCE is a Redis URL (redis://, rediss://, unix://), a directory, or with django the word
+    "database". The old cookie is accepted where legacy_cookie_name names it; see docs/migration.md.
+    """
+    from clustersession.admin.ending import Peers
+    from clustersession.admin.importing import Importer
+    from clustersession.admin.old_stores import source_of
+
+    settings = _settings(options)
+    found, name = source_of(kind, source, prefix)
+    home = find_home(settings)
+    with replica(home) as node_replica:
+        importer = Importer(
+            node_replica, settings, name, dry_run=dry_run, keep_gone=keep_gone,
+            principal_key=principal_key or ("_auth_user_id" if kind == "django" else ""),
+        )
+        report = importer.run(found, lambda read: click.echo(f"{read} read", err=True))
+        if importer.head:
+            report.peers = Peers(home).ask(importer.head)
+    click.echo(_json(report.as_dict()) if as_json else show.import_text(report.as_dict()))
+
+
 def _ended_text(ended: Ended) -> str:
     number = f"{ended.sessions} session{'' if ended.sessions == 1 else 's'} ended"
     if ended.peers is None:

@@ -50,18 +50,18 @@ def end_session(replica: Replica, home: NodeHome, key: str) -> Ended:
     committed = replica.commit([Change(key, now_ms, end=ENDED_REVOKED)], now_ms)
     if not committed.effective:
         return Ended(0, 0)
-    return Ended(1, _Peers(home).ask(committed.head))
+    return Ended(1, Peers(home).ask(committed.head))
 
 
 def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> Ended:
     """End all sessions of a user everywhere, those that this node does not know of too."""
-    peers = _Peers(home)
+    peers = Peers(home)
     route = home.directory.name.rpartition(".")[2]
     count = ClusterSessions(replica, settings, route, peers, _now_ms).end_all(user)
     return Ended(count, peers.confirmed)
 
 
-class _Peers:
+class Peers:
     """Asks the agent how many other nodes hold what was written."""
 
     def __init__(self, home: NodeHome) -> None:
@@ -69,12 +69,15 @@ class _Peers:
         self.confirmed: int | None = None
 
     def confirm(self, head: int) -> None:
+        """Note how many there are."""
         self.confirmed = self.ask(head)
 
     async def confirm_async(self, head: int) -> None:
+        """``confirm``."""
         self.confirm(head)
 
     def ask(self, head: int) -> int | None:
+        """How many hold our feed up to there; None without an agent."""
         timeout_ms = int(CONFIRM_TIMEOUT_S * 1000)
         try:
             link = BlockingLink(self._home.agent_socket)

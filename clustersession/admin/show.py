@@ -147,3 +147,27 @@ def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
     return str(value)
+
+
+def import_text(report: dict[str, Any]) -> str:
+    """What an import did."""
+    counts = (
+        ("imported", "new here"), ("updated", "brought up to date"), ("unchanged", "unchanged"),
+        ("exchanged", "exchanged or ended here before, left alone"), ("expired", "expired"),
+        ("gone", "gone from the old store, ended here"),
+    )
+    tried = " (dry run, nothing written)" if report["dry_run"] else ""
+    lines = [f"{report['read']} read{tried}"]
+    lines += [f"  {report[name]:>8} {text}" for name, text in counts if report[name]]
+    lines += [f"  {count:>8} refused: {reason}" for reason, count in report["refused"].items()]
+    lines += [
+        f"  {row['count']:>8} values dropped: {row['key']!r} of type {row['type']}"
+        for row in report["dropped"]
+    ]
+    if report["read"] == 0:
+        lines.append("nothing found: check the source and --prefix")
+    if report["peers"] is not None:
+        lines.append(f"held by {report['peers']} other nodes")
+    elif not report["dry_run"]:
+        lines.append("no agent answered: other nodes hear of it when one runs")
+    return "\n".join(lines)

@@ -62,6 +62,10 @@ class Settings:
         [notifyListenersOnReplication].
     fetch_timeout_s: how long a request waits for peers when its session is not here.
     cookie_*: the cookie.
+    legacy_cookie_name: the cookie of the session store used before; what ``clustersession import``
+        read of that store is exchanged for a session of ours, once. Empty: none.
+    legacy_cookie_secret: keys that the old cookie is signed with, as Flask-Session did with
+        SESSION_USE_SIGNER; other old cookies are then refused. Empty: it is not signed.
     header_name: for clients without cookies: the id is also read from this request header, and
         such clients are answered in it.
     url_parameter: also read the id from this path parameter, "/cart;jsessionid=<id>"; the
@@ -125,6 +129,8 @@ class Settings:
     cookie_samesite: str = "lax"
     cookie_partitioned: bool = False
     cookie_max_age_s: int = 0
+    legacy_cookie_name: str = ""
+    legacy_cookie_secret: tuple[str, ...] = ()
     header_name: str = ""
     url_parameter: str = ""
     exclude: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ _HEADERS_OF_OTHERS = frozenset({
 })
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-HIDDEN = frozenset({"secret", "dashboard_token"})
+HIDDEN = frozenset({"secret", "dashboard_token", "legacy_cookie_secret"})
 """Settings whose text never appears anywhere."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -230,6 +230,11 @@ def _cookie(v: Mapping[str, Any]) -> list[Problem]:
     if name.startswith("__Host-") and (v["cookie_path"] != "/" or v["cookie_domain"]):
         problems.append(Problem(
             "cookie_name", "browsers take __Host- only with cookie_path '/' and no cookie_domain"
+        ))
+    old_name = v["legacy_cookie_name"]
+    if old_name and _TOKEN.fullmatch(old_name) is None:
+        problems.append(Problem(
+            "legacy_cookie_name", "it must be the name that the old session cookie has"
         ))
     if v["cookie_samesite"] == "none" and not secure:
         problems.append(Problem(

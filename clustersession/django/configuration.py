@@ -124,6 +124,8 @@ def _without_middleware(settings: Settings) -> list[str]:
         for text, is_wanted in (
             (f"header_name is {settings.header_name!r}", bool(settings.header_name)),
             (f"ready_path is {settings.ready_path!r}", bool(settings.ready_path)),
+            (f"legacy_cookie_name is {settings.legacy_cookie_name!r}",
+             bool(settings.legacy_cookie_name)),
             ("consistency is 'causal'", settings.consistency == "causal"),
         )
         if is_wanted

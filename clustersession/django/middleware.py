@@ -73,6 +73,8 @@ class ClusterSessionMiddleware(SessionMiddleware):
         store = cast(type[SessionStore], self.SessionStore)(request.COOKIES.get(name))
         request.session = store
         store.open_request(values, header_value, seen)
+        if (legacy := manager().legacy) is not None:
+            legacy.adopt(store.opened(), header)
         return None
 
     def process_response(
@@ -129,6 +131,8 @@ def _finish(
         outcome = manager().answer(session)
         if outcome.set_seen_cookie is not None:
             response.cookies.load(outcome.set_seen_cookie)
+        if outcome.delete_legacy_cookie is not None:
+            response.cookies.load(outcome.delete_legacy_cookie)
         value = store.cookie_value()
         if value is not None and (value not in store.sent or (saved and _has_lifetime(store))):
             vary = True

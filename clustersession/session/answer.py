@@ -36,6 +36,8 @@ class AnswerWriter:
             lines.append(("Set-Cookie", outcome.set_cookie))
         if outcome.set_seen_cookie is not None:
             lines.append(("Set-Cookie", outcome.set_seen_cookie))
+        if outcome.delete_legacy_cookie is not None:
+            lines.append(("Set-Cookie", outcome.delete_legacy_cookie))
         if outcome.set_header is not None:
             lines.append((self._header, outcome.set_header))
             lines.append(("Cache-Control", "no-store"))

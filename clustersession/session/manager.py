@@ -13,7 +13,8 @@ from clustersession.session.cluster_port import ClusterPort
 from clustersession.session.complaints import Complaints
 from clustersession.session.cookie import VALUES_MAX, CookieWriter
 from clustersession.session.events import Events
-from clustersession.session.outcome import NOTHING, VARY, Outcome
+from clustersession.session.legacy import legacy_cookies
+from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
 from clustersession.session.session import Session
@@ -60,6 +61,7 @@ class SessionManager:
         if settings.consistency == "causal":
             self.seen_cookie_name = settings.cookie_name + SUFFIX
             self._causal = CausalReads(settings, replica, self.counters)
+        self.legacy = legacy_cookies(settings, replica, signer, wall_ms)
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
         self._permanent_lifetime_s = permanent_lifetime_s
         self._bytes_max = settings.attribute_bytes_max
@@ -280,6 +282,8 @@ class SessionManager:
         """What the response headers need to say, without committing; seals like ``commit``."""
         session.sealed = True
         outcome = self.place(session)
+        if self.legacy is not None:
+            outcome = self.legacy.answer(session, outcome)
         if self._causal is None or session.discarded:
             return outcome
         if session.key is None:
@@ -349,7 +353,7 @@ class SessionManager:
         if identifier is None or key is None:
             if session.removed and client is not None:
                 session.client = None
-                return _tell(session, self._cookies.delete(), "")
+                return tell(session, self._cookies.delete(), "")
             return nothing
         own, serving = self.cluster.route, self.cluster.serving_routes()
         if client is None or client[0] != identifier:
@@ -368,7 +372,7 @@ class SessionManager:
         session.refresh = False
         lifetime_s = self._writer.cookie_lifetime_s(session)
         value = join_cookie(identifier, route)
-        return _tell(session, self._cookies.assign(value, lifetime_s), value)
+        return tell(session, self._cookies.assign(value, lifetime_s), value)
 
 
 def _take_newer(session: Session, state: SessionState | None) -> bool:
@@ -377,13 +381,6 @@ def _take_newer(session: Session, state: SessionState | None) -> bool:
         return False
     session.take_newer(state)
     return True
-
-
-def _tell(session: Session, cookie: str, value: str) -> Outcome:
-    """Set the cookie, or answer in the header, or both: see ``session.answer``."""
-    if not session.by_header:
-        return Outcome(cookie, True)
-    return Outcome(cookie if session.by_cookie else None, True, None, value)
 
 
 def _may_live_elsewhere(state: SessionState, now_ms: int) -> bool:

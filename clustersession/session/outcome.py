@@ -1,12 +1,16 @@
 """What a commit asks of the response."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from clustersession.session.session import Session
 
 
 class Outcome(NamedTuple):
     """``set_cookie``: a whole Set-Cookie value or None. ``vary``: add ``Vary: Cookie``.
 
     ``set_seen_cookie``: one more Set-Cookie value, only with ``consistency="causal"``.
+    ``delete_legacy_cookie``: one more, only with ``legacy_cookie_name``.
     ``set_header``: a value for the header ``header_name``, see ``session.answer``.
     """
 
@@ -14,7 +18,15 @@ class Outcome(NamedTuple):
     vary: bool = False
     set_seen_cookie: str | None = None
     set_header: str | None = None
+    delete_legacy_cookie: str | None = None
 
 
 NOTHING = Outcome()
 VARY = Outcome(vary=True)
+
+
+def tell(session: "Session", cookie: str, value: str) -> Outcome:
+    """Set the cookie, or answer in the header, or both: see ``session.answer``."""
+    if not session.by_header:
+        return Outcome(cookie, True)
+    return Outcome(cookie if session.by_cookie else None, True, None, value)

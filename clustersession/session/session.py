@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import (
     IDLE_TIMEOUT,
     LIFETIME,
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
 PERMANENT = "_permanent"
 """The attribute behind ``permanent``: the name Flask uses, visible like there."""
 
+IMPORTED_PREFIX = RESERVED_PREFIX + "old."
+"""Keys of records of imported sessions, see ``session.legacy``."""
+
+SOURCE = "\x00source"
+"""Register of a record: which old store it came from."""
+
+_ROTATE, _EXCHANGE = "rotate", "exchange"
 _TRUE = encode_value(True)
 
 
@@ -47,9 +56,11 @@ class Session(Attributes):
     __slots__ = (
         "_identifier", "_keeper", "_key", "_rotating", "_state", "_system", "accessed",
         "arrived_ms", "by_cookie", "by_header", "candidates", "clearing_ends", "client",
-        "discarded", "endings", "holds_local", "missing", "new", "refresh", "removed", "sealed",
-        "seen", "wanted", "wrote",
+        "discarded", "endings", "holds_local", "legacy", "missing", "new", "refresh", "removed",
+        "sealed", "seen", "wanted", "wrote",
     )  # fmt: skip
+
+    legacy: str
 
     def __init__(self, keeper: SessionKeeper, bytes_max: int) -> None:
         super().__init__(bytes_max)
@@ -58,7 +69,7 @@ class Session(Attributes):
         self._key: str | None = None
         self._state: SessionState | None = None
         self._system: dict[str, bytes | None] = {}
-        self._rotating = False
+        self._rotating = ""
         self.accessed = False
         self.new = True
         self.missing = False
@@ -197,7 +208,7 @@ class Session(Attributes):
         """Give the session a new id, keep its data and end the old id everywhere: at each login."""
         self.accessed = True
         if not self.discarded:
-            self._rotating = True
+            self._rotating = _ROTATE
 
     def invalidate(self) -> None:
         """End the session everywhere: at logout. What is set afterwards starts a new session."""
@@ -205,6 +216,12 @@ class Session(Attributes):
         self.modified = True
         if self._key is not None and not self.discarded:
             self.endings += (self._key,)
+            if self.stands_for_record and self._identifier is not None:
+                # Another request may have exchanged it meanwhile.
+                self.endings += (self._identifier[:KEY_LENGTH],)
+        legacy: str = getattr(self, "legacy", "")
+        if legacy and legacy not in self.endings:
+            self.endings += (legacy,)
         self.detach()
         self.removed = True
 
@@ -280,7 +297,17 @@ class Session(Attributes):
     @property
     def rotating(self) -> bool:
         """Whether the session is to move to a new id."""
-        return self._rotating
+        return bool(self._rotating)
+
+    @property
+    def exchanging(self) -> bool:
+        """Whether a record is to become a session, and the application asked for no other id."""
+        return self._rotating == _EXCHANGE
+
+    @property
+    def stands_for_record(self) -> bool:
+        """Whether an imported record is behind this one, and no session of ours yet."""
+        return self._key is not None and self._key.startswith(IMPORTED_PREFIX)
 
     @property
     def system(self) -> Mapping[str, bytes | None]:
@@ -301,6 +328,11 @@ class Session(Attributes):
         self.take(stored)
         if stored.holds_local:
             self.holds_local = True
+
+    def attach_record(self, identifier: str, key: str, state: SessionState) -> None:
+        """Take an imported record, to be exchanged for a session with this id at the commit."""
+        self.attach(identifier, key, state)
+        self._rotating = _EXCHANGE
 
     def replace_state(self, state: SessionState) -> None:
         """Note a newer copy after a commit that changed no attribute of ours."""
@@ -330,7 +362,7 @@ class Session(Attributes):
         self._identifier, self._key, self._state = identifier, key, state
         self.wrote = True
         self._system.clear()
-        self._rotating = False
+        self._rotating = ""
         self.saved(changes, stored_attributes(state, before))
 
     def detach(self) -> None:
@@ -338,7 +370,7 @@ class Session(Attributes):
         self._identifier = self._key = self._state = None
         self.forget_stored()
         self._system.clear()
-        self._rotating = False
+        self._rotating = ""
         self.wanted = False
 
     def load(self) -> None:

@@ -5,6 +5,7 @@ existed", which is what lets a node ask its peers without being made an amplifie
 wire only ever see the first part, the key, which is no usable cookie.
 """
 
+import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
@@ -39,6 +40,7 @@ class IdSigner:
             character = _key_character(secret)
             self._signers.setdefault(character, []).append(_signer(secret))
         self._character = _key_character(secrets[0])
+        self._derivation_key = sha256(_SALT + b".derived\x00" + secrets[0]).digest()
 
     def mint(self, random16: bytes) -> str:
         """A new id from 16 random bytes."""
@@ -46,6 +48,10 @@ class IdSigner:
             raise ValueError(f"a session id takes {RANDOM_BYTES} random bytes")
         key = self._character + urlsafe_b64encode(random16)[:22].decode("ascii")
         return key + self._signers[self._character][0].get_signature(key).decode("ascii")
+
+    def derive(self, label: str) -> str:
+        """The id that belongs to a label: the same from everybody who has the first secret."""
+        return self.mint(hmac.digest(self._derivation_key, label.encode(), sha256)[:RANDOM_BYTES])
 
     def key_of(self, identifier: str) -> str | None:
         """The store key of an authentic id; None when it was forged or its secret retired."""

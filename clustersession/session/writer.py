@@ -11,6 +11,7 @@ from clustersession.core.errors import (
     SessionTooLarge,
     TooManySessions,
 )
+from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.settings import Settings
 from clustersession.core.state import (
     ENDED_INVALIDATED,
@@ -25,14 +26,15 @@ from clustersession.core.state import (
     SessionState,
     access_coarseness_ms,
     encode_ms,
-    expires_ms,
     idle_timeout_ms,
     login_time,
 )
 from clustersession.replica.protocol import Committed, Replica
 from clustersession.session.changes import Changes
 from clustersession.session.events import Events, commit_with_events
+from clustersession.session.exchange import exchange
 from clustersession.session.local_attributes import LocalAttributes, stays_here
+from clustersession.session.registers import is_live, stored_values, with_system
 from clustersession.session.session import PERMANENT, Session
 from clustersession.session.stored import stored_attributes
 from clustersession.session.token import RANDOM_BYTES, IdSigner, log_name
@@ -41,11 +43,6 @@ _log = logging.getLogger("clustersession")
 
 FULL_LOG_INTERVAL_MS = 10_000
 OWED_ENDS_MAX = 10_000
-
-
-def is_live(state: SessionState | None, now_ms: int) -> bool:
-    """Whether a copy is neither absent, nor ended, nor expired."""
-    return state is not None and state.ended is None and now_ms <= expires_ms(state)
 
 
 @dataclass(slots=True)
@@ -62,12 +59,12 @@ class SessionWriter:
     ring: Callable[[int], None]
     events: Events
     sliding: bool = True
-    _local: LocalAttributes = field(init=False)
+    local: LocalAttributes = field(init=False)
     _full_logged_ms: int = field(default=-FULL_LOG_INTERVAL_MS)
     _owed_ends: dict[str, Change] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._local = LocalAttributes(self.settings.local_attributes)
+        self.local = LocalAttributes(self.settings.local_attributes)
 
     def write(self, session: Session) -> int:
         """Commit what changed; returns the feed head to confirm, 0 for nothing to wait for.
@@ -86,6 +83,8 @@ class SessionWriter:
             changes = session.find_changes()
             if session.key is None:
                 return self._create(session, changes, now_ms)
+            if session.exchanging and not session.sealed:
+                return exchange(self, session, changes, now_ms)
             if session.rotating and not session.sealed:
                 return self._rotate(session, changes, now_ms)
             if session.rotating:
@@ -184,12 +183,12 @@ class SessionWriter:
         permanent = PERMANENT in changes.sets and bool(session.get(PERMANENT))
         idle = system.pop(IDLE_TIMEOUT, None)
         idle_ms = int(idle) if idle else round(self.idle_timeout_s_for(permanent) * 1000)
-        creation = Creation(now_ms, self._deadline_ms(system, now_ms), idle_ms)
+        creation = Creation(now_ms, self.deadline_ms(system, now_ms), idle_ms)
         sets = {**changes.sets, **system}
         ends += self._over_limit(session, now_ms)
-        if self._local.any:
-            sets, _ = self._local.place(sets, (), {})
-        self._check_size(sets, {}, ())
+        if self.local.any:
+            sets, _ = self.local.place(sets, (), {})
+        self.check_size(sets, {}, ())
         identifier, key = self._mint()
         committed = self.commit([*ends, Change(key, now_ms, sets, creation=creation)], now_ms)
         if committed is None:
@@ -208,15 +207,15 @@ class SessionWriter:
         assert key is not None
         assert identifier is not None
         assert before is not None
-        sets, deletes = _with_system(session, changes)
-        local = self._local.any or session.holds_local
+        sets, deletes = with_system(session, changes)
+        local = self.local.any or session.holds_local
         if local:
-            sets, deletes = self._local.place(sets, deletes, before.registers)
+            sets, deletes = self.local.place(sets, deletes, before.registers)
         # More than enough when nothing is replaced: most sessions are far below the limit.
         at_most = stored_attributes(before).data_bytes
         at_most += sum([len(name) + len(data) for name, data in sets.items()])
         if at_most > self.settings.session_bytes_max:
-            self._check_size(sets, _stored(before), deletes)
+            self.check_size(sets, stored_values(before), deletes)
         ends = [Change(ended, now_ms, end=ENDED_INVALIDATED) for ended in session.endings]
         ends += self._over_limit(session, now_ms)
         committed = self.commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
@@ -224,7 +223,7 @@ class SessionWriter:
             return 0
         state = committed.states[-1]
         if state is None:
-            self._lose(session, key)
+            self.lose(session, key)
             return 0
         session.endings = ()
         session.committed(identifier, key, state, changes)
@@ -241,13 +240,17 @@ class SessionWriter:
         assert key is not None
         # Read again: what other requests wrote since this one began must move too.
         current = self.replica.get(key)
+        if session.stands_for_record and session.sid and not is_live(current, now_ms):
+            # Another request with the same old cookie came first.
+            key = session.sid[:KEY_LENGTH]
+            current = self.replica.get(key)
         if current is None or not is_live(current, now_ms):
-            self._lose(session, key)
+            self.lose(session, key)
             return 0
-        changed, deletes = _with_system(session, changes)
-        if self._local.any or session.holds_local:
-            changed, deletes = self._local.place(changed, deletes, current.registers)
-        sets = {**_stored(current), **changed}
+        changed, deletes = with_system(session, changes)
+        if self.local.any or session.holds_local:
+            changed, deletes = self.local.place(changed, deletes, current.registers)
+        sets = {**stored_values(current), **changed}
         for name in deletes:
             sets.pop(name, None)
         if PRINCIPAL in sets and PRINCIPAL not in changed:
@@ -255,10 +258,10 @@ class SessionWriter:
         idle = sets.pop(IDLE_TIMEOUT, None)
         deadline_ms = current.deadline_ms
         if LIFETIME in changed:
-            deadline_ms = self._deadline_ms(changed, now_ms)
+            deadline_ms = self.deadline_ms(changed, now_ms)
         creation = Creation(current.created_ms, deadline_ms, int(idle) if idle else 0)
         ends = self._over_limit(session, now_ms)
-        self._check_size(sets, {}, ())
+        self.check_size(sets, {}, ())
         identifier, new_key = self._mint()
         committed = self.commit(
             [
@@ -276,12 +279,13 @@ class SessionWriter:
         if ended is None or state is None:
             # Another process ended the session after we read it. Logout wins.
             self.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
-            self._lose(session, key)
+            self.lose(session, key)
             return 0
         session.committed(identifier, new_key, state, changes)
         return committed.head
 
-    def _deadline_ms(self, system: Mapping[str, bytes], now_ms: int) -> int:
+    def deadline_ms(self, system: Mapping[str, bytes], now_ms: int) -> int:
+        """When a session that begins now has to end."""
         lifetime = system.get(LIFETIME)
         if lifetime is not None:
             return now_ms + int(lifetime)
@@ -316,14 +320,16 @@ class SessionWriter:
         assert key is not None
         return identifier, key
 
-    def _lose(self, session: Session, key: str) -> None:
+    def lose(self, session: Session, key: str) -> None:
+        """Count that the session ended under a request; it writes nothing more."""
         session.discarded = True
         self.counters.lost_writes += 1
         _log.info("session %s ended during a request that wrote to it; dropped", log_name(key))
 
-    def _check_size(
+    def check_size(
         self, sets: dict[str, bytes], stored: dict[str, bytes], deletes: tuple[str, ...]
     ) -> None:
+        """Raises SessionTooLarge."""
         after = {**stored, **sets}
         total = sum(len(n) + len(data) for n, data in after.items() if n not in deletes)
         if total > self.settings.session_bytes_max:
@@ -372,16 +378,4 @@ class SessionWriter:
             self.ring(committed.head)
 
 
-def _with_system(session: Session, changes: Changes) -> tuple[dict[str, bytes], tuple[str, ...]]:
-    sets = dict(changes.sets)
-    deletes = changes.deletes
-    for name, data in session.system.items():
-        if data is None:
-            deletes += (name,)
-        else:
-            sets[name] = data
-    return sets, deletes
-
-
-def _stored(state: SessionState) -> dict[str, bytes]:
-    return {n: r.value for n, r in state.registers.items() if r.value is not None}
+__all__ = ["SessionWriter", "is_live"]

@@ -1,0 +1,157 @@
+"""The cookie of the store that an application used before: exchanged for ours, once.
+
+``clustersession import`` writes each live session of the old store as a *record*: an ordinary
+session under a key that no cookie can name, made of a hash of the old id. Streams, snapshots and
+anti-entropy carry it like any other. A request that brings the old cookie, and no authentic one of
+ours, opens the record; its commit writes the session under an id of ours and ends the record.
+
+The new id follows from the record's key and the cluster's secret. So requests that bring the old
+cookie at the same time, on any nodes, come to one session and not to one each; and once that
+session has ended nobody can create it again, whatever a node that was cut off still holds. An end
+is terminal: neither the old cookie nor another import brings back what has been exchanged.
+
+For ``EXCHANGE_GRACE_MS`` after the exchange the old cookie still leads to the session: a browser
+sends several requests at once, and a node may die before its answer is out. Not so when the
+application gave the session another id (``rotate``), as at a login: then whoever knows the old
+cookie has nothing.
+"""
+
+from collections.abc import Callable
+from hashlib import md5, sha256
+
+from itsdangerous import BadSignature, Signer
+
+from clustersession.core.clock import wall_ms_of
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.settings import Settings
+from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
+from clustersession.replica.protocol import Replica
+from clustersession.session.cookie import CookieWriter, cookie_values
+from clustersession.session.outcome import Outcome
+from clustersession.session.session import IMPORTED_PREFIX, Session
+from clustersession.session.token import IdSigner
+
+EXCHANGE_GRACE_MS = 30_000
+OLD_ID_LENGTH_MIN = 16
+"""Old ids that are shorter could be guessed; they are neither imported nor looked for."""
+
+OLD_ID_LENGTH_MAX = 256
+_FLASK_SESSION_SALT = "flask-session"
+_FILES_PREFIX = "session:"
+_HASH_DIGITS = 32
+
+
+def record_key(old_id: str) -> str:
+    """Where the record of an old session stands."""
+    digest = sha256(b"clustersession imported\x00" + old_id.encode())
+    return IMPORTED_PREFIX + digest.hexdigest()[:_HASH_DIGITS]
+
+
+def record_key_of_file(file_name: str) -> str:
+    """The same for a store of files, of which only a hash of the id is known."""
+    return record_key(f"file:{file_name}")
+
+
+def _keys(old_id: str) -> tuple[str, ...]:
+    """Where the record of an old id may stand.
+
+    In Flask-Session's files cachelib hashes the id, behind the key prefix that is the default;
+    with SHA-256, and older versions with MD5.
+    """
+    name = f"{_FILES_PREFIX}{old_id}".encode()
+    files = sha256(name).hexdigest(), md5(name, usedforsecurity=False).hexdigest()
+    return (record_key(old_id), *(record_key_of_file(file) for file in files))
+
+
+class LegacyCookies:
+    """Reads the old cookie, and says when it is to go."""
+
+    def __init__(
+        self, settings: Settings, replica: Replica, signer: IdSigner, wall_ms: Callable[[], int]
+    ) -> None:
+        self._name = settings.legacy_cookie_name
+        self._replica = replica
+        self._signer = signer
+        self._wall_ms = wall_ms
+        # With our own cookie's name, setting that one replaces the old one.
+        same_name = self._name == settings.cookie_name
+        self._deletion = None if same_name else CookieWriter(settings, self._name).delete()
+        self._signers = [
+            Signer(secret, salt=_FLASK_SESSION_SALT, key_derivation="hmac")
+            for secret in settings.legacy_cookie_secret
+        ]
+
+    def adopt(self, session: Session, cookies: str) -> None:
+        """Let a session that has nothing behind it stand for the record of the old cookie.
+
+        A client with an authentic id of ours has been exchanged or has begun anew: his old cookie
+        is only noted, so that a logout takes it away.
+        """
+        for value in cookie_values(cookies, self._name):
+            old_id = self._id_in(value)
+            if old_id is None:
+                continue
+            for key in _keys(old_id):
+                state = self._replica.get(key)
+                if state is None:
+                    continue
+                session.legacy = key
+                if session.client is None and self._open(session, key, state):
+                    return
+
+    def answer(self, session: Session, outcome: Outcome) -> Outcome:
+        """Take the old cookie away when its session was exchanged or ended in this request."""
+        if self._deletion is None or session.discarded or not getattr(session, "legacy", ""):
+            return outcome
+        gone = session.removed if session.key is None else not session.stands_for_record
+        if not gone:
+            return outcome
+        return outcome._replace(vary=True, delete_legacy_cookie=self._deletion)
+
+    def _open(self, session: Session, key: str, state: SessionState) -> bool:
+        now_ms = self._wall_ms()
+        identifier = self._signer.derive(key)
+        if state.ended is None:
+            if now_ms > expires_ms(state):
+                return False
+            session.attach_record(identifier, key, state)
+            return True
+        recent = abs(now_ms - wall_ms_of(state.ended.time)) <= EXCHANGE_GRACE_MS
+        if not recent or state.ended.reason != ENDED_ROTATED:
+            return False
+        successor = identifier[:KEY_LENGTH]
+        current = self._replica.get(successor)
+        if current is None or current.ended is not None or now_ms > expires_ms(current):
+            return False
+        session.attach(identifier, successor, current)
+        return True
+
+    def _id_in(self, value: str) -> str | None:
+        text = value.strip('"')
+        if self._signers:
+            for signer in self._signers:
+                try:
+                    text = signer.unsign(text).decode()
+                    break
+                except (BadSignature, UnicodeError):
+                    continue
+            else:
+                return None
+        if not text.isascii() or not OLD_ID_LENGTH_MIN <= len(text) <= OLD_ID_LENGTH_MAX:
+            return None
+        return text
+
+
+def legacy_cookies(
+    settings: Settings, replica: Replica, signer: IdSigner, wall_ms: Callable[[], int]
+) -> LegacyCookies | None:
+    """What reads the old cookie; None where none is named."""
+    if not settings.legacy_cookie_name:
+        return None
+    return LegacyCookies(settings, replica, signer, wall_ms)
+
+
+__all__ = [
+    "EXCHANGE_GRACE_MS", "OLD_ID_LENGTH_MIN", "LegacyCookies", "legacy_cookies", "record_key",
+    "record_key_of_file",
+]

@@ -1,0 +1,1 @@
+"""Sessions taken over from other stores."""

@@ -1,0 +1,247 @@
+"""The old store's cookie: exchanged once, for one session, and never again."""
+
+from typing import Any
+
+import pytest
+from itsdangerous import Signer
+
+from clustersession.core.errors import ConfigurationError
+from clustersession.core.settings import Settings
+from clustersession.core.state import ENDED_REVOKED, Change, Creation
+from clustersession.session.legacy import EXCHANGE_GRACE_MS, record_key
+from clustersession.session.manager import SessionManager
+from clustersession.session.outcome import Outcome
+from clustersession.session.session import Session
+from clustersession.wire.values import encode_value
+from tests.session.fakes import World, cookie_of
+
+OLD = "an-old-id-of-the-other-store-0001"
+LONG_MS = 90 * 86_400_000
+
+
+def world(**options: Any) -> World:
+    return World(legacy_cookie_name="old", **options)
+
+
+def imported(world: World, old_id: str = OLD, left_ms: int = 3_600_000, **values: Any) -> str:
+    key, now_ms = record_key(old_id), world.now_ms
+    sets = {name: encode_value(value) for name, value in values.items()}
+    creation = Creation(now_ms, now_ms + LONG_MS, left_ms)
+    world.replica.commit([Change(key, now_ms, sets, creation=creation)], now_ms)
+    return key
+
+
+def opened(world: World, old: str = OLD, ours: str = "") -> Session:
+    manager: SessionManager = world.manager
+    session = manager.open([ours] if ours else [])
+    assert manager.legacy is not None
+    manager.legacy.adopt(session, f"other=1; old={old}")
+    return session
+
+
+def exchanged(world: World, old: str = OLD) -> tuple[Session, Outcome]:
+    session = opened(world, old)
+    return session, world.manager.commit(session)
+
+
+def test_the_old_cookie_is_exchanged_for_one_of_ours() -> None:
+    w = world()
+    key = imported(w, user="ada", cart=["tea"])
+    session, outcome = exchanged(w)
+    assert dict(session) == {"user": "ada", "cart": ["tea"]}
+    assert outcome.delete_legacy_cookie is not None
+    assert outcome.delete_legacy_cookie.startswith("old=; Max-Age=0;")
+    assert outcome.set_cookie is not None
+    assert w.replica.states[key].ended is not None
+    again = w.manager.open([cookie_of(outcome.set_cookie)])
+    assert dict(again) == {"user": "ada", "cart": ["tea"]}
+
+
+def test_without_the_setting_nothing_looks_at_old_cookies() -> None:
+    assert World().manager.legacy is None
+
+
+def test_an_unknown_old_id_is_never_adopted() -> None:
+    w = world()
+    session, outcome = exchanged(w)
+    assert (session.sid, dict(session)) == (None, {})
+    assert outcome == Outcome()
+    assert w.replica.commits == []
+    assert w.cluster.fetched == []
+
+
+def test_tabs_with_the_old_cookie_come_to_one_session() -> None:
+    w = world()
+    imported(w, user="ada")
+    one, two = opened(w), opened(w)
+    one["a"], two["b"] = 1, 2
+    first, second = w.manager.commit(one), w.manager.commit(two)
+    three, third = exchanged(w)
+    assert first.set_cookie == second.set_cookie == third.set_cookie
+    assert dict(three) == {"user": "ada", "a": 1, "b": 2}
+
+
+def test_two_nodes_that_do_not_hear_of_each_other_make_the_same_session() -> None:
+    a, b = world(), world()
+    imported(a, user="ada")
+    imported(b, user="ada")
+    assert exchanged(a)[0].sid == exchanged(b)[0].sid
+
+
+def test_a_replay_is_refused_once_the_grace_is_over() -> None:
+    w = world()
+    imported(w, user="ada")
+    exchanged(w)
+    w.now_ms += EXCHANGE_GRACE_MS + 1
+    session, outcome = exchanged(w)
+    assert (dict(session), outcome.set_cookie) == ({}, None)
+
+
+def test_after_a_logout_the_old_cookie_is_dead_at_once() -> None:
+    w = world()
+    imported(w, user="ada")
+    session, _ = exchanged(w)
+    session.invalidate()
+    w.manager.commit(session)
+    assert dict(exchanged(w)[0]) == {}
+
+
+def test_a_node_that_missed_the_logout_brings_nothing_back() -> None:
+    w = world()
+    key = imported(w, user="ada")
+    record = w.replica.states[key]
+    session, _ = exchanged(w)
+    session.invalidate()
+    w.manager.commit(session)
+    w.replica.states[key] = record  # as on a node that was cut off
+    session, outcome = exchanged(w)
+    assert (session.discarded, outcome.set_cookie) == (True, None)
+
+
+def test_a_logout_with_the_old_cookie_ends_what_another_tab_made_of_it() -> None:
+    w = world()
+    imported(w, user="ada")
+    leaving = opened(w)
+    _, outcome = exchanged(w)
+    assert outcome.set_cookie is not None
+    leaving.invalidate()
+    assert w.manager.commit(leaving).delete_legacy_cookie is not None
+    assert dict(w.manager.open([cookie_of(outcome.set_cookie)])) == {}
+
+
+def test_a_logout_first_wins_over_a_tab_that_was_opened_before() -> None:
+    w = world()
+    imported(w, user="ada")
+    leaving, slow = opened(w), opened(w)
+    leaving.invalidate()
+    w.manager.commit(leaving)
+    slow["late"] = 1
+    assert w.manager.commit(slow).set_cookie is None
+    assert slow.discarded
+
+
+def test_a_login_at_the_exchange_leaves_nothing_to_who_planted_the_cookie() -> None:
+    w = world()
+    imported(w, cart=["tea"])
+    session = opened(w)
+    session["user"] = "ada"
+    session.rotate()
+    assert w.manager.commit(session).set_cookie is not None
+    attacker, outcome = exchanged(w)
+    assert (dict(attacker), outcome.set_cookie) == ({}, None)
+
+
+def test_a_login_in_the_second_tab_is_not_lost() -> None:
+    w = world()
+    imported(w, cart=["tea"])
+    session = opened(w)
+    first, _ = exchanged(w)
+    session["user"] = "ada"
+    session.rotate()
+    outcome = w.manager.commit(session)
+    assert outcome.set_cookie is not None
+    assert session.sid != first.sid
+    assert dict(w.manager.open([cookie_of(outcome.set_cookie)])) == {"cart": ["tea"], "user": "ada"}
+    assert dict(exchanged(w)[0]) == {}
+
+
+def test_a_session_of_ours_goes_before_the_old_cookie_and_its_logout_ends_both() -> None:
+    w = world()
+    ours = w.store(user="grace")
+    imported(w, user="ada")
+    session = opened(w, ours=ours)
+    assert dict(session) == {"user": "grace"}
+    session.invalidate()
+    assert w.manager.commit(session).delete_legacy_cookie is not None
+    assert dict(exchanged(w)[0]) == {}
+
+
+def test_a_request_that_fails_before_its_commit_leaves_the_old_cookie_good() -> None:
+    w = world()
+    imported(w, user="ada")
+    opened(w)["half"] = 1
+    assert dict(exchanged(w)[0]) == {"user": "ada"}
+    w = world()
+    imported(w, user="ada")
+    w.replica.full = True
+    assert exchanged(w)[1].set_cookie is None
+    w.replica.full = False
+    assert dict(exchanged(w)[0]) == {"user": "ada"}
+
+
+def test_an_expired_or_withdrawn_record_is_not_adopted() -> None:
+    w = world()
+    imported(w, user="ada", left_ms=60_000)
+    w.now_ms += 70_000
+    assert dict(exchanged(w)[0]) == {}
+    w = world()
+    key = imported(w, user="ada")
+    w.replica.commit([Change(key, w.now_ms, end=ENDED_REVOKED)], w.now_ms)
+    assert dict(exchanged(w)[0]) == {}
+
+
+def test_what_was_left_of_the_old_life_is_kept() -> None:
+    w = world(idle_timeout_s=60)
+    imported(w, user="ada", left_ms=10 * 86_400_000)
+    session, _ = exchanged(w)
+    assert session.idle_timeout > 9 * 86_400
+    w = world(idle_timeout_s=3600)
+    imported(w, user="ada", left_ms=60_000)
+    session, _ = exchanged(w)
+    assert session.idle_timeout == 3600
+
+
+@pytest.mark.parametrize("secrets", [("the key of flask",), ("a newer key", "the key of flask")])
+def test_a_signed_old_cookie_is_verified(secrets: tuple[str, ...]) -> None:
+    w = world(legacy_cookie_secret=secrets)
+    imported(w, user="ada")
+    signed = Signer("the key of flask", salt="flask-session", key_derivation="hmac").sign(OLD)
+    for forged in (OLD, f"{OLD}.x", signed.decode()[:-1] + "!", "x" + signed.decode()):
+        assert dict(exchanged(w, forged)[0]) == {}
+    assert dict(exchanged(w, signed.decode())[0]) == {"user": "ada"}
+
+
+STRANGE = ("", "short", "x" * 5000, "\udcff" * 20, "é" * 20, '"', "a.b.c" * 9)
+
+
+@pytest.mark.parametrize("value", STRANGE)
+def test_strange_old_cookies_are_nothing(value: str) -> None:
+    w = world(legacy_cookie_secret=("the key of flask",))
+    assert dict(exchanged(w, value)[0]) == {}
+    assert dict(exchanged(world(), value)[0]) == {}
+
+
+def test_with_our_own_cookies_name_ours_takes_its_place() -> None:
+    w = World(legacy_cookie_name="CLUSTERSESSION")
+    imported(w, user="ada")
+    session = w.manager.open([OLD])
+    assert w.manager.legacy is not None
+    w.manager.legacy.adopt(session, f"CLUSTERSESSION={OLD}")
+    outcome = w.manager.commit(session)
+    assert outcome.set_cookie is not None
+    assert outcome.delete_legacy_cookie is None
+
+
+def test_settings_that_cannot_work_are_refused_and_keys_stay_hidden() -> None:
+    with pytest.raises(ConfigurationError, match="legacy_cookie_name"):
+        Settings(legacy_cookie_name="a;b")
