@@ -111,7 +111,8 @@ class Attributes(dict[str, Any]):
         waiting = {
             name: original.data
             for name, original in self._originals.items()
-            if original.value is UNLOADED and dict.get(self, name) is UNLOADED
+            # Another session of the same copy may have decoded the original for all.
+            if dict.get(self, name) is UNLOADED
         }
         if waiting:
             self.decode(waiting)

@@ -75,12 +75,12 @@ def find_changes(
     sets: dict[str, bytes] = {}
     # The dict itself and not the methods of a session, which would load it.
     for name, value in dict.items(values):
+        if value is UNLOADED:
+            # What nobody has asked for yet is as it was. Not so its original, which another session
+            # of the same copy may have decoded for all.
+            continue
         original = originals.get(name)
-        if (
-            original is not None and value is original.value
-            # What nobody has asked for yet is as it was.
-            and (type(value) in _IMMUTABLE or value is UNLOADED)
-        ):
+        if original is not None and value is original.value and type(value) in _IMMUTABLE:
             continue
         data = encode_value(value, name)
         if original is not None and data == original.data:

@@ -327,3 +327,19 @@ def test_what_cannot_be_stored_raises_at_commit_and_writes_nothing(world: World)
     # The error page of the same request commits again and must come through.
     assert world.manager.commit(session).set_cookie is None
     assert len(world.replica.commits) == commits
+
+
+@pytest.mark.parametrize("loads", [False, True])
+def test_what_another_request_decodes_meanwhile_is_no_change_and_can_be_read(loads: bool) -> None:
+    world = World()
+    cookie = world.store(user="ada", n=1)
+    world.replica.states.update(
+        {key: replace(state) for key, state in world.replica.states.items()}  # nothing decoded
+    )
+    mine, theirs = world.manager.open([cookie]), world.manager.open([cookie])
+    assert dict(theirs.items()) == {"user": "ada", "n": 1}
+    if loads:
+        assert dict(mine.items()) == {"user": "ada", "n": 1}
+    mine["n"] = 2
+    world.manager.commit(mine)
+    assert dict(world.manager.open([cookie]).items()) == {"user": "ada", "n": 2}
