@@ -33,7 +33,7 @@ class Claims:
         return self._context.replica.head()
 
     def believes(
-        self, peer: Identity, position: int, *, reliable: bool, provisional: bool
+        self, node: bytes, position: int, *, reliable: bool, provisional: bool
     ) -> bool:
         """Whether a peer can be so far.
 
@@ -42,9 +42,10 @@ class Claims:
         """
         if position > self._context.replica.head():
             return False
-        if not reliable or peer.node in self._told:
+        member = self._context.membership.get(node)
+        if not reliable or node in self._told or member is None:
             return True
-        is_older = _start_of(peer) < _start_of(self._context.own)
+        is_older = _start_of(member.identity) < _start_of(self._context.own)
         if position > self._opened_head and is_older and not provisional:
             self._disproved = True
             return False
@@ -52,7 +53,7 @@ class Claims:
             # Rather believe too much than forget whom we told: that would cost us our node id.
             self._opened_head = self._context.replica.head()
             self._told.clear()
-        self._told.add(peer.node)
+        self._told.add(node)
         return True
 
     def remembers(self, message: m.Message) -> bool:

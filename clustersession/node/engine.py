@@ -193,6 +193,7 @@ class Engine:
             self.context.emit(Dropped(node, str(error)))
         except ReplicaError as error:
             # A full disk, say. Nothing was confirmed, so the peer is asked for it again later.
+            self.receiver.let_go(node)
             self.context.emit(Dropped(node, f"the replica failed: {type(error).__name__}"))
 
     def _receive(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
@@ -315,7 +316,7 @@ class Engine:
             self.pulse.soon(at)
         claimed = message.cursors.get(self.context.own.node)
         if claimed is not None and not self.claims.believes(
-            message.identity, claimed.position,
+            peer.node, claimed.position,
             reliable=reliable, provisional=message.phase is Phase.JOINING,
         ):
             self.context.emit(PastLost(peer.node))
@@ -344,10 +345,8 @@ class Engine:
             return
         match message:
             case m.Progress():
-                member = self.membership.get(node)
-                if member is not None and not self.claims.believes(
-                    member.identity, message.cursor.position,
-                    reliable=True, provisional=message.provisional,
+                if not self.claims.believes(
+                    node, message.cursor.position, reliable=True, provisional=message.provisional
                 ):
                     self.context.emit(PastLost(node))
                 else:

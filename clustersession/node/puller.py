@@ -69,7 +69,7 @@ class Puller:
             changed = self._context.replica.merge(message.sessions, at.wall_ms)
         except ReplicaError:
             # A full disk, say. Whoever wants them next must ask anew, for this answer is gone.
-            del self._wanted[node]
+            self.forget(node)
             raise
         asked = wanted.keys[:KEYS_MAX]
         last = message.sessions[-1][0] if message.sessions else ""

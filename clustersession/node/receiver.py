@@ -116,6 +116,10 @@ class Receiver:
         for message in held.later:
             self.on_changes(node, message, at, reliable=True)
 
+    def let_go(self, node: bytes) -> None:
+        """Something of a peer could not be stored: what waits for its copies must come again."""
+        self._held.pop(node, None)
+
     def is_held(self, node: bytes) -> bool:
         """Whether a batch of a peer waits for copies."""
         return node in self._held

@@ -1,11 +1,14 @@
 """What peers say of our feed: believed, or proof of a past that we have lost."""
 
+import pytest
+
 from clustersession.core.detector import FailureDetector
 from clustersession.core.identity import REFUTATION_BITS, Address, Identity
 from clustersession.core.membership import Membership
 from clustersession.core.settings import Settings
 from clustersession.core.state import Change, Creation, SessionState
-from clustersession.node.claims import TOLD_MAX, Claims
+from clustersession.node import claims as module
+from clustersession.node.claims import Claims
 from clustersession.node.context import Context
 from clustersession.replica.opening import open_memory
 from clustersession.replica.store import ReplicaStore
@@ -35,14 +38,19 @@ def claims_over(replica: ReplicaStore) -> Claims:
     return Claims(Context(Settings(), replica, membership, lambda n: 0, multicast=False))
 
 
+def believes(claims: Claims, peer: Identity, position: int, **kind: bool) -> bool:
+    claims._context.membership.linked(peer, 0.0)
+    return claims.believes(peer.node, position, **kind)
+
+
 def test_a_claim_up_to_the_opening_is_believed_and_so_is_what_follows() -> None:
     replica = replica_with(3)
     replica.note_opening()
     claims = claims_over(replica)
-    assert claims.believes(OLDER, 3, reliable=True, provisional=False)
+    assert believes(claims, OLDER, 3, reliable=True, provisional=False)
     write(replica, 2)
-    assert claims.believes(OLDER, 5, reliable=True, provisional=False)
-    assert not claims.believes(OLDER, 6, reliable=True, provisional=False)
+    assert believes(claims, OLDER, 5, reliable=True, provisional=False)
+    assert not believes(claims, OLDER, 6, reliable=True, provisional=False)
 
 
 def test_a_peer_not_told_yet_cannot_know_what_was_written_since_the_opening() -> None:
@@ -51,7 +59,7 @@ def test_a_peer_not_told_yet_cannot_know_what_was_written_since_the_opening() ->
     write(replica, 1)  # by a worker, before the agent is there
     claims = claims_over(replica)
     assert claims.trusted_head == 3
-    assert not claims.believes(OLDER, 4, reliable=True, provisional=False)
+    assert not believes(claims, OLDER, 4, reliable=True, provisional=False)
 
 
 def test_a_loading_peer_may_have_begun_at_the_head_it_was_told() -> None:
@@ -59,8 +67,8 @@ def test_a_loading_peer_may_have_begun_at_the_head_it_was_told() -> None:
     replica.note_opening()
     write(replica, 1)
     claims = claims_over(replica)
-    assert claims.believes(OLDER, 4, reliable=True, provisional=True)
-    assert claims.believes(OLDER, 4, reliable=True, provisional=False)
+    assert believes(claims, OLDER, 4, reliable=True, provisional=True)
+    assert believes(claims, OLDER, 4, reliable=True, provisional=False)
 
 
 def test_a_datagram_is_measured_by_the_head_alone() -> None:
@@ -68,9 +76,9 @@ def test_a_datagram_is_measured_by_the_head_alone() -> None:
     replica.note_opening()
     write(replica, 1)
     claims = claims_over(replica)
-    assert claims.believes(OLDER, 4, reliable=False, provisional=False)
-    assert not claims.believes(OLDER, 5, reliable=False, provisional=False)
-    assert not claims.believes(OLDER, 4, reliable=True, provisional=False), "nothing was told by it"
+    assert believes(claims, OLDER, 4, reliable=False, provisional=False)
+    assert not believes(claims, OLDER, 5, reliable=False, provisional=False)
+    assert not believes(claims, OLDER, 4, reliable=True, provisional=False), "not told"
 
 
 def test_the_next_agent_of_the_same_opening_believes_up_to_its_start() -> None:
@@ -78,7 +86,7 @@ def test_the_next_agent_of_the_same_opening_believes_up_to_its_start() -> None:
     replica.note_opening()
     claims_over(replica)
     write(replica, 4)  # and its peers were told
-    assert claims_over(replica).believes(OLDER, 7, reliable=True, provisional=False)
+    assert believes(claims_over(replica), OLDER, 7, reliable=True, provisional=False)
 
 
 def test_an_opening_of_another_node_id_says_nothing() -> None:
@@ -86,32 +94,34 @@ def test_an_opening_of_another_node_id_says_nothing() -> None:
     replica.note_opening()
     replica.renew_identity(b"new node", 3)
     write(replica, 5)
-    assert claims_over(replica).believes(OLDER, 5, reliable=True, provisional=False)
+    assert believes(claims_over(replica), OLDER, 5, reliable=True, provisional=False)
 
 
 def test_a_node_that_started_later_may_have_it_from_another() -> None:
     replica = replica_with(3)
     replica.note_opening()
     claims = claims_over(replica)
-    assert claims.believes(OLDER, 3, reliable=True, provisional=False)
+    assert believes(claims, OLDER, 3, reliable=True, provisional=False)
     write(replica, 4)
-    younger = OLDER._replace(node=b"the next", incarnation=3 << REFUTATION_BITS)
-    assert claims.believes(younger, 7, reliable=True, provisional=False)
+    younger = Identity(b"the next", 3 << REFUTATION_BITS, "next", Address("10.0.0.3", 4000))
+    assert believes(claims, younger, 7, reliable=True, provisional=False)
     assert claims.trusted_head == 7
-    elder = OLDER._replace(node=b"the last")
-    assert not claims.believes(elder, 7, reliable=True, provisional=False)
+    elder = Identity(b"the last", 1 << REFUTATION_BITS, "last", Address("10.0.0.4", 4000))
+    assert not believes(claims, elder, 7, reliable=True, provisional=False)
     assert claims.trusted_head == 3
 
 
-def test_many_peers_cost_no_more_memory_and_never_our_node_id() -> None:
+def test_many_peers_cost_no_more_memory_and_never_our_node_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TOLD_MAX", 8)
     replica = replica_with(1)
     claims = claims_over(replica)
-    for number in range(TOLD_MAX + 1):
-        peer = OLDER._replace(node=b"%08d" % number)
-        assert claims.believes(peer, 1, reliable=True, provisional=False)
+    peers = [OLDER._replace(node=b"%08d" % n, address=Address("10.0.0.5", n)) for n in range(9)]
+    for peer in peers:
+        assert believes(claims, peer, 1, reliable=True, provisional=False)
     write(replica, 1)
-    peer = OLDER._replace(node=b"%08d" % TOLD_MAX)
-    assert claims.believes(peer, 2, reliable=True, provisional=False)
+    assert believes(claims, peers[-1], 2, reliable=True, provisional=False)
 
 
 def test_a_copy_that_names_a_write_of_ours_beyond_the_head() -> None:
