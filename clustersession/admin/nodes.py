@@ -99,4 +99,5 @@ def replica(home: NodeHome) -> Iterator[LmdbReplica]:
     try:
         yield opened
     finally:
-        opened.close()
+        # Of a node that is stopped this is the last user, and must leave it as trusted as it was.
+        opened.mark_clean()

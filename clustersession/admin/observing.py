@@ -28,6 +28,7 @@ from clustersession.wire.local import Operation
 
 SAMPLE_SESSIONS = 1000
 """Keys are random, so the first thousand in their order are a fair sample of all."""
+SAMPLE_AGE_MS_MAX = 5000
 
 
 class Access(Protocol):
@@ -87,7 +88,8 @@ class Snapshot:
 
     status: as ``clustersession status`` has it; empty when there is not even that. events: the
     agent's newest log lines, [wall ms, level, text], oldest first. last_written: live sessions by
-    the node, 8 hexadecimal digits, that wrote each one last, estimated from ``sampled`` of them.
+    the node, 8 hexadecimal digits, that wrote each one last, estimated from ``sampled`` of them
+    at ``sampled_at_ms``.
     trouble: why something is missing, for people; empty when nothing is.
     """
 
@@ -96,24 +98,34 @@ class Snapshot:
     events: list[list[Any]] = field(default_factory=list)
     last_written: dict[str, int] = field(default_factory=dict)
     sampled: int = 0
+    sampled_at_ms: int = 0
     trouble: str = ""
 
 
-def look(access: Access) -> Snapshot:
-    """One look. Never raises for a node that is in trouble: that is what people look for."""
+def look(access: Access, before: Snapshot | None = None) -> Snapshot:
+    """One look. Never raises for a node that is in trouble: that is what people look for.
+
+    What costs most is taken over from a look ``before`` that is not too old.
+    """
     at_ms = time.time_ns() // 1_000_000
     try:
         found = status(access.home)
         events = _events(access.home)
-        with access.replica() as opened:
-            written, sampled = last_written(opened, found.get("sessions", 0))
+        if before is not None and at_ms - before.sampled_at_ms < SAMPLE_AGE_MS_MAX:
+            written, sampled, sampled_at_ms = (
+                before.last_written, before.sampled, before.sampled_at_ms
+            )
+        else:
+            with access.replica() as opened:
+                written, sampled = last_written(opened, found.get("sessions", 0))
+            sampled_at_ms = at_ms
     except (ClusterSessionError, TimeoutError, OSError) as error:
         return Snapshot(at_ms, {}, trouble=str(error))
     trouble = "" if "agent_pid" in found else (
         "This node has no agent: none of its workers runs, or the agent could not start. What is "
         "shown is read from the replica on disk."
     )
-    return Snapshot(at_ms, found, events, written, sampled, trouble)
+    return Snapshot(at_ms, found, events, written, sampled, sampled_at_ms, trouble)
 
 
 def last_written(replica: Replica, sessions: int) -> tuple[dict[str, int], int]:

@@ -39,8 +39,10 @@ from clustersession.net.worker_link import AgentGone
 from clustersession.wire.local import Operation
 
 STREAMS_MAX = 16
-STREAM_LIFE_S = 30.0
+STREAM_LIFE_S = 10.0
 LOOK_INTERVAL_S = 1.0
+LOOK_INTERVAL_IN_TROUBLE_S = 5.0
+WARN_INTERVAL_S = 60.0
 BODY_BYTES_MAX = 8192
 _FILES = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _OPEN_PATHS = frozenset({"login", "enter", *_FILES})
@@ -78,6 +80,7 @@ class Dashboard:
         self._guard = guard or Guard()
         self._looks = _Looks(access)
         self._streams = 0
+        self._warned_s = float("-inf")
         self._app = Starlette(routes=[
             Route("/", self._overview), Route("/events", self._events),
             Route("/enter", self._enter, methods=["GET"]),
@@ -154,8 +157,14 @@ class Dashboard:
             return self._login_page(request, 200)
         if self._guard.is_token(request.state.form.get("token", "")):
             return self._signed_in(request)
-        _log.warning("dashboard: wrong token from %s", _client(request))
+        self._warn_of_wrong_token(request)
         return self._login_page(request, 403, wrong=True)
+
+    def _warn_of_wrong_token(self, request: Request) -> None:
+        now_s = time.monotonic()
+        if now_s - self._warned_s >= WARN_INTERVAL_S:
+            self._warned_s = now_s
+            _log.warning("dashboard: wrong token from %s", _client(request))
 
     async def _logout(self, request: Request) -> Response:
         answer = RedirectResponse(_base(request), 303)
@@ -321,9 +330,14 @@ class _Looks:
     async def newest(self) -> Snapshot:
         """At most as old as the interval between looks."""
         async with self._lock:
-            if self._newest is None or time.monotonic() - self._at_s > LOOK_INTERVAL_S * 0.8:
-                self._newest = await run_in_threadpool(look, self._access)
+            before = self._newest
+            # A node without an agent has to be read from disk, and changes no more.
+            slowly = before is not None and before.trouble
+            interval_s = LOOK_INTERVAL_IN_TROUBLE_S if slowly else LOOK_INTERVAL_S * 0.8
+            if before is None or time.monotonic() - self._at_s > interval_s:
+                self._newest = await run_in_threadpool(look, self._access, before)
                 self._at_s = time.monotonic()
+            assert self._newest is not None
             return self._newest
 
 

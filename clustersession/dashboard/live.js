@@ -2,7 +2,6 @@
 (() => {
   "use strict";
   const state = document.getElementById("live-state");
-  const clock = document.getElementById("clock");
   let heard = 0;
 
   const say = (live) => {
@@ -19,16 +18,21 @@
     element.scrollLeft = scrolled;
   };
 
-  const source = new EventSource(document.currentScript.dataset.events);
-  source.onmessage = (event) => {
-    heard = Date.now();
-    for (const [id, html] of Object.entries(JSON.parse(event.data))) show(id, html);
-    say(true);
+  const address = document.currentScript.dataset.events;
+  const listen = () => {
+    const source = new EventSource(address);
+    source.onmessage = (event) => {
+      heard = Date.now();
+      for (const [id, html] of Object.entries(JSON.parse(event.data))) show(id, html);
+      say(true);
+    };
+    source.onerror = () => {
+      // A browser gives up after an answer such as "sign in first" or "too many".
+      if (source.readyState !== EventSource.CLOSED) return;
+      say(false);
+      setTimeout(listen, 15000);
+    };
   };
-  source.onerror = () => {
-    // A browser gives up after an answer such as "sign in first" or "too many".
-    if (source.readyState === EventSource.CLOSED) say(false);
-  };
+  listen();
   setInterval(() => { if (heard && Date.now() - heard > 8000) say(false); }, 2000);
-  clock.hidden = false;
 })();

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from clustersession.admin.cli import main
 from clustersession.admin.demo_processes import wait_for
 from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.replica.directory import is_trustworthy
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import log_name
 
@@ -68,6 +69,17 @@ def test_sessions_are_shown_without_their_ids_or_values(tmp_path: Path) -> None:
         assert "tea" not in shown
         assert cookie[:23] not in shown + listed
     assert "holds no session" in run(tmp_path, "show", "deadbeef", status=1)
+
+
+def test_a_look_at_a_stopped_node_leaves_its_sessions_to_the_next_boot(tmp_path: Path) -> None:
+    middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
+    make_session(middleware.runtime.manager())
+    middleware.runtime.close()
+    (replica,) = tmp_path.glob("*.tomcat1/replica")
+    assert is_trustworthy(replica, "another boot")
+    run(tmp_path, "status")
+    run(tmp_path, "sessions")
+    assert is_trustworthy(replica, "another boot")
 
 
 def login(manager: SessionManager, user: str) -> str:
