@@ -1,6 +1,5 @@
 """The pages, around the live parts."""
 
-import shlex
 import time
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from clustersession.agent.copies import HELD
 from clustersession.core.errors import WireError
 from clustersession.core.state import SYSTEM_PREFIX, SessionState
 from clustersession.dashboard.html import Html, fill, join
-from clustersession.dashboard.sections import member_rows, sections
+from clustersession.dashboard.sections import sections
 from clustersession.wire.values import decode_value
 
 VALUE_SHOWN_MAX = 2000
@@ -59,7 +58,7 @@ this node lacks. Sessions: those that the node wrote last; every node holds all.
 <p class="note">The agent's newest log lines; times are UTC.</p>
 <div id="timeline" class="live timeline">{timeline}</div></section>
 <div>{search}{actions}</div></div>""",
-        **parts, search=_search(place), actions=_actions(place, snapshot),
+        **parts, search=_search(place), actions=_actions(place, snapshot, parts["others"]),
     )
     bar = fill(
         '<p class="where">{name}<span class="live-state" id="live-state" data-live="live">'
@@ -160,7 +159,7 @@ def _search(place: Place) -> Html:
 _SURE = '<label class="sure"><input type="checkbox" name="sure" value="yes" required> {}</label>'
 
 
-def _actions(place: Place, snapshot: Snapshot) -> Html:
+def _actions(place: Place, snapshot: Snapshot, others: Html) -> Html:
     users = _form(
         place, "end-principal",
         '<h3>End all sessions of a user</h3><label for="user">The user, as the application put it '
@@ -169,27 +168,19 @@ def _actions(place: Place, snapshot: Snapshot) -> Html:
         '<button class="danger">End them</button>',
     )
     drains: list[Html] = []
-    if "agent_pid" in snapshot.status and snapshot.status["phase"] != "draining":
+    if snapshot.status.get("phase") == "draining":
+        drains.append(Html('<p class="note">This node drains already.</p>'))
+    elif "agent_pid" in snapshot.status:
         drains.append(_form(
             place, "drain",
             "<p>Moves the users of this node to other nodes, before it is stopped. Only a restart "
             "of its workers undoes it.</p>" + _SURE.format("drain this node") +
             '<button class="danger">Drain</button>',
         ))
-    rows = member_rows(snapshot) if snapshot.status else []
-    others = [member for member in rows if member["status"] == "alive"]
-    if others:
-        drains.append(fill(
-            "<p>Another node is drained on its own host:</p>{commands}",
-            commands=join(
-                fill("<pre><code>{line}</code></pre>",
-                     line=f"clustersession --route {shlex.quote(member['route'])} drain")
-                for member in others[:8]
-            ),
-        ))
+    drains.append(fill('<div id="others" class="live">{others}</div>', others=others))
     return fill(
         '<section class="card actions"><h2>Act</h2>{users}<h3>Drain</h3>{drains}</section>',
-        users=users, drains=join(drains) or Html('<p class="note">This node drains already.</p>'),
+        users=users, drains=join(drains),
     )
 
 

@@ -1,5 +1,6 @@
 """The live parts of the overview: each is made anew for every look, and sent when it differs."""
 
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +9,7 @@ from clustersession.dashboard.drawing import draw, shape, status_word
 from clustersession.dashboard.html import Html, fill, join
 
 EVENTS_SHOWN = 40
+COMMANDS_SHOWN_MAX = 8
 MEMBERS_SHOWN_MAX = 200
 _COLUMNS = (
     "Node", "Status", "Phase", "Serves", "Sessions", "Behind us", "We are behind", "Carrier",
@@ -24,7 +26,7 @@ def sections(snapshot: Snapshot) -> dict[str, Html]:
         )
         return {
             "summary": trouble, "figures": Html(""), "picture": Html(""), "nodes": Html(""),
-            "timeline": Html(""), "clock": _clock(snapshot.at_ms),
+            "timeline": Html(""), "others": Html(""), "clock": _clock(snapshot.at_ms),
         }
     own, members = own_row(snapshot), member_rows(snapshot)
     return {
@@ -35,6 +37,7 @@ def sections(snapshot: Snapshot) -> dict[str, Html]:
         ]),
         "nodes": _table(own, members),
         "timeline": _timeline(snapshot.events),
+        "others": _others(members),
         "clock": _clock(snapshot.at_ms),
     }
 
@@ -160,6 +163,18 @@ def _timeline(events: list[list[Any]]) -> Html:
         )
         for at_ms, level, line in reversed(events[-EVENTS_SHOWN:])
     ))
+
+
+def _others(members: list[dict[str, Any]]) -> Html:
+    routes = [m["route"] for m in members if m["status"] == "alive" and m["phase"] == "ready"]
+    return fill(
+        "<p>Another node is drained on its own host:</p>{commands}",
+        commands=join(
+            fill("<pre><code>{line}</code></pre>",
+                 line=f"clustersession --route {shlex.quote(route)} drain")
+            for route in routes[:COMMANDS_SHOWN_MAX]
+        ),
+    ) if routes else Html("")
 
 
 def _clock(at_ms: int) -> Html:

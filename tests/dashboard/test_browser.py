@@ -4,6 +4,7 @@ With DASHBOARD_PICTURES=DIRECTORY the pictures of the documentation are taken ag
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.dashboard.running import running_dashboard
 from tests.support.apps import fastapi_under_uvicorn
 from tests.support.chromium import Browser, chromium
 from tests.support.processes import require_programs, wait_for
-from tests.system.client import get, new_session
+from tests.system.client import agent_status, get, new_session
 from tests.system.conftest import StartNodes
 
 pytestmark = [pytest.mark.system, pytest.mark.extended, pytest.mark.timeout(180)]
@@ -81,6 +82,7 @@ def test_a_failover_as_it_happens_and_a_session_explained(
         picture(browser, "dashboard-failover", **WIDE)
         picture(browser, "dashboard-failover-dark", **WIDE, dark=True)
         picture(browser, "dashboard-phone", **PHONE, dark=True, scale=2)
+        picture(browser, "dashboard-phone-whole", width=390, height=3200)
         browser.looks(**WIDE)
         third.start()
         get(third, "/api/whoami")
@@ -104,6 +106,27 @@ def test_a_failover_as_it_happens_and_a_session_explained(
         wait_for(lambda: "1 session ended" in browser.text("#main"), "the end")
         assert get(second, "/api/session", cookie).data["data"] == {}
         assert browser.complaints() == []
+
+
+def test_an_agent_that_hangs_is_told_and_the_page_comes_back(
+    start_nodes: StartNodes, browser: Browser, tmp_path: Path
+) -> None:
+    (node,) = start_nodes(fastapi_under_uvicorn, "tomcat1")
+    agent = agent_status(node)["agent_pid"]
+    with running_dashboard(node, tmp_path) as (link, _):
+        browser.open(link)
+        wait_for(lambda: "alone" in browser.text("#summary"), "the page to be live")
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            wait_for(lambda: "does not answer" in browser.text("#summary"), "the hang", 30.0)
+        finally:
+            os.kill(agent, signal.SIGCONT)
+        wait_for(lambda: "alone" in browser.text("#summary"), "the agent to answer again", 30.0)
+        # Not all processes with the node's environment: the dashboard is one of them.
+        for pid in (node.program.pid, agent):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: "has no agent" in browser.text("#summary"), "the node's end", 30.0)
+        assert "no agent" in browser.text("#figures")
 
 
 def test_it_can_be_used_without_scripts_and_by_keyboard(
