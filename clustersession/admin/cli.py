@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import time
 from importlib import import_module
@@ -19,7 +20,10 @@ from clustersession.admin.ending import (
     find_session,
 )
 from clustersession.admin.nodes import find_home, replica, status
-from clustersession.agent.process import LOG_FORMAT, run_agent
+from clustersession.admin.top import run_top
+from clustersession.agent.log_lines import log_formatter
+from clustersession.agent.metric_table import require_client
+from clustersession.agent.process import run_agent
 from clustersession.cluster.configuration import load_settings
 from clustersession.cluster.connection import complete
 from clustersession.cluster.places import node_home
@@ -61,8 +65,11 @@ def main(ctx: click.Context, /, **options: str | None) -> None:
 @click.pass_obj
 def agent(options: dict[str, str]) -> None:
     """Run the node's agent in the foreground, for systemd or as a sidecar."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    settings = complete(load_settings(**{"distributable": True, **options}))
+    settings = load_settings(**{"distributable": True, **options})
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(log_formatter(settings.log_format))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    settings = complete(settings)
     sys.exit(run_agent(settings, node_home(settings), lingers=False))
 
 
@@ -73,6 +80,33 @@ def status_command(options: dict[str, str], as_json: bool) -> None:
     """What this host's node is doing."""
     found = status(find_home(_settings(options)))
     click.echo(_json(found) if as_json else show.status_text(found))
+
+
+@main.command()
+@click.pass_obj
+def metrics(options: dict[str, str]) -> None:
+    """The node's metrics as Prometheus reads them, without an open port."""
+    require_client()
+    from clustersession.agent.exposition import exposed
+
+    found = status(find_home(_settings(options)))
+    click.echo(b"".join(exposed(found)), nl=False)
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="Print one look and exit.")
+@click.option(
+    "--interval", "interval_s", default=1.0, show_default=True,
+    type=click.FloatRange(min=0.1, max=3600), metavar="SECONDS", help="Between two looks.",
+)
+@click.pass_obj
+def top(options: dict[str, str], once: bool, interval_s: float) -> None:
+    """A node as it lives: members, lag, rates, the newest lines of its log.
+
+    Keys: q quits, p pauses. Where there is no terminal it prints what it would draw.
+    """
+    home = find_home(_settings(options))
+    run_top(home, interval_s, once=once, color="NO_COLOR" not in os.environ)
 
 
 @main.command()

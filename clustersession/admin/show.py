@@ -34,6 +34,11 @@ def status_text(status: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def in_order(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """The other nodes as they are listed: by status, then by route."""
+    return sorted(status["members"], key=lambda m: (m["status"], m["route"]))
+
+
 def members_text(status: dict[str, Any]) -> str:
     """The cluster in one table, this node first."""
     own = [
@@ -47,7 +52,7 @@ def members_text(status: dict[str, Any]) -> str:
             _ago(m["since_s"]), _ago(m["heard_s"]), f"{m['behind_us']} changes",
             f"{m['we_are_behind']} changes", m["carrier"], m["node"],
         ]
-        for m in sorted(status["members"], key=lambda m: (m["status"], m["route"]))
+        for m in in_order(status)
     ]
     lines = [table(MEMBER_COLUMNS, [own, *rows])]
     troubled = (m for m in status["members"] if m["reason"])

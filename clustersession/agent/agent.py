@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clustersession.agent.driver import Driver, moment
+from clustersession.agent.metric_table import require_client
 from clustersession.agent.status import status_of
 from clustersession.agent.sweeper import Sweeper
 from clustersession.agent.workers import WorkerServer
@@ -18,6 +19,9 @@ from clustersession.net.unix import listen_unix
 from clustersession.node.outputs import BecameReady, MembersChanged, Output
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
+
+if TYPE_CHECKING:
+    from clustersession.agent.endpoint import Endpoint
 
 
 class Agent:
@@ -45,26 +49,48 @@ class Agent:
         self._stop_wanted = False
 
     async def run(self) -> None:
-        """Be a member until ``stop``. Raises OSError when no port of the range is free."""
+        """Be a member until ``stop``.
+
+        Raises OSError when no port of the range is free, and ConfigurationError.
+        """
         self._stopping = asyncio.Event()
         if self._stop_wanted:
             return
+        # Loaded here, because later it would hold up heartbeats.
+        endpoint = self._endpoint()
         await self.driver.start()
         self.driver.reporter.forward = self.workers.forward
         await self.workers.start(listen_unix(self.home.agent_socket))
         self._on_workers(0, 0)
         indexing = asyncio.get_running_loop().create_task(self._index())
         sweeper = asyncio.get_running_loop().create_task(self.sweeper.run())
+        serving = asyncio.get_running_loop().create_task(endpoint.run()) if endpoint else None
         try:
             await self._stopping.wait()
         finally:
             sweeper.cancel()
+            if serving is not None:
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
             if self._linger is not None:
                 self._linger.cancel()
             self.home.agent_socket.unlink(missing_ok=True)
             self.workers.close()
             await self.driver.stop()
             await asyncio.gather(indexing, sweeper, return_exceptions=True)
+
+    def _endpoint(self) -> "Endpoint | None":
+        settings = self.settings
+        if not settings.metrics_port:
+            return None
+        require_client()
+        from clustersession.agent.endpoint import Endpoint
+
+        return Endpoint(
+            settings.metrics_bind, settings.metrics_port, self.driver.reporter,
+            ask=self.workers.work.ask, status=self.status,
+            phase=lambda: self.driver.engine.context.phase,
+        )
 
     def stop(self) -> None:
         """Leave the cluster and return from ``run``; to be called in the agent's event loop."""

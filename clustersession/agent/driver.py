@@ -79,6 +79,7 @@ class Driver:
         self._timer_s = float("inf")
         self._feed_moved = False
         self._applied_before = 0
+        self.started_s = time.monotonic()
         self.refused: Mapping[Refusal, int] = {}
         self._closing = False
         self._dial_timeout_s = max(0.5, settings.drop_time_s / 3)

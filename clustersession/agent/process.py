@@ -22,6 +22,7 @@ from typing import Any
 
 from clustersession import __version__
 from clustersession.agent.agent import Agent
+from clustersession.agent.log_lines import log_formatter
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.settings import Settings, setting_names
 from clustersession.replica.home import NodeHome, open_node_replica
@@ -30,7 +31,6 @@ LOG_BYTES_MAX = 1 * 2**20
 LOCK_LOOK_S = 0.01
 # An agent that leaves waits this long for its peers, and as long again for their links.
 SUCCESSOR_WAIT_S = 5.0
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 logger = logging.getLogger("clustersession.agent")
 
@@ -73,7 +73,7 @@ def run_agent(settings: Settings, home: NodeHome, *, lingers: bool) -> int:
     home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with agent_lock(home, wait_s=SUCCESSOR_WAIT_S if lingers else 0.0) as held:
         if not held:
-            logger.info("another agent serves %s", home.directory)
+            logger.info("another agent serves %s", home.directory, extra={"event": "second_agent"})
             return 0 if lingers else 1
         replica = open_node_replica(home, settings)
         try:
@@ -81,12 +81,16 @@ def run_agent(settings: Settings, home: NodeHome, *, lingers: bool) -> int:
             logger.info(
                 "agent %d of %s starts in cluster %s, version %s",
                 os.getpid(), settings.route, settings.cluster_name, __version__,
+                extra={"event": "agent_started"},
             )
             _run_loop(agent)
-            logger.info("agent %d of %s has left", os.getpid(), settings.route)
+            logger.info(
+                "agent %d of %s has left", os.getpid(), settings.route,
+                extra={"event": "agent_left"},
+            )
             return 0
         except (OSError, ConfigurationError) as error:
-            logger.error("the agent cannot start: %s", error)
+            logger.error("the agent cannot start: %s", error, extra={"event": "agent_failed"})
             return 1
         finally:
             replica.mark_clean()
@@ -165,14 +169,17 @@ def main_detached() -> int:
     handler = logging.handlers.RotatingFileHandler(
         home.agent_log, maxBytes=LOG_BYTES_MAX, backupCount=1
     )
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(log_formatter(settings.log_format))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     if unknown := unknown_settings(start):
-        logger.warning("settings of another version are left out: %s", ", ".join(unknown))
+        logger.warning(
+            "settings of another version are left out: %s", ", ".join(unknown),
+            extra={"event": "settings_left_out"},
+        )
     try:
         return run_agent(settings, home, lingers=True)
     except Exception:
-        logger.exception("the agent died")
+        logger.exception("the agent died", extra={"event": "agent_failed"})
         return 1

@@ -48,6 +48,7 @@ def status_of(
         "feed_entries": stats.feed_entries,
         "replica_bytes": stats.bytes_used,
         "map_bytes": stats.bytes_max,
+        "uptime_s": round(time.monotonic() - driver.started_s, 1),
         "members": [_member(driver, member, stats.head) for member in engine.membership],
         "work": dict(workers.work.counts),
         "applied": driver.applied,

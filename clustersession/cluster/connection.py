@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from clustersession.agent.metric_table import require_client
 from clustersession.cluster.agent_port import AgentPort
 from clustersession.cluster.alone import Alone
 from clustersession.cluster.configuration import require_secret
@@ -66,8 +67,8 @@ def complete(settings: Settings) -> Settings:
     """The settings with route, bind address and secret worked out.
 
     A node of a cluster needs a secret; on a loopback address the user's own random one will do.
-    Raises ConfigurationError when there is none and the address can be reached from elsewhere, and
-    for files of certificates that are missing or do not work.
+    Raises ConfigurationError when there is none and the address can be reached from elsewhere, for
+    files of certificates that are missing or do not work, and for metrics without their package.
     """
     route, bind = route_of(settings), settings.bind
     if settings.distributable:
@@ -75,6 +76,8 @@ def complete(settings: Settings) -> Settings:
         require_secret(settings, bind)
         # Here and not only in the agent, whose log nobody has open at a deployment.
         own_certificates(settings)
+        if settings.metrics_port and settings.agent != "external":
+            require_client()
         peers = [parse_seed(seed).host for seed in settings.seeds]
         advertised_address(bind, split_address(settings.advertise)[0], peers)
     secret = settings.secret or tuple(secret.hex() for secret in id_secrets(settings))

@@ -17,6 +17,7 @@ AckFailure = Literal["degrade", "error"]
 Rewrite = Literal["failover", "always", "never"]
 Consistency = Literal["eventual", "causal"]
 AgentMode = Literal["process", "thread", "external"]
+LogFormat = Literal["text", "json"]
 Carrier = Literal["auto", "multicast", "tcp"]
 PrincipalPolicy = Literal["end_oldest", "refuse"]
 EventsMode = Literal["once", "everywhere"]
@@ -81,6 +82,9 @@ class Settings:
         with the reason when not; for balancers. Empty: none.
     agent: "process": started by the first worker that needs it; "thread": inside this process;
         "external": somebody else runs ``clustersession agent``.
+    metrics_bind, metrics_port: where the agent answers over HTTP with its metrics, for Prometheus,
+        and whether it lives and is ready. A port of 0: nowhere.
+    log_format: "json": each line of the agent's log is an object.
     drain_on_stop_s: how long a worker goes on serving after SIGTERM, so that users move first.
     attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
 
@@ -141,6 +145,9 @@ class Settings:
     agent: AgentMode = "process"
     agent_linger_s: float = 5.0
     drain_on_stop_s: float = 0.0
+    metrics_bind: str = "127.0.0.1"
+    metrics_port: int = 0
+    log_format: LogFormat = "text"
     map_bytes: int = 16 * 2**30
     attribute_bytes_max: int = 1 * 2**20
     session_bytes_max: int = 4 * 2**20
@@ -197,6 +204,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "rewrite": get_args(Rewrite),
     "consistency": get_args(Consistency),
     "agent": get_args(AgentMode),
+    "log_format": get_args(LogFormat),
     "sessions_per_principal_policy": get_args(PrincipalPolicy),
     "events": get_args(EventsMode),
     "cookie_samesite": ("lax", "strict", "none", ""),

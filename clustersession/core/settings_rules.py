@@ -47,6 +47,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "cookie_max_age_s": (0, _TEN_YEARS_S),
     "agent_linger_s": (0, 3600),
     "drain_on_stop_s": (0, 3600),
+    "metrics_port": (0, PORT_MAX),
     "map_bytes": (2**20, 2**46),
     "attribute_bytes_max": (64, SESSION_BYTES_LIMIT),
     "session_bytes_max": (64, SESSION_BYTES_LIMIT),
@@ -169,6 +170,10 @@ def _addresses(v: Mapping[str, Any]) -> list[Problem]:
             problems.append(Problem("bind", "it must be 'auto' or an IP address of this host"))
         elif _needs_zone(v["bind"]):
             problems.append(Problem("bind", _NO_ZONES))
+    if not _is_address(v["metrics_bind"]):
+        problems.append(Problem("metrics_bind", "it must be an IP address of this host"))
+    elif _needs_zone(v["metrics_bind"]):
+        problems.append(Problem("metrics_bind", _NO_ZONES))
     if v["advertise"]:
         host, port = split_address(v["advertise"])
         if not _is_address(host) or ip_address(host).is_unspecified or _is_multicast(host):
@@ -317,6 +322,11 @@ def _relations(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(
             "advertise", "a port that peers are told belongs to one port that is listened on; set "
             f"port, and port_range to 1, which is {v['port_range']}",
+        ))
+    if v["port"] <= v["metrics_port"] < v["port"] + v["port_range"]:
+        problems.append(Problem(
+            "metrics_port", f"ports from {v['port']} to {v['port'] + v['port_range'] - 1} are for "
+            "peers (port and port_range); choose another, for example 9464",
         ))
     if v["attribute_bytes_max"] > v["session_bytes_max"]:
         problems.append(Problem(

@@ -1,0 +1,210 @@
+"""Every metric: its name, kind and help, and how its values follow from the status.
+
+Names and units are by Prometheus' conventions. There is a bounded number of each: labels are closed
+sets of words, or routes of nodes that are here or were within the hour, ROUTES_MAX at most.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple
+
+from clustersession.core.errors import ConfigurationError
+from clustersession.core.identity import Phase
+from clustersession.core.membership import Status
+
+Row = tuple[tuple[str, ...], float]
+
+ROUTES_MAX = 512
+PREFIX = "clustersession_"
+
+
+def require_client() -> None:
+    """Raises ConfigurationError that says what to install when prometheus-client is missing."""
+    if find_spec("prometheus_client") is None:
+        raise ConfigurationError(
+            "metrics need the package prometheus-client; install clustersession[metrics], or leave "
+            "metrics_port at 0"
+        )
+
+
+class Metric(NamedTuple):
+    """One metric. ``rows`` yields label values and value; nothing where the agent cannot tell."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    help: str
+    labels: tuple[str, ...]
+    rows: Callable[[Mapping[str, Any]], Iterator[Row]]
+
+    @property
+    def sample_name(self) -> str:
+        """What stands in a query."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
+
+def _value(*path: str) -> Callable[[Mapping[str, Any]], Iterator[Row]]:
+    def rows(status: Mapping[str, Any]) -> Iterator[Row]:
+        found: Any = status
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, bool | int | float):
+            yield (), float(found)
+    return rows
+
+
+def _each(*path: str) -> Callable[[Mapping[str, Any]], Iterator[Row]]:
+    def rows(status: Mapping[str, Any]) -> Iterator[Row]:
+        found: Any = status
+        for name in path:
+            found = found.get(name, {})
+        for label, value in found.items():
+            yield (str(label),), float(value)
+    return rows
+
+
+def _peer(value: Callable[[Mapping[str, Any]], float], *, absent_too: bool = False,
+          ) -> Callable[[Mapping[str, Any]], Iterator[Row]]:
+    def rows(status: Mapping[str, Any]) -> Iterator[Row]:
+        for route, member in peers_by_route(status).items():
+            if absent_too or _is_present(member):
+                yield (route,), value(member)
+    return rows
+
+
+def peers_by_route(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """One member for each route: one that is here before one that was, the newest before others.
+
+    Nodes that left on purpose are nobody's business any more.
+    """
+    members = [m for m in status.get("members", ()) if m["status"] != Status.LEFT]
+    members.sort(key=lambda m: (_is_present(m), -m["since_s"]), reverse=True)
+    found: dict[str, Mapping[str, Any]] = {}
+    for member in members[: ROUTES_MAX]:
+        found.setdefault(member["route"], member)
+    return found
+
+
+def _is_present(member: Mapping[str, Any]) -> bool:
+    return member["status"] in (Status.ALIVE, Status.SUSPECT)
+
+
+def _members(status: Mapping[str, Any]) -> Iterator[Row]:
+    counted = dict.fromkeys(map(str, Status), 0)
+    for member in status.get("members", ()):
+        counted[member["status"]] += 1
+    for name, count in counted.items():
+        yield (name,), count
+
+
+def _phase(status: Mapping[str, Any]) -> Iterator[Row]:
+    for phase in Phase:
+        yield (phase.name.lower(),), float(status["phase"] == phase.name.lower())
+
+
+def _carrier(status: Mapping[str, Any]) -> Iterator[Row]:
+    for carrier in ("multicast", "tcp"):
+        yield (carrier,), float(status.get("carrier") == carrier)
+
+
+def _info(status: Mapping[str, Any]) -> Iterator[Row]:
+    names = ("cluster_name", "route", "node", "version")
+    yield tuple(str(status.get(name, "")) for name in names), 1.0
+
+
+def _workers(status: Mapping[str, Any]) -> Iterator[Row]:
+    yield (), float(len(status.get("workers", ())))
+
+
+def _started(status: Mapping[str, Any]) -> Iterator[Row]:
+    for _, started_ms in _value("process", "started_ms")(status):
+        yield (), started_ms / 1000
+
+
+def _counter(name: str, text: str, rows: Any, *labels: str) -> Metric:
+    return Metric(PREFIX + name, "counter", text, labels, rows)
+
+
+def _gauge(name: str, text: str, rows: Any, *labels: str) -> Metric:
+    return Metric(PREFIX + name, "gauge", text, labels, rows)
+
+
+def _work(name: str, count: str, text: str) -> Metric:
+    return _counter(name, f"{text}; told by the workers every few seconds.", _value("work", count))
+
+
+METRICS: tuple[Metric, ...] = (
+    _gauge("node_info", "This node; always 1.", _info, "cluster", "route", "node", "version"),
+    _gauge("phase", "1 for what this node is doing, 0 for the other phases.", _phase, "phase"),
+    _gauge("serving", "Whether a worker is here to answer requests.", _value("serving")),
+    _gauge("workers", "Workers attached to the agent.", _workers),
+    _gauge("agent_uptime_seconds", "How long the agent runs.", _value("uptime_s")),
+    _gauge("members", "Other nodes by status; lost ones are forgotten after an hour.", _members,
+           "status"),
+    _gauge("local_health", "0 is good; more: this node was late or wrong lately.",
+           _value("local_health")),
+    _gauge("peer_up", "Whether a peer is a member; 0 for an hour after it was lost.",
+           _peer(lambda m: _is_present(m), absent_too=True), "peer"),
+    _gauge("peer_behind_entries", "Entries of our feed that a peer has not confirmed.",
+           _peer(lambda m: m["behind_us"]), "peer"),
+    _gauge("peer_ahead_entries", "Entries of a peer's feed that we have not applied.",
+           _peer(lambda m: m["we_are_behind"]), "peer"),
+    _gauge("peer_heard_seconds", "Time since a peer was last heard.",
+           _peer(lambda m: m["heard_s"]), "peer"),
+    _gauge("peer_clock_skew_seconds", "By how much a peer's clock is ahead of ours.",
+           _peer(lambda m: m["clock_skew_ms"] / 1000), "peer"),
+    _gauge("sessions", "Live sessions in the replica.", _value("sessions")),
+    _gauge("tombstones", "Ended sessions kept until no copy can be alive.", _value("tombstones")),
+    _gauge("replica_bytes", "Space that the replica uses.", _value("replica_bytes")),
+    _gauge("map_limit_bytes", "Space there is, by map_bytes; 0: only memory bounds it.",
+           _value("map_bytes")),
+    _gauge("feed_entries", "Sessions in this node's feed.", _value("feed_entries")),
+    _gauge("feed_head", "The number of this node's last write.", _value("feed_head")),
+    _gauge("snapshot_loaded_sessions", "Sessions that the last snapshot has brought so far.",
+           _value("snapshot", "loaded")),
+    _gauge("snapshot_wanted_sessions", "Sessions that the donor of the last snapshot held.",
+           _value("snapshot", "total")),
+    _work("commits", "commits", "Requests that stored something"),
+    _work("touches", "touches", "Requests that only moved the time of the last access"),
+    _work("failovers", "failovers", "Requests served for a node that is not there, and moved here"),
+    _work("strayed", "strayed", "Requests that came here though their node serves"),
+    _work("lost_writes", "lost_writes", "Writes dropped because the session had ended meanwhile"),
+    _work("late_new_sessions", "late_new_sessions", "Sessions begun too late for a cookie"),
+    _work("replica_full_writes", "replica_full", "Writes not stored for lack of space"),
+    _work("decode_errors", "decode_errors", "Attributes that could not be read"),
+    _work("fetches", "fetches", "Questions to the peers for a session that was not here"),
+    _work("fetches_found", "fetched", "Such questions that found the session"),
+    _work("unconfirmed_writes", "unconfirmed", "Writes that too few peers confirmed in time"),
+    _work("stale_reads", "stale_reads", "Reads that lagged behind what the client had seen"),
+    _counter("changes_applied", "Changes of peers that were merged here.", _value("applied")),
+    _counter("gaps_repaired", "Times that changes of a peer had to be asked for again.",
+             _value("gaps_repaired")),
+    _counter("sessions_repaired", "Sessions brought by anti-entropy.",
+             _value("sessions_repaired")),
+    _gauge("carrier", "1 for how our changes travel now.", _carrier, "carrier"),
+    _counter("datagrams_sent", "Datagrams sent to the group.", _value("datagrams", "sent")),
+    _counter("datagrams_failed", "Datagrams that could not be sent.",
+             _value("datagrams", "failed")),
+    _counter("datagrams_received", "Datagrams received from the group, our own included.",
+             _value("datagrams", "received")),
+    _counter("datagrams_dropped", "Datagrams that were not accepted.",
+             _each("datagrams", "dropped"), "reason"),
+    _counter("connections_refused", "Incoming connections that did not prove to be peers.",
+             _each("connections_refused"), "reason"),
+    _counter("events", "Events of the agent by name, those included that were not logged.",
+             _each("events"), "event"),
+    _counter("session_events_unheard", "Events of sessions that no worker could take.",
+             _value("events_unheard")),
+    _counter("sweeps", "Looks for expired sessions.", _value("sweeps")),
+    _counter("sessions_swept", "Sessions removed because their time was over.",
+             _value("sessions_swept")),
+    Metric("process_cpu_seconds", "counter", "Processor time of the agent.", (),
+           _value("process", "cpu_s")),
+    Metric("process_resident_memory_bytes", "gauge", "Memory of the agent.", (),
+           _value("process", "resident_bytes")),
+    Metric("process_start_time_seconds", "gauge", "When the agent's process started.", (),
+           _started),
+    Metric("process_open_fds", "gauge", "Open file descriptors of the agent.", (),
+           _value("process", "fds")),
+    Metric("process_max_fds", "gauge", "How many file descriptors the agent may open.", (),
+           _value("process", "fds_max")),
+)
