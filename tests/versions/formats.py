@@ -69,6 +69,9 @@ ARGUMENTS: dict[Operation, list[str]] = {
     Operation.WATCH: ["key"],
     Operation.UNWATCH: ["uint"],
     Operation.LISTEN: ["bool", "uint"],
+    Operation.EVENTS: [],
+    Operation.LOCATE: ["key", "uint"],
+    Operation.REPORT: ["any"],
 }
 
 TABLES: dict[str, list[list[str]]] = {

@@ -122,6 +122,9 @@ REQUESTS: dict[str, tuple[Operation, int, list[Any]]] = {
     "watch": (Operation.WATCH, 7, [KEY]),
     "unwatch": (Operation.UNWATCH, 0, [7]),
     "listen": (Operation.LISTEN, 8, [True, 4711]),
+    "events": (Operation.EVENTS, 9, []),
+    "locate": (Operation.LOCATE, 10, [KEY, 1000]),
+    "report": (Operation.REPORT, 0, [{"commits": 3, "fetches": 1}]),
 }
 
 STATUS: dict[str, Any] = {
