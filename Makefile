@@ -19,7 +19,7 @@
 #   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
 #   make bench                    every benchmark, small; ARGS="request http" for some, see
-#                                 docs/testing.md
+#                                 docs/performance.md
 #
 # PYTHON=python3.12 chooses an interpreter, ARGS="-k settings" reaches pytest or the demo.
 

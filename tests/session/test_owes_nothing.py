@@ -1,0 +1,63 @@
+"""What a request owes that left its session alone: the access, the route, the cookie's life."""
+
+import pytest
+
+from tests.session.fakes import World
+
+MINUTE_MS = 60_000
+
+
+def test_a_session_left_alone_owes_nothing() -> None:
+    world = World()
+    cookie = world.store(n=1)
+    assert world.manager.owes_nothing(world.manager.open([cookie]))
+    assert world.manager.owes_nothing(world.manager.open([]))
+
+
+@pytest.mark.parametrize("touch", [
+    lambda s: s.get("n"), lambda s: s.update(n=2), lambda s: s.rotate(), lambda s: s.invalidate(),
+    lambda s: setattr(s, "principal", "ann"), lambda s: setattr(s, "idle_timeout", 5),
+    lambda s: setattr(s, "permanent", True), lambda s: s.mark_accessed(), len, dict,
+])
+def test_one_that_was_looked_at_may_owe_something(touch) -> None:  # type: ignore[no-untyped-def]
+    world = World()
+    session = world.manager.open([world.store(n=1)])
+    touch(session)
+    assert not world.manager.owes_nothing(session)
+
+
+def test_an_access_is_owed_when_the_recorded_one_is_too_old() -> None:
+    world = World()
+    cookie = world.store(n=1)
+    world.now_ms += MINUTE_MS
+    assert world.manager.owes_nothing(world.manager.open([cookie]))
+    world.now_ms += MINUTE_MS
+    session = world.manager.open([cookie])
+    assert not world.manager.owes_nothing(session)
+    world.manager.commit(session)
+    assert world.manager.counters.touches == 1
+    assert world.manager.owes_nothing(world.manager.open([cookie]))
+
+
+def test_another_route_is_owed_when_the_node_of_the_cookie_is_gone_or_ours_drains() -> None:
+    world = World()
+    cookie = world.store(n=1)
+    elsewhere = cookie.replace(".a", ".b")
+    assert not world.manager.owes_nothing(world.manager.open([elsewhere]))
+    world.cluster.serving = frozenset({"b"})
+    assert not world.manager.owes_nothing(world.manager.open([cookie]))
+
+
+def test_a_cookie_with_a_lifetime_may_have_to_be_renewed() -> None:
+    world = World(cookie_max_age_s=1000)
+    assert not world.manager.owes_nothing(world.manager.open([world.store(n=1)]))
+
+
+def test_an_end_that_could_not_be_stored_is_still_owed() -> None:
+    world = World()
+    other = world.store(n=1)
+    session = world.manager.open([world.store(n=2)])
+    world.replica.full = True
+    session.invalidate()
+    world.manager.commit(session)
+    assert not world.manager.owes_nothing(world.manager.open([other]))
