@@ -85,7 +85,7 @@ class _Driver:
         self.engine: Engine = self.world.nodes["a"].running
         self.replica = self.world.nodes["a"].replica
         self.server: WorkerServer | None = None
-        self.reporter = SimpleNamespace(counters=Counter())
+        self.reporter = SimpleNamespace(counters=Counter(), recent=[])
 
     def feed_moved(self) -> None:
         """Stream, as the driver does in the next turn of its loop."""

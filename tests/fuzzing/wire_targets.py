@@ -89,6 +89,7 @@ def request(rng: Random) -> bytes:
         Operation.UNWATCH: [rng.randrange(99)],
         Operation.LISTEN: [rng.random() < 0.5, rng.randrange(99999)],
         Operation.LOCATE: [samples.key(rng), 1000],
+        Operation.REPORT: [{"commits": samples.number(rng), "fetches": rng.randrange(9)}],
     }
     operation = rng.choice(list(Operation))
     return encode_request(operation, rng.randrange(99), *arguments.get(operation, ()))
