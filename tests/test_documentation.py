@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import shlex
-import shutil
 import socket
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from clustersession.cluster import configuration
 from clustersession.core.settings import CHOICES, Settings, setting_names
 from clustersession.core.settings_rules import BOUNDS
 from clustersession.wire import messages
-from tests.support.processes import free_port
+from tests.support.processes import free_port, require_programs
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -366,8 +365,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = ROOT / "examples" / "systemd" / "clustersession-agent.service"
     program = re.search(r"^ExecStart=(\S+) agent$", unit.read_text(), re.MULTILINE)
     assert program is not None
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd-analyze is not installed")
+    require_programs("systemd-analyze")
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace(program[1], sys.executable))
     result = subprocess.run(

@@ -23,7 +23,7 @@ from clustersession.core.errors import ClusterSessionError
 from clustersession.core.settings import Settings
 from clustersession.replica.home import NodeHome
 from tests.support.namespaces import Host, network
-from tests.support.processes import free_port
+from tests.support.processes import free_port, require_programs, require_root
 
 SECRET = "s" * 32
 OTHER_SECRET = "t" * 32
@@ -180,6 +180,7 @@ def test_multicast_that_does_not_pass_or_cannot_be_sent(
     assert "does not reach the nodes that answer" in text
     assert lonely.of("multicast")[0][0] == "warning"
 
+    require_programs("nft")
     rules = "table ip t { chain o { type filter hook output priority 0; udp dport 45564 drop; }; }"
     subprocess.run(["ip", "netns", "exec", hosts[1].name, "nft", "-f", "-"], input=rules,
                    text=True, check=True)
@@ -253,8 +254,7 @@ def test_a_directory_of_somebody_else(tmp_path: Path) -> None:
     home.directory.chmod(0o755)
     (loose,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
     assert loose.level == "warning"
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a directory away")
+    require_root("giving a directory away")
     os.chown(home.directory, 12345, -1)
     (foreign,) = check_host.check_state(home, agent_runs=False)
     assert foreign.level == "problem"

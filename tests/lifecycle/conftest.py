@@ -82,10 +82,4 @@ def zombies(pid: int) -> list[int]:
     return found
 
 
-def require_root(why: str) -> None:
-    """Namespaces, other users and quotas are root's."""
-    if os.geteuid() != 0:
-        pytest.skip(f"{why} needs root")
-
-
-__all__ = ["Sequence", "StartWorker", "require_root", "wait_for", "zombies"]
+__all__ = ["Sequence", "StartWorker", "wait_for", "zombies"]

@@ -13,8 +13,15 @@ from clustersession.admin.nodes import ask_agent
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
 from clustersession.wire.local import Operation
-from tests.lifecycle.conftest import StartWorker, require_root, zombies
-from tests.support.processes import descendants, kill_hard, node_pids, require_programs, wait_for
+from tests.lifecycle.conftest import StartWorker, zombies
+from tests.support.processes import (
+    descendants,
+    kill_hard,
+    node_pids,
+    require_programs,
+    require_root,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(90)]
 

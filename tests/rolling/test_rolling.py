@@ -18,7 +18,7 @@ def test_nobody_loses_a_session_or_a_write_when_nodes_are_restarted(tmp_path: Pa
     for attempt in range(ATTEMPTS):
         directory = tmp_path / str(attempt)
         directory.mkdir()
-        result = roll("uvicorn", "drain and kill", ["SIGTERM", "kill -9"], directory)
+        result = roll("uvicorn-workers", "drain and kill", ["SIGTERM", "kill -9"], directory)
         assert result.verdict.acknowledged > 500
         if not result.failures:
             break

@@ -22,9 +22,10 @@ COUNTER, LOCAL, KILL, AGENT, RECYCLE, STOP, EARLY, RELOAD, LEAKS = (
 class Server:
     """One configuration of a server.
 
-    ``command`` has "{port}" where the port belongs. ``joins``: whether the node joins before the
-    first request. ``recycle``: what to add so that a worker ends after ``RECYCLE_AFTER`` requests.
-    ``reload``: a signal to the main process, or ``TOUCH`` of the application's file.
+    ``command`` has "{port}" where the port belongs, and "{workers}" for their number. ``joins``:
+    whether the node joins before the first request. ``recycle``: what to add so that a worker ends
+    after ``RECYCLE_AFTER`` requests. ``reload``: a signal to the main process, or ``TOUCH`` of the
+    application's file.
     ``ends_with_a_worker``: a killed worker takes the server with it, and a supervisor starts it
     again. ``revive``: what makes it start another worker where it does not by itself.
     ``lacks``: scenarios that do not apply, and why.
@@ -41,11 +42,15 @@ class Server:
     revive: str = ""
     lacks: dict[str, str] = field(default_factory=dict)
 
+    def words(self, workers: int = WORKERS) -> list[str]:
+        """The command with that many workers, its port still open."""
+        return [word.replace("{workers}", str(workers)) for word in self.command]
+
 
 def _gunicorn(kind: str, *options: str, preload: bool) -> Server:
     flask = kind != "uvicorn"
     command = [
-        PYTHON, "-m", "gunicorn", "-w", str(WORKERS), "-b", "127.0.0.1:{port}",
+        PYTHON, "-m", "gunicorn", "-w", "{workers}", "-b", "127.0.0.1:{port}",
         "--graceful-timeout", "10", *options,
     ]
     # gunicorn reads gunicorn.conf.py, the hook, where it is started; a lifespan needs none.
@@ -63,7 +68,7 @@ def _uwsgi(name: str, *options: str, hook: bool = True) -> Server:
         f"uwsgi-{name}",
         (
             # The wheel, when it reloads, would otherwise run the Python outside the environment.
-            UWSGI, "--binary-path", PYTHON, "--master", "--processes", str(WORKERS),
+            UWSGI, "--binary-path", PYTHON, "--master", "--processes", "{workers}",
             "--http-socket", "127.0.0.1:{port}",
             "--die-on-term", "--worker-reload-mercy", "10", "--need-app", "--disable-logging",
             *options,
@@ -79,7 +84,7 @@ def _granian(interface: str, app: str) -> Server:
         f"granian-{interface}",
         (
             PYTHON, "-m", "granian", "--interface", interface, "--host", "127.0.0.1",
-            "--port", "{port}", "--workers", str(WORKERS), "--respawn-failed-workers",
+            "--port", "{port}", "--workers", "{workers}", "--respawn-failed-workers",
             "--respawn-interval", "0.1", "--workers-kill-timeout", "10", "--no-ws", app,
         ),
         lacks={RECYCLE: "granian recycles by age (60 s at least) and memory, not by requests"},
@@ -104,7 +109,7 @@ SERVERS = (
     ),
     Server(
         "uvicorn-workers",
-        (*_UVICORN, "--workers", str(WORKERS), "--timeout-worker-healthcheck", "30"),
+        (*_UVICORN, "--workers", "{workers}", "--timeout-worker-healthcheck", "30"),
         recycle=("--limit-max-requests", str(RECYCLE_AFTER)),
     ),
     Server(
@@ -114,7 +119,7 @@ SERVERS = (
     Server(
         "hypercorn",
         (
-            PYTHON, "-m", "hypercorn", "-w", str(WORKERS), "-b", "127.0.0.1:{port}",
+            PYTHON, "-m", "hypercorn", "-w", "{workers}", "-b", "127.0.0.1:{port}",
             "starlette_app:app",
         ),
         recycle=("--max-requests", str(RECYCLE_AFTER)),

@@ -24,6 +24,13 @@ LINGER_S = 60.0
 KEPT = {"agent.launch", "agent.lock", "agent.log", "replica", "replica.lock"}
 
 
+def hook(apps: Path, directory: Path) -> None:
+    """Put the examples' hooks into a directory, around applications of our own."""
+    for source in (HOOKS, apps):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(source, directory, ignore=ignored, dirs_exist_ok=True)
+
+
 class Running:
     """One run of one server, in a directory of its own."""
 
@@ -33,13 +40,11 @@ class Running:
     ) -> None:
         self.server = server
         self.apps = directory / "apps"
-        # The hooks of the examples, around an application of our own.
-        for source in (HOOKS, APPS):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, self.apps, ignore=ignored, dirs_exist_ok=True)
+        hook(APPS, self.apps)
         # Options go in front: the application is the last word of most commands.
-        first = 3 if server.command[1] == "-m" else 1
-        command = [*server.command[:first], *extra, *server.command[first:]]
+        words = server.words()
+        first = 3 if words[1] == "-m" else 1
+        command = [*words[:first], *extra, *words[first:]]
         self.node = make_node(
             "node1", directory, ClusterPorts(), command, app_directory=self.apps,
             environment={

@@ -63,7 +63,7 @@ def test_a_documented_server_runs_as_it_is_tested(line: str) -> None:
     program, *words = line.split()
     tested = [
         words_of for server in SERVERS
-        if program in (words_of := [Path(word).name for word in server.command])
+        if program in (words_of := [Path(word).name for word in server.words()])
         or (program == "python" and server.name == "waitress")
     ]
     wanted = {word for word in words if not word.startswith("127.")}

@@ -77,18 +77,21 @@ def mod_jk(nodes: Sequence[Node], directory: Path) -> Balancer:
     return _apache(text, ["jk"], directory, port)
 
 
-def haproxy(nodes: Sequence[Node], directory: Path) -> Balancer:
-    """HAProxy with examples/haproxy/haproxy.cfg."""
-    return haproxy_before([node.port for node in nodes], directory)
+def haproxy(nodes: Sequence[Node], directory: Path, log_format: str = "") -> Balancer:
+    """HAProxy with examples/haproxy/haproxy.cfg; with a format it logs its requests, too."""
+    return haproxy_before([node.port for node in nodes], directory, log_format)
 
 
-def haproxy_before(ports: Sequence[int], directory: Path) -> Balancer:
+def haproxy_before(ports: Sequence[int], directory: Path, log_format: str = "") -> Balancer:
     """The same before servers that need not be nodes."""
     require_programs("haproxy")
     port = free_port()
     path = directory / "haproxy.cfg"
+    bind = f"bind 127.0.0.1:{port}"
+    if log_format:
+        bind += f'\n    log stdout format raw local0\n    log-format "{log_format}"'
     text = _example("haproxy/haproxy.cfg", ports)
-    path.write_text(_replace(text, {"bind :80": f"bind 127.0.0.1:{port}"}))
+    path.write_text(_replace(text, {"bind :80": bind}))
     return Balancer([_program("haproxy"), "-db", "-f", str(path)], directory, port)
 
 

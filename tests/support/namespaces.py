@@ -18,9 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.support.processes import require_programs
+from tests.support.processes import cannot_run, require_programs, require_root
 
 _COUNTER = itertools.count()
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -75,6 +73,7 @@ class Host:
 
     def drop(self, *, leaving: str = "", arriving: str = "") -> None:
         """Drop what leaves this host, or arrives, and matches the nftables expression."""
+        require_programs("nft")
         chains = (("ingress", leaving), ("egress", arriving))
         rules = "".join(
             f'chain {hook} {{\ntype filter hook {hook} device "{self._port}" priority 0;\n'
@@ -134,12 +133,11 @@ def _add_namespace(name: str, cleanup: contextlib.ExitStack) -> None:
 
 def _require_namespaces() -> None:
     require_programs("ip", "bridge")
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
+    require_root("a network namespace")
     probe = f"cs{os.getpid():x}x{next(_COUNTER)}"
     tried = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
     if tried.returncode:
-        pytest.skip(f"network namespaces cannot be made here: {tried.stderr.strip()}")
+        cannot_run(f"network namespaces cannot be made here: {tried.stderr.strip()}")
     _ip("netns", "delete", probe)
 
 

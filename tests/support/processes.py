@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -30,12 +31,21 @@ def require_programs(*names: str) -> None:
 
 def require(missing: str) -> None:
     """Skip, or in CI fail, when ``missing`` names something."""
-    if not missing:
-        return
-    message = f"not installed here: {missing}"
+    if missing:
+        cannot_run(f"not installed here: {missing}")
+
+
+def require_root(why: str) -> None:
+    """Skip, or in CI fail, unless this is root: namespaces, other users and quotas are root's."""
+    if os.geteuid() != 0:
+        cannot_run(f"{why} needs root")
+
+
+def cannot_run(reason: str) -> NoReturn:
+    """The test cannot run here: a skip that says why, in CI a failure."""
     if in_ci():
-        pytest.fail(message)
-    pytest.skip(message)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def find_program(name: str) -> str | None:
@@ -44,6 +54,7 @@ def find_program(name: str) -> str | None:
 
 
 __all__ = [
-    "Program", "StepFailed", "accepts_connections", "descendants", "find_program", "free_port",
-    "in_ci", "kill_hard", "kill_node", "node_pids", "require", "require_programs", "wait_for",
+    "Program", "StepFailed", "accepts_connections", "cannot_run", "descendants", "find_program",
+    "free_port", "in_ci", "kill_hard", "kill_node", "node_pids", "require", "require_programs",
+    "require_root", "wait_for",
 ]

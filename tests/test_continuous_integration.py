@@ -1,0 +1,43 @@
+"""In CI nothing is skipped: what tests need is installed, and what cannot run is a failure."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import require_programs, require_root
+
+ROOT = Path(__file__).parents[1]
+MISSING = "no-such-server"
+# Names of balancers beside their program, and what only tests marked extended need.
+ELSEWHERE = {"mod_proxy", "mod_jk", "chromium", "chromedriver"}
+NEEDS = re.compile(r"(?:require_programs\(|needs=\()([^)]*)\)")
+
+
+def needed() -> set[str]:
+    """Every program that a test names as needed."""
+    text = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    lists = [match[1] for match in NEEDS.finditer(text)]
+    return {name for names in lists for name in re.findall(r'"([a-z][\w-]*)"', names)}
+
+
+def test_every_needed_program_is_installed_in_ci() -> None:
+    text = (ROOT / ".ci" / "run").read_text()
+    installed = set(re.findall(r"has ([\w-]+)", text))
+    assert {"haproxy", "nft", "unshare", "bridge"} <= needed()
+    assert needed() - ELSEWHERE <= installed
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
+)
+def test_what_cannot_run_is_a_failure_in_ci_and_a_skip_elsewhere(
+    ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(outcome, match="a namespace needs root"):
+        require_root("a namespace")
+    with pytest.raises(outcome, match=f"not installed here: {MISSING}"):
+        require_programs(MISSING)
