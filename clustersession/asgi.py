@@ -10,6 +10,10 @@ are out cannot be kept, because its cookie cannot be sent.
 When the application raises, what it had not saved is not committed, like in the frameworks' own
 session middleware: half of a failed operation is not the user's state. A client that goes away is
 no failure of the application: what was changed until then is committed.
+
+``session.clear()`` is the logout of most Starlette applications: their own middleware deletes the
+cookie of a session that was emptied. So it ends the session on every node, and a request that still
+runs cannot bring it back; what is set afterwards begins a new one, under a new id.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -144,7 +148,9 @@ class ClusterSessionMiddleware:
                 header_value = value.decode("latin-1")
             elif cookieless and name == b"sec-fetch-site":
                 cookieless = False
-        return manager.open(values, header_value, seen, url_value, cookieless=cookieless)
+        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
+        session.clearing_ends = True
+        return session
 
     async def _save_late(self, manager: SessionManager, session: Session, scope: Scope) -> None:
         if scope["session"] is not session:

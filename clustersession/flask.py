@@ -30,6 +30,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from clustersession.cluster.readiness import readiness
 from clustersession.cluster.runtime import Runtime
 from clustersession.flask_interface import ClusterInterface, has_late_changes
+from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 
@@ -40,10 +41,16 @@ session = cast(Session, _flask_session)
 
 
 class ClusterSession:
-    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories."""
+    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories.
 
-    def __init__(self, app: Flask | None = None, **options: Any) -> None:
+    ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
+    """
+
+    def __init__(
+        self, app: Flask | None = None, *, listeners: Events | None = None, **options: Any
+    ) -> None:
         self._options = options
+        self.events = Events() if listeners is None else listeners
         if app is not None:
             self.init_app(app)
 
@@ -52,7 +59,7 @@ class ClusterSession:
 
         The extension is then found as ``app.extensions["clustersession"]``.
         """
-        app.session_interface = ClusterSessionInterface(self._options)
+        app.session_interface = ClusterSessionInterface(self._options, self.events)
         app.extensions["clustersession"] = self
 
     def start(self, app: Flask) -> None:
@@ -67,6 +74,13 @@ class ClusterSession:
         if not isinstance(interface, ClusterSessionInterface):
             raise RuntimeError("call init_app of ClusterSession on this application first")
         interface.runtime(app).start()
+
+    def on(self, kind: str, callback: Callback | None = None) -> Any:
+        """Have a callback called for events of a kind; also a decorator. See ``session.events``.
+
+        Raises ValueError for a kind that does not exist.
+        """
+        return self.events.on(kind, callback)
 
 
 class ClusterSessionInterface(ClusterInterface, SessionInterface):

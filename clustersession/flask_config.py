@@ -16,6 +16,7 @@ from clustersession.cluster.places import derive_secret
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.settings import Settings
+from clustersession.session.events import Events
 
 _log = logging.getLogger("clustersession")
 
@@ -80,7 +81,9 @@ class ConfiguredApp(Protocol):
         ...
 
 
-def make_runtime(app: ConfiguredApp, options: Mapping[str, Any]) -> Runtime:
+def make_runtime(
+    app: ConfiguredApp, options: Mapping[str, Any], listeners: Events | None = None
+) -> Runtime:
     """The runtime that an application's configuration asks for; ``options`` come first.
 
     Raises ConfigurationError.
@@ -111,6 +114,7 @@ def make_runtime(app: ConfiguredApp, options: Mapping[str, Any]) -> Runtime:
         _allow_lifetime(settings, lifetime_s),
         permanent_lifetime_s=lifetime_s,
         sliding=bool(config["SESSION_REFRESH_EACH_REQUEST"]),
+        listeners=listeners,
     )
 
 

@@ -9,6 +9,7 @@ from clustersession.cluster.runtime import Runtime
 from clustersession.flask_config import ConfiguredApp, make_runtime
 from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import CookieReader, cookie_values
+from clustersession.session.events import Events
 from clustersession.session.outcome import Outcome
 from clustersession.session.paths import path_excluder
 from clustersession.session.session import PERMANENT, Session
@@ -25,8 +26,9 @@ class RequestHeaders(Protocol):
 class ClusterInterface(ABC):
     """The runtime of one application, and its sessions by what Flask-Session calls them."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], listeners: Events) -> None:
         self._options = options
+        self._listeners = listeners
         self._runtime: Runtime | None = None
         self._permanent = False
         self._answers: AnswerWriter
@@ -41,7 +43,7 @@ class ClusterInterface(ABC):
             with self._lock:
                 if self._runtime is None:
                     self._permanent = bool(app.config.get("SESSION_PERMANENT"))
-                    made = make_runtime(app, self._options)
+                    made = make_runtime(app, self._options, self._listeners)
                     if made.settings.ready_path:
                         # The settings are known at the first request and not before, where
                         # app.before_request would be refused; the table that it fills is read

@@ -24,14 +24,15 @@ from litestar.utils import get_serializer_from_scope
 from clustersession.asgi import ClusterSessionMiddleware, session_of
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError
+from clustersession.session.events import Callback
 from clustersession.session.session import Session
 
 
 class ClusterSessionPlugin(InitPlugin):
     """Adds the session middleware, and joins the cluster when the server starts.
 
-    Options are those of ``clustersession.asgi.ClusterSessionMiddleware``. Raises
-    ConfigurationError.
+    Options are those of ``clustersession.asgi.ClusterSessionMiddleware``, ``listeners`` included.
+    Raises ConfigurationError.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -42,6 +43,13 @@ class ClusterSessionPlugin(InitPlugin):
                 "route before any middleware of the plugin runs. Put ClusterSessionMiddleware of "
                 "clustersession.asgi around the whole application instead"
             )
+
+    def on(self, kind: str, callback: Callback | None = None) -> Any:
+        """Have a callback called for events of a kind; also a decorator. See ``session.events``.
+
+        Raises ValueError for a kind that does not exist.
+        """
+        return self.runtime.on(kind, callback)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Called by Litestar."""

@@ -30,6 +30,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from clustersession.cluster.readiness import readiness_async
 from clustersession.cluster.runtime import Runtime
 from clustersession.flask_interface import ClusterInterface, has_late_changes
+from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 
@@ -40,10 +41,16 @@ session = cast(Session, _quart_session)
 
 
 class ClusterSession:
-    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories."""
+    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories.
 
-    def __init__(self, app: Quart | None = None, **options: Any) -> None:
+    ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
+    """
+
+    def __init__(
+        self, app: Quart | None = None, *, listeners: Events | None = None, **options: Any
+    ) -> None:
         self._options = options
+        self.events = Events() if listeners is None else listeners
         if app is not None:
             self.init_app(app)
 
@@ -53,7 +60,7 @@ class ClusterSession:
         When the server starts the node joins; a node that cannot work keeps it from starting. The
         extension is then found as ``app.extensions["clustersession"]``.
         """
-        interface = ClusterSessionInterface(self._options)
+        interface = ClusterSessionInterface(self._options, self.events)
         # Quart declares the type of its default, not of the interface.
         app.session_interface = cast(Any, interface)
         app.extensions["clustersession"] = self
@@ -61,6 +68,13 @@ class ClusterSession:
         app.after_serving(partial(_close, app, interface))
         app.teardown_request(partial(_save_late, app, interface))
         app.teardown_websocket(partial(_save_late, app, interface))
+
+    def on(self, kind: str, callback: Callback | None = None) -> Any:
+        """Have a callback called for events of a kind; also a decorator. See ``session.events``.
+
+        Raises ValueError for a kind that does not exist.
+        """
+        return self.events.on(kind, callback)
 
 
 class ClusterSessionInterface(ClusterInterface, SessionInterface):

@@ -7,7 +7,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from clustersession.core.errors import ConfigurationError
-from clustersession.django.configuration import read_settings
+from clustersession.django.configuration import read_listeners, read_settings
 
 ENGINE = "clustersession.django"
 
@@ -28,6 +28,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     """One error for each setting that cannot work. Opens nothing."""
     try:
         settings = read_settings()
+        read_listeners()
     except ConfigurationError as error:
         return [Error(line, id="clustersession.E001") for line in str(error).splitlines()]
     messages: list[CheckMessage] = []

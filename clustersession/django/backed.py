@@ -7,6 +7,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from clustersession.core.ids import join_cookie
 from clustersession.django.configuration import manager
 from clustersession.session.manager import SessionManager
+from clustersession.session.paths import ExcludedSession
 from clustersession.session.session import Session
 from clustersession.session.users import ClusterSessions
 
@@ -22,10 +23,15 @@ class BackedSession(SessionBase):
             cookie, and the balancer has to find the route there. Under ClusterSessionMiddleware
             the key is the id alone, which stays the same when the session moves to another node.
         sent: the ids that came with the request, as ``open_request`` was told.
+        by_cookie, by_header: how to tell the client its id, see ``session.answer``.
+        excluded: the path matches a pattern of the setting ``exclude``.
     """
 
     names_route = True
     sent: frozenset[str] = frozenset()
+    by_cookie = True
+    by_header = False
+    excluded = False
     _given: str | None = None
     _judged = False
     _keeps_given = False
@@ -86,12 +92,26 @@ class BackedSession(SessionBase):
     # --- our session ------------------------------------------------------------------------------
 
     def open_request(
-        self, cookie_values: Sequence[str], header_value: str | None, seen_values: Sequence[str]
+        self,
+        cookie_values: Sequence[str],
+        header_value: str | None,
+        seen_values: Sequence[str],
+        *,
+        cookieless: bool = False,
     ) -> None:
         """Open the session of a request, for a middleware that can read more than one value."""
-        self._opened = self._opener().open(cookie_values, header_value, seen_values)
+        self._opened = self._opener().open(
+            cookie_values, header_value, seen_values, cookieless=cookieless
+        )
+        self.by_cookie, self.by_header = self._opened.by_cookie, self._opened.by_header
         self.sent = frozenset((*cookie_values, header_value or ""))
         self.names_route = False
+
+    def open_excluded(self) -> None:
+        """Stand where the path is excluded: read as empty, and refuse every change."""
+        self._given = None
+        self._opened = ExcludedSession(self._opener())
+        self.excluded = True
 
     def cookie_value(self) -> str | None:
         """What the client should hold; None when nothing is stored, or not any more."""

@@ -1,8 +1,10 @@
 """From Django's settings to ours, once per process.
 
 Ours stand in ``settings.CLUSTERSESSION``, a dict of the settings by name, in capitals or not; they
-go before the environment and the file (see ``cluster.configuration``). ``SECRET_KEY`` and
-``SECRET_KEY_FALLBACKS`` are the secret from which the cluster's is derived unless one is given.
+go before the environment and the file (see ``cluster.configuration``). ``"LISTENERS"`` among them
+is the dotted path of an ``Events`` with the project's callbacks (see ``session.events``).
+``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` are the secret from which the cluster's is derived
+unless one is given.
 
 Django itself writes the session cookie and says how long a session lasts. What ours say about the
 same must agree: a ``cookie_secure`` that is accepted and does nothing is worse than an error.
@@ -20,6 +22,7 @@ from clustersession.cluster.places import derive_secret
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.settings import Settings
+from clustersession.session.events import Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.users import ClusterSessions
 
@@ -35,6 +38,7 @@ _DJANGO_SAYS = {
     "cookie_max_age_s": "SESSION_COOKIE_AGE and SESSION_EXPIRE_AT_BROWSER_CLOSE",
     "idle_timeout_s": "SESSION_COOKIE_AGE",
 }
+_LISTENERS = "listeners"
 _READ = frozenset({NAME, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "MIDDLEWARE"})
 
 _lock = threading.Lock()
@@ -101,6 +105,7 @@ def read_settings() -> Settings:
         name.lower() if isinstance(name, str) and name.isupper() else str(name): value
         for name, value in given.items()
     }
+    options.pop(_LISTENERS, None)
     framework = _from_django()
     settings = load_settings(framework, **options)
     for name, django_name in _DJANGO_SAYS.items():
@@ -117,6 +122,24 @@ def read_settings() -> Settings:
     return settings
 
 
+def read_listeners() -> Events | None:
+    """The ``Events`` that ``"LISTENERS"`` names, by its dotted path. Raises ConfigurationError."""
+    given = getattr(django_settings, NAME, {})
+    wanted = given.get(_LISTENERS.upper(), given.get(_LISTENERS))
+    if wanted is None:
+        return None
+    try:
+        found = import_string(wanted) if isinstance(wanted, str) else wanted
+    except ImportError as error:
+        raise ConfigurationError(f"LISTENERS in {NAME} cannot be imported: {error}") from error
+    if not isinstance(found, Events):
+        raise ConfigurationError(
+            f"LISTENERS in {NAME} is {wanted!r}; it must be the dotted path of an Events of "
+            "clustersession.session.events"
+        )
+    return found
+
+
 def _without_middleware(settings: Settings) -> list[str]:
     """What an engine under Django's own middleware gets to see no trace of."""
     wanted = [
@@ -124,6 +147,7 @@ def _without_middleware(settings: Settings) -> list[str]:
         for text, is_wanted in (
             (f"header_name is {settings.header_name!r}", bool(settings.header_name)),
             (f"ready_path is {settings.ready_path!r}", bool(settings.ready_path)),
+            (f"exclude is {settings.exclude!r}", bool(settings.exclude)),
             (f"legacy_cookie_name is {settings.legacy_cookie_name!r}",
              bool(settings.legacy_cookie_name)),
             ("consistency is 'causal'", settings.consistency == "causal"),
@@ -171,7 +195,11 @@ def _from_django() -> dict[str, object]:
 
 
 def _make_runtime() -> Runtime:
-    return Runtime(read_settings(), sliding=bool(django_settings.SESSION_SAVE_EVERY_REQUEST))
+    return Runtime(
+        read_settings(),
+        sliding=bool(django_settings.SESSION_SAVE_EVERY_REQUEST),
+        listeners=read_listeners(),
+    )
 
 
 def _on_setting_changed(*, setting: str, **_: object) -> None:

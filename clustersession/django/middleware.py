@@ -7,7 +7,8 @@ Django's own reads one cookie and, whenever a request changed the session, write
 * sends the cookie only when it is new, has to name another node, or has a lifetime to renew;
 * sends none with the answer of a request whose session was ended meanwhile, whenever that was;
 * keeps ``session_key`` the same, and 39 characters long, when a session moves to another node;
-* reads the id from the header ``header_name`` and does what ``consistency="causal"`` needs;
+* reads the id from the header ``header_name`` and answers there, keeps sessions away from paths
+  that match ``exclude``, and does what ``consistency="causal"`` needs;
 * commits under ASGI without a thread, and refuses wrong settings when the server starts.
 
 It is a subclass of Django's: checks and packages that look for that one find it.
@@ -20,13 +21,14 @@ from django.conf import settings as django_settings
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
-from django.utils.cache import patch_vary_headers
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import http_date
 
 from clustersession.cluster.readiness import Readiness, readiness, readiness_async
 from clustersession.django.configuration import manager, runtime
 from clustersession.django.store import SessionStore
 from clustersession.session.cookie import cookie_values
+from clustersession.session.paths import path_excluder
 
 
 class ClusterSessionMiddleware(SessionMiddleware):
@@ -39,7 +41,7 @@ class ClusterSessionMiddleware(SessionMiddleware):
                 "ClusterSessionMiddleware needs SESSION_ENGINE = 'clustersession.django', "
                 f"and not {django_settings.SESSION_ENGINE!r}"
             )
-        runtime()
+        self._is_excluded = path_excluder(runtime().settings.exclude)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponse:
         if self._is_check(request):
@@ -51,7 +53,7 @@ class ClusterSessionMiddleware(SessionMiddleware):
             await manager().fetch_async(opened)
         response = cast(HttpResponse, await cast(Any, self.get_response(request)))
         store = getattr(request, "session", None)
-        if not isinstance(store, SessionStore):
+        if not isinstance(store, SessionStore) or store.excluded:
             return response
         if saving := _is_to_be_saved(store, response):
             await store.asave()
@@ -70,9 +72,16 @@ class ClusterSessionMiddleware(SessionMiddleware):
             values = [request.COOKIES[name]]
         seen = cookie_values(header, seen_name) if seen_name else ()
         header_value = request.headers.get(settings.header_name) if settings.header_name else None
+        # Browsers name the origin of each request; see session.answer.
+        cookieless = bool(settings.header_name) and not header and (
+            "HTTP_SEC_FETCH_SITE" not in request.META
+        )
         store = cast(type[SessionStore], self.SessionStore)(request.COOKIES.get(name))
         request.session = store
-        store.open_request(values, header_value, seen)
+        if self._is_excluded is not None and self._is_excluded(request.path):
+            store.open_excluded()
+        else:
+            store.open_request(values, header_value, seen, cookieless=cookieless)
         if (legacy := manager().legacy) is not None:
             legacy.adopt(store.opened(), header)
         return None
@@ -82,7 +91,7 @@ class ClusterSessionMiddleware(SessionMiddleware):
     ) -> HttpResponse:
         """Commit, and set the cookie where it is needed."""
         store = getattr(request, "session", None)
-        if not isinstance(store, SessionStore):
+        if not isinstance(store, SessionStore) or store.excluded:
             return response
         if saving := _is_to_be_saved(store, response):
             store.save()
@@ -117,6 +126,9 @@ def _finish(
     vary = store.accessed
     name, seen_name = django_settings.SESSION_COOKIE_NAME, manager().seen_cookie_name
     if store.is_empty():
+        if store.by_header and any(store.sent):
+            vary = True
+            _answer_in_header(response, "")
         if name in request.COOKIES:
             vary = True
             for doomed in filter(None, (name, seen_name)):
@@ -136,6 +148,10 @@ def _finish(
         value = store.cookie_value()
         if value is not None and (value not in store.sent or (saved and _has_lifetime(store))):
             vary = True
+            if store.by_header:
+                _answer_in_header(response, value)
+            if not store.by_cookie:
+                return _with_vary(response)
             age_s = store.get_expiry_age() if _has_lifetime(store) else None
             response.set_cookie(
                 name,
@@ -148,8 +164,17 @@ def _finish(
                 httponly=django_settings.SESSION_COOKIE_HTTPONLY or False,
                 samesite=django_settings.SESSION_COOKIE_SAMESITE,
             )
-    if vary:
-        patch_vary_headers(response, ("Cookie",))
+    return _with_vary(response) if vary else response
+
+
+def _answer_in_header(response: HttpResponse, value: str) -> None:
+    response.headers[runtime().settings.header_name] = value
+    patch_cache_control(response, no_store=True)
+
+
+def _with_vary(response: HttpResponse) -> HttpResponse:
+    header_name = runtime().settings.header_name
+    patch_vary_headers(response, ("Cookie", header_name) if header_name else ("Cookie",))
     return response
 
 

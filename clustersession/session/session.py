@@ -73,7 +73,7 @@ class Session(Attributes):
         self.accessed = False
         self.new = True
         self.missing = False
-        # Whether clear() is the framework's logout, as it is Flask's.
+        # Whether clear() is the framework's logout, as it is Flask's and Starlette's.
         self.clearing_ends = False
         # The manager's notes. arrived_ms: when a stored session was opened; by_cookie, by_header:
         # how to tell the client its id; candidates: what to fetch; client: the (id, route) that the
@@ -254,7 +254,7 @@ class Session(Attributes):
     def clear(self) -> None:
         """Delete every attribute, those that cannot be read too.
 
-        Under Flask and Quart this ends the session, like ``invalidate``.
+        Under Flask, Quart and ASGI frameworks this ends the session, like ``invalidate``.
         """
         if self.clearing_ends:
             self.invalidate()

@@ -7,7 +7,7 @@ A framework joins with a subclass in its own test module; see test_flask.py for 
 
     class TestContract(AdapterContract):
         @contextmanager
-        def serve(self, views): ...
+        def serve(self, views, listeners=None): ...
 
 The views are plain functions that take the framework's session. One of them may make a whole
 request itself, in the middle of its own: that is how two requests overlap here, without threads
@@ -24,6 +24,7 @@ from http.cookies import SimpleCookie
 from typing import Any, TypeVar
 
 from clustersession.cluster.runtime import Runtime
+from clustersession.session.events import Event, Events
 
 T = TypeVar("T")
 View = Callable[[Any], object]
@@ -87,8 +88,13 @@ class AdapterContract(ABC):
     """The four promises. Subclass as ``TestContract`` where the framework's tests are."""
 
     @abstractmethod
-    def serve(self, views: Mapping[str, View]) -> AbstractContextManager[Served]:
-        """A new application over the state of the test, which the next one over it shares."""
+    def serve(
+        self, views: Mapping[str, View], listeners: Events | None = None
+    ) -> AbstractContextManager[Served]:
+        """A new application over the state of the test, which the next one over it shares.
+
+        ``listeners`` are given to it in the framework's own way.
+        """
 
     def log_out(self, session: Any) -> None:
         """End the session in the framework's own way."""
@@ -207,3 +213,47 @@ class AdapterContract(ABC):
             untouched = first.get("untouched", cookie)
             assert (untouched.set_cookies, "cookie" in untouched.vary.lower()) == ((), False)
             assert replica.head() == before
+
+    def test_events_tell_of_login_change_logout_and_revocation(self) -> None:
+        listeners, told = Events(), list[Event]()
+        for kind in ("created", "changed", "ended", "principal_ended"):
+            listeners.on(kind, told.append)
+
+        def taken() -> list[tuple[str, str | None, str | None]]:
+            events = [(event.kind, event.principal, event.reason) for event in told]
+            told.clear()
+            return events
+
+        def log_in(session: Any) -> object:
+            session["cart"] = []
+            session.principal = "ann"
+            return None
+
+        def change(session: Any) -> object:
+            session["cart"].append("tea")
+            return None
+
+        def read(session: Any) -> object:
+            return session.get("cart")
+
+        def log_out(session: Any) -> object:
+            self.log_out(session)
+            return None
+
+        views: dict[str, View] = {v.__name__: v for v in (log_in, change, read, log_out)}
+        with self.serve(views, listeners) as app:
+            cookie = app.get("log_in").cookie
+            assert cookie
+            assert taken() == [("created", "ann", None)]
+            app.get("change", cookie)
+            assert [(e.names, e.data["cart"]) for e in told] == [(("cart",), ["tea"])]
+            assert taken() == [("changed", "ann", None)]
+            app.get("read", cookie)
+            assert taken() == []
+            app.get("log_out", cookie)
+            assert taken() == [("ended", "ann", "invalidated")]
+            cookie = app.get("log_in").cookie
+            assert taken() == [("created", "ann", None)]
+            assert app.runtime().sessions().end_all("ann") == 1
+            assert taken() == [("ended", "ann", "revoked"), ("principal_ended", "ann", None)]
+            assert app.get("read", cookie).data is None

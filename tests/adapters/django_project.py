@@ -9,6 +9,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
+from clustersession.session.events import Events
+
 OURS = "clustersession.django.ClusterSessionMiddleware"
 DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
 OTHERS = [
@@ -34,6 +36,9 @@ settings.configure(
     PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
 )
 django.setup()
+
+listeners = Events()
+"""What CLUSTERSESSION = {"LISTENERS": ...} names in a test that listens."""
 
 view: Callable[[HttpRequest], Any] | None = None
 """What the next request does. What it returns, if it is a response, is the answer."""

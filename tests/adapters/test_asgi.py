@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from clustersession.asgi import ClusterSessionMiddleware, session_of
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, UnserializableValue
 from clustersession.fastapi import SessionDependency
+from clustersession.session.events import Events
 from tests.adapters.contract import AdapterContract, Answer, Served, View, in_thread
 
 
@@ -496,8 +497,48 @@ def test_the_names_of_starsessions_that_mean_the_same_are_understood() -> None:
     assert (settings.cookie_domain, settings.cookie_path) == ("example.org", "/shop")
 
 
+def test_clear_is_a_logout_that_no_late_request_undoes() -> None:
+    late: list[Callable[[], object]] = []
+
+    def log_in(session: Any) -> object:
+        session["user"] = "ann"
+        return None
+
+    def log_out(session: Any) -> object:
+        session.clear()
+        return None
+
+    def change_user(session: Any) -> object:
+        session.clear()
+        session["user"] = "bob"
+        return None
+
+    def slow(session: Any) -> object:
+        late.pop()()
+        session["user"] = "ann still"
+        return None
+
+    def read(session: Any) -> object:
+        return session.get("user")
+
+    views: dict[str, View] = {v.__name__: v for v in (log_in, log_out, change_user, slow, read)}
+    served = ServedByStarlette(views)
+    try:
+        cookie = served.get("log_in").cookie
+        late.append(lambda: served.get("log_out", cookie))
+        assert not served.get("slow", cookie).cookie
+        assert served.get("read", cookie).data is None
+        before = served.get("log_in").cookie
+        after = served.get("change_user", before).cookie
+        assert after
+        assert after != before
+        assert [served.get("read", value).data for value in (before, after)] == [None, "bob"]
+    finally:
+        served.runtime().close()
+
+
 class ServedByStarlette(Served):
-    def __init__(self, views: Mapping[str, View]) -> None:
+    def __init__(self, views: Mapping[str, View], listeners: Events | None = None) -> None:
         def endpoint(name: str, view: View) -> Any:
             async def handle(request: Request) -> JSONResponse:
                 return JSONResponse(view(None if name == "untouched" else request.session))
@@ -505,7 +546,8 @@ class ServedByStarlette(Served):
             return handle
 
         self._middleware = ClusterSessionMiddleware(
-            Starlette(routes=[Route(f"/{name}", endpoint(name, v)) for name, v in views.items()])
+            Starlette(routes=[Route(f"/{name}", endpoint(name, v)) for name, v in views.items()]),
+            listeners=listeners,
         )
 
     def get(self, view: str, cookie: str | None = None) -> Answer:
@@ -526,8 +568,10 @@ class ServedByStarlette(Served):
 
 class TestContract(AdapterContract):
     @contextmanager
-    def serve(self, views: Mapping[str, View]) -> Iterator[Served]:
-        served = ServedByStarlette(views)
+    def serve(
+        self, views: Mapping[str, View], listeners: Events | None = None
+    ) -> Iterator[Served]:
+        served = ServedByStarlette(views, listeners)
         try:
             yield served
         finally:

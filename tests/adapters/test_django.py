@@ -37,9 +37,16 @@ from django.utils.safestring import mark_safe
 
 import clustersession.django
 from clustersession.cluster.runtime import Runtime
-from clustersession.core.errors import ConfigurationError, ReplicaFull, UnserializableValue
+from clustersession.core.errors import (
+    ConfigurationError,
+    ReplicaFull,
+    SessionError,
+    UnserializableValue,
+)
+from clustersession.core.state import shared
 from clustersession.django import SessionStore, configuration
 from clustersession.django.apps import check_settings
+from clustersession.session.events import Events
 from tests.adapters import django_project
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served
 from tests.adapters.django_project import DJANGOS, OTHERS, OURS
@@ -721,10 +728,14 @@ class TestContract(AdapterContract):
     path_of_middleware = OURS
 
     @contextmanager
-    def serve(self, views: Mapping[str, Callable[[Any], object]]) -> Iterator[Served]:
+    def serve(
+        self, views: Mapping[str, Callable[[Any], object]], listeners: Events | None = None
+    ) -> Iterator[Served]:
+        django_project.listeners = listeners or Events()
         with override_settings(
             MIDDLEWARE=[self.path_of_middleware], SESSION_COOKIE_NAME=COOKIE_NAME,
             SESSION_EXPIRE_AT_BROWSER_CLOSE=True,
+            CLUSTERSESSION={"LISTENERS": "tests.adapters.django_project.listeners"},
         ):
             yield ServedByDjango(views)
 
@@ -743,3 +754,79 @@ class TestContractOfTheEngineAlone(TestContract):
             assert cookie
             assert first.get("append", cookie).cookie == cookie
             assert second.get("read", cookie).data["cart"] == ["tea", {"spoons": [1, 2]}, "cake"]
+
+
+# --- settings that need the middleware -----------------------------------------------------------
+
+
+def test_answers_in_the_header_of_a_client_without_cookies() -> None:
+    with override_settings(MIDDLEWARE=[OURS], CLUSTERSESSION={"header_name": "X-Session"}):
+        begun = get(Client(), lambda r: r.session.update({"n": 1}))
+        value = begun.headers["X-Session"]
+        # Nobody knows yet which of the two such a client keeps.
+        assert (value, value.endswith(".a")) == (begun.cookies["sessionid"].value, True)
+        assert begun.headers["Cache-Control"] == "no-store"
+        assert begun.headers["Vary"] == "Cookie, X-Session"
+        by_header = {"X-Session": value}
+        read = get(Client(), lambda r: JsonResponse(dict(r.session.items())), headers=by_header)
+        assert (json.loads(read.content), "X-Session" in read.headers) == ({"n": 1}, False)
+        turned = get(Client(), lambda r: r.session.cycle_key(), headers=by_header)
+        by_header["X-Session"] = turned.headers["X-Session"]
+        assert (by_header["X-Session"] != value, dict(turned.cookies)) == (True, {})
+        ended = get(Client(), lambda r: r.session.flush(), headers=by_header)
+        assert (ended.headers["X-Session"], dict(ended.cookies)) == ("", {})
+
+
+def test_a_script_in_a_page_is_not_answered_in_the_header() -> None:
+    with override_settings(MIDDLEWARE=[OURS], CLUSTERSESSION={"header_name": "X-Session"}):
+        begun = get(
+            Client(), lambda r: r.session.update({"n": 1}), headers={"Sec-Fetch-Site": "cross-site"}
+        )
+        assert "X-Session" not in begun.headers
+        assert "sessionid" in begun.cookies
+
+
+def test_excluded_paths_have_no_session() -> None:
+    with override_settings(MIDDLEWARE=[OURS, *OTHERS], CLUSTERSESSION={"exclude": ["/"]}):
+        answer = get(Client(), lambda r: JsonResponse([r.session.get("n"), r.user.is_authenticated],
+                                                      safe=False))
+        assert (json.loads(answer.content), dict(answer.cookies)) == ([None, False], {})
+        for change in (
+            lambda r: r.session.update({"n": 1}), lambda r: r.session.save(),
+            lambda r: r.session.flush(), lambda r: r.session.cycle_key(),
+        ):
+            with pytest.raises(SessionError, match="exclude"):
+                get(Client(), change)
+
+
+def test_the_engine_alone_refuses_to_exclude_paths() -> None:
+    with override_settings(CLUSTERSESSION={"exclude": ["/static/.*"]}):
+        errors = [message.msg for message in check_settings()]
+        assert len(errors) == 1
+        assert "exclude is" in errors[0]
+        assert "ClusterSessionMiddleware" in errors[0]
+
+
+def test_local_attributes_stay_on_the_node(middleware: str) -> None:
+    with override_settings(CLUSTERSESSION={"local_attributes": ["view_.*"]}):
+        client = Client()
+        get(client, lambda r: r.session.update({"view_state": 1, "n": 1}))
+        get(client, lambda r: r.session.cycle_key())
+        names = set[str]()
+
+        def look(request: Any) -> JsonResponse:
+            names.update(shared(request.session.clustered.state).registers)
+            return JsonResponse(dict(request.session.items()))
+
+        assert json.loads(get(client, look).content) == {"view_state": 1, "n": 1}
+        assert "n" in names
+        assert not any("view_state" in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("listeners", "said"),
+    [("tests.adapters.django_project.nothing", "cannot be imported"), ("json.dumps", "Events")],
+)
+def test_listeners_that_are_none_are_found_by_the_check(listeners: str, said: str) -> None:
+    with override_settings(CLUSTERSESSION={"LISTENERS": listeners}):
+        assert [said in message.msg for message in check_settings()] == [True]

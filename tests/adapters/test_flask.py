@@ -22,6 +22,7 @@ from markupsafe import Markup
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, UnserializableValue
 from clustersession.flask import ClusterSession
+from clustersession.session.events import Events
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View, in_thread
 
 _made: list[Flask] = []
@@ -101,10 +102,10 @@ def make_app(extension: ClusterSession | None = None, **config: Any) -> Flask:
 
 
 class ServedByFlask(Served):
-    def __init__(self, views: Mapping[str, View]) -> None:
+    def __init__(self, views: Mapping[str, View], listeners: Events | None = None) -> None:
         self.app = Flask(__name__)
         self.app.config.update(SECRET_KEY="a key of the application")
-        ClusterSession(self.app)
+        ClusterSession(self.app, listeners=listeners)
         for name, view in views.items():
             self.app.add_url_rule(f"/{name}", name, lambda view=view: jsonify(view(session)))
 
@@ -127,8 +128,10 @@ class ServedByFlask(Served):
 
 class TestContract(AdapterContract):
     @contextmanager
-    def serve(self, views: Mapping[str, View]) -> Iterator[Served]:
-        served = ServedByFlask(views)
+    def serve(
+        self, views: Mapping[str, View], listeners: Events | None = None
+    ) -> Iterator[Served]:
+        served = ServedByFlask(views, listeners)
         try:
             yield served
         finally:

@@ -16,6 +16,7 @@ from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, SessionTooLarge
 from clustersession.litestar import ClusterSessionPlugin, session_of
 from clustersession.litestar_store import ClusterStore
+from clustersession.session.events import Events
 from tests.adapters.contract import AdapterContract, Answer, Served, View, in_thread
 
 MINUTE_MS = 60_000
@@ -180,8 +181,10 @@ def handler_of(name: str, view: View) -> BaseRouteHandler:
 
 class TestContract(AdapterContract):
     @contextmanager
-    def serve(self, views: Mapping[str, View]) -> Iterator[Served]:
-        plugin = ClusterSessionPlugin()
+    def serve(
+        self, views: Mapping[str, View], listeners: Events | None = None
+    ) -> Iterator[Served]:
+        plugin = ClusterSessionPlugin(listeners=listeners)
         handlers = [handler_of(name, view) for name, view in views.items()]
         app = Litestar(handlers, logging_config=None, plugins=[plugin])
         try:

@@ -23,6 +23,7 @@ from quart.testing import WebsocketResponseError
 from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError
 from clustersession.quart import ClusterSession
+from clustersession.session.events import Events
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View, in_thread
 
 _made: list[Quart] = []
@@ -34,10 +35,10 @@ def runtime_of(app: Quart) -> Runtime:
 
 
 class ServedByQuart(Served):
-    def __init__(self, views: Mapping[str, View]) -> None:
+    def __init__(self, views: Mapping[str, View], listeners: Events | None = None) -> None:
         self.app = Quart(__name__)
         self.app.config.update(SECRET_KEY="a key of the application")
-        ClusterSession(self.app)
+        ClusterSession(self.app, listeners=listeners)
         for name, view in views.items():
             self.app.add_url_rule(f"/{name}", name, self._handler(view))
 
@@ -65,8 +66,10 @@ class ServedByQuart(Served):
 
 class TestContract(AdapterContract):
     @contextmanager
-    def serve(self, views: Mapping[str, View]) -> Iterator[Served]:
-        served = ServedByQuart(views)
+    def serve(
+        self, views: Mapping[str, View], listeners: Events | None = None
+    ) -> Iterator[Served]:
+        served = ServedByQuart(views, listeners)
         try:
             yield served
         finally:
