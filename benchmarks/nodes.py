@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.opening import LmdbReplica
 from clustersession.wire.local import Operation
+from tests.support.namespaces import Host
 
 
 @dataclass
@@ -35,6 +36,7 @@ class BenchNode:
     replica: LmdbReplica
     connection: Connection | None = None
     agent: "subprocess.Popen[bytes] | None" = None
+    host: Host | None = None
 
     def environment(self) -> dict[str, str]:
         """What a process needs to be the agent or a worker of this node."""
@@ -50,10 +52,16 @@ class BenchNode:
     def start_agent(self) -> None:
         """Run the agent in the foreground of a process of its own."""
         with self.home.agent_log.open("ab") as log:
-            self.agent = subprocess.Popen(
+            start = subprocess.Popen if self.host is None else self.host.start
+            self.agent = start(
                 [sys.executable, "-m", "clustersession", "agent"],
                 env=self.environment(), stdout=log, stderr=log,
             )
+
+    def cpu_s(self) -> float:
+        """Processor seconds that the agent has used."""
+        assert self.agent is not None
+        return process_cpu_s(self.agent.pid)
 
     def attach(self) -> None:
         """Be a worker of this node."""
@@ -80,10 +88,15 @@ class BenchNode:
         found = dict(re.findall(r"^(VmHWM|VmRSS|RssAnon|RssFile):\s+(\d+) kB", text, re.M))
         return {name: int(value) for name, value in found.items()}
 
+    @staticmethod
+    def creation(now_ms: int) -> Creation:
+        """Of a session that outlives the benchmark."""
+        return Creation(now_ms, now_ms + 86_400_000, 1_800_000)
+
     def write(self, key: str, value: bytes, create: bool = False) -> int:
         """Commit one attribute; returns the feed's head."""
         now_ms = time.time_ns() // 1_000_000
-        creation = Creation(now_ms, now_ms + 86_400_000, 1_800_000) if create else None
+        creation = self.creation(now_ms) if create else None
         committed = self.replica.commit(
             [Change(key, now_ms, {"value": value}, creation=creation)], now_ms
         )
@@ -92,8 +105,13 @@ class BenchNode:
 
 
 @contextmanager
-def bench_nodes(count: int, **settings: Any) -> Iterator[list[BenchNode]]:
-    """Nodes on loopback in a temporary directory; everything is gone at the end."""
+def bench_nodes(
+    count: int, *, hosts: Sequence[Host] = (), **settings: Any
+) -> Iterator[list[BenchNode]]:
+    """Nodes in a temporary directory; everything is gone at the end.
+
+    Their agents are on loopback, or each on a host of its own; the files are shared either way.
+    """
     with tempfile.TemporaryDirectory(prefix="clustersession-bench-") as directory:
         common = {
             "distributable": True, "bind": "127.0.0.1", "state_dir": directory,
@@ -103,9 +121,11 @@ def bench_nodes(count: int, **settings: Any) -> Iterator[list[BenchNode]]:
         nodes = []
         try:
             for number in range(1, count + 1):
-                own = complete(load_settings(**common, route=f"node{number}"))
+                host = hosts[number - 1] if hosts else None
+                bind = {} if host is None else {"bind": host.address}
+                own = complete(load_settings(**{**common, **bind, "route": f"node{number}"}))
                 home = node_home(own)
-                nodes.append(BenchNode(own, home, open_node_replica(home, own)))
+                nodes.append(BenchNode(own, home, open_node_replica(home, own), host=host))
             yield nodes
         finally:
             for node in nodes:
@@ -116,6 +136,24 @@ def bench_nodes(count: int, **settings: Any) -> Iterator[list[BenchNode]]:
                     node.agent.wait(10)
                 node.replica.close()
             kill_node(Path(directory))
+
+
+@contextmanager
+def joined_nodes(count: int, **settings: Any) -> Iterator[list[BenchNode]]:
+    """``bench_nodes`` that all run, see each other and have us as their worker."""
+    with bench_nodes(count, **settings) as nodes:
+        for node in nodes:
+            node.start_agent()
+            node.attach()
+        for node in nodes:
+            wait_until(lambda n=node: n.is_ready(count - 1), f"{count} nodes to meet")
+        yield nodes
+
+
+def process_cpu_s(pid: int) -> float:
+    """Processor seconds that a process has used, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 60.0) -> float:
@@ -133,13 +171,16 @@ def key(number: int) -> str:
     return f"1{number:022d}"
 
 
+def p50_p99_max(values: Sequence[float]) -> tuple[float, float, float]:
+    """What is told of a distribution."""
+    ordered = sorted(values)
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)], ordered[-1]
+
+
 def percentiles(values: list[float]) -> str:
     """p50, p99 and maximum."""
-    ordered = sorted(values)
-    return (
-        f"p50 {ordered[len(ordered) // 2]:.3f}  p99 {ordered[int(len(ordered) * 0.99)]:.3f}  "
-        f"max {ordered[-1]:.3f}"
-    )
+    p50, p99, most = p50_p99_max(values)
+    return f"p50 {p50:.3f}  p99 {p99:.3f}  max {most:.3f}"
 
 
 def _text(value: object) -> str:

@@ -10,6 +10,10 @@ BENCHMARKS = {
     "flask": "benchmarks.request_flask",
     "django": "benchmarks.request_django",
     "http": "benchmarks.http",
+    "replication": "benchmarks.replication",
+    "failover": "benchmarks.failover",
+    "snapshot": "benchmarks.snapshot",
+    "storage": "benchmarks.storage",
 }
 """Modules with a ``run(small)``. Imported only when they run: each needs packages of its own."""
 

@@ -11,6 +11,7 @@ down at the end of the block, processes started through ``start`` included.
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -47,6 +48,14 @@ class Host:
     def ip(self, *arguments: str) -> None:
         """``ip`` inside, for what is special to a test: more interfaces, addresses and routes."""
         _ip("-n", self.name, *arguments)
+
+    def sent_received(self) -> tuple[int, int]:
+        """Bytes that eth0 has sent and received, with the headers of Ethernet."""
+        # The other end of the cable counts the other way round.
+        show = ["ip", "-n", self._bridge, "-json", "-stats", "link", "show", "dev", self._port]
+        done = subprocess.run(show, capture_output=True, text=True, check=True)
+        counts = json.loads(done.stdout)[0]["stats64"]
+        return counts["rx"]["bytes"], counts["tx"]["bytes"]
 
     def write_etc(self, name: str, text: str) -> None:
         """What processes started afterwards find as the file of that name in /etc."""
