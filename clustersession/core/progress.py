@@ -34,6 +34,11 @@ class PeerProgress:
             and sum(size for _, size in self._in_flight) < WINDOW_BYTES
         )
 
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether something that went out by TCP is not confirmed yet."""
+        return bool(self._in_flight)
+
     def sent(self, batch: Batch, size_bytes: int, *, expects_confirmation: bool = True) -> None:
         """A batch that begins at our cursor is on its way, so many bytes of it."""
         assert self.cursor is not None

@@ -22,6 +22,7 @@ DATAGRAM_PAYLOAD_BYTES_MAX = 1400
 DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
 MULTICAST_PEERS_MIN = 3
+BACK_TO_MULTICAST_CHANGES = 32
 WAITERS_MAX = 10_000
 NOT_CONFIRMED = -1
 
@@ -121,8 +122,11 @@ class Sender:
         context = self._context
         head = context.replica.head()
         followers = self._followers()
-        if followers:
-            self._multicast_from(followers, head, at)
+        following = {p.node for p in followers}
+        # A datagram would overtake what is on its way by TCP, and be taken for a gap.
+        abreast = [p for p in followers if not p.progress.awaits_confirmation]
+        if abreast:
+            self._multicast_from(abreast, head, at)
         batches: dict[Cursor, tuple[Changes, bytes]] = {}
         deltas = 0
         # Those who are abreast first: they are waited for, and cost little.
@@ -130,6 +134,13 @@ class Sender:
             while peer.progress.may_send(head):
                 cursor = peer.progress.cursor
                 assert cursor is not None
+                if (
+                    peer.node in following
+                    and peer.progress.awaits_confirmation
+                    and head - cursor.position <= BACK_TO_MULTICAST_CHANGES
+                ):
+                    # Nearly there: its confirmation, which flushes, brings it back to multicast.
+                    break
                 if cursor not in batches:
                     if deltas >= DELTAS_PER_FLUSH_MAX:
                         # A confirmation, or the next heartbeat at the latest, flushes again.
