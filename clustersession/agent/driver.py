@@ -258,7 +258,7 @@ class Driver:
             return
         self.reporter.dropped(f"connection refused: {reason}", peer_address[0])
 
-    async def _dial(self, address: Address) -> None:
+    async def _dial(self, address: Address, *, again: bool = True) -> None:
         engine, refused = self.engine, False
         try:
             link = await dial(
@@ -270,8 +270,11 @@ class Driver:
         except WireError as error:
             refused = True
             self.reporter.dropped(f"not a peer: {error}", str(address))
-        except (OSError, TimeoutError, ValueError):
-            pass
+        except (OSError, TimeoutError, ValueError) as error:
+            if again and isinstance(error, ConnectionError) and engine.membership.at(address):
+                # A killed process may lose its listening socket last, and throws us out with it.
+                await self._dial(address, again=False)
+                return
         else:
             if self.engine is engine:
                 self._adopt(link, address)

@@ -129,3 +129,22 @@ async def test_a_past_lost_noticed_twice_costs_one_node_id(pair: Pair) -> None:
     write(pair.a, 5, 10)
     await until(lambda: pair.b.replica.digests() == pair.a.replica.digests())
     assert pair.a.engine is renewed
+
+
+async def test_one_that_throws_us_out_while_it_dies_is_dialled_again_at_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = [ConnectionResetError()]
+    seen: list[tuple[object, bool]] = []
+
+    async def dial(*_: object, **__: object) -> None:
+        raise errors.pop() if errors else ConnectionRefusedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("clustersession.agent.driver.dial", dial)
+        patch.setattr(
+            pair.a.engine, "dial_failed",
+            lambda address, refused, at: seen.append((address, refused)),
+        )
+        await pair.a._dial(pair.b.address)
+    assert seen == [(pair.b.address, True)]

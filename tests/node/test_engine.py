@@ -11,7 +11,7 @@ from clustersession.core.membership import (
     Membership,
     RouteConflict,
 )
-from clustersession.core.state import SessionState
+from clustersession.core.state import Change, Creation, SessionState
 from clustersession.node import outputs as out
 from clustersession.replica.opening import open_memory
 from tests.node.world import World
@@ -120,6 +120,31 @@ def test_a_lost_datagram_is_a_gap_and_is_repaired() -> None:
     world.run(0.1)
     assert world.values("b", key(1)) == {"n": "2"}
     assert world.nodes["b"].seen(out.GapFound)
+
+
+def test_datagrams_do_not_overtake_a_backlog_that_went_by_tcp() -> None:
+    world = formed("ab", carrier="multicast")
+    world.run(2)
+    a, b = world.nodes["a"], world.nodes["b"]
+    wall_ms = world.at(a).wall_ms
+    creation = Creation(wall_ms, wall_ms + 86_400_000, 1_800_000)
+    values = {"text": b"x" * 200}
+    a.replica.commit([Change(key(n), wall_ms, values, creation=creation) for n in range(400)],
+                     wall_ms)
+    world.link_latency_s = 0.02
+    world.ring("a")
+    for number in range(400, 410):
+        world.write("a", key(number), create=True, n="1")
+        world.run(0.001)
+    world.run(0.2)
+    assert not b.seen(out.GapFound)
+    assert world.values("b", key(399))
+    assert world.values("b", key(409))
+    before = world.datagrams
+    world.write("a", key(1), n="2")
+    world.run(0.005)
+    assert world.datagrams > before, "it did not go back to multicast"
+    assert world.values("b", key(1)) == {"text": "x" * 200, "n": "2"}
 
 
 def test_the_loss_of_the_last_datagram_is_found_by_the_heartbeat() -> None:
