@@ -73,7 +73,7 @@ def main(kills: int = 50) -> None:
     """Kill, measure, compare."""
     with tempfile.TemporaryDirectory(prefix="clustersession-failover-") as directory:
         ports = ClusterPorts()
-        one = uvicorn_command("plain_app:app")
+        one = uvicorn_command("benchmarks.plain_app:app")
         several = [*one, "--workers", str(WORKERS)]
         nodes = [
             make_node(route, Path(directory), ports, command, app_directory=APP_DIRECTORY)

@@ -85,7 +85,7 @@ def _answers(rounds: int) -> list[float]:
     with tempfile.TemporaryDirectory(prefix="clustersession-failover-") as name:
         ports = ClusterPorts()
         nodes = [
-            make_node(route, Path(name), ports, uvicorn_command("plain_app:app"),
+            make_node(route, Path(name), ports, uvicorn_command("benchmarks.plain_app:app"),
                       app_directory=APP_DIRECTORY)
             for route in ("node1", "node2")
         ]

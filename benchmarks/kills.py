@@ -25,7 +25,8 @@ from clustersession.admin.nodes import status
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
 
-APP_DIRECTORY = Path(__file__).parent
+# Not this directory: a module of it would stand for one of the standard library.
+APP_DIRECTORY = Path(__file__).parents[1]
 
 
 def main(rounds: int = 1000, ack: str = "one") -> None:
@@ -35,7 +36,7 @@ def main(rounds: int = 1000, ack: str = "one") -> None:
         ports = ClusterPorts()
         nodes = [
             make_node(
-                route, Path(directory), ports, uvicorn_command("plain_app:app"),
+                route, Path(directory), ports, uvicorn_command("benchmarks.plain_app:app"),
                 app_directory=APP_DIRECTORY, environment={"CLUSTERSESSION_ACK": ack},
             )
             for route in ("tomcat1", "tomcat2")
