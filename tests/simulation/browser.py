@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
 from clustersession.session.session import Session
 from tests.simulation.ledger import Violation
 from tests.simulation.neighbours import at_peace, could_tell
-from tests.simulation.promises import Request
+from tests.simulation.promises import MOVES, Request
+from tests.simulation.users import LOCAL_NAME, check_served
 from tests.simulation.worker import Sleep, Task, Worker
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class Visits:
         def done(result: tuple[str | None, str]) -> None:
             set_cookie, line = result
             self._world.say(f"{browser.name} at {host.name}: {action} {line}")
-            if action in ("end", "rotate") and cookie is not None:
+            if action in ("end", *MOVES) and cookie is not None:
                 browser.retired.append(cookie)
             if set_cookie is not None:
                 value = set_cookie.split(";")[0].partition("=")[2]
@@ -90,7 +93,10 @@ class Visits:
         promises = Request(worker.host, session, action, name)
         self._act(session, action, name)
         used_s = self._world.timeline.now_s
+        if action == "revoke":
+            await self._revoke(worker, name)
         outcome = await manager.commit_async(session)
+        self._note_user(promises, action, name, used_s)
         promises.judge(cookie, outcome.set_cookie)
         recorded = session.state is not None and not session.discarded
         if session.key is not None and recorded and not worker.host.replica.disk.full:
@@ -110,10 +116,34 @@ class Visits:
             case "rotate":
                 session["user"] = self._written
                 session.rotate()
+            case "login":
+                session["user"] = self._written
+                session.rotate()
+                session.principal = name
+            case "local":
+                session[LOCAL_NAME] = self._written
             case "end":
                 session.invalidate()
             case _:
                 dict(session)
+
+    async def _revoke(self, worker: Worker, principal: str) -> None:
+        host, at_s = worker.host, self._world.timeline.now_s
+        with suppress(ReplicaFull):
+            await worker.manager.sessions().aend_all(principal)
+            self._world.users.revoked(host, principal, at_s)
+            self._world.marks["user revoked"] += 1
+
+    def _note_user(self, request: Request, action: str, name: str, at_s: float) -> None:
+        before, after = request.key, request.session.key
+        if after is None or after == before or request.session.discarded:
+            return
+        users = self._world.users
+        if before is not None and action in MOVES:
+            users.moved(before, after)
+        if action == "login" and users.logins.get(after, ("", 0.0))[0] != name:
+            # The same user again is no new login.
+            users.logged_in(after, name, at_s)
 
     # ---- what a browser may expect ---------------------------------------------------------------
 
@@ -137,6 +167,7 @@ class Visits:
         assert state is not None
         if state.ended is not None or key in host.replica.life.ended:
             raise Violation(f"{host.name} served {key[:6]}, which has ended there")
+        check_served(host, key, state)
         for fact in ledger.facts[key]:
             if fact.end and fact.holders >= len(world.hosts) and not ledger.ever_lost:
                 raise Violation(f"{host.name} served {key[:6]}, which all know to have ended")
@@ -158,6 +189,8 @@ class Visits:
         world, ledger = self._world, self._world.ledger
         last_s = host.replica.life.last_access_s.get(key)
         if last_s is None or host.was_full or any(fact.end for fact in ledger.facts[key]):
+            return
+        if world.users.may_be_revoked(key):
             return
         idle_s, slack_s = self._timing()
         now_s = world.timeline.now_s

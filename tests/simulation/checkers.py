@@ -1,7 +1,7 @@
 """What must hold: at every moment, after mending, and at the end."""
 
 from clustersession.core.identity import Phase
-from clustersession.core.state import SessionState, expires_ms
+from clustersession.core.state import ENDED_REVOKED, SessionState, expires_ms, shared
 from tests.simulation.claims import check_digests
 from tests.simulation.host import Host
 from tests.simulation.ledger import Fact, Violation
@@ -37,7 +37,7 @@ def difference(world: World) -> str | None:
 
 def _disagreement(world: World) -> str | None:
     for key in world.ledger.facts:
-        copies = [_unexpired(world, host.replica.get(key)) for host in world.hosts]
+        copies = [_unexpired(world, _shared(host, key)) for host in world.hosts]
         if any(copy is _PERHAPS for copy in copies):
             return f"{key[:6]} is about to expire"
         if any(copy != copies[0] for copy in copies[1:]):
@@ -48,6 +48,11 @@ def _disagreement(world: World) -> str | None:
 
 
 _PERHAPS = SessionState(0, 0, 0)
+
+
+def _shared(host: Host, key: str) -> SessionState | None:
+    state = host.replica.get(key)
+    return None if state is None else shared(state)
 
 
 def _unexpired(world: World, state: SessionState | None) -> SessionState | None:
@@ -113,13 +118,19 @@ def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> Non
             raise Violation(f"{host.name} has lost {key[:6]}: {sure[-1]}")
         return
     if state.ended is not None:
-        if not any(fact.end == state.ended.reason for fact in facts):
+        if any(fact.end == state.ended.reason for fact in facts):
+            return
+        if state.ended.reason == ENDED_REVOKED and world.users.may_be_revoked(key):
+            world.marks["session ended by a revocation that met it"] += 1
+        else:
             raise Violation(f"{host.name} believes that {key[:6]} has ended; nobody ended it")
         return
     if _unexpired(world, state) is None:
         return
     if any(fact.end for fact in sure):
         raise Violation(f"{key[:6]} has ended and lives on {host.name}")
+    if world.users.must_be_over(key, _slack_s(world)):
+        raise Violation(f"{key[:6]} lives on {host.name}, and its user was revoked after the login")
     for fact in sure:
         for name in fact.values:
             register = state.registers.get(name)
@@ -133,8 +144,9 @@ def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> Non
 
 def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:
     ledger, settings = world.ledger, world.settings
-    skew_ms = max(world.skew_ms_seen, *(abs(host.clock.offset_ms()) for host in world.hosts))
-    now_s, slack_s = world.timeline.now_s, 2 * skew_ms / 1000 + 0.1
+    now_s, slack_s = world.timeline.now_s, _slack_s(world)
+    if world.users.may_be_revoked(key):
+        return False
     if now_s - ledger.created_s[key] >= settings.effective_absolute_timeout_s - slack_s:
         return False
     if any(fact.end for fact in sure) or not settings.idle_timeout_s:
@@ -142,3 +154,9 @@ def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:
     # A later use may have been recorded in a store that was lost.
     last_s = max(fact.at_s for fact in sure) if ledger.ever_lost else ledger.access_s[key]
     return now_s - last_s < settings.idle_timeout_s - slack_s
+
+
+def _slack_s(world: World) -> float:
+    """By how much two clocks may have disagreed, at most."""
+    skew_ms = max(world.skew_ms_seen, *(abs(host.clock.offset_ms()) for host in world.hosts))
+    return 2 * skew_ms / 1000 + 0.1

@@ -7,6 +7,8 @@ from tests.simulation.plan import Plan, Step
 
 NAMES = ["x", "y", "z"]
 ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "end"]
+USERS = ["login", "login", "login", "revoke", "local", "local"]
+WITH_USERS = 0.5
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
 DONORS_DIE = 0.04
 TWINS = 0.1
@@ -34,6 +36,12 @@ def plan_of(seed: int) -> Plan:
         tiny=rng.random() < 0.4,
         settings=_settings(rng),
     )
+    if rng.random() < WITH_USERS:
+        actions = ACTIONS + USERS
+        if rng.random() < 0.3:
+            plan.settings["sessions_per_principal_max"] = rng.choice([1, 2])
+    else:
+        actions = ACTIONS
     kinds = [kind for kind in FAULTS if rng.random() < 0.4]
     if kinds and kinds != ["none"] and rng.random() < 0.4:
         plan.loss = rng.choice([0.0, 0.02, 0.2, 0.5])
@@ -49,7 +57,7 @@ def plan_of(seed: int) -> Plan:
         elif draw < fault_share + wait_share:
             plan.steps.append(["wait", _wait_ms(rng, plan)])
         else:
-            plan.steps.append(visit := _visit(rng, plan))
+            plan.steps.append(visit := _visit(rng, plan, actions))
             if rng.random() < TWINS:
                 # Two tabs at once, and a balancer that does not keep them together.
                 plan.steps.append([*visit[:2], rng.randrange(plan.hosts), *visit[3:]])
@@ -104,11 +112,11 @@ def _wait_ms(rng: random.Random, plan: Plan) -> float:
     return rng.choice(WAITS_MS)
 
 
-def _visit(rng: random.Random, plan: Plan) -> Step:
+def _visit(rng: random.Random, plan: Plan, actions: list[str]) -> Step:
     think_ms = rng.choice([0.0, 0.0, 0.0, 0.0, 5.0, 300.0])
     return [
         "visit", rng.randrange(plan.browsers), rng.randrange(plan.hosts), rng.randrange(2),
-        rng.choice(ACTIONS), rng.choice(NAMES), think_ms,
+        rng.choice(actions), rng.choice(NAMES), think_ms,
     ]
 
 

@@ -43,6 +43,7 @@ def _visits(*actions: str) -> st.SearchStrategy[Step]:
 STEPS = st.one_of(
     _visits("set", "nested", "read"),
     _visits("set", "delete", "rotate", "end"),
+    _visits("login", "revoke", "local"),
     _steps("wait", short_ms),
     _steps("wait", long_ms),
     *(_steps(kind, hosts) for kind in (

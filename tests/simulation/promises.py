@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import (
+    LOCAL_PREFIX,
     SYSTEM_PREFIX,
     SessionState,
     access_coarseness_ms,
@@ -13,10 +14,16 @@ from clustersession.core.state import (
 )
 from clustersession.session.session import Session
 from clustersession.session.writer import is_live
+from clustersession.wire.values import encode_value
 from tests.simulation.ledger import Fact, Violation
+from tests.simulation.users import LOCAL_NAME
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
+
+
+MOVES = ("rotate", "login")
+"""Actions that give the session a new id."""
 
 
 class Request:
@@ -37,15 +44,20 @@ class Request:
         """The response goes out."""
         if self.session.discarded or self.full or self.host.replica.disk.full:
             return
+        if self.action == "revoke":
+            # It may have ended this very session, which the answer does not look at.
+            return
         if self.action == "read":
             self._judge_read()
         elif self.action == "end":
             self._judge_ended("has ended")
-        elif self.action == "rotate" and self.key not in (None, self.session.key):
+        elif self.action in MOVES and self.key not in (None, self.session.key):
             self._judge_ended("has moved to another id")
             self._judge_moved()
         elif self.names:
             self._judge_written()
+        elif self.action == "local":
+            self._judge_local()
         if self.key is not None and self.session.key == self.key and cookie is not None:
             self._judge_route(cookie, set_cookie)
 
@@ -100,6 +112,12 @@ class Request:
         facts = facts[self.facts_before :] if key == self.key else facts
         return next((fact for fact in facts if fact.store is self.host.replica.life), None)
 
+    def _judge_local(self) -> None:
+        state = self.session.state
+        register = None if state is None else state.registers.get(LOCAL_PREFIX + LOCAL_NAME)
+        if register is None or register.value != encode_value(self.session[LOCAL_NAME], ""):
+            raise Violation(f"{self.host.name} did not keep what stays there")
+
     def _judge_route(self, cookie: str, set_cookie: str | None) -> None:
         world = self.host.world
         serving = self.host.workers[0].port.serving_routes()
@@ -122,7 +140,7 @@ def _names_changed(session: Session, action: str, name: str) -> set[str]:
             return {"list"}
         case "delete":
             return {name} & session.keys()
-        case "rotate":
+        case "rotate" | "login":
             return {"user"}
         case _:
             return set()

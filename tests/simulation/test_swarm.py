@@ -20,6 +20,7 @@ RARE_PATHS = {
     "probe saved a slow member",
     "repaired after a death",
     "repaired by anti-entropy",
+    "session ended by a revocation that met it",
     "session fetched from a peer",
     "snapshot resumed with another donor",
     "suspicion refuted",

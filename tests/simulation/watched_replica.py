@@ -10,13 +10,22 @@ from contextlib import contextmanager
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import START, Batch, Cursor
-from clustersession.core.state import Change, SessionState, expires_ms, merge
+from clustersession.core.revocation import RESERVED_PREFIX
+from clustersession.core.state import (
+    LOCAL_PREFIX,
+    Change,
+    Register,
+    SessionState,
+    expires_ms,
+    merge,
+)
 from clustersession.replica.memory_engine import MemoryEngine, MemoryTransaction
 from clustersession.replica.protocol import Applied, Committed
 from clustersession.replica.store import ReplicaStore
 from clustersession.replica.tables import META, NOTES
 from tests.simulation.claims import check_claim, check_versions
 from tests.simulation.ledger import Fact, Ledger, Violation
+from tests.simulation.users import check_local
 
 SPARE_MAX = 5
 
@@ -77,6 +86,7 @@ class WatchedReplica(ReplicaStore):
         self._now_s = now_s
         self._cursors_seen: dict[bytes, Cursor] = {}
         self._wall_ms = 0
+        self._own_nodes = {self.node}
         self.commits: dict[int, tuple[bytes, range]] = {}
         self._synced = (self.disk.copy(), self.node, 0)
 
@@ -169,6 +179,7 @@ class WatchedReplica(ReplicaStore):
         """Renew, and take down under which stamps the last writes go on."""
         self._ledger.reissued(self.life, self.node, floor)
         super().renew_identity(node, floor)
+        self._own_nodes.add(node)
         facts = []
         for key in self.keys("", 10_000):
             state = self.get(key)
@@ -176,7 +187,7 @@ class WatchedReplica(ReplicaStore):
                 continue
             values: dict[int, dict[str, bytes | None]] = defaultdict(dict)
             for name, register in state.registers.items():
-                if register.node == node:
+                if register.node == node and not self._is_local(key, name, register):
                     values[register.time][name] = register.value
             facts += [
                 Fact(key, (time, node), state.versions[node], self.life, self._now_s(), written,
@@ -191,7 +202,8 @@ class WatchedReplica(ReplicaStore):
     def check_size(self) -> None:
         """The feed is compacted, and its size bounded by the sessions."""
         stats = self.stats()
-        if stats.feed_entries > stats.sessions + stats.tombstones:
+        records = [key for key in self.keys("", 10_000) if key.startswith(RESERVED_PREFIX)]
+        if stats.feed_entries > stats.sessions + stats.tombstones + len(records):
             raise Violation(f"{self.life.host}: {stats.feed_entries} feed entries for"
                             f" {stats.sessions} sessions and {stats.tombstones} tombstones")
 
@@ -200,6 +212,7 @@ class WatchedReplica(ReplicaStore):
             name: register.value
             for name, register in state.registers.items()
             if register.node == self.node and register.seq == seq
+            and not self._is_local(change.key, name, register)
         }
         if change.end is not None and state.ended is not None:
             time = state.ended.time
@@ -219,6 +232,13 @@ class WatchedReplica(ReplicaStore):
                      change.end, expires_ms=expires_ms(state))
             )
 
+    def _is_local(self, key: str, name: str, register: Register) -> bool:
+        """Whether no other host will ever hold it; such a write is noted here."""
+        if not name.startswith(LOCAL_PREFIX):
+            return False
+        self._ledger.written[(key, name, register.time, register.node)] = register.value
+        return True
+
     def _grown(self, key: str, old: SessionState | None, new: SessionState | None) -> None:
         if new is None:
             if old is not None:
@@ -227,6 +247,7 @@ class WatchedReplica(ReplicaStore):
         if old is not None and merge(old, new) != new:
             raise Violation(f"{self.life.host}: a copy of {key[:6]} went back: {old} -> {new}")
         check_versions(self._ledger, self.life.host, key, new)
+        check_local(self.life.host, self._own_nodes, key, new)
         if new.ended is not None:
             self.life.ended.add(key)
         elif key in self.life.ended:

@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections import Counter
 from functools import lru_cache
+from typing import Any
 
 from clustersession.core.identity import Address, Identity
 from clustersession.core.membership import (
@@ -24,8 +25,12 @@ from tests.simulation.neighbours import check_holders
 from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Plan
 from tests.simulation.timeline import Timeline
+from tests.simulation.users import LOCAL_MARK, LOCAL_NAME, Users
 
-SETTINGS = {"distributable": True, "fetch_timeout_s": 0.25, "repair_interval_s": 3.0}
+SETTINGS: dict[str, Any] = {
+    "distributable": True, "fetch_timeout_s": 0.25, "repair_interval_s": 3.0,
+    "local_attributes": (LOCAL_NAME,),
+}
 KILL_KNOWN_S = 1.0
 QUIET_S = 0.3
 EVENTS = {
@@ -43,6 +48,7 @@ class World:
         weather = Weather(plan.loss, plan.duplication, plan.jitter_s)
         self.network = Network(self.timeline, weather, plan.seed)
         self.ledger = Ledger()
+        self.users = Users()
         self.marks: Counter[str] = self.ledger.marks
         self.settings = Settings(**{**SETTINGS, **plan.settings})
         self.keys, self.signer = _secrets()
@@ -90,6 +96,8 @@ class World:
 
     def trace(self, host: Host, kind: str, data: bytes) -> None:
         """Something reached a host: part of what two runs of one plan have in common."""
+        if LOCAL_MARK in data:
+            raise Violation(f"{host.name} was sent an attribute that stays on another node")
         self._trace.update(f"{self.timeline.now_s!r} {host.name} {kind} ".encode() + data)
 
     @property
