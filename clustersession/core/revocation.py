@@ -71,7 +71,9 @@ def revocation_in(record: SessionState | None) -> Register | None:
 def judged(key: str, state: SessionState, revocation: Register | None) -> SessionState:
     """The session as it stands under a revocation of its user.
 
-    Every node that holds both comes to the same end, so it needs no place in any feed.
+    Every node that holds both comes to an end, so it needs no place in any feed. When a user is
+    revoked or logs out twice at once, nodes may name different moments of it; nothing but what
+    people are told follows from that.
     """
     if (
         revocation is None

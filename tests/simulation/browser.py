@@ -13,7 +13,7 @@ from clustersession.session.session import Session
 from tests.simulation.ledger import Violation
 from tests.simulation.neighbours import at_peace, could_tell
 from tests.simulation.promises import MOVES, Request
-from tests.simulation.users import LOCAL_NAME, check_served
+from tests.simulation.users import LOCAL_NAME, check_served, may_be_revoked
 from tests.simulation.worker import Sleep, Task, Worker
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Visits:
         last_s = host.replica.life.last_access_s.get(key)
         if last_s is None or host.was_full or any(fact.end for fact in ledger.facts[key]):
             return
-        if world.users.may_be_revoked(key):
+        if may_be_revoked(ledger, key):
             return
         idle_s, slack_s = self._timing()
         now_s = world.timeline.now_s

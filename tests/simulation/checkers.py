@@ -1,11 +1,20 @@
 """What must hold: at every moment, after mending, and at the end."""
 
+from dataclasses import replace
+
 from clustersession.core.identity import Phase
-from clustersession.core.state import ENDED_REVOKED, SessionState, expires_ms, shared
+from clustersession.core.state import (
+    ENDED_REVOKED,
+    Ended,
+    SessionState,
+    expires_ms,
+    shared,
+)
 from tests.simulation.claims import check_digests
 from tests.simulation.host import Host
 from tests.simulation.ledger import Fact, Violation
 from tests.simulation.timeline import WALL_START_MS
+from tests.simulation.users import may_be_revoked
 from tests.simulation.world import World
 
 EVENTS_PENDING_MAX = 50_000
@@ -52,7 +61,12 @@ _PERHAPS = SessionState(0, 0, 0)
 
 def _shared(host: Host, key: str) -> SessionState | None:
     state = host.replica.get(key)
-    return None if state is None else shared(state)
+    if state is None:
+        return None
+    if state.ended is not None and may_be_revoked(host.world.ledger, key):
+        # Of several ends at once each node may have met another first; over it is everywhere.
+        return replace(state, ended=Ended(0, b"", ENDED_REVOKED))
+    return shared(state)
 
 
 def _unexpired(world: World, state: SessionState | None) -> SessionState | None:
@@ -120,7 +134,7 @@ def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> Non
     if state.ended is not None:
         if any(fact.end == state.ended.reason for fact in facts):
             return
-        if state.ended.reason == ENDED_REVOKED and world.users.may_be_revoked(key):
+        if state.ended.reason == ENDED_REVOKED and may_be_revoked(world.ledger, key):
             world.marks["session ended by a revocation that met it"] += 1
         else:
             raise Violation(f"{host.name} believes that {key[:6]} has ended; nobody ended it")
@@ -145,7 +159,7 @@ def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> Non
 def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:
     ledger, settings = world.ledger, world.settings
     now_s, slack_s = world.timeline.now_s, _slack_s(world)
-    if world.users.may_be_revoked(key):
+    if may_be_revoked(world.ledger, key):
         return False
     if now_s - ledger.created_s[key] >= settings.effective_absolute_timeout_s - slack_s:
         return False

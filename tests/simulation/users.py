@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clustersession.core.revocation import principal_tag, revocation_in, revocation_key
-from clustersession.core.state import LOCAL_PREFIX, SessionState, login_time, principal_of
-from tests.simulation.ledger import Fact, Violation
+from clustersession.core.state import (
+    LOCAL_PREFIX,
+    PRINCIPAL,
+    SessionState,
+    login_time,
+    principal_of,
+)
+from tests.simulation.ledger import Fact, Ledger, Violation
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -55,13 +61,6 @@ class Users:
             raise Violation(f"{host.name} kept no record of the revocation of {principal}")
         self.revocations.append(Revocation(principal, at_s, facts[-1]))
 
-    def may_be_revoked(self, key: str) -> bool:
-        """Whether the user of a session was revoked at any time: clocks may count it as before."""
-        if key not in self.logins:
-            return False
-        principal = self.logins[key][0]
-        return any(revocation.principal == principal for revocation in self.revocations)
-
     def must_be_over(self, key: str, slack_s: float) -> bool:
         """Whether a revocation that has surely survived came after the login of a session."""
         if key not in self.logins:
@@ -72,6 +71,15 @@ class Users:
             for revocation in self.revocations
             if revocation.principal == principal
         )
+
+
+def may_be_revoked(ledger: Ledger, key: str) -> bool:
+    """Whether the user of a session was revoked at any time: clocks may count it as before.
+
+    By what was written: whoever asked for it need not have lived to see the answer.
+    """
+    users = {fact.values.get(PRINCIPAL) for fact in ledger.facts[key]}
+    return any(user and revocation_key(principal_tag(user)) in ledger.facts for user in users)
 
 
 def check_served(host: Host, key: str, state: SessionState) -> None:
