@@ -7,6 +7,7 @@ import threading
 
 from clustersession.agent.agent import Agent
 from clustersession.agent.process import agent_lock, new_event_loop
+from clustersession.core.errors import ReplicaError
 from clustersession.core.settings import Settings
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
@@ -24,11 +25,12 @@ class ThreadAgent:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._agent: Agent | None = None
+        self._stop_wanted = False
         atexit.register(self.stop)
 
     def start(self) -> bool:
         """Start the thread if it does not run; whether it runs, or another process's agent does."""
-        if self._thread is None or not self._thread.is_alive():
+        if not self._stop_wanted and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(
                 target=self._run, name="clustersession-agent", daemon=True
             )
@@ -38,13 +40,16 @@ class ThreadAgent:
     def stop(self) -> None:
         """Leave the cluster; waits for the goodbye."""
         atexit.unregister(self.stop)
+        # Before anything is looked at: a thread that is only starting looks at this afterwards.
+        self._stop_wanted = True
         loop, agent, thread = self._loop, self._agent, self._thread
-        if loop is None or agent is None or thread is None or not thread.is_alive():
+        if thread is None or not thread.is_alive():
             return
-        try:
-            loop.call_soon_threadsafe(agent.stop)
-        except RuntimeError:
-            return
+        if loop is not None and agent is not None:
+            try:
+                loop.call_soon_threadsafe(agent.stop)
+            except RuntimeError:
+                return
         thread.join(timeout=5.0)
 
     def _run(self) -> None:
@@ -57,8 +62,9 @@ class ThreadAgent:
                     self._agent = Agent(
                         self._settings, self._home, self._replica, lingers=False
                     )
-                    runner.run(self._agent.run())
-            except OSError as error:
+                    if not self._stop_wanted:
+                        runner.run(self._agent.run())
+            except (OSError, ReplicaError) as error:
                 logger.error("the clustersession agent cannot start: %s", error)
             finally:
                 self._loop = self._agent = None
