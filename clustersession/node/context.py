@@ -64,6 +64,14 @@ class Context:
         """How far we have applied a node's feed."""
         return self.cursors.get(node, START)
 
+    def unlinked(self) -> set[bytes]:
+        """Members that are present as far as we know, and not connected."""
+        return {
+            member.identity.node
+            for member in self.membership.present()
+            if member.identity.node not in self.peers and member.phase is not Phase.LEAVING
+        }
+
     def send(self, node: bytes, message: Message) -> None:
         """Queue a message to a linked peer; without a link it is not sent."""
         if node in self.peers:

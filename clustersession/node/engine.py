@@ -390,6 +390,7 @@ class Engine:
                     self.contacts.vouch(member.identity.node, False)
                     self.repairer.after_loss(at)
                     self.sender.settle()
+                    self.finder.settle()
                     self.contacts.heard_of(member.identity.address, at)
                     self.context.emit(Unlink(member.identity.node))
                 case MemberLeft() | MemberAdded() | MemberRefuted():

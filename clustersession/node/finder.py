@@ -11,11 +11,16 @@ LOOKUPS_MAX = 1024
 
 @dataclass(slots=True)
 class Lookup:
-    """One key being looked for; ``waiting`` are the peers that have not answered."""
+    """One key being looked for.
+
+    ``waiting`` are the peers that have not answered, ``lost`` those of which the connection broke
+    first: they are back, and asked again, or known to be dead, in a moment.
+    """
 
     deadline_s: float
     tokens: list[int] = field(default_factory=list)
     waiting: set[bytes] = field(default_factory=set)
+    lost: set[bytes] = field(default_factory=set)
 
 
 class Finder:
@@ -68,8 +73,15 @@ class Finder:
 
     def forget(self, node: bytes) -> None:
         """The connection to a node is gone."""
-        for key, lookup in list(self._lookups.items()):
-            lookup.waiting.discard(node)
+        for lookup in self._lookups.values():
+            if node in lookup.waiting:
+                lookup.waiting.remove(node)
+                lookup.lost.add(node)
+        self.settle()
+
+    def settle(self) -> None:
+        """Answer what nobody is left to answer."""
+        for key in list(self._lookups):
             self._conclude_empty(key)
 
     def expire(self, at: Moment) -> None:
@@ -77,8 +89,7 @@ class Finder:
         for key, lookup in list(self._lookups.items()):
             if lookup.deadline_s <= at.now_s:
                 self._answer(key, False)
-            else:
-                self._conclude_empty(key)
+        self.settle()
 
     def next_deadline(self) -> float:
         """When ``expire`` has something to do."""
@@ -91,7 +102,9 @@ class Finder:
 
     def _conclude_empty(self, key: str) -> None:
         lookup = self._lookups.get(key)
-        if lookup is not None and not lookup.waiting and self._context.discovered:
+        if lookup is None or lookup.waiting or not self._context.discovered:
+            return
+        if not lookup.lost or lookup.lost.isdisjoint(self._context.unlinked()):
             self._answer(key, False)
 
     def _answer(self, key: str, found: bool) -> None:

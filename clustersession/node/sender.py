@@ -9,7 +9,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from clustersession.core.feed import Cursor
-from clustersession.core.identity import Phase
 from clustersession.node.context import Context, Peer
 from clustersession.node.outputs import Acknowledged, Moment, Multicast, Send, TooLarge
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
@@ -78,7 +77,7 @@ class Sender:
         peers = self._context.peers.values()
         hopeful = [p for p in peers if not p.progress.lagging]
         discovered = self._context.discovered
-        if not peers and self._unlinked() - self._given_up:
+        if not peers and self._context.unlinked() - self._given_up:
             # A link has just broken: the peer is back, or known to be dead, in a moment.
             return
         for waiter in list(self._waiters.values()):
@@ -102,7 +101,7 @@ class Sender:
         for waiter in [w for w in self._waiters.values() if w.deadline_s <= at.now_s]:
             del self._waiters[waiter.token]
             self._context.emit(Acknowledged(waiter.token, NOT_CONFIRMED))
-            self._given_up |= self._unlinked()
+            self._given_up |= self._context.unlinked()
             for peer in self._context.peers.values():
                 if not peer.progress.holds(waiter.seq):
                     peer.progress.lagging = True
@@ -167,15 +166,6 @@ class Sender:
             self._context.emit(TooLarge(delta.key))
         changes = Changes(replace(batch, deltas=()), confirm=True)
         return changes, encode_message(changes)
-
-    def _unlinked(self) -> set[bytes]:
-        """Members that are present as far as we know, and not connected."""
-        return {
-            member.identity.node
-            for member in self._context.membership.present()
-            if member.identity.node not in self._context.peers
-            and member.phase is not Phase.LEAVING
-        }
 
     def _followers(self) -> list[Peer]:
         """Peers that multicast deltas reach, when they are many enough to be worth it."""

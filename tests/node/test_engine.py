@@ -331,6 +331,26 @@ def test_a_session_that_nobody_has_is_unknown_after_the_peers_answered() -> None
     assert world.answer("b", token) is False
 
 
+def test_a_peer_is_asked_again_when_its_connection_broke_before_it_answered() -> None:
+    world = formed("abc")
+    world.lose_datagram = lambda sender, receiver: True
+    world.partition("a", "b")
+    world.write("a", key(1), create=True, user="ann")
+    world.heal()
+    token = world.fetch("b", key(1))
+    world.reset("a", "b")
+    world.run(0.1)
+    assert world.answer("b", token) is True
+
+
+def test_a_peer_that_died_before_it_answered_is_not_waited_for() -> None:
+    world = formed("abc", fetch_timeout_s=30)
+    token = world.fetch("b", key(1))
+    world.kill("a")
+    world.run(1)
+    assert world.answer("b", token) is False
+
+
 def test_a_fetch_of_a_node_that_has_just_started_waits_for_the_others() -> None:
     world = formed("ab")
     world.write("a", key(1), create=True, user="ann")
