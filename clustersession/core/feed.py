@@ -1,15 +1,22 @@
 """The compacted change feed and the cursors that follow it.
 
 Every local commit takes the node's next sequence number and moves its session to that place in the
-feed, so the feed holds one entry per session. A peer's progress is a cursor of two numbers:
+feed, so the feed holds one entry per session. A peer's progress is a cursor:
 
 ``position``  how far the feed has been scanned
 ``floor``     up to where *everything* the node wrote has been received
+``scanned``   the highest head that a batch between the two was read at
 
 One number is not enough. While a peer catches up in chunks, a session not yet sent may be written
 again and move behind the scan; a chunk that left out registers older than the scan position would
 lose the earlier write. So each chunk carries everything above the floor, and the floor follows the
 position only when a chunk, read in one transaction, reached the head of the feed.
+
+Nor are two enough where batches overtake each other, as datagrams do. A chunk that was read later
+leaves out a session that has moved on meanwhile. When a chunk that was read before and reached the
+head of its day arrives after it, together they show a scan that nobody made, without that session.
+So a chunk moves the floor only when it was read no earlier than those that the position rests on,
+and the head of the feed, which never goes back, says when that was.
 """
 
 from collections.abc import Sequence
@@ -24,6 +31,7 @@ class Cursor(NamedTuple):
 
     floor: int
     position: int
+    scanned: int = 0
 
 
 START = Cursor(0, 0)
@@ -31,14 +39,22 @@ START = Cursor(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The part (after, upto] of a sender's feed, with all it wrote above ``floor``."""
+    """The part (after, upto] of a sender's feed, with all it wrote above ``floor``.
+
+    ``head`` is where the feed ended when the part was read.
+    """
 
     sender: bytes
     floor: int
     after: int
     upto: int
-    complete: bool
+    head: int
     deltas: Sequence[Delta]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the part reaches the head of the feed."""
+        return self.upto >= self.head
 
 
 def follows(batch: Batch, cursor: Cursor) -> bool:
@@ -53,5 +69,8 @@ def is_news(batch: Batch, cursor: Cursor) -> bool:
 
 def advance(cursor: Cursor, batch: Batch) -> Cursor:
     """The cursor after applying a batch that follows it."""
-    position = max(cursor.position, batch.upto)
-    return Cursor(max(cursor.floor, batch.upto) if batch.complete else cursor.floor, position)
+    if batch.complete and batch.upto > cursor.floor and batch.upto >= cursor.scanned:
+        return Cursor(batch.upto, max(cursor.position, batch.upto))
+    if batch.upto <= cursor.position:
+        return cursor
+    return Cursor(cursor.floor, batch.upto, max(cursor.scanned, batch.head))

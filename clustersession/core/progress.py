@@ -42,7 +42,8 @@ class PeerProgress:
     def sent(self, batch: Batch, size_bytes: int, *, expects_confirmation: bool = True) -> None:
         """A batch that begins at our cursor is on its way, so many bytes of it."""
         assert self.cursor is not None
-        self.cursor = advance(self.cursor, batch)
+        # What is read is never older than what was, so only the place counts here.
+        self.cursor = advance(self.cursor, batch)._replace(scanned=0)
         if expects_confirmation:
             self._in_flight.append((batch.upto, size_bytes))
 

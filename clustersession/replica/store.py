@@ -140,11 +140,12 @@ class ReplicaStore:
                 if delta is not None:
                     bytes_left -= _size_about(delta)
                     if bytes_left < 0 and deltas:
-                        return Batch(head.node, floor, after, upto, False, deltas)
+                        return Batch(head.node, floor, after, upto, head.seq, deltas)
                     deltas.append(delta)
                 upto = tables.seq_of_feed(feed_key)
         # A cursor beyond our head belongs to a past that we have lost; it must not be moved back.
-        return Batch(head.node, floor, after, max(head.seq, after), True, deltas)
+        upto = max(head.seq, after)
+        return Batch(head.node, floor, after, upto, upto, deltas)
 
     def head(self) -> int:
         """The highest sequence number issued."""
@@ -156,13 +157,18 @@ class ReplicaStore:
             return _cursors_of(transaction)
 
     def inherit(self, cursors: Mapping[bytes, Cursor]) -> None:
-        """Raise our cursors to a snapshot donor's; a cursor never goes back."""
+        """Raise our cursors to the floors of a snapshot donor's; a cursor never goes back.
+
+        What it has scanned beyond is sent again: who knows when that was read.
+        """
         with self._engine.write() as transaction:
             own = _head_of(transaction).node
             for node, theirs in cursors.items():
                 ours = _cursor_of(transaction, node)
-                raised = Cursor(max(ours.floor, theirs.floor), max(ours.position, theirs.position))
-                if node != own and raised != ours:
+                if node != own and theirs.floor > ours.floor:
+                    raised = ours._replace(floor=theirs.floor)
+                    if theirs.floor >= ours.position:
+                        raised = Cursor(theirs.floor, theirs.floor)
                     transaction.put(tables.CURSORS, node, tables.encode_cursor(raised))
 
     def snapshot(self, after_key: str, bytes_max: int) -> SnapshotPage:

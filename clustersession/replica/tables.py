@@ -40,7 +40,6 @@ LAYOUT: Final = 1
 _LAYOUT_MAX = 31
 _HEAD = Struct(">B8sQQQ")
 _HEADER = Struct(">QQQ?")
-_CURSOR = Struct(">QQ")
 _NUMBER = Struct(">Q")
 _BUCKET = Struct(">H")
 _BUCKET_KEYS = tuple(_BUCKET.pack(bucket) for bucket in range(BUCKETS))
@@ -211,8 +210,9 @@ def decode_digest(data: bytes | None) -> int:
 
 
 def encode_cursor(cursor: Cursor) -> bytes:
-    """The stored form of a cursor."""
-    return _CURSOR.pack(*cursor)
+    """The stored form of a cursor: two numbers, and a third in the midst of catching up."""
+    numbers = cursor if cursor.scanned else cursor[:2]
+    return b"".join(map(_NUMBER.pack, numbers))
 
 
 def decode_cursor(data: bytes) -> Cursor:
@@ -221,10 +221,9 @@ def decode_cursor(data: bytes) -> Cursor:
     What does not read as a cursor is one at the start, which is never wrong: what is here already
     is merged once more.
     """
-    try:
-        return Cursor._make(_CURSOR.unpack(data))
-    except StructError:
+    if len(data) not in (2 * _NUMBER.size, 3 * _NUMBER.size):
         return START
+    return Cursor(*(number for (number,) in _NUMBER.iter_unpack(data)))
 
 
 def _number(form: Struct, data: bytes) -> int:

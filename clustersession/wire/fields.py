@@ -195,7 +195,7 @@ IDENTITY = Kind(_pack_identity, _identity)
 ADDRESS = Kind(list, _address)
 ADDRESSES = Kind(lambda v: [list(a) for a in v], _tuple_of(_address, MEMBERS_MAX))
 NODES = Kind(list, _tuple_of(_node, NODES_MAX))
-CURSOR = Kind(list, _cursor)
+CURSOR = Kind(lambda c: [c.floor, c.position], _cursor)
 CURSORS = Kind(lambda v: [[n, c.floor, c.position] for n, c in v.items()], _cursors)
 SUSPICIONS = Kind(
     lambda v: [list(s) for s in v],

@@ -122,16 +122,17 @@ def decode_delta(data: bytes | memoryview) -> Delta:
 
 
 def batch_to_plain(batch: Batch) -> list[Any]:
-    """The batch as a plain structure."""
-    return [
+    """The batch as a plain structure. One that reaches the head of the feed does not repeat it."""
+    plain = [
         FORMAT, batch.sender, batch.floor, batch.after, batch.upto, batch.complete,
         [delta_to_plain(delta) for delta in batch.deltas],
     ]
+    return plain if batch.complete else [*plain, batch.head]
 
 
 def batch_from_plain(plain: object) -> Batch:
     """The batch from its plain structure. Raises WireError."""
-    version, sender, floor, after, upto, complete, deltas = _parts(plain, 7)
+    version, sender, floor, after, upto, complete, deltas, *more = _parts(plain, 7, 8)
     if type(version) is not int or version != FORMAT:
         raise WireError("a batch in an unknown format")
     checked_integer(floor)
@@ -139,10 +140,14 @@ def batch_from_plain(plain: object) -> Batch:
     checked_integer(upto)
     if after > upto:
         raise WireError("a batch that ends before it begins")
+    if _boolean(complete):
+        head = upto
+    elif (head := checked_integer(more[0]) if more else upto + 1) <= upto:
+        raise WireError("a batch that goes beyond the head of its feed")
     if type(deltas) is not list or len(deltas) > DELTAS_MAX:
         raise WireError("the deltas of a batch are no list, or too many")
     return Batch(
-        checked_node(sender), floor, after, upto, _boolean(complete),
+        checked_node(sender), floor, after, upto, head,
         [delta_from_plain(delta) for delta in deltas],
     )
 
@@ -191,10 +196,10 @@ def _unpack(data: bytes | memoryview) -> object:
     return plain
 
 
-def _parts(plain: object, count: int) -> list[Any]:
+def _parts(plain: object, count: int, count_max: int = 0) -> list[Any]:
     if type(plain) is not list or len(plain) < count:
         raise WireError(f"a structure that is not a list of {count} parts")
-    return plain if len(plain) == count else plain[:count]
+    return plain if len(plain) == count else plain[: count_max or count]
 
 
 def _boolean(value: object) -> bool:

@@ -129,7 +129,7 @@ class Attack:
                 for _ in range(rng.randint(0, 3))
             ]
             batch = Batch(
-                sender, rng.choice(near), after, upto, rng.random() < 0.5, deltas
+                sender, rng.choice(near), after, upto, upto + rng.choice((0, 1, 2**61)), deltas
             )
             return m.Changes(batch, rng.random() < 0.5)
         if choice == 2:

@@ -70,9 +70,9 @@ def delta(rng: Random) -> Delta:
 
 def batch(rng: Random) -> Batch:
     """A part of a feed."""
-    after, upto = sorted((number(rng), number(rng)))
+    after, upto, head = sorted((number(rng), number(rng), number(rng)))
     deltas = [delta(rng) for _ in range(rng.randint(0, 3))]
-    return Batch(node(rng), number(rng), after, upto, rng.random() < 0.5, deltas)
+    return Batch(node(rng), number(rng), after, upto, rng.choice((upto, head)), deltas)
 
 
 def cursor(rng: Random) -> Cursor:

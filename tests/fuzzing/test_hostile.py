@@ -78,10 +78,12 @@ def test_batches_whose_sessions_never_come_are_not_all_held(plan: Attack) -> Non
     copy = state(plan)
     for number in range(30):
         keys = KEYS[3000 * number : 3000 * (number + 1)]
-        batch = Batch(NODE, 0, 0, 10 + number, True, [Delta(k, copy, full=False) for k in keys])
+        deltas = [Delta(k, copy, full=False) for k in keys]
+        batch = Batch(NODE, 0, 0, 10 + number, 10 + number, deltas)
         say(plan, m.Changes(batch, True))
         # A gap makes the node drop what it holds and ask anew.
-        say(plan, m.Changes(Batch(NODE, 0, 2**40 + number, 2**41 + number, True, []), True))
+        beyond = 2**41 + number
+        say(plan, m.Changes(Batch(NODE, 0, 2**40 + number, beyond, beyond, []), True))
         plan.world.run(0.06)
         if number % 20 == 0:
             say(plan, m.Sessions(((keys[0], copy),)))

@@ -453,8 +453,8 @@ def test_a_peer_that_sends_nonsense_of_every_kind_breaks_nothing() -> None:
     state = foreign(9, 10)[1]
     nonsense: list[m.Message] = [
         m.Hello(1, "clustersession", b.running.context.own),
-        m.Changes(Batch(other, 0, 0, 10, True, [Delta(key(9), state, full=False)]), True),
-        m.Changes(Batch(b.replica.node, 2**60, 2**60, 2**61, True, []), True),
+        m.Changes(Batch(other, 0, 0, 10, 10, [Delta(key(9), state, full=False)]), True),
+        m.Changes(Batch(b.replica.node, 2**60, 2**60, 2**61, 2**61, []), True),
         m.Progress(Cursor(2**62, 2**62), resume=False, provisional=False),
         m.Fetched(key(8), None),
         m.SnapshotRequest("zzzz"),

@@ -47,7 +47,7 @@ def test_an_empty_replica_has_nothing(replica: ReplicaStore) -> None:
     assert replica.cursors() == {}
     assert replica.keys("", 10) == []
     assert replica.digests() == bytes(8 * 1024)
-    assert replica.feed(0, 0, 100) == Batch(NODE_A, 0, 0, 0, True, [])
+    assert replica.feed(0, 0, 100) == Batch(NODE_A, 0, 0, 0, 0, [])
     page = replica.snapshot("", 100)
     assert (page.sessions, page.next_key, page.done) == ([], "", True)
     assert page.cursors == {NODE_A: Cursor(0, 0)}
@@ -117,7 +117,7 @@ def test_the_feed_has_one_entry_per_session_at_its_last_write(replica: ReplicaSt
     assert [delta.key for delta in after.deltas] == [key_of(1)]
     assert set(after.deltas[0].state.registers) == {"b"}
     assert not after.deltas[0].full
-    assert replica.feed(3, 3, 2**20) == Batch(NODE_A, 3, 3, 3, True, [])
+    assert replica.feed(3, 3, 2**20) == Batch(NODE_A, 3, 3, 3, 3, [])
 
 
 def test_a_small_batch_holds_one_session_and_is_not_complete(replica: ReplicaStore) -> None:
@@ -161,8 +161,24 @@ def test_a_batch_after_a_gap_changes_nothing(open_replica: Open) -> None:
 def test_an_incomplete_batch_moves_the_position_and_not_the_floor(open_replica: Open) -> None:
     a, b = open_replica(NODE_A), open_replica(NODE_B)
     a.commit([creation(1), creation(2)], WALL_MS)
-    assert b.apply(a.feed(0, 0, 1), WALL_MS).cursor == Cursor(0, 1)
+    assert b.apply(a.feed(0, 0, 1), WALL_MS).cursor == Cursor(0, 1, 2)
+    assert b.cursors() == {NODE_A: Cursor(0, 1, 2)}
     assert b.apply(a.feed(0, 1, 1), WALL_MS).cursor == Cursor(2, 2)
+
+
+def test_a_batch_read_before_the_one_it_continues_does_not_hide_a_session_that_moved(
+    open_replica: Open,
+) -> None:
+    a, b = open_replica(NODE_A), open_replica(NODE_B)
+    a.commit([creation(1), creation(2)], WALL_MS)
+    lost, late = a.feed(0, 0, 1), a.feed(0, 1, 1)
+    a.commit([write(1)], WALL_MS)
+    overtaking = a.feed(0, 0, 1)
+    assert (lost.upto, late.complete, overtaking.upto) == (1, True, 2)
+    for batch in (overtaking, late):
+        assert b.apply(batch, WALL_MS).cursor == Cursor(0, 2, 3)
+    assert b.apply(a.feed(0, 2, 1), WALL_MS).cursor == Cursor(3, 3)
+    assert sessions_of(b) == sessions_of(a)
 
 
 def test_own_batches_are_ignored(replica: ReplicaStore) -> None:
@@ -449,7 +465,7 @@ def test_two_huge_copies_that_join_to_more_than_the_limit_do_not_stop_the_batch(
     assert replica.merge([(key_of(1), mine)], WALL_MS) == 1
     small = replace(theirs, registers={})
     batch = Batch(
-        NODE_C, 0, 0, 1, True, [Delta(key_of(1), theirs, True), Delta(key_of(2), small, True)]
+        NODE_C, 0, 0, 1, 1, [Delta(key_of(1), theirs, True), Delta(key_of(2), small, True)]
     )
     assert replica.apply(batch, WALL_MS).changed == 1
     assert replica.get(key_of(1)) == mine

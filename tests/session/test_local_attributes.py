@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustersession.core.feed import Batch
+from clustersession.core.feed import START, Batch
 from clustersession.core.state import (
     LOCAL_PREFIX,
     Change,
@@ -141,10 +141,9 @@ def test_no_message_carries_them_and_the_nodes_agree_all_the_same(
     for at, name, data in [(0, "a", b"1"), *steps]:
         here, there = replicas[at], replicas[1 - at]
         here.commit([Change("k", NOW_MS, {name: data})], NOW_MS)
-        cursor = there.cursors().get(here.node)
-        floor, position = cursor if cursor is not None else (0, 0)
+        cursor = there.cursors().get(here.node, START)
         batch: Batch = over_the_wire(
-            Changes(here.feed(floor, position, 2**20), confirm=True)
+            Changes(here.feed(cursor.floor, cursor.position, 2**20), confirm=True)
         ).batch
         applied = there.apply(batch, NOW_MS)
         assert not applied.missing

@@ -58,10 +58,11 @@ STATES = {"full": STATE, "system": SYSTEM, "ended": ENDED, "empty": EMPTY}
 
 BATCHES = {
     "complete": Batch(
-        NODE_A, 3, 9, 12, True,
+        NODE_A, 3, 9, 12, 12,
         [Delta(KEY, STATE, False), Delta(OTHER_KEY, ENDED, True), Delta("k", SYSTEM, True)],
     ),
-    "nothing": Batch(NODE_B, 0, 0, 0, False, []),
+    "part": Batch(NODE_B, 0, 0, 3, 7, [Delta(KEY, STATE, True)]),
+    "nothing": Batch(NODE_B, 0, 0, 0, 0, []),
 }
 
 

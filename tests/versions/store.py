@@ -50,7 +50,7 @@ def write(directory: Path) -> None:
         WALL_MS, later_ms, WALL_MS + 86_400_000,
         {"from": Register((WALL_MS << 16) + 9, NODE_B, 40, b"\xa1b")}, {NODE_B: 40},
     )
-    batch = Batch(NODE_B, 0, 0, 40, True, [Delta(key_of(30), theirs, True)])
+    batch = Batch(NODE_B, 0, 0, 40, 40, [Delta(key_of(30), theirs, True)])
     replica.apply(batch, later_ms)
     replica.inherit({b"node-ccc": Cursor(3, 8)})
     for name, value in {

@@ -21,7 +21,7 @@ numbers = st.integers(0, 2**63 - 1)
 nodes = st.binary(min_size=8, max_size=8)
 keys = st.text("abcXYZ019_-", min_size=1, max_size=40)
 flags = st.booleans()
-cursors = st.builds(Cursor, numbers, numbers)
+cursors = st.builds(Cursor, numbers, numbers, st.just(0))
 addresses = st.builds(
     Address, st.ip_addresses().map(str), st.integers(1, 65535)
 )
@@ -43,9 +43,9 @@ deltas = st.builds(Delta, keys, states, flags)
 
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
-    after = draw(numbers)
+    after, upto, head = sorted(draw(st.tuples(numbers, numbers, numbers)))
     return Batch(
-        draw(nodes), draw(numbers), after, draw(st.integers(after, 2**63 - 1)), draw(flags),
+        draw(nodes), draw(numbers), after, upto, draw(st.sampled_from((upto, head))),
         draw(st.lists(deltas, max_size=4)),
     )
 

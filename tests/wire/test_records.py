@@ -1,6 +1,7 @@
 """Records come back as they went in, and malformed ones raise WireError and nothing else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -16,6 +17,7 @@ from clustersession.wire.records import (
     INTEGER_MAX,
     KEY_LENGTH_MAX,
     NAME_LENGTH_MAX,
+    batch_to_plain,
     decode_batch,
     decode_delta,
     decode_state,
@@ -46,9 +48,9 @@ deltas = st.builds(Delta, keys, states, st.booleans())
 
 @st.composite
 def batches(draw: st.DrawFn) -> Batch:
-    after, upto = sorted((draw(integers), draw(integers)))
+    after, upto, head = sorted(draw(st.tuples(integers, integers, integers)))
     return Batch(
-        draw(nodes), draw(integers), after, upto, draw(st.booleans()),
+        draw(nodes), draw(integers), after, upto, draw(st.sampled_from((upto, head))),
         draw(st.lists(deltas, max_size=3)),
     )
 
@@ -223,3 +225,12 @@ def test_records_stay_small() -> None:
     fields = {name: Register(time, NODE, 5, b"x") for name in ("aaaa", "bbbb", "cccc", "dddd")}
     state = SessionState(1_763_800_000_000, 1_763_800_000_000, 1_763_900_000_000, fields, {NODE: 5})
     assert len(encode_state(state)) < 140
+
+
+def test_a_part_of_a_feed_that_does_not_say_where_the_head_was_is_no_more_than_that() -> None:
+    part = Batch(b"node-aaa", 0, 0, 3, 7, [])
+    assert decode_batch(encode_batch(part)) == part
+    assert decode_batch(msgpack.packb(batch_to_plain(part)[:7])) == replace(part, head=4)
+    for head in (3, -1, True, None):
+        with pytest.raises(WireError):
+            decode_batch(msgpack.packb([*batch_to_plain(part)[:7], head]))
