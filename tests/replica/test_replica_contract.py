@@ -294,8 +294,13 @@ def test_an_end_learned_from_a_peer_is_final(open_replica: Open) -> None:
 
 def test_cursors_inherited_never_go_back(replica: ReplicaStore) -> None:
     replica.inherit({NODE_B: Cursor(5, 9), NODE_A: Cursor(3, 3)})
+    assert replica.apply(Batch(NODE_B, 5, 5, 9, 12, []), WALL_MS).cursor == Cursor(5, 9, 12)
     replica.inherit({NODE_B: Cursor(7, 8), NODE_C: Cursor(1, 1)})
-    assert replica.cursors() == {NODE_B: Cursor(7, 9), NODE_C: Cursor(1, 1)}
+    assert replica.cursors() == {NODE_B: Cursor(7, 9, 12), NODE_C: Cursor(1, 1)}
+    replica.inherit({NODE_B: Cursor(6, 20)})
+    assert replica.cursors()[NODE_B] == Cursor(7, 9, 12)
+    replica.inherit({NODE_B: Cursor(10, 20)})
+    assert replica.cursors()[NODE_B] == Cursor(10, 10)
 
 
 def test_a_snapshot_comes_in_pages_and_misses_nothing(replica: ReplicaStore) -> None:

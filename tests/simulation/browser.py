@@ -92,9 +92,10 @@ class Visits:
             await Sleep(worker, think_s)
         promises = Request(worker.host, session, action, name)
         self._act(session, action, name)
-        used_s = self._world.timeline.now_s
         if action == "revoke":
             await self._revoke(worker, name)
+        # The commit begins now, and to revoke may have taken long: the host may have been paused.
+        used_s = self._world.timeline.now_s
         outcome = await manager.commit_async(session)
         self._note_user(promises, action, name, used_s)
         promises.judge(cookie, outcome.set_cookie)
