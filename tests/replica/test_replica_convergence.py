@@ -206,6 +206,6 @@ def test_a_write_that_moves_behind_the_scan_is_not_lost() -> None:
         pass
     a.commit([write(3, x=b"3"), write(1, x=b"1"), write(2, x=b"2"), write(3, y=b"4")], WALL_MS)
     assert world.do_chunk(1, 0)
-    assert b.cursors()[NODE_A] == (3, 5)
+    assert b.cursors()[NODE_A] == (3, 5, 7)
     world.settle()
     assert sessions_of(b) == sessions_of(a)
