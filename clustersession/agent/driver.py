@@ -139,6 +139,8 @@ class Driver:
         for _ in range(round(LEAVE_S_MAX / LEAVE_LOOK_S)):
             if self.engine.sender.is_held():
                 return
+            self.engine.sender.press(moment())
+            self.pump()
             await asyncio.sleep(LEAVE_LOOK_S)
 
     @property

@@ -144,7 +144,7 @@ METRICS: tuple[Metric, ...] = (
            _value("local_health")),
     _gauge("peer_up", "Whether a peer is a member; 0 for an hour after it was lost.",
            _peer(lambda m: _is_present(m), absent_too=True), "peer"),
-    _gauge("peer_behind_entries", "Entries of our feed that a peer has not confirmed.",
+    _gauge("peer_behind_entries", "Entries of our feed a peer's heartbeats have not confirmed.",
            _peer(lambda m: m["behind_us"]), "peer"),
     _gauge("peer_ahead_entries", "Entries of a peer's feed that we have not applied.",
            _peer(lambda m: m["we_are_behind"]), "peer"),

@@ -49,7 +49,7 @@ def status_of(
         "replica_bytes": stats.bytes_used,
         "map_bytes": stats.bytes_max,
         "uptime_s": round(time.monotonic() - driver.started_s, 1),
-        "members": [_member(driver, member, stats.head) for member in engine.membership],
+        "members": [_member(driver, member) for member in engine.membership],
         "work": dict(workers.work.counts),
         "applied": driver.applied,
         "gaps_repaired": driver.reporter.counters["gaps_repaired"],
@@ -84,7 +84,7 @@ def _datagrams(driver: Driver) -> dict[str, Any]:
     }
 
 
-def _member(driver: Driver, member: Member, head: int) -> dict[str, Any]:
+def _member(driver: Driver, member: Member) -> dict[str, Any]:
     engine = driver.engine
     node = member.identity.node
     peer = engine.context.peers.get(node)
@@ -102,8 +102,6 @@ def _member(driver: Driver, member: Member, head: int) -> dict[str, Any]:
         "clock_skew_ms": member.skew_ms,
         "reason": member.reason,
         "carrier": engine.sender.carrier() if peer is not None and peer.hears_us else "tcp",
-        "behind_us": max(
-            0, head - peer.progress.confirmed.floor if peer is not None else 0
-        ),
+        "behind_us": engine.sender.behind(peer) if peer is not None else 0,
         "we_are_behind": max(0, member.head - engine.context.cursor(node).position),
     }

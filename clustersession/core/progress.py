@@ -16,12 +16,13 @@ WINDOW_BYTES = 4 * 2**20
 class PeerProgress:
     """Sender-side progress of one peer."""
 
-    __slots__ = ("_in_flight", "_provisional_floor", "confirmed", "cursor", "lagging")
+    __slots__ = ("_in_flight", "_provisional_floor", "asked", "confirmed", "cursor", "lagging")
 
     def __init__(self) -> None:
         self.cursor: Cursor | None = None
         self.confirmed = START
         self.lagging = False
+        self.asked = False
         self._provisional_floor = 0
         self._in_flight: deque[tuple[int, int]] = deque()
 
@@ -35,17 +36,36 @@ class PeerProgress:
         )
 
     @property
+    def is_half_full(self) -> bool:
+        """Whether with one more batch the window is half used, so that a confirmation is wanted."""
+        return (
+            len(self._in_flight) + 1 >= WINDOW_BATCHES // 2
+            or sum(size for _, size in self._in_flight) >= WINDOW_BYTES // 2
+        )
+
+    @property
     def awaits_confirmation(self) -> bool:
         """Whether something that went out by TCP is not confirmed yet."""
         return bool(self._in_flight)
 
-    def sent(self, batch: Batch, size_bytes: int, *, expects_confirmation: bool = True) -> None:
-        """A batch that begins at our cursor is on its way, so many bytes of it."""
+    def sent(
+        self,
+        batch: Batch,
+        size_bytes: int,
+        *,
+        asked: bool = True,
+        expects_confirmation: bool = True,
+    ) -> None:
+        """A batch that begins at our cursor is on its way, so many bytes of it.
+
+        Not ``asked`` to, the peer confirms it with its next heartbeat.
+        """
         assert self.cursor is not None
         # What is read is never older than what was, so only the place counts here.
         self.cursor = advance(self.cursor, batch)._replace(scanned=0)
         if expects_confirmation:
             self._in_flight.append((batch.upto, size_bytes))
+            self.asked = asked
 
     def confirmed_to(self, cursor: Cursor) -> None:
         """The peer has applied up to here."""

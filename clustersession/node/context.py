@@ -29,6 +29,7 @@ class Peer:
     phase: Phase = Phase.JOINING
     hears_us: bool = False
     multicast_heard_s: float = float("-inf")
+    asked_s: float = float("-inf")
 
     @property
     def settled(self) -> bool:

@@ -5,17 +5,10 @@ from collections.abc import Callable
 from clustersession.core.detector import FailureDetector
 from clustersession.core.errors import ReplicaError, WireError
 from clustersession.core.identity import Address, Identity, Phase
-from clustersession.core.membership import (
-    MemberAdded,
-    MemberLeft,
-    MemberLost,
-    MemberRefuted,
-    Membership,
-    MembershipEvent,
-    MemberSuspected,
-)
+from clustersession.core.membership import Membership
 from clustersession.core.settings import Settings
 from clustersession.node.claims import Claims
+from clustersession.node.consequences import Consequences
 from clustersession.node.contacts import Contacts
 from clustersession.node.context import Context, Peer
 from clustersession.node.finder import Finder
@@ -36,6 +29,7 @@ from clustersession.node.pulse import Pulse
 from clustersession.node.receiver import Receiver
 from clustersession.node.repairer import Repairer
 from clustersession.node.sender import Sender
+from clustersession.node.waiters import Waiters
 from clustersession.replica.protocol import Replica
 from clustersession.wire import messages as m
 
@@ -66,7 +60,8 @@ class Engine:
         self.context.cursors.update(replica.cursors())
         self.claims = Claims(self.context)
         self.contacts = Contacts(self.context)
-        self.sender = Sender(self.context)
+        self.waiters = Waiters(self.context)
+        self.sender = Sender(self.context, self.waiters)
         self.puller = Puller(self.context)
         self.receiver = Receiver(self.context, self.puller)
         self.finder = Finder(self.context)
@@ -74,6 +69,9 @@ class Engine:
         self.repairer = Repairer(self.context, self.puller)
         self.pulse = Pulse(self.context, self.sender)
         self.joiner = Joiner(self.context, self.receiver, self.contacts)
+        self._consequences = Consequences(
+            self.context, self.contacts, self.repairer, self.waiters, self.finder
+        )
 
     # ---- what the driver calls -------------------------------------------------------------------
 
@@ -93,7 +91,7 @@ class Engine:
 
     def give_up(self, at: Moment) -> None:
         """Answer everybody who waits: nothing more will come of it under this node id."""
-        for part in (self.sender, self.finder, self.locator):
+        for part in (self.waiters, self.finder, self.locator):
             part.expire(at._replace(now_s=float("inf")))
 
     def outputs(self) -> list[Output]:
@@ -105,7 +103,7 @@ class Engine:
     def next_deadline(self) -> float:
         """The monotonic second at which ``handle_timer`` wants to be called, at the latest."""
         parts = (
-            self.pulse, self.joiner, self.contacts, self.sender, self.finder,
+            self.pulse, self.joiner, self.contacts, self.waiters, self.finder,
             self.locator, self.repairer,
         )
         return min(part.next_deadline() for part in parts)
@@ -114,16 +112,19 @@ class Engine:
         """Time has passed."""
         phase = self.context.phase
         if self.pulse.handle_timer(at):
-            self._tell(self.membership.handle_timer(at.now_s), at)
+            self._consequences.tell(self.membership.handle_timer(at.now_s), at)
             self._note_skews()
             self.contacts.probe_again(at)
             self.sender.flush(at)
+            self.sender.tick()
+            if self.pulse.brief:
+                self.receiver.confirm_late()
         self.contacts.handle_timer(at)
-        for part in (self.sender, self.finder, self.locator):
+        for part in (self.waiters, self.finder, self.locator):
             part.expire(at)
         self.repairer.handle_timer(at)
         self.joiner.handle_timer(at)
-        self.sender.settle()
+        self.waiters.settle()
         if self.context.phase is not phase:
             self.pulse.soon(at)
             self.context.emit(MembersChanged())
@@ -144,7 +145,7 @@ class Engine:
             return
         if known is not None and member is not None and member.present:
             # Whoever we took to listen there, and dialled for that, does so no more.
-            self._tell(self.membership.linked(identity, at.now_s), at)
+            self._consequences.tell(self.membership.linked(identity, at.now_s), at)
             self.pulse.greet(known, at)
             self.receiver.announce(known)
             return
@@ -153,7 +154,7 @@ class Engine:
             self.link_down(identity.node, "replaced", at)
         peer = Peer(identity.node, identity.address)
         self.context.peers[identity.node] = peer
-        self._tell(self.membership.linked(identity, at.now_s), at)
+        self._consequences.tell(self.membership.linked(identity, at.now_s), at)
         self.contacts.vouch(identity.node, True)
         self.pulse.greet(peer, at)
         self.receiver.announce(peer)
@@ -166,8 +167,8 @@ class Engine:
         for part in (self.receiver, self.puller, self.finder, self.joiner):
             part.forget(node)
         self.contacts.vouch(node, False)
-        self._tell(self.membership.unlinked(node, reason, at.now_s), at)
-        self.sender.settle()
+        self._consequences.tell(self.membership.unlinked(node, reason, at.now_s), at)
+        self.waiters.settle()
 
     def dial_failed(self, address: Address, refused: bool, at: Moment) -> None:
         """A connection attempt failed; ``refused`` when the other host said so at once."""
@@ -175,7 +176,7 @@ class Engine:
         if member is not None and member.identity.node not in self.context.peers:
             self.contacts.vouch(member.identity.node, False)
             events = self.membership.unreachable(member.identity.node, refused, at.now_s)
-            self._tell(events, at)
+            self._consequences.tell(events, at)
 
     def receive(
         self, node: bytes, data: bytes, at: Moment, *, reliable: bool, reads: bool = True
@@ -184,6 +185,9 @@ class Engine:
 
         Not ``reads``: the node leaves what it was sent unread, and is not answered any more.
         """
+        if node == self.context.own.node:
+            self.pulse.heard_self(at)
+            return
         try:
             message = m.decode_message(data)
             # Whoever only asks would keep us busy at the expense of everybody else.
@@ -197,9 +201,6 @@ class Engine:
             self.context.emit(Dropped(node, f"the replica failed: {type(error).__name__}"))
 
     def _receive(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
-        if node == self.context.own.node:
-            self.pulse.heard_self(at)
-            return
         if isinstance(message, m.Heartbeat):
             self._on_heartbeat(node, message, at, reliable=reliable)
             return
@@ -215,11 +216,12 @@ class Engine:
     def feed_moved(self, at: Moment) -> None:
         """Workers have committed, or wait since the last call."""
         self.sender.flush(at)
-        self.sender.settle()
+        self.waiters.ask_for_the_sent(at)
+        self.waiters.settle()
 
     def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
         """A worker waits until peers hold its write; ``feed_moved`` must follow."""
-        self.sender.wait(token, seq, all_peers=all_peers, deadline_s=deadline_s)
+        self.waiters.wait(token, seq, all_peers=all_peers, deadline_s=deadline_s)
 
     def fetch(self, token: int, key: str, at: Moment) -> None:
         """A worker looks for a session that is not here."""
@@ -246,6 +248,7 @@ class Engine:
         self.joiner.aim = Phase.DRAINING
         if self.context.phase is Phase.READY:
             self.context.phase = Phase.DRAINING
+            self.sender.press(at)
         self._announce(at)
 
     def leave(self, at: Moment) -> None:
@@ -266,7 +269,7 @@ class Engine:
     def _heard(self, node: bytes, at: Moment) -> None:
         member = self.membership.get(node)
         if member is not None:
-            self._tell(self.membership.heard(member.identity, at.now_s), at)
+            self._consequences.tell(self.membership.heard(member.identity, at.now_s), at)
             self.contacts.vouch(node, True)
 
     def _on_heartbeat(
@@ -283,7 +286,7 @@ class Engine:
             if not reliable:
                 self.contacts.heard_of(message.identity.address, at, fresh=True)
             return
-        self._tell(self.membership.heard(message.identity, at.now_s), at)
+        self._consequences.tell(self.membership.heard(message.identity, at.now_s), at)
         self.contacts.vouch(node, True)
         self._note(peer, message, at, reliable=reliable)
         for address in message.members:
@@ -292,7 +295,7 @@ class Engine:
             self.pulse.soon(at)
         self.receiver.on_heartbeat(node, message, at)
         self.joiner.on_heartbeat(node, message)
-        self.sender.settle()
+        self.waiters.settle()
 
     def _note_skews(self) -> None:
         # Not at each heartbeat: after a pause of ours, old ones wait in the socket.
@@ -320,8 +323,9 @@ class Engine:
             reliable=reliable, provisional=message.phase is Phase.JOINING,
         ):
             self.context.emit(PastLost(peer.node))
-        elif claimed is not None and reliable:
-            # Not by multicast: a datagram may be late and speak of a place the peer has left.
+        elif claimed is not None and (reliable or peer.settled):
+            # Not by multicast while it loads: a datagram may be late, and speak of a place that the
+            # peer has left. Later its places only grow, as long as it lives.
             peer.progress.confirmed_to(claimed)
         if changed:
             self.context.emit(MembersChanged())
@@ -333,7 +337,7 @@ class Engine:
         member = self.membership.get(node)
         if member is not None and member.present:
             self.contacts.forget(member.identity.address)
-            self._tell(self.membership.said_goodbye(node, at.now_s), at)
+            self._consequences.tell(self.membership.said_goodbye(node, at.now_s), at)
         if reliable:
             # A datagram may overtake the node's last writes, which are on their way by TCP.
             self.context.emit(Unlink(node))
@@ -360,7 +364,7 @@ class Engine:
             case m.ProbeRequest():
                 self.contacts.on_probe_request(node, message, at)
             case m.ProbeReply():
-                self._tell(self.contacts.on_probe_reply(node, message, at), at)
+                self._consequences.tell(self.contacts.on_probe_reply(node, message, at), at)
             case m.SnapshotRequest():
                 self.joiner.on_page_request(node, message)
             case m.SnapshotPageMessage():
@@ -378,23 +382,3 @@ class Engine:
                 self.receiver.pulled(node, at)
             case _:
                 pass
-
-    def _tell(self, events: list[MembershipEvent], at: Moment) -> None:
-        for event in events:
-            self.context.emit(event)
-            match event:
-                case MemberSuspected():
-                    self.contacts.probe(event, at)
-                case MemberLost(member):
-                    # Whoever asked us to probe it must not wait for an attempt nobody will count.
-                    self.contacts.vouch(member.identity.node, False)
-                    self.repairer.after_loss(at)
-                    self.sender.settle()
-                    self.finder.settle()
-                    self.contacts.heard_of(member.identity.address, at)
-                    self.context.emit(Unlink(member.identity.node))
-                case MemberLeft() | MemberAdded() | MemberRefuted():
-                    pass
-                case _:
-                    continue
-            self.context.emit(MembersChanged())

@@ -24,9 +24,11 @@ class Pulse:
         self._next_s = 0.0
         self._beat_s = float("-inf")
         self._extra_s: list[float] = []
+        self._trailing_s: list[float] = []
         self._trailing_for_s = float("-inf")
         self._self_heard_s = float("-inf")
         self._unheard = False
+        self.brief = False
         self.ticks = 0
 
     def start(self, at: Moment) -> None:
@@ -60,13 +62,15 @@ class Pulse:
         """Send what is due; True when a regular heartbeat interval has passed."""
         sent_s = self._sender.multicast_sent_s
         if sent_s > self._trailing_for_s:
+            # A later datagram shows the loss of those before it.
             self._trailing_for_s = sent_s
-            self._extra_s = [s for s in self._extra_s if s <= at.now_s]
-            self._extra_s += [sent_s + after_s for after_s in TRAILING_S]
+            self._trailing_s = [sent_s + after_s for after_s in TRAILING_S]
         regular = at.now_s >= self._next_s
-        if not regular and not any(due_s <= at.now_s for due_s in self._extra_s):
+        extra_s = [*self._extra_s, *self._trailing_s]
+        if not regular and not any(due_s <= at.now_s for due_s in extra_s):
             return False
         self._extra_s = [s for s in self._extra_s if s > at.now_s]
+        self._trailing_s = [s for s in self._trailing_s if s > at.now_s]
         if regular:
             self.ticks += 1
             interval_s = self._context.settings.heartbeat_interval_s
@@ -80,9 +84,11 @@ class Pulse:
 
     def next_deadline(self) -> float:
         """When the next heartbeat is due."""
-        if self._sender.multicast_sent_s > self._trailing_for_s:
-            return self._sender.multicast_sent_s
-        return min([self._next_s, *self._extra_s])
+        sent_s = self._sender.multicast_sent_s
+        if sent_s > self._trailing_for_s:
+            # While datagrams follow each other faster than that, there is nothing to do.
+            return min([self._next_s, *self._extra_s, sent_s + TRAILING_S[0]])
+        return min([self._next_s, *self._extra_s, *self._trailing_s])
 
     def beat(self, at: Moment) -> None:
         """Send one heartbeat to everybody."""
@@ -101,9 +107,10 @@ class Pulse:
 
     def _for_group(self, at: Moment) -> bytes:
         data = encode_message(self._heartbeat(at))
-        if len(data) <= DATAGRAM_PAYLOAD_BYTES_MAX:
+        self.brief = len(data) > DATAGRAM_PAYLOAD_BYTES_MAX
+        if not self.brief:
             return data
-        # Above some thirty members the cursors no longer fit; they only inform the status.
+        # Above some thirty members the cursors no longer fit, and nothing is confirmed by this.
         return encode_message(self._heartbeat(at, brief=True))
 
     def _heartbeat(

@@ -41,6 +41,7 @@ class Receiver:
         self._behind_since_s: dict[bytes, float] = {}
         self._held: dict[bytes, Held] = {}
         self._bases: dict[bytes, int] = {}
+        self._unconfirmed: set[bytes] = set()
         self.loaded = False
         self.applied = 0
 
@@ -78,7 +79,10 @@ class Receiver:
             self.announce(peer)
 
     def on_changes(self, node: bytes, message: Changes, at: Moment, *, reliable: bool) -> None:
-        """Apply a batch, when everything it builds on is here, and confirm it."""
+        """Apply a batch, when everything it builds on is here, and confirm it if we are asked to.
+
+        Otherwise our next heartbeat does.
+        """
         context = self._context
         batch = message.batch
         if batch.sender != node or not (self.loaded or node in self._bases):
@@ -101,8 +105,8 @@ class Receiver:
                 self._held[node] = Held(message, frozenset(absent))
                 self._puller.pull(node, absent, at)
                 return
-            self._apply(node, batch, at)
-        elif reliable or message.confirm:
+            self._apply(node, message, at)
+        elif (reliable or message.confirm) and self._is_asked(message):
             self._report(node)
 
     def pulled(self, node: bytes, at: Moment) -> None:
@@ -112,7 +116,7 @@ class Receiver:
             return
         del self._held[node]
         # What has not come by now, the peer does not have any more, or it is expired here.
-        self._apply(node, held.message.batch, at)
+        self._apply(node, held.message, at)
         for message in held.later:
             self.on_changes(node, message, at, reliable=True)
 
@@ -139,8 +143,19 @@ class Receiver:
             if not delta.full and delta.state.deadline_ms > at.wall_ms and get(delta.key) is None
         ]
 
-    def _apply(self, node: bytes, batch: Batch, at: Moment) -> None:
+    def confirm_late(self) -> None:
+        """Confirm what no heartbeat of ours will."""
+        for node in sorted(self._unconfirmed):
+            self._report(node)
+
+    def _is_asked(self, message: Changes) -> bool:
+        # While we load, our heartbeats confirm nothing.
+        confirmers = message.confirmers
+        return not self.loaded or confirmers is None or self._context.own.node in confirmers
+
+    def _apply(self, node: bytes, message: Changes, at: Moment) -> None:
         context = self._context
+        batch = message.batch
         applied = (
             context.replica.apply(batch, at.wall_ms)
             if self.loaded
@@ -151,7 +166,10 @@ class Receiver:
             return
         context.cursors[node] = applied.cursor
         self.applied += applied.changed
-        self._report(node)
+        if self._is_asked(message):
+            self._report(node)
+        else:
+            self._unconfirmed.add(node)
 
     def _apply_provisionally(self, batch: Batch, cursor: Cursor, at: Moment) -> Applied:
         replica = self._context.replica
@@ -167,6 +185,7 @@ class Receiver:
         return Applied(advance(cursor, batch), changed, ())
 
     def _report(self, node: bytes, *, resume: bool = False) -> None:
+        self._unconfirmed.discard(node)
         cursor = self._context.cursor(node)
         self._context.send(node, Progress(cursor, resume, provisional=not self.loaded))
 
@@ -195,6 +214,7 @@ class Receiver:
         self._behind_since_s.pop(node, None)
         self._position_at_heartbeat.pop(node, None)
         self._held.pop(node, None)
+        self._unconfirmed.discard(node)
         if self._bases.pop(node, None) is not None:
             self._context.cursors.pop(node, None)
 

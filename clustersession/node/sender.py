@@ -1,4 +1,4 @@
-"""Our feed goes out: by multicast to those it reaches, by TCP to the rest; and who waits for it.
+"""Our feed goes out: by multicast to those it reaches, by TCP to the rest.
 
 Every flush reads the feed from a peer's own cursor. Peers at the same place share one batch, and
 those that hear our multicast share one datagram, so that the cost of a write does not grow with the
@@ -6,11 +6,13 @@ number of members.
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from clustersession.core.feed import Cursor
+from clustersession.core.feed import Batch, Cursor
+from clustersession.core.identity import Phase
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import Acknowledged, Moment, Multicast, Send, TooLarge
+from clustersession.node.outputs import Moment, Multicast, Send, TooLarge
+from clustersession.node.waiters import Waiters
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Changes, Progress, encode_message
 
@@ -22,27 +24,16 @@ DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
 MULTICAST_PEERS_MIN = 3
 BACK_TO_MULTICAST_CHANGES = 32
-WAITERS_MAX = 10_000
-NOT_CONFIRMED = -1
-
-
-@dataclass(slots=True)
-class Waiter:
-    """A worker that waits until enough peers hold everything up to a place in our feed."""
-
-    token: int
-    seq: int
-    all_peers: bool
-    deadline_s: float
 
 
 class Sender:
     """Streams our feed to every peer that asked for it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, waiters: Waiters) -> None:
         self._context = context
-        self._waiters: dict[int, Waiter] = {}
-        self._given_up: set[bytes] = set()
+        self._waiters = waiters
+        self._head_before = 0
+        self._head_at_tick = 0
         self.multicast_head = 0
         self.multicast_sent_s = float("-inf")
 
@@ -53,68 +44,35 @@ class Sender:
     def on_progress(self, peer: Peer, message: Progress, at: Moment) -> None:
         """A peer told how far it is, or where to begin."""
         if message.resume:
-            self._given_up.discard(peer.node)
+            self._waiters.trust(peer.node)
             peer.progress.resume(message.cursor, provisional=message.provisional)
         else:
             peer.progress.confirmed_to(message.cursor)
         self.flush(at)
-        self.settle()
-
-    def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
-        """Answer with Acknowledged(token) when peers hold our feed up to ``seq``.
-
-        At the deadline the answer is NOT_CONFIRMED.
-        """
-        if len(self._waiters) >= WAITERS_MAX:
-            self._context.emit(Acknowledged(token, NOT_CONFIRMED))
-            return
-        self._waiters[token] = Waiter(token, seq, all_peers, deadline_s)
-
-    def settle(self) -> None:
-        """Answer every waiter whose condition holds."""
-        if not self._waiters:
-            return
-        peers = self._context.peers.values()
-        hopeful = [p for p in peers if not p.progress.lagging]
-        discovered = self._context.discovered
-        if not peers and self._context.unlinked() - self._given_up:
-            # A link has just broken: the peer is back, or known to be dead, in a moment.
-            return
-        for waiter in list(self._waiters.values()):
-            confirmations = sum(p.progress.holds(waiter.seq) for p in peers)
-            wanted = len(peers) if waiter.all_peers else min(len(peers), 1)
-            if confirmations >= wanted and (discovered or (wanted and not waiter.all_peers)):
-                answer = confirmations
-            elif not discovered or not all(p.progress.holds(waiter.seq) for p in hopeful):
-                continue
-            else:
-                answer = NOT_CONFIRMED
-            del self._waiters[waiter.token]
-            self._context.emit(Acknowledged(waiter.token, answer))
-
-    def expire(self, at: Moment) -> None:
-        """Answer waiters past their deadline.
-
-        Whoever let one wait in vain is not waited for again until it has caught up a little: a peer
-        that is stuck costs one timeout and not one for every write.
-        """
-        for waiter in [w for w in self._waiters.values() if w.deadline_s <= at.now_s]:
-            del self._waiters[waiter.token]
-            self._context.emit(Acknowledged(waiter.token, NOT_CONFIRMED))
-            self._given_up |= self._context.unlinked()
-            for peer in self._context.peers.values():
-                if not peer.progress.holds(waiter.seq):
-                    peer.progress.lagging = True
-
-    def next_deadline(self) -> float:
-        """When ``expire`` has something to do."""
-        return min((w.deadline_s for w in self._waiters.values()), default=float("inf"))
+        self._waiters.settle()
 
     def is_held(self) -> bool:
         """Whether a peer holds everything of ours, or none is likely to in time."""
         head = self._context.replica.head()
         peers = [p for p in self._context.peers.values() if not p.progress.lagging]
         return not head or not peers or any(p.progress.holds(head) for p in peers)
+
+    def press(self, at: Moment) -> None:
+        """Ask the peers how far they are, without anybody who waits for a write."""
+        self._waiters.ask(self._context.replica.head(), self._context.peers.values(), at)
+
+    def tick(self) -> None:
+        """A heartbeat interval has passed."""
+        self._head_before, self._head_at_tick = self._head_at_tick, self._context.replica.head()
+
+    def behind(self, peer: Peer) -> int:
+        """How many writes a peer has not confirmed although a heartbeat of it was due since.
+
+        While we drain, all that it has not confirmed.
+        """
+        drains = self._context.phase is Phase.DRAINING
+        head = self._context.replica.head() if drains else self._head_before
+        return max(0, head - peer.progress.confirmed.floor)
 
     def flush(self, at: Moment) -> None:
         """Send what the peers have not been sent yet."""
@@ -126,7 +84,7 @@ class Sender:
         abreast = [p for p in followers if not p.progress.awaits_confirmation]
         if abreast:
             self._multicast_from(abreast, head, at)
-        batches: dict[Cursor, tuple[Changes, bytes]] = {}
+        batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]] = {}
         deltas = 0
         # Those who are abreast first: they are waited for, and cost little.
         for peer in sorted(context.peers.values(), key=_place, reverse=True):
@@ -139,32 +97,41 @@ class Sender:
                     and head - cursor.position <= BACK_TO_MULTICAST_CHANGES
                 ):
                     # Nearly there: its confirmation, which flushes, brings it back to multicast.
+                    if not peer.progress.asked:
+                        self._waiters.ask(cursor.floor, (peer,), at)
                     break
-                if cursor not in batches:
+                asks = peer.node in following or peer.progress.is_half_full
+                if (cursor, asks) not in batches:
                     if deltas >= DELTAS_PER_FLUSH_MAX:
                         # A confirmation, or the next heartbeat at the latest, flushes again.
                         break
-                    batches[cursor] = self._batch(cursor)
-                    deltas += len(batches[cursor][0].batch.deltas)
-                changes, data = batches[cursor]
+                    batches[cursor, asks] = self._batch(cursor, at, asks=asks)
+                    deltas += len(batches[cursor, asks][0].batch.deltas)
+                changes, data = batches[cursor, asks]
                 context.emit(Send(peer.node, data))
-                peer.progress.sent(changes.batch, len(data))
+                asked = changes.confirmers is None or peer.node in changes.confirmers
+                peer.progress.sent(changes.batch, len(data), asked=asked)
                 if peer.progress.cursor == cursor:
                     break
 
-    def _batch(self, cursor: Cursor) -> tuple[Changes, bytes]:
+    def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> tuple[Changes, bytes]:
+        """What comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
         feed = self._context.replica.feed
         batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX)
-        data = encode_message(changes := Changes(batch, confirm=True))
+        confirmers = self._waiters.confirmers(batch, at)
+        if asks or not batch.complete:
+            # The rest follows when it has.
+            confirmers = None
+        data = encode_message(changes := _changes(batch, confirmers))
         if len(data) > MESSAGE_BYTES_MAX:
             batch = feed(cursor.floor, cursor.position, 1)
-            data = encode_message(changes := Changes(batch, confirm=True))
+            data = encode_message(changes := _changes(batch, None))
         if len(data) <= MESSAGE_BYTES_MAX:
             return changes, data
         # A single session that no peer would accept: the others must not wait for it for ever.
         for delta in batch.deltas:
             self._context.emit(TooLarge(delta.key))
-        changes = Changes(replace(batch, deltas=()), confirm=True)
+        changes = _changes(replace(batch, deltas=()), None)
         return changes, encode_message(changes)
 
     def _followers(self) -> list[Peer]:
@@ -186,7 +153,8 @@ class Sender:
             batch = self._context.replica.feed(
                 cursor.floor, cursor.position, DATAGRAM_FEED_BYTES_MAX
             )
-            data = encode_message(Changes(batch, confirm=self._context.settings.ack != "none"))
+            confirmers = self._waiters.confirmers(batch, at)
+            data = encode_message(_changes(batch, confirmers))
             if len(data) > DATAGRAM_PAYLOAD_BYTES_MAX:
                 return
             self._context.emit(Multicast(data))
@@ -198,6 +166,11 @@ class Sender:
             if after is None or after == cursor:
                 return
             cursor = after
+
+
+def _changes(batch: Batch, confirmers: tuple[bytes, ...] | None) -> Changes:
+    # Who knows nothing of confirmers goes by the flag.
+    return Changes(batch, confirm=confirmers != (), confirmers=confirmers)
 
 
 def _place(peer: Peer) -> int:

@@ -182,6 +182,8 @@ def _tuple_of(unpack: Callable[[Any], Any], length_max: int) -> Callable[[Any], 
     return lambda value: tuple(unpack(item) for item in _list(value, length_max))
 
 
+_nodes = _tuple_of(_node, NODES_MAX)
+
 UINT = Kind(_same, _uint)
 BOOL = Kind(_same, _bool)
 NODE = Kind(_same, _node)
@@ -194,7 +196,10 @@ PHASE = Kind(int, _phase)
 IDENTITY = Kind(_pack_identity, _identity)
 ADDRESS = Kind(list, _address)
 ADDRESSES = Kind(lambda v: [list(a) for a in v], _tuple_of(_address, MEMBERS_MAX))
-NODES = Kind(list, _tuple_of(_node, NODES_MAX))
+NODES = Kind(list, _nodes)
+MAYBE_NODES = Kind(
+    lambda v: None if v is None else list(v), lambda v: None if v is None else _nodes(v)
+)
 CURSOR = Kind(lambda c: [c.floor, c.position], _cursor)
 CURSORS = Kind(lambda v: [[n, c.floor, c.position] for n, c in v.items()], _cursors)
 SUSPICIONS = Kind(

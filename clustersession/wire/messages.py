@@ -29,6 +29,7 @@ from clustersession.wire.fields import (
     IDENTITY,
     KEY,
     KEYS,
+    MAYBE_NODES,
     NAME,
     NODE,
     NODES,
@@ -90,10 +91,14 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """A part of the sender's feed. ``confirm``: somebody waits for the answer."""
+    """A part of the sender's feed. ``confirm``: somebody is to answer at once.
+
+    ``confirmers`` are those who are; None: everybody. The others' next heartbeat will do.
+    """
 
     batch: Batch = kept_as(BATCH)
     confirm: bool = kept_as(BOOL)
+    confirmers: tuple[bytes, ...] | None = kept_as(MAYBE_NODES, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_cl
     assert member is not None
     now = moment()
     lost = pair.a.engine.membership._bury(member, "for this test", now.now_s)
-    pair.a.engine._tell([lost], now)
+    pair.a.engine._consequences.tell([lost], now)
     pair.a.pump()
     assert identity.identity.node not in pair.a.engine.context.peers
     await until(pair.joined)

@@ -10,7 +10,7 @@ from clustersession.node.engine import Engine
 from clustersession.node.finder import LOOKUPS_MAX
 from clustersession.node.puller import PENDING_MAX
 from clustersession.node.receiver import LATER_MAX
-from clustersession.node.sender import WAITERS_MAX
+from clustersession.node.waiters import WAITERS_MAX
 from clustersession.wire.fields import NODES_MAX
 from clustersession.wire.records import DELTAS_MAX
 
@@ -36,8 +36,8 @@ def check_bounds(engine: Engine) -> None:
         "answered by": (len(engine.contacts._answered_by), ADDRESSES_MAX),
         "own addresses": (len(engine.contacts._own), ADDRESSES_MAX),
         "requesters": (len(engine.contacts._requesters), members),
-        "waiters": (len(engine.sender._waiters), WAITERS_MAX),
-        "given up": (len(engine.sender._given_up), members),
+        "waiters": (len(engine.waiters._waiters), WAITERS_MAX),
+        "given up": (len(engine.waiters._given_up), members),
         "lookups": (len(engine.finder._lookups), LOOKUPS_MAX),
         "pulls": (len(engine.puller._wanted), peers),
         "held": (len(engine.receiver._held), peers),

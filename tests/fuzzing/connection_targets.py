@@ -139,7 +139,7 @@ class _Workers:
     def _expire(self) -> None:
         check_bounds(self._driver.engine)
         late = Moment(float("inf"), self._driver.world.at(self._driver.world.nodes["a"]).wall_ms)
-        self._driver.engine.sender.expire(late)
+        self._driver.engine.waiters.expire(late)
         self._driver.engine.finder.expire(late)
         self._driver.pump()
         if self._server._asked or self._server._connections:

@@ -46,6 +46,7 @@ SHAPES: dict[str, Any] = {
     "ADDRESS": ADDRESS,
     "ADDRESSES": {"list": ADDRESS},
     "NODES": {"list": NODE},
+    "MAYBE_NODES": {"maybe": {"list": NODE}},
     "CURSOR": {"row": ["uint", "uint"]},
     "CURSORS": {"list": {"row": [NODE, "uint", "uint"]}},
     "SUSPICIONS": {"list": {"row": [NODE, "uint"]}},
