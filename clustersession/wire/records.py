@@ -142,7 +142,7 @@ def batch_from_plain(plain: object) -> Batch:
         raise WireError("a batch that ends before it begins")
     if _boolean(complete):
         head = upto
-    elif (head := checked_integer(more[0]) if more else upto + 1) <= upto:
+    elif (head := checked_integer(more[0] if more else upto + 1)) <= upto:
         raise WireError("a batch that goes beyond the head of its feed")
     if type(deltas) is not list or len(deltas) > DELTAS_MAX:
         raise WireError("the deltas of a batch are no list, or too many")
