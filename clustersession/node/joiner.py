@@ -1,9 +1,10 @@
 """From start to ready: find the others, load what they hold, catch up with their feeds.
 
 A replica that has never been loaded takes a snapshot from one donor, page by page, each page asked
-for when the last one is stored: the donor keeps no state, a lost page is asked for again, and
-another donor can go on where one died. The cursors that come with the pages were true before each
-was read, so their minimum is where the streams begin. A node with its old replica only catches up.
+for before the last one is stored, so that both nodes work at a time and one page waits at most. The
+donor keeps no state, a lost page is asked for again, and another donor can go on where one died.
+The cursors that come with the pages were true before each was read, so their minimum is where the
+streams begin. A node with its old replica only catches up.
 """
 
 from collections.abc import Mapping
@@ -11,12 +12,13 @@ from itertools import islice
 
 from clustersession.core.clock import too_far_ahead
 from clustersession.core.digest import bucket_of
+from clustersession.core.errors import ReplicaError
 from clustersession.core.feed import Cursor
 from clustersession.core.identity import Phase
 from clustersession.core.state import highest_time
 from clustersession.node.contacts import Contacts
 from clustersession.node.context import Context
-from clustersession.node.outputs import BecameReady, Moment, SnapshotLoading
+from clustersession.node.outputs import BecameReady, Dropped, Moment, SnapshotLoading
 from clustersession.node.receiver import Receiver
 from clustersession.wire.messages import Heartbeat, SnapshotPageMessage, SnapshotRequest
 
@@ -42,6 +44,7 @@ class Joiner:
         self._donor: bytes | None = None
         self._page_deadline_s = float("inf")
         self._after_key = ""
+        self._unstored: tuple[bytes, SnapshotPageMessage] | None = None
         self._inherited: dict[bytes, Cursor] = {}
         self._doubted: set[bytes] = set()
         self._heads: dict[bytes, int] = {}
@@ -66,24 +69,43 @@ class Joiner:
             self._heads.setdefault(node, message.head)
 
     def on_page(self, node: bytes, message: SnapshotPageMessage, at: Moment) -> None:
-        """A page of the donor's sessions."""
+        """A page of the donor's sessions: ask for the next one, and store this one then."""
         if node != self._donor or message.after_key != self._after_key:
             return
         onwards = message.done or _place(message.next_key) > _place(self._after_key)
         if not onwards:
             self._donor = None
             return
+        if not self._store(at):
+            return
         self._page_s = at.now_s
-        self._context.replica.merge(message.sessions, at.wall_ms)
-        self._lower(message.cursors)
-        self._doubted |= self._writers_from_the_future(message, at)
-        self._loaded += len(message.sessions)
-        self._context.emit(SnapshotLoading(node, self._loaded, message.total))
+        self._unstored = node, message
         if message.done:
-            self._finish_loading("loaded a snapshot", at)
+            self._page_deadline_s = float("inf")
             return
         self._after_key = message.next_key
         self._ask_page(at)
+
+    def _store(self, at: Moment) -> bool:
+        """Store the page that waits; False when that failed, and it will be asked for again."""
+        if self._unstored is None:
+            return True
+        (donor, message), self._unstored = self._unstored, None
+        try:
+            self._context.replica.merge(message.sessions, at.wall_ms)
+        except ReplicaError as error:
+            # A full disk, say. What was asked for since does not fit behind what is here.
+            self._after_key = message.after_key
+            self._page_deadline_s = at.now_s + PAGE_TIMEOUT_S
+            self._context.emit(Dropped(donor, f"the replica failed: {type(error).__name__}"))
+            return False
+        self._lower(message.cursors)
+        self._doubted |= self._writers_from_the_future(message, at)
+        self._loaded += len(message.sessions)
+        self._context.emit(SnapshotLoading(donor, self._loaded, message.total))
+        if message.done:
+            self._finish_loading("loaded a snapshot", at)
+        return True
 
     def on_page_request(self, node: bytes, message: SnapshotRequest) -> None:
         """We are somebody's donor."""
@@ -110,6 +132,7 @@ class Joiner:
         """Move on when a wait is over."""
         context = self._context
         self._looked_s = at.now_s
+        self._store(at)
         waited_s = at.now_s - self._started_s
         if not context.discovered and waited_s >= DISCOVERY_S:
             patience_s = SEEDS_DISCOVERY_S_MAX if context.settings.seeds else 2 * DISCOVERY_S
@@ -125,7 +148,7 @@ class Joiner:
         """When ``handle_timer`` has something to do."""
         if self._context.phase is not Phase.JOINING and self._context.discovered:
             return float("inf")
-        return self._looked_s + TICK_S
+        return self._looked_s + (TICK_S if self._unstored is None else 0.0)
 
     def _load(self, waited_s: float, at: Moment) -> None:
         context = self._context

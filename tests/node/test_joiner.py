@@ -1,0 +1,83 @@
+"""Pages of a snapshot: asked for while the last one is stored, and asked for again."""
+
+import pytest
+
+from clustersession.core.errors import ReplicaFull
+from clustersession.node import outputs as out
+from clustersession.node.joiner import PAGE_TIMEOUT_S
+from clustersession.wire import messages as m
+from tests.node.test_engine import key
+from tests.node.test_waiters import watch
+from tests.node.world import World
+
+SESSIONS = 300
+
+
+def joining() -> World:
+    """A node with several pages of sessions, and an empty one that has found it."""
+    world = World("ab", repair_interval_s=3600.0)
+    world.start("a")
+    world.run_until(lambda: world.nodes["a"].phase() == "READY")
+    for number in range(SESSIONS):
+        world.write("a", key(number), create=True, pad="x" * 5000)
+    world.start("b")
+    return world
+
+
+def test_the_next_page_is_asked_for_before_the_last_one_is_stored() -> None:
+    world = joining()
+    asked = watch(world, "a", m.SnapshotRequest)
+    b = world.nodes["b"]
+    merge, asked_at_merge = b.replica.merge, []
+
+    def noting(sessions: object, wall_ms: int) -> int:
+        # What is on its way to the donor has left by then.
+        asked_at_merge.append((len(asked_at_merge) + 1, b.running.joiner._after_key))
+        return merge(sessions, wall_ms)  # type: ignore[arg-type]
+
+    b.replica.merge = noting  # type: ignore[method-assign]
+    world.run_until(lambda: b.phase() == "READY")
+    pages = len(b.seen(out.SnapshotLoading))
+    assert pages > 3
+    assert asked["b"] == pages
+    assert len({after for _, after in asked_at_merge}) == pages - 1
+    assert b.seen(out.SnapshotLoading)[-1].loaded == SESSIONS
+    assert b.replica.digests() == world.nodes["a"].replica.digests()
+
+
+@pytest.mark.parametrize("refused", [1, 2, 4])
+def test_a_page_that_could_not_be_stored_is_asked_for_again(refused: int) -> None:
+    world = joining()
+    b = world.nodes["b"]
+    merge, count = b.replica.merge, 0
+
+    def full_once(sessions: object, wall_ms: int) -> int:
+        nonlocal count
+        count += 1
+        if count == refused:
+            raise ReplicaFull("for this test")
+        return merge(sessions, wall_ms)  # type: ignore[arg-type]
+
+    b.replica.merge = full_once  # type: ignore[method-assign]
+    world.run_until(lambda: b.seen(out.Dropped))
+    world.run(PAGE_TIMEOUT_S / 2)
+    assert b.phase() == "JOINING"
+    world.run_until(lambda: b.phase() == "READY")
+    assert b.seen(out.SnapshotLoading)[-1].loaded == SESSIONS
+    assert b.replica.stats().sessions == SESSIONS
+
+
+def test_a_donor_that_dies_behind_its_page_loses_nothing_of_it() -> None:
+    world = joining()
+    b = world.nodes["b"]
+    while b.running.joiner._unstored is None:
+        assert world.now_s < 20
+        world.run(0.0005)
+    assert not b.replica.stats().sessions
+    world.kill("a")
+    world.run(0.1)
+    assert b.replica.stats().sessions
+    assert b.running.joiner._unstored is None
+    world.start("a")
+    world.run_until(lambda: b.phase() == "READY")
+    assert b.replica.stats().sessions == SESSIONS
