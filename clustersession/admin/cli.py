@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from clustersession import __version__
 from clustersession.admin import show
 from clustersession.admin.drain import drain
 from clustersession.admin.ending import (
@@ -33,6 +34,7 @@ from clustersession.core.settings import Settings
 
 PAGE = 500
 SHOWN_MAX = 1000
+ID_LENGTH_MIN = 20
 
 
 class _Tidy(click.Group):
@@ -45,8 +47,23 @@ class _Tidy(click.Group):
             raise click.ClickException(str(error)) from None
 
 
+class _TakesId(click.Command):
+    """A cookie's value may begin with a dash, and is then no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        options = {name for parameter in self.params for name in parameter.opts}
+        identifiers = [
+            arg for before, arg in zip(["", *args], args, strict=False)
+            if arg.startswith("-") and len(arg) >= ID_LENGTH_MIN
+            and arg.partition("=")[0] not in options and before not in options - {"--json"}
+        ]
+        if identifiers and "--" not in args:
+            args = [*(arg for arg in args if arg not in identifiers), "--", *identifiers]
+        return super().parse_args(ctx, args)
+
+
 @click.group(cls=_Tidy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="clustersession")
+@click.version_option(__version__, prog_name="clustersession")
 @click.option("--config", type=click.Path(dir_okay=False), help="A TOML file with settings.")
 @click.option("--state-dir", help="Where nodes keep their state; as in the application.")
 @click.option("--route", help="The node's route; as in the application.")
@@ -115,7 +132,7 @@ def top(options: dict[str, str], once: bool, interval_s: float) -> None:
 def members(options: dict[str, str], as_json: bool) -> None:
     """Who is in the cluster: route, address, since when, how far behind."""
     found = status(find_home(_settings(options)))
-    click.echo(_json(found["members"]) if as_json else show.members_text(found))
+    click.echo(_json(show.member_rows(found)) if as_json else show.members_text(found))
 
 
 @main.command()
@@ -158,7 +175,7 @@ def sessions(
     click.echo(f"{len(rows)} shown of {stats.sessions} sessions ({stats.tombstones} ended)")
 
 
-@main.command("show")
+@main.command("show", cls=_TakesId)
 @click.argument("identifier", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
@@ -173,7 +190,7 @@ def show_command(options: dict[str, str], identifier: str, as_json: bool) -> Non
     click.echo(_json(detail) if as_json else show.detail_text(detail))
 
 
-@main.command("end")
+@main.command("end", cls=_TakesId)
 @click.argument("identifier", metavar="ID", required=False)
 @click.option("--principal", metavar="USER", help="All sessions of this user, on every node.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

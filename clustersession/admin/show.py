@@ -10,12 +10,21 @@ from clustersession.core.state import SYSTEM_PREFIX, Register, SessionState, exp
 from clustersession.session.token import log_name
 
 STATUS_LINES = (
-    ("cluster", "cluster_name"), ("route", "route"), ("node id", "node"), ("address", "address"),
-    ("phase", "phase"), ("agent pid", "agent_pid"), ("workers", "workers"), ("ack", "ack"),
-    ("carrier of deltas", "carrier"), ("multicast", "multicast"), ("seeds", "seeds"),
+    ("cluster", "cluster_name"), ("route", "route"), ("node id", "node"), ("version", "version"),
+    ("address", "address"), ("phase", "phase"), ("agent pid", "agent_pid"),
+    ("workers", "workers"), ("ack", "ack"), ("carrier of deltas", "carrier"),
+    ("multicast", "multicast"), ("seeds", "seeds"),
     ("sessions", "sessions"), ("tombstones", "tombstones"), ("feed head", "feed_head"),
-    ("replica bytes", "replica_bytes"), ("local health", "local_health"),
+    ("replica bytes", "replica_bytes"), ("disk free bytes", "disk_free_bytes"),
+    ("local health", "local_health"),
 )
+TROUBLES = (
+    ("unconfirmed", "writes that too few peers confirmed in time"),
+    ("replica_full", "writes not stored for lack of space"),
+    ("lost_writes", "writes dropped because the session had ended"),
+    ("decode_errors", "attributes that could not be read"),
+)
+"""What workers count and who is called at night should see."""
 MEMBER_COLUMNS = (
     "ROUTE", "ADDRESS", "STATUS", "PHASE", "SERVING", "SINCE", "HEARD", "BEHIND US",
     "WE ARE BEHIND", "CARRIER", "NODE",
@@ -30,13 +39,28 @@ def status_text(status: dict[str, Any]) -> str:
     ]
     present = sum(m["status"] in ("alive", "suspect") for m in status["members"])
     lines.append(f"{'members':<18} {present} besides this node")
-    lines += [f"{'count':<18} {name}: {n}" for name, n in status.get("counters", {}).items()]
+    work = status.get("work", {})
+    counts = {text: work[name] for name, text in TROUBLES if work.get(name)}
+    counts.update(status.get("counters", {}))
+    lines += [f"{'count':<18} {name}: {n}" for name, n in counts.items()]
     return "\n".join(lines)
 
 
 def in_order(status: dict[str, Any]) -> list[dict[str, Any]]:
     """The other nodes as they are listed: by status, then by route."""
     return sorted(status["members"], key=lambda m: (m["status"], m["route"]))
+
+
+def member_rows(status: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cluster for programs, this node first; null is what a node cannot say of itself."""
+    own = {
+        "route": status["route"], "node": status["node"], "address": status.get("address"),
+        "status": "self", "phase": status["phase"], "serving": status.get("serving"),
+        "since_s": None, "heard_s": None, "uptime_s": _whole(status.get("uptime_s")),
+        "clock_skew_ms": None, "reason": "", "carrier": status.get("carrier"),
+        "behind_us": None, "we_are_behind": None,
+    }
+    return [own, *in_order(status)]
 
 
 def members_text(status: dict[str, Any]) -> str:
@@ -135,6 +159,10 @@ def _is_shown(name: str, register: Register) -> bool:
 def when(wall_ms: int) -> str:
     """A moment in UTC, for people."""
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
 
 
 def _ago(seconds: float) -> str:

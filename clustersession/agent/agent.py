@@ -100,7 +100,7 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """Everything the status command shows, in plain values."""
-        return status_of(self.settings, self.driver, self.workers, self.sweeper)
+        return status_of(self.settings, self.home, self.driver, self.workers, self.sweeper)
 
     def _on_output(self, output: Output) -> None:
         self.workers.on_output(output)

@@ -157,6 +157,8 @@ METRICS: tuple[Metric, ...] = (
     _gauge("replica_bytes", "Space that the replica uses.", _value("replica_bytes")),
     _gauge("map_limit_bytes", "Space there is, by map_bytes; 0: only memory bounds it.",
            _value("map_bytes")),
+    _gauge("disk_free_bytes", "Space that is left where the replica is.",
+           _value("disk_free_bytes")),
     _gauge("feed_entries", "Sessions in this node's feed.", _value("feed_entries")),
     _gauge("feed_head", "The number of this node's last write.", _value("feed_head")),
     _gauge("snapshot_loaded_sessions", "Sessions that the last snapshot has brought so far.",

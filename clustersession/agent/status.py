@@ -1,6 +1,7 @@
 """What the agent tells the command line about itself and its members."""
 
 import os
+import shutil
 import time
 from typing import Any
 
@@ -13,11 +14,12 @@ from clustersession.core.identity import short
 from clustersession.core.membership import Member
 from clustersession.core.settings import Settings
 from clustersession.net.links import Refusal
+from clustersession.replica.home import NodeHome
 from clustersession.wire.envelope import DropReason
 
 
 def status_of(
-    settings: Settings, driver: Driver, workers: WorkerServer, sweeper: Sweeper
+    settings: Settings, home: NodeHome, driver: Driver, workers: WorkerServer, sweeper: Sweeper
 ) -> dict[str, Any]:
     """Plain values only: it travels over the unix socket and is printed as JSON.
 
@@ -48,6 +50,7 @@ def status_of(
         "feed_entries": stats.feed_entries,
         "replica_bytes": stats.bytes_used,
         "map_bytes": stats.bytes_max,
+        "disk_free_bytes": shutil.disk_usage(home.directory).free,
         "uptime_s": round(time.monotonic() - driver.started_s, 1),
         "members": [_member(driver, member) for member in engine.membership],
         "work": dict(workers.work.counts),

@@ -1,11 +1,13 @@
 """The command line on a node with an agent, on one without, and where there is none."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from clustersession import __version__
 from clustersession.admin.cli import main
 from clustersession.admin.demo_processes import wait_for
 from clustersession.asgi import ClusterSessionMiddleware
@@ -46,10 +48,15 @@ def test_every_view_of_a_running_node(manager: SessionManager, tmp_path: Path) -
     status = json.loads(run(tmp_path, "status", "--json"))
     assert (status["route"], status["cluster_name"]) == ("tomcat1", "shop")
     assert status["sessions"] == 1
+    assert status["disk_free_bytes"] > 0
+    shown = run(tmp_path, "status")
+    assert re.search(rf"^version +{re.escape(__version__)}$", shown, re.MULTILINE)
+    assert re.search(r"^disk free bytes +\d+$", shown, re.MULTILINE)
     table = run(tmp_path, "members").splitlines()
     assert table[0].split()[:3] == ["ROUTE", "ADDRESS", "STATUS"]
     assert table[1].startswith("tomcat1")
-    assert json.loads(run(tmp_path, "members", "--json")) == []
+    (own,) = json.loads(run(tmp_path, "members", "--json"))
+    assert (own["route"], own["status"], own["phase"]) == ("tomcat1", "self", "ready")
 
 
 def test_sessions_are_shown_without_their_ids_or_values(tmp_path: Path) -> None:
@@ -121,3 +128,15 @@ def test_no_node_is_one_clear_line(tmp_path: Path) -> None:
     assert "did you mean" in CliRunner().invoke(
         main, ["status"], env={"CLUSTERSESSION_ROTUE": "x"}
     ).output
+
+
+@pytest.mark.parametrize("identifier", ["-h_abcdefghijklmnopqrstu", "--json-of-an-id-that-is-long"])
+def test_an_id_that_begins_with_a_dash_is_an_id(tmp_path: Path, identifier: str) -> None:
+    middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
+    make_session(middleware.runtime.manager())
+    middleware.runtime.close()
+    for command in (["show"], ["show", "--json"], ["end", "--json"]):
+        output = run(tmp_path, *command, f"{identifier}.tomcat1", status=1)
+        assert f"holds no session {identifier[:8]}" in output
+    assert "0 sessions ended" in run(tmp_path, "end", "--principal", identifier)
+    assert "No such option" in run(tmp_path, "show", "--jsno", "00000000", status=2)

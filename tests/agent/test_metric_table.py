@@ -62,7 +62,7 @@ def test_a_status_becomes_samples() -> None:
     found = samples({
         "cluster_name": 'a "b"', "route": "tomcat1", "node": "00", "version": "1", "phase": "ready",
         "serving": True, "workers": [7, 8], "members": [member(1), member(2, "dead")],
-        "work": {"commits": 5}, "replica_bytes": 4096, "carrier": "tcp",
+        "work": {"commits": 5}, "replica_bytes": 4096, "disk_free_bytes": 8, "carrier": "tcp",
         "connections_refused": {"tls": 2}, "process": {"started_ms": 2500},
     })
     assert found['clustersession_members{status="alive"}'] == 1
@@ -73,6 +73,7 @@ def test_a_status_becomes_samples() -> None:
     assert found['clustersession_peer_clock_skew_seconds{peer="node1"}'] == 1.5
     assert found["clustersession_commits_total"] == 5
     assert found["clustersession_workers"] == 2
+    assert found["clustersession_disk_free_bytes"] == 8
     assert found['clustersession_connections_refused_total{reason="tls"}'] == 2
     assert found['clustersession_carrier{carrier="tcp"}'] == 1
     assert found["process_start_time_seconds"] == 2.5
