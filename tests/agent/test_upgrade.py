@@ -7,7 +7,6 @@ either tree that hold one session open.
 import os
 import re
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from clustersession.admin.nodes import ask_agent
 from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome
 from clustersession.wire.local import Operation
+from tests.support.other_version import package_of_version
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -50,15 +50,7 @@ Start = Callable[[Path], "subprocess.Popen[str]"]
 @pytest.fixture
 def later(tmp_path: Path) -> Path:
     """A directory to import the later version from."""
-    copy = tmp_path / "later"
-    ours = Path(clustersession.__file__).parent
-    shutil.copytree(ours, copy / "clustersession", ignore=shutil.ignore_patterns("__pycache__"))
-    init = copy / "clustersession" / "__init__.py"
-    text = init.read_text()
-    init.write_text(text.replace(f'__version__ = "{clustersession.__version__}"',
-                                 f'__version__ = "{LATER}"'))
-    assert text != init.read_text()
-    return copy
+    return package_of_version(LATER, tmp_path / "later")
 
 
 @pytest.fixture

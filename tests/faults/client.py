@@ -4,7 +4,7 @@
 
 Each line on standard input is a command, each line on standard output its answer:
 ``start`` begins the load, ``stop`` ends it and answers with the history, ``read`` asks nodes for
-sessions, ``hold`` lets a worker hold its interpreter.
+sessions, ``call`` makes one request, ``hold`` lets a worker hold its interpreter.
 """
 
 import http.client
@@ -244,6 +244,11 @@ def main() -> None:
                     answer, load = load.stop() if load is not None else [], None
                 case "read":
                     answer = read(tuple(command["address"]), command["identifiers"])
+                case "call":
+                    answer = call(
+                        tuple(command["address"]), command["path"], command["cookie"],
+                        command["body"],
+                    )
                 case "hold":
                     hold(tuple(command["address"]), command["seconds"])
         except (NotSent, OSError, http.client.HTTPException) as error:

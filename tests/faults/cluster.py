@@ -34,6 +34,7 @@ from tests.support.processes import StepFailed, kill_hard, kill_node, node_pids,
 
 PORT = 8000
 STATE_MIB = 64
+STOPPED_WITHIN_S = 20.0
 CLUSTER_NAME = "faults"
 GROUP = "228.0.0.4"
 CLOCK_DIRECTORY = Path(__file__).with_name("clock")
@@ -63,19 +64,34 @@ class Event:
 
 @dataclass(slots=True)
 class FaultNode:
-    """One node and everything that may be done to it."""
+    """One node and everything that may be done to it.
+
+    kind: how its route begins; its number follows.
+    library: where it imports clustersession from, if not from this tree.
+    """
 
     host: Host
     number: int
     directory: Path
     settings: dict[str, str]
+    kind: str = "node"
+    library: Path | None = None
     server: "subprocess.Popen[bytes] | None" = None
     _filling: list[Path] = field(default_factory=list)
 
     @property
     def route(self) -> str:
         """Its name."""
-        return f"node{self.number}"
+        return f"{self.kind}{self.number}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its settings, all of them."""
+        return {
+            **self.settings, "CLUSTERSESSION_ROUTE": self.route,
+            "CLUSTERSESSION_BIND": self.host.address,
+            "CLUSTERSESSION_STATE_DIR": str(self.state_dir),
+        }
 
     @property
     def address(self) -> tuple[str, int]:
@@ -98,6 +114,12 @@ class FaultNode:
         return self.home.replica / "data.mdb"
 
     @property
+    def python_path(self) -> str:
+        """Where its processes look for modules."""
+        library = [] if self.library is None else [str(self.library)]
+        return os.pathsep.join([str(CLOCK_DIRECTORY), *library, *(p for p in sys.path if p)])
+
+    @property
     def server_log(self) -> Path:
         """What the server and its workers printed."""
         return self.directory / "server.log"
@@ -107,18 +129,24 @@ class FaultNode:
     def start(self) -> None:
         """Start the server, which starts the agent."""
         environment = {
-            **os.environ, **self.settings, "PYTHONUNBUFFERED": "1",
-            "CLUSTERSESSION_ROUTE": self.route, "CLUSTERSESSION_BIND": self.host.address,
-            "CLUSTERSESSION_STATE_DIR": str(self.state_dir),
+            **os.environ, **self.environment, "PYTHONUNBUFFERED": "1",
             "TEST_CLOCK_OFFSET_FILE": str(self.directory / "clock"),
-            "PYTHONPATH": os.pathsep.join([str(CLOCK_DIRECTORY), *(p for p in sys.path if p)]),
+            "PYTHONPATH": self.python_path,
         }
         command = [part.format(port=PORT) for part in _SERVERS[self.number % 2]]
         with self.server_log.open("ab") as log:
+            # Elsewhere than in this tree, which "-m" would put before its library.
             self.server = self.host.start(
                 [sys.executable, "-m", *command], env=environment, stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, cwd=self.directory,
             )
+
+    def stop_gracefully(self) -> None:
+        """As systemd stops a unit: SIGTERM to every process of it, and SIGKILL if that is vain."""
+        _signal(self.pids(), signal.SIGTERM)
+        with contextlib.suppress(StepFailed):
+            wait_for(lambda: not self.pids(), f"{self.route} to stop", STOPPED_WITHIN_S)
+        self.kill()
 
     def kill(self) -> None:
         """kill -9 every process of the node."""
@@ -266,10 +294,11 @@ class Client:
 
 @dataclass(slots=True)
 class Cluster:
-    """All nodes and the client."""
+    """All nodes and the client, which has a host of its own."""
 
     nodes: list[FaultNode]
     client: Client
+    client_host: Host
 
     def others(self, node: FaultNode) -> list[FaultNode]:
         """Everybody else."""
@@ -305,7 +334,8 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(
-    count: int, directory: Path, state_mib: dict[int, int] | None = None, **settings: str
+    count: int, directory: Path, state_mib: dict[int, int] | None = None, kind: str = "node",
+    **settings: str,
 ) -> Iterator[Cluster]:
     """``count`` nodes that have found each other; ``state_mib`` by number where not 64."""
     environment = {
@@ -316,7 +346,7 @@ def cluster(
     with network(count + 1) as hosts, contextlib.ExitStack() as cleanup:
         nodes = []
         for number, host in enumerate(hosts[:-1], 1):
-            node = FaultNode(host, number, directory / f"node{number}", environment)
+            node = FaultNode(host, number, directory / f"node{number}", environment, kind)
             node.state_dir.mkdir(parents=True)
             (node.directory / "clock").write_bytes(bytes(8))
             _mount(node.state_dir, (state_mib or {}).get(number, STATE_MIB), cleanup)
@@ -325,7 +355,7 @@ def cluster(
             nodes.append(node)
         for node in nodes:
             node.start()
-        ours = Cluster(nodes, Client(hosts[-1]))
+        ours = Cluster(nodes, Client(hosts[-1]), hosts[-1])
         ours.wait_until_settled()
         yield ours
 

@@ -84,15 +84,22 @@ def haproxy(nodes: Sequence[Node], directory: Path, log_format: str = "") -> Bal
 
 def haproxy_before(ports: Sequence[int], directory: Path, log_format: str = "") -> Balancer:
     """The same before servers that need not be nodes."""
-    require_programs("haproxy")
     port = free_port()
+    addresses = [("127.0.0.1", node_port) for node_port in ports]
+    return Balancer(haproxy_command(addresses, port, directory, log_format), directory, port)
+
+
+def haproxy_command(
+    addresses: Sequence[tuple[str, int]], port: int, directory: Path, log_format: str = ""
+) -> list[str]:
+    """What runs HAProxy before servers anywhere, itself on a loopback port."""
+    require_programs("haproxy")
     path = directory / "haproxy.cfg"
     bind = f"bind 127.0.0.1:{port}"
     if log_format:
         bind += f'\n    log stdout format raw local0\n    log-format "{log_format}"'
-    text = _example("haproxy/haproxy.cfg", ports)
-    path.write_text(_replace(text, {"bind :80": bind}))
-    return Balancer([_program("haproxy"), "-db", "-f", str(path)], directory, port)
+    path.write_text(_replace(_example_at("haproxy/haproxy.cfg", addresses), {"bind :80": bind}))
+    return [_program("haproxy"), "-db", "-f", str(path)]
 
 
 def nginx(nodes: Sequence[Node], directory: Path) -> Balancer:
@@ -130,10 +137,14 @@ def _program(name: str) -> str:
 
 def _example(name: str, ports: Sequence[int]) -> str:
     """A file of the examples for nodes on loopback."""
-    text = _with_more_nodes((EXAMPLES / name).read_text(), len(ports))
+    return _example_at(name, [("127.0.0.1", port) for port in ports])
+
+
+def _example_at(name: str, addresses: Sequence[tuple[str, int]]) -> str:
+    text = _with_more_nodes((EXAMPLES / name).read_text(), len(addresses))
     return _complete(_replace(text, {
-        f"10.0.0.{number}:800{number}": f"127.0.0.1:{port}"
-        for number, port in enumerate(ports, 1)
+        f"10.0.0.{number}:800{number}": f"{host}:{port}"
+        for number, (host, port) in enumerate(addresses, 1)
     }))
 
 
