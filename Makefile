@@ -12,6 +12,7 @@
 #   make lifecycle                tests of the node's processes that take long; root
 #   make rolling ROUNDS=2         rolling restarts behind HAProxy, every server and way
 #   make planted                  planted bugs that the suite must notice
+#   make drill ROUNDS=2           the operator's drill of docs/operations.md; needs root
 #   make faults RUNS=3            faults on real processes; needs root
 #   make balancers                every scenario with every balancer; prints the table
 #   make fuzz INPUTS=10000000     everything that reads bytes
@@ -57,13 +58,16 @@ swarm: $(VENV)/.dev
 explore: $(VENV)/.dev
 	$(BIN)/python -m tests.simulation.exploring --minutes $(MINUTES) $(ARGS)
 
-.PHONY: lifecycle rolling
+.PHONY: lifecycle rolling drill
 
 lifecycle: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "extended or not extended" tests/lifecycle tests/agent tests/rolling $(ARGS)
 
 rolling: $(VENV)/.dev
 	$(BIN)/python -m tests.rolling.run --rounds $(ROUNDS) $(ARGS)
+
+drill: $(VENV)/.dev
+	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest tests/drill $(ARGS) || exit 1; done
 
 planted: $(VENV)/.dev
 	$(BIN)/python -m tests.planted.run --jobs 2 $(ARGS)

@@ -1,6 +1,6 @@
 """Nodes in network namespaces, each a real app server with its agent, and what can happen to them.
 
-Odd nodes run uvicorn with two workers over ASGI, even ones gunicorn with two workers over WSGI.
+Odd nodes run uvicorn over ASGI, even ones gunicorn over WSGI, with two workers by default.
 The state directory of each is a small file system in memory of its own, so that one can be full.
 The last host of the network has no node: the client lives there.
 """
@@ -40,11 +40,12 @@ GROUP = "228.0.0.4"
 CLOCK_DIRECTORY = Path(__file__).with_name("clock")
 _LINE = re.compile(r"^(\S+ \S+) \w+ \S+ member (added|lost): (\w+) ", re.MULTILINE)
 _SERVERS = (
-    ("gunicorn", "-w", "2", "-k", "gthread", "--threads", "4", "-b", "0.0.0.0:{port}",
+    ("gunicorn", "-w", "{workers}", "-k", "gthread", "--threads", "4", "-b", "0.0.0.0:{port}",
      "--graceful-timeout", "2", "--no-control-socket", "-c", "python:tests.faults.app",
      "tests.faults.app:over_wsgi"),
-    ("uvicorn", "--workers", "2", "--host", "0.0.0.0", "--port", "{port}", "--no-access-log",
-     "--log-level", "warning", "--timeout-worker-healthcheck", "8", "tests.faults.app:over_asgi"),
+    ("uvicorn", "--workers", "{workers}", "--host", "0.0.0.0", "--port", "{port}",
+     "--no-access-log", "--log-level", "warning", "--timeout-worker-healthcheck", "8",
+     "tests.faults.app:over_asgi"),
 )
 
 
@@ -75,6 +76,7 @@ class FaultNode:
     directory: Path
     settings: dict[str, str]
     kind: str = "node"
+    workers: int = 2
     library: Path | None = None
     server: "subprocess.Popen[bytes] | None" = None
     _filling: list[Path] = field(default_factory=list)
@@ -133,7 +135,8 @@ class FaultNode:
             "TEST_CLOCK_OFFSET_FILE": str(self.directory / "clock"),
             "PYTHONPATH": self.python_path,
         }
-        command = [part.format(port=PORT) for part in _SERVERS[self.number % 2]]
+        server = _SERVERS[self.number % 2]
+        command = [part.format(port=PORT, workers=self.workers) for part in server]
         with self.server_log.open("ab") as log:
             # Elsewhere than in this tree, which "-m" would put before its library.
             self.server = self.host.start(
@@ -145,8 +148,15 @@ class FaultNode:
         """As systemd stops a unit: SIGTERM to every process of it, and SIGKILL if that is vain."""
         _signal(self.pids(), signal.SIGTERM)
         with contextlib.suppress(StepFailed):
-            wait_for(lambda: not self.pids(), f"{self.route} to stop", STOPPED_WITHIN_S)
+            wait_for(self._has_stopped, f"{self.route} to stop", STOPPED_WITHIN_S)
         self.kill()
+
+    def _has_stopped(self) -> bool:
+        if self.pids():
+            return False
+        # Once more: a process that just begins cannot be told whose it is.
+        pause(0.1)
+        return not self.pids()
 
     def kill(self) -> None:
         """kill -9 every process of the node."""
@@ -239,13 +249,14 @@ class FaultNode:
             return {"phase": "", "members": [], "workers": []}
 
     def settled(self, members: int) -> bool:
-        """Ready, with both workers, and with so many others that are."""
+        """Ready, with all workers, and with so many others that are."""
         seen = self.status()
         alive = sum(
             m["status"] == "alive" and m["phase"] == "ready" and m["serving"]
             for m in seen["members"]
         )
-        return seen["phase"] == "ready" and alive == members and len(seen["workers"]) == 2
+        workers = len(seen["workers"])
+        return seen["phase"] == "ready" and alive == members and workers == self.workers
 
     def events(self) -> list[Event]:
         """What its agents have logged of members, in order."""
@@ -335,7 +346,7 @@ class Cluster:
 @contextlib.contextmanager
 def cluster(
     count: int, directory: Path, state_mib: dict[int, int] | None = None, kind: str = "node",
-    **settings: str,
+    workers: int = 2, **settings: str,
 ) -> Iterator[Cluster]:
     """``count`` nodes that have found each other; ``state_mib`` by number where not 64."""
     environment = {
@@ -346,7 +357,7 @@ def cluster(
     with network(count + 1) as hosts, contextlib.ExitStack() as cleanup:
         nodes = []
         for number, host in enumerate(hosts[:-1], 1):
-            node = FaultNode(host, number, directory / f"node{number}", environment, kind)
+            node = FaultNode(host, number, directory / f"node{number}", environment, kind, workers)
             node.state_dir.mkdir(parents=True)
             (node.directory / "clock").write_bytes(bytes(8))
             _mount(node.state_dir, (state_mib or {}).get(number, STATE_MIB), cleanup)

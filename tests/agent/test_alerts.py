@@ -1,0 +1,52 @@
+"""Each alert of the example fires when it should, and none for a healthy node: by Prometheus."""
+
+import pytest
+
+from clustersession.agent.work import COUNTS
+from tests.agent.test_metric_table import EXAMPLE, member, text
+from tests.support.alerting import Scrape, alert_names, firing, lasting, scraped
+
+HEALTHY = {
+    **EXAMPLE, "phase": "ready", "members": [member(1, clock_skew_ms=0), member(2)],
+    "work": dict.fromkeys(COUNTS, 0), "replica_bytes": 1,
+    "map_bytes": 100, "disk_free_bytes": 2**40,
+}
+A_MINUTE_LATER = {**HEALTHY["work"], "commits": 7000, "touches": 100, "strayed": 100}
+ILL = {
+    "ClustersessionNodeLost": {"members": [member(1), member(2, "dead")]},
+    "ClustersessionAlone": {"members": []},
+    "ClustersessionNotReady": {"phase": "joining"},
+    "ClustersessionPeerBehind": {"members": [member(1), member(2, behind_us=2000)]},
+    "ClustersessionWritesUnconfirmed": {"work": {**A_MINUTE_LATER, "unconfirmed": 60}},
+    "ClustersessionReplicaFull": {"work": {**A_MINUTE_LATER, "replica_full": 1}},
+    "ClustersessionClockSkewed": {"members": [member(1), member(2, clock_skew_ms=-3000)]},
+    "ClustersessionStrangers": {"connections_refused": {"hello": 120}},
+    "ClustersessionStraying": {"work": {**A_MINUTE_LATER, "strayed": 2000}},
+}
+
+
+def alerts(ill: dict[str, object]) -> frozenset[str]:
+    """What fires when a healthy node has become so, and stays so."""
+    statuses = [HEALTHY, HEALTHY, {**HEALTHY, "work": A_MINUTE_LATER, **ill}]
+    return firing(lasting(*(
+        Scrape(60.0 * number, scraped(text(status), "tomcat1"))
+        for number, status in enumerate(statuses)
+    )))
+
+
+def test_none_fires_for_a_healthy_node() -> None:
+    assert alerts({}) == frozenset()
+
+
+@pytest.mark.parametrize("name", alert_names())
+def test_each_fires_for_what_it_is_about_and_no_other_does(name: str) -> None:
+    assert alerts(ILL[name]) == {name}
+
+
+@pytest.mark.parametrize("space", [{"replica_bytes": 95}, {"disk_free_bytes": 2**25}])
+def test_little_space_is_told_before_there_is_none(space: dict[str, object]) -> None:
+    assert alerts(space) == {"ClustersessionReplicaFull"}
+
+
+def test_a_drain_for_a_restart_is_no_alarm() -> None:
+    assert alerts({"phase": "draining"}) == frozenset()
