@@ -107,8 +107,8 @@ class ClusterSessionMiddleware:
             if session.sealed or message["type"] not in _HEADERS_GO_OUT:
                 return send(message)
             if scope["session"] is session and manager.owes_nothing(session):
-                session.sealed = True
-                return send(message)
+                outcome = manager.answer_unchanged(session)
+                return send(self._completed(message, outcome) if outcome.vary else message)
             return self._commit_and_send(manager, session, scope, message, send)
 
         try:
@@ -126,9 +126,7 @@ class ClusterSessionMiddleware:
         if scope["session"] is not session:
             self._take_over(session, scope)
         outcome = await manager.commit_async(session)
-        if outcome.vary:
-            message = {**message, "headers": self._with_session(message, outcome)}
-        await send(message)
+        await send(self._completed(message, outcome) if outcome.vary else message)
 
     def _open(self, manager: SessionManager, scope: Scope, url_value: str | None) -> Session:
         values: tuple[str, ...] = ()
@@ -195,17 +193,17 @@ class ClusterSessionMiddleware:
                 del session[name]
             session.update(content)
 
-    def _with_session(self, message: Message, outcome: Outcome) -> list[tuple[bytes, bytes]]:
+    def _completed(self, message: Message, outcome: Outcome) -> Message:
         headers = list(message.get("headers") or ())
-        if outcome == VARY and not any(name.lower() == b"vary" for name, _ in headers):
+        vary = [value for name, value in headers if name.lower() == b"vary"]
+        if outcome is VARY and not vary:
             headers.append(self._only_vary)
-            return headers
-        vary = [value.decode("latin-1") for name, value in headers if name.lower() == b"vary"]
-        headers += [
-            (name.lower().encode("latin-1"), value.encode("latin-1"))
-            for name, value in self._answers.lines(outcome, vary)
-        ]
-        return headers
+        else:
+            lines = self._answers.lines(outcome, [value.decode("latin-1") for value in vary])
+            headers += [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in lines
+            ]
+        return {**message, "headers": headers}
 
 
 async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> None:

@@ -23,6 +23,9 @@ from clustersession.wire.local import Operation
 RECONNECT_S = 0.02
 GRACE_S = 0.05
 RING_INTERVAL_S = 0.001
+VIEW_FRESH_S = 0.005
+"""How long a view is used without another look, which is a tenth of what reading a session costs.
+That a node has died is known after some milliseconds at best."""
 SUBSCRIBE_TIMEOUT_S = 1.0
 PHASE_TIMEOUT_S = 1.0
 
@@ -49,6 +52,7 @@ class AgentPort:
         self._connecting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
         self._connecting = WeakKeyDictionary()
         self._view_bytes: bytes | None = None
+        self._view_fresh_until_s = 0.0
         self._serving = frozenset({settings.route})
         self._view_lock = threading.Lock()
         self._alone_logged = False
@@ -63,7 +67,13 @@ class AgentPort:
         return self._settings.route
 
     def serving_routes(self) -> frozenset[str]:
-        """Who serves, by the view the agent wrote last; ourselves unless we drain."""
+        """Who serves, by the view of the agent; ourselves unless we drain.
+
+        It may have changed since, but not more than VIEW_FRESH_S ago.
+        """
+        now_s = time.monotonic()
+        if now_s < self._view_fresh_until_s:
+            return self._serving
         try:
             data = self._replica.load_note(VIEW_NOTE)
         except ReplicaError:
@@ -74,6 +84,7 @@ class AgentPort:
                 own = frozenset() if view.draining else frozenset({self._settings.route})
                 self._serving = (view.serving - {self._settings.route}) | own
                 self._view_bytes = data
+        self._view_fresh_until_s = now_s + VIEW_FRESH_S
         return self._serving
 
     def notify(self, head: int) -> None:

@@ -29,7 +29,7 @@ class Attributes(dict[str, Any]):
     __slots__ = ("_bytes_max", "_mutable", "_originals", "_stored", "_undecodable", "modified")
 
     def __init__(self, bytes_max: int) -> None:
-        super().__init__()
+        # An empty dict needs no more, and one is made for each request.
         self._bytes_max = bytes_max
         self._originals: dict[str, Original] = {}
         # Of the copy we stand on; the originals are its own until one of them changes.

@@ -99,9 +99,13 @@ class LegacyCookies:
                 if session.client is None and self._open(session, key, state):
                     return
 
+    def noted(self, session: Session) -> bool:
+        """Whether the client brought an old cookie that a record stands behind."""
+        return bool(getattr(session, "legacy", ""))
+
     def answer(self, session: Session, outcome: Outcome) -> Outcome:
         """Take the old cookie away when its session was exchanged or ended in this request."""
-        if self._deletion is None or session.discarded or not getattr(session, "legacy", ""):
+        if self._deletion is None or session.discarded or not self.noted(session):
             return outcome
         gone = session.removed if session.key is None else not session.stands_for_record
         if not gone:

@@ -15,6 +15,7 @@ from clustersession.session.cookie import VALUES_MAX, CookieWriter
 from clustersession.session.events import Events
 from clustersession.session.legacy import legacy_cookies
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
+from clustersession.session.registers import may_live_elsewhere
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
 from clustersession.session.session import Session
@@ -51,6 +52,7 @@ class SessionManager:
         self.settings = settings
         self.replica = replica
         self.cluster = cluster
+        self._own_route = cluster.route
         self.counters = Counters()
         self.events = Events() if events is None else events
         self.now_ms = wall_ms
@@ -120,25 +122,28 @@ class SessionManager:
                 return session
             if session.client is None:
                 session.client = (identifier, route)
-            if state is None or _may_live_elsewhere(state, now_ms):
+            if state is None or may_live_elsewhere(state, now_ms):
                 session.candidates += (candidate,)
         session.missing = bool(session.candidates)
         return session
 
     def owes_nothing(self, session: Session) -> bool:
-        """Whether a request that left its session alone can be answered without a commit.
+        """Whether a request that changed nothing can be answered without a commit.
 
         What such a request may owe: the access, once the recorded one is too old; a cookie that has
-        to name another node, or whose lifetime is to be renewed; an end that could not be stored
-        before. Where any of that is possible the answer is no, and ``commit`` finds out.
+        to name another node, or whose lifetime is to be renewed, or is to go; what it has seen of
+        its own writes; an end that could not be stored before. Where any of that is possible the
+        answer is no, and ``commit`` finds out.
         """
-        if session.accessed or session.touched or self._writer.owes_ends or self.events.pending:
+        if session.touched or session.wrote or self._writer.owes_ends or self.events.pending:
+            return False
+        if self.legacy is not None and self.legacy.noted(session):
             return False
         state, client = session.state, session.client
         if state is None:
             return not session.missing
         stored = stored_attributes(state)
-        own = self.cluster.route
+        own = self._own_route
         return (
             client is not None
             and client[1] == own
@@ -270,13 +275,22 @@ class SessionManager:
         Afterwards the session is sealed: no new id can reach the client any more. Changes made
         later are for ``save``.
         """
+        if self.owes_nothing(session):
+            return self.answer_unchanged(session)
         self.save(session)
         return self.answer(session)
 
     async def commit_async(self, session: Session) -> Outcome:
         """``commit`` without blocking the event loop while peers confirm."""
+        if self.owes_nothing(session):
+            return self.answer_unchanged(session)
         await self.asave(session)
         return self.answer(session)
+
+    def answer_unchanged(self, session: Session) -> Outcome:
+        """``answer`` of a session that ``owes_nothing``."""
+        session.sealed = True
+        return VARY if session.accessed else NOTHING
 
     def answer(self, session: Session) -> Outcome:
         """What the response headers need to say, without committing; seals like ``commit``."""
@@ -309,7 +323,7 @@ class SessionManager:
             return False
         if client[0] != session.sid:
             return True
-        own, serving = self.cluster.route, self.cluster.serving_routes()
+        own, serving = self._own_route, self.cluster.serving_routes()
         return decide(self.settings.rewrite, key, client[1], own, serving).route is not None
 
     def idle_timeout_s_for(self, permanent: bool) -> float:
@@ -355,7 +369,7 @@ class SessionManager:
                 session.client = None
                 return tell(session, self._cookies.delete(), "")
             return nothing
-        own, serving = self.cluster.route, self.cluster.serving_routes()
+        own, serving = self._own_route, self.cluster.serving_routes()
         if client is None or client[0] != identifier:
             route = client[1] if client is not None and client[1] in serving else None
             route = route or route_for_new(key, own, serving)
@@ -381,12 +395,3 @@ def _take_newer(session: Session, state: SessionState | None) -> bool:
         return False
     session.take_newer(state)
     return True
-
-
-def _may_live_elsewhere(state: SessionState, now_ms: int) -> bool:
-    """Whether a peer may know of a later access to a session that looks idle-expired here.
-
-    For as long as it may: this node can have been cut off. Once it is swept here peers are asked
-    too.
-    """
-    return state.ended is None and now_ms <= state.deadline_ms

@@ -25,3 +25,12 @@ def stored_values(state: SessionState) -> dict[str, bytes]:
 def is_live(state: SessionState | None, now_ms: int) -> bool:
     """Whether a copy is neither absent, nor ended, nor expired."""
     return state is not None and state.ended is None and now_ms <= expires_ms(state)
+
+
+def may_live_elsewhere(state: SessionState, now_ms: int) -> bool:
+    """Whether a peer may know of a later access to a session that looks idle-expired here.
+
+    For as long as it may: this node can have been cut off. Once it is swept here peers are asked
+    too.
+    """
+    return state.ended is None and now_ms <= state.deadline_ms

@@ -212,9 +212,9 @@ def test_the_view_decides_who_serves_and_draining_takes_ourselves_out(
     assert manager.cluster.serving_routes() == {"tomcat1"}
     view = View(frozenset({"tomcat2", "tomcat3"}), draining=False)
     manager.replica.save_note(VIEW_NOTE, view.encode())
-    assert manager.cluster.serving_routes() == {"tomcat1", "tomcat2", "tomcat3"}
+    wait_for(lambda: manager.cluster.serving_routes() == {"tomcat1", "tomcat2", "tomcat3"}, "it")
     manager.replica.save_note(VIEW_NOTE, view._replace(draining=True).encode())
-    assert manager.cluster.serving_routes() == {"tomcat2", "tomcat3"}
+    wait_for(lambda: manager.cluster.serving_routes() == {"tomcat2", "tomcat3"}, "the drain")
 
 
 def test_an_end_reaches_the_other_node(make_node: MakeNode) -> None:

@@ -1,4 +1,4 @@
-"""What a request owes that left its session alone: the access, the route, the cookie's life."""
+"""What a request owes that changed nothing: the access, the route, the cookie's life."""
 
 import pytest
 
@@ -14,12 +14,46 @@ def test_a_session_left_alone_owes_nothing() -> None:
     assert world.manager.owes_nothing(world.manager.open([]))
 
 
-@pytest.mark.parametrize("touch", [
-    lambda s: s.get("n"), lambda s: s.update(n=2), lambda s: s.rotate(), lambda s: s.invalidate(),
-    lambda s: setattr(s, "principal", "ann"), lambda s: setattr(s, "idle_timeout", 5),
-    lambda s: setattr(s, "permanent", True), lambda s: s.mark_accessed(), len, dict,
+LOOKS = [lambda s: None, lambda s: s.get("n"), lambda s: s.mark_accessed(), len, dict]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("values", [
+    {}, {"consistency": "causal"}, {"cookie_max_age_s": 100}, {"legacy_cookie_name": "session"},
+    {"header_name": "X-Session"},
 ])
-def test_one_that_was_looked_at_may_owe_something(touch) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_answered_at_once_is_what_a_commit_answers(  # type: ignore[no-untyped-def]
+    look, values, known
+) -> None:
+    world = World(**values)
+    cookies = [world.store(n=1)] if known else []
+    short, long = world.manager.open(cookies), world.manager.open(cookies)
+    look(short)
+    look(long)
+    if "cookie_max_age_s" not in values or not known:
+        assert world.manager.owes_nothing(short)
+    world.manager.save(long)
+    assert world.manager.commit(short) == world.manager.answer(long)
+    assert short.sealed
+    assert long.sealed
+
+
+def test_after_a_save_in_the_request_the_client_is_told_what_it_has_seen() -> None:
+    world = World(consistency="causal")
+    session = world.manager.open([world.store(n=1)])
+    session["n"] = 2
+    world.manager.save(session)
+    assert not world.manager.owes_nothing(session)
+    assert world.manager.commit(session).set_seen_cookie is not None
+
+
+@pytest.mark.parametrize("touch", [
+    lambda s: s.update(n=2), lambda s: s.rotate(), lambda s: s.invalidate(),
+    lambda s: setattr(s, "principal", "ann"), lambda s: setattr(s, "idle_timeout", 5),
+    lambda s: setattr(s, "permanent", True), lambda s: s.mark_modified(),
+])
+def test_one_that_was_changed_may_owe_something(touch) -> None:  # type: ignore[no-untyped-def]
     world = World()
     session = world.manager.open([world.store(n=1)])
     touch(session)
