@@ -171,7 +171,7 @@ SCRIPTS = {
     ),
     "after a death the survivors compare notes at once": Script(
         Plan(hosts=3, settings={"carrier": "multicast"}, steps=[
-            visit(0, "set"), wait(400), ["drop", 0, 1, 1], visit(0, "end", think_ms=1), wait(5),
+            visit(0, "set"), wait(400), ["drop", 0, 1, 1], visit(0, "end", think_ms=1), wait(12),
             ["kill", 0], wait(600), visit(1, "read"), visit(2, "read"), wait(10),
         ]),
         """
