@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from clustersession.admin.cli import main
 from clustersession.admin.demo_processes import wait_for
 from tests.cluster.thread_nodes import login, running_nodes
+from tests.support.node_process import node_process
 
 
 class Terminal:
@@ -110,6 +111,25 @@ def test_it_lives_and_sees_a_node_go(tmp_path: Path, terminals: list[Terminal]) 
         assert terminal.process.wait(10) == 0
         assert terminal.attributes() == terminal.before
         wait_for(lambda: terminal.drawn.endswith("\x1b[?25h\x1b[?1049l"), "the screen to be back")
+
+
+@pytest.mark.system
+def test_it_sees_a_node_killed_and_come_back(tmp_path: Path, terminals: list[Terminal]) -> None:
+    with (
+        running_nodes(tmp_path, 1) as (first,),
+        node_process("node2", tmp_path / "second", first) as second,
+    ):
+        terminal = Terminal(*command(tmp_path))
+        terminals.append(terminal)
+        wait_for(lambda: terminal.shows("2 nodes"), "two nodes on the screen")
+        second.kill()
+        wait_for(lambda: terminal.shows("1 node "), "one node on the screen")
+        wait_for(lambda: terminal.shows("connection refused"), "the reason")
+        wait_for(lambda: terminal.shows("warning member lost: node2"), "the line of the log")
+        assert any(re.match(r"node2 .* dead .* no ", line) for line in terminal.frame)
+        second.start()
+        wait_for(lambda: terminal.shows("2 nodes"), "two nodes on the screen again")
+        assert not any(re.match(r"node2 .* dead ", line) for line in terminal.frame)
 
 
 @pytest.mark.system

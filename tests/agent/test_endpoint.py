@@ -18,6 +18,7 @@ from clustersession.cluster.runtime import Runtime
 from clustersession.core.identity import Phase
 from clustersession.core.settings import Settings
 from tests.cluster.thread_nodes import login, opened, running_nodes
+from tests.support.node_process import node_process
 from tests.support.processes import free_port
 
 Samples = dict[tuple[str, str], float]
@@ -114,6 +115,26 @@ def test_what_requests_do_and_a_node_that_goes_are_seen(tmp_path: Path) -> None:
             assert ("clustersession_peer_up", "node2") not in samples(port)
         finally:
             third.close()
+
+
+@pytest.mark.system
+def test_a_node_that_is_killed_is_seen_and_so_is_its_return(
+    one: tuple[Runtime, int], tmp_path: Path
+) -> None:
+    runtime, port = one
+    with node_process("tomcat2", tmp_path / "second", runtime) as second:
+        wait_for(lambda: samples(port).get(("clustersession_peer_up", "tomcat2")) == 1, "it")
+        second.kill()
+        wait_for(lambda: samples(port)["clustersession_peer_up", "tomcat2"] == 0, "the loss")
+        seen = samples(port)
+        assert seen["clustersession_members", "dead"] == 1
+        assert seen["clustersession_members", "alive"] == 0
+        assert seen["clustersession_events_total", "member_lost"] == 1
+        assert ("clustersession_peer_heard_seconds", "tomcat2") not in seen
+        assert ("clustersession_events_total", "member_left") not in seen
+        second.start()
+        wait_for(lambda: samples(port)["clustersession_peer_up", "tomcat2"] == 1, "its return")
+        assert samples(port)["clustersession_members", "dead"] == 0
 
 
 @pytest.mark.parametrize(
