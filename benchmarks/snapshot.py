@@ -86,7 +86,8 @@ def _join(result: Result, count: int) -> list[Cell]:
                 joiner_kib = own_kib
             return joiner.is_ready(1)
 
-        wait_until(ready, "the joiner", 600)
+        # To ask for the status costs the joiner what it could load sessions in.
+        wait_until(ready, "the joiner", 600, look_s=0.05)
         ready_s = time.perf_counter() - started_s
         joiner_cpu_s, donor_cpu_s = joiner.cpu_s(), donor.cpu_s() - donor_cpu_s
         ours.send("joined")

@@ -1,6 +1,6 @@
 """The others' feeds come in: applied when they follow, asked for again when there is a gap."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from clustersession.core.clock import too_far_ahead
@@ -100,12 +100,10 @@ class Receiver:
             if not follows(batch, cursor):
                 self._resume(node, at)
                 return
-            absent = self._absent(batch, at)
+            absent = self._apply(node, message, at, whole=True)
             if absent:
                 self._held[node] = Held(message, frozenset(absent))
                 self._puller.pull(node, absent, at)
-                return
-            self._apply(node, message, at)
         elif (reliable or message.confirm) and self._is_asked(message):
             self._report(node)
 
@@ -116,7 +114,7 @@ class Receiver:
             return
         del self._held[node]
         # What has not come by now, the peer does not have any more, or it is expired here.
-        self._apply(node, held.message, at)
+        self._apply(node, held.message, at, whole=False)
         for message in held.later:
             self.on_changes(node, message, at, reliable=True)
 
@@ -153,23 +151,30 @@ class Receiver:
         confirmers = message.confirmers
         return not self.loaded or confirmers is None or self._context.own.node in confirmers
 
-    def _apply(self, node: bytes, message: Changes, at: Moment) -> None:
+    def _apply(
+        self, node: bytes, message: Changes, at: Moment, *, whole: bool
+    ) -> Sequence[str]:
+        """Apply and confirm; ``whole``: unless sessions are missing, which it returns."""
         context = self._context
         batch = message.batch
-        applied = (
-            context.replica.apply(batch, at.wall_ms)
-            if self.loaded
-            else self._apply_provisionally(batch, context.cursor(node), at)
-        )
+        if self.loaded:
+            applied = context.replica.apply(batch, at.wall_ms, whole=whole)
+        elif whole and (absent := self._absent(batch, at)):
+            return absent
+        else:
+            applied = self._apply_provisionally(batch, context.cursor(node), at)
         if applied.refused_future:
             context.emit(FutureRefused(node))
-            return
+            return ()
+        if whole and applied.missing:
+            return applied.missing
         context.cursors[node] = applied.cursor
         self.applied += applied.changed
         if self._is_asked(message):
             self._report(node)
         else:
             self._unconfirmed.add(node)
+        return ()
 
     def _apply_provisionally(self, batch: Batch, cursor: Cursor, at: Moment) -> Applied:
         replica = self._context.replica

@@ -2,12 +2,16 @@
 
 A table is named by its number in ``replica.tables``. A reading transaction sees one state of all
 tables throughout. A writing transaction excludes every other writer, takes effect as a whole when
-its block ends, and not at all when the block raises.
+its block ends, and not at all when the block raises; ``Undo`` it keeps to itself.
 """
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
+
+
+class Undo(Exception):
+    """Raised in the block of a writing transaction: nothing of it takes effect."""
 
 
 class ReadTransaction(Protocol):

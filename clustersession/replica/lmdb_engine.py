@@ -16,6 +16,7 @@ import lmdb
 
 from clustersession.core.errors import ReplicaError, ReplicaFull, ReplicaUnusable
 from clustersession.replica import directory as directories
+from clustersession.replica.engine import Undo
 from clustersession.replica.tables import TABLE_NAMES
 
 READERS_MAX = 1024
@@ -179,7 +180,7 @@ class LmdbTransaction:
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:
+    ) -> Any:
         # Dropping the reference matters: only with the object does a reader's slot become free.
         transaction, self._transaction = self._transaction, None
         try:
@@ -194,6 +195,7 @@ class LmdbTransaction:
             self._in_use.discard(self)
         if isinstance(error, lmdb.Error):
             raise self._engine.trouble(error) from error
+        return isinstance(error, Undo)
 
     def get(self, table: int, key: bytes) -> bytes | None:
         value: bytes | None = self._transaction.get(key, None, self._databases[table])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from clustersession.core.errors import ReplicaUnusable
+from clustersession.replica.engine import Undo
 from clustersession.replica.tables import TABLE_NAMES
 
 
@@ -99,9 +100,10 @@ class MemoryEngine:
         transaction = MemoryTransaction(self._tables)
         try:
             yield transaction
-        except BaseException:
+        except BaseException as error:
             transaction.undo()
-            raise
+            if not isinstance(error, Undo):
+                raise
 
     def bytes_used(self) -> int:
         return sum(

@@ -94,11 +94,12 @@ class Replica(Protocol):
         """
         ...
 
-    def apply(self, batch: Batch, wall_ms: int) -> Applied:
+    def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
         """Apply a peer's batch and move our cursor on its feed, in one transaction.
 
         A batch that does not follow the cursor, or one with a stamp too far in the future, changes
-        nothing. Sessions that are expired here and not held are passed over.
+        nothing; ``whole``: nor does one with changes of a session that is missing here. Sessions
+        that are expired here and not held are passed over.
         """
         ...
 

@@ -4,20 +4,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from clustersession.core.clock import too_far_ahead
 from clustersession.core.digest import BUCKETS
-from clustersession.core.errors import SessionTooLarge, WireError
+from clustersession.core.errors import WireError
 from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
 from clustersession.core.state import (
     Change,
     Delta,
     SessionState,
-    apply_delta,
     delta_since,
     expires_ms,
     highest_time,
 )
 from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.engine import Engine, ReadTransaction, WriteTransaction
+from clustersession.replica.engine import Engine, ReadTransaction, Undo, WriteTransaction
 from clustersession.replica.principals import is_indexed, is_users, sessions_of
 from clustersession.replica.protocol import (
     Applied,
@@ -86,7 +85,7 @@ class ReplicaStore:
             writer.finish()
             return Committed(writer.seq, states)
 
-    def apply(self, batch: Batch, wall_ms: int) -> Applied:
+    def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
         """Apply a peer's batch and move our cursor on its feed."""
         with self._engine.write() as transaction:
             cursor = _cursor_of(transaction, batch.sender)
@@ -101,11 +100,15 @@ class ReplicaStore:
             changed = 0
             missing: list[str] = []
             for delta in batch.deltas:
-                if self._adopt(writer, delta, wall_ms, missing):
+                if writer.adopt(delta, wall_ms, missing):
                     changed += 1
+            if whole and missing:
+                raise Undo
             writer.finish()
             moved = advance(cursor, batch)
             transaction.put(tables.CURSORS, batch.sender, tables.encode_cursor(moved))
+        if whole and missing:
+            return Applied(cursor, 0, missing)
         self._report(writer)
         return Applied(moved, changed, missing)
 
@@ -122,7 +125,7 @@ class ReplicaStore:
             for key, state in sessions:
                 if self._from_the_future(state, wall_ms):
                     continue
-                if self._adopt(writer, Delta(key, state, full=True), wall_ms, []):
+                if writer.adopt(Delta(key, state, full=True), wall_ms, []):
                     changed += 1
             writer.finish()
         self._report(writer)
@@ -188,7 +191,7 @@ class ReplicaStore:
                     done = False
                     break
                 next_key = tables.key_of_session(session_key)
-                state = tables.state_of_record(data)
+                state = tables.copy_of_record(data)
                 if state is not None:
                     sessions.append((next_key, state))
         return SnapshotPage(sessions, next_key, done, cursors)
@@ -343,29 +346,6 @@ class ReplicaStore:
 
     def _from_the_future(self, state: SessionState, wall_ms: int) -> bool:
         return too_far_ahead(highest_time(state), wall_ms, self._clock_skew_ms_max)
-
-    def _adopt(
-        self, writer: SessionWriter, delta: Delta, wall_ms: int, missing: list[str]
-    ) -> bool:
-        """Join what a peer has; True when it changed our copy."""
-        record = writer.load(delta.key)
-        current = None if record is None else record.state
-        if current is None and writer.kept_until_ms(delta.state) < wall_ms:
-            return False
-        joined = apply_delta(current, delta)
-        if joined is None:
-            missing.append(delta.key)
-            return False
-        if joined == current:
-            return False
-        try:
-            writer.store(delta.key, record, joined)
-        except SessionTooLarge:
-            # Only a join of two huge copies gets here; refusing the peer's whole batch for it would
-            # stop replication from that peer for good.
-            return False
-        writer.raise_highest(highest_time(delta.state))
-        return True
 
 
 def _head_of(transaction: ReadTransaction) -> tables.Head:

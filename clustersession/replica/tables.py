@@ -14,7 +14,7 @@ from clustersession.core.digest import BUCKETS, bucket_of
 from clustersession.core.errors import OtherVersion, ReplicaUnusable, WireError
 from clustersession.core.feed import START, Cursor
 from clustersession.core.state import SessionState
-from clustersession.wire.records import decode_state, encode_state
+from clustersession.wire.records import decode_copy, decode_state, encode_state
 
 SESSIONS: Final = 0
 FEED: Final = 1
@@ -122,6 +122,14 @@ def state_of_record(data: bytes) -> SessionState | None:
         return None
 
 
+def copy_of_record(data: bytes) -> SessionState | None:
+    """``state_of_record`` of what is to be sent as it is."""
+    try:
+        return decode_copy(data[_HEADER.size :])
+    except WireError:
+        return None
+
+
 @lru_cache(maxsize=4096)
 def session_key(key: str) -> bytes:
     """A session's place in the sessions table."""
@@ -186,13 +194,13 @@ def session_of_principal(table_key: bytes) -> str:
     return _text(table_key[TAG_BYTES:])
 
 
-def digest_key(bucket: int) -> bytes:
-    """A bucket's row in the digests table."""
-    return _BUCKET_KEYS[bucket]
+def digest_key_of(key: str) -> bytes:
+    """The row of a session's bucket in the digests table."""
+    return session_key(key)[: _BUCKET.size]
 
 
 def bucket_of_digest(table_key: bytes) -> int:
-    """The inverse of ``digest_key``."""
+    """Which bucket a row of the digests is of."""
     bucket = _number(_BUCKET, table_key)
     if bucket >= BUCKETS:
         raise ReplicaUnusable(f"the replica has a digest of a bucket {bucket}")

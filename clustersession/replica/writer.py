@@ -1,8 +1,8 @@
 """Writing sessions within one transaction, with every index that must move along."""
 
 from clustersession.core.clock import next_time
-from clustersession.core.digest import bucket_of, entry_hash
-from clustersession.core.errors import ReplicaUnusable, WireError
+from clustersession.core.digest import entry_hash
+from clustersession.core.errors import ReplicaUnusable, SessionTooLarge, WireError
 from clustersession.core.revocation import (
     RESERVED_PREFIX,
     judged,
@@ -13,10 +13,13 @@ from clustersession.core.revocation import (
 from clustersession.core.state import (
     PRINCIPAL,
     Change,
+    Delta,
     Register,
     SessionState,
     apply_change,
+    apply_delta,
     expires_ms,
+    highest_time,
 )
 from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
@@ -43,6 +46,7 @@ class SessionWriter:
         self._transaction = transaction
         self._decoded = decoded
         self._clock_skew_ms_max = clock_skew_ms_max
+        self._digests: dict[bytes, int] = {}
         # Filled when somebody wants to know; see ``Replica.observe``.
         self.stored: list[tuple[str, SessionState | None, SessionState]] | None = None
         self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
@@ -54,7 +58,12 @@ class SessionWriter:
             self.highest = time
 
     def finish(self) -> None:
-        """Write the head back when anything in it moved."""
+        """Write the head back when anything in it moved, and the digests of what was stored."""
+        for row, change in self._digests.items():
+            if not change:
+                continue
+            digest = tables.decode_digest(self._transaction.get(tables.DIGESTS, row))
+            self._transaction.put(tables.DIGESTS, row, tables.encode_digest(digest ^ change))
         head = tables.Head(self.node, self.seq, self.highest, self._tombstones)
         if head != self._before:
             self._transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
@@ -136,6 +145,32 @@ class SessionWriter:
         self.raise_highest(time)
         return state if stored is state else None
 
+    def adopt(self, delta: Delta, wall_ms: int, missing: list[str]) -> bool:
+        """Join what a peer has; True when it changed our copy.
+
+        A part of a session of which we hold nothing is none; such a session is named in
+        ``missing``.
+        """
+        record = self.load(delta.key)
+        current = None if record is None else record.state
+        if current is None and self.kept_until_ms(delta.state) < wall_ms:
+            return False
+        joined = apply_delta(current, delta)
+        if joined is None:
+            missing.append(delta.key)
+            return False
+        # Most have new versions, which is told faster than that nothing is new.
+        if current is not None and joined.versions == current.versions and joined == current:
+            return False
+        try:
+            self.store(delta.key, record, joined)
+        except SessionTooLarge:
+            # Only a join of two huge copies gets here; refusing the peer's whole batch for it would
+            # stop replication from that peer for good.
+            return False
+        self.raise_highest(highest_time(delta.state))
+        return True
+
     def remove(self, key: str) -> tables.Record | None:
         """Take the session out of every table; returns what it was."""
         record = self.load(key)
@@ -191,7 +226,6 @@ class SessionWriter:
             self._transaction.put(tables.FEED, place, entry)
 
     def _mix_digest(self, key: str, change: int) -> None:
-        if change:
-            row = tables.digest_key(bucket_of(key))
-            digest = tables.decode_digest(self._transaction.get(tables.DIGESTS, row))
-            self._transaction.put(tables.DIGESTS, row, tables.encode_digest(digest ^ change))
+        # Once per bucket and not per session: those of a page of a snapshot share a few.
+        row = tables.digest_key_of(key)
+        self._digests[row] = self._digests.get(row, 0) ^ change

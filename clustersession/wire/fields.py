@@ -20,6 +20,7 @@ from clustersession.wire.records import (
     NODES_MAX,
     checked_key,
     decode_batch,
+    decode_copy,
     decode_state,
     encode_batch,
     encode_state,
@@ -168,7 +169,7 @@ def _entry(value: Any) -> Entry:
 
 def _sessions(value: Any) -> tuple[tuple[str, SessionState], ...]:
     rows = (_row(item, 2) for item in _list(value, KEYS_MAX))
-    return tuple((checked_key(key), decode_state(_state_bytes(data))) for key, data in rows)
+    return tuple((checked_key(key), decode_copy(_state_bytes(data))) for key, data in rows)
 
 
 _state_bytes = _bytes(MESSAGE_BYTES_MAX)

@@ -15,7 +15,7 @@ import msgpack
 
 from clustersession.core.errors import SessionTooLarge, WireError
 from clustersession.core.feed import Batch
-from clustersession.core.state import Delta, Ended, Register, SessionState
+from clustersession.core.state import Delta, Ended, Register, SessionState, new_state
 from clustersession.wire.packed import unpack_plain
 
 FORMAT = 1
@@ -69,8 +69,9 @@ def state_to_plain(state: SessionState) -> list[Any]:
 
 def state_from_plain(plain: object) -> SessionState:
     """The session from its plain structure. Raises WireError."""
-    version, created_ms, accessed_ms, deadline_ms, nodes, versions, registers, ended = _parts(
-        plain, _STATE_PARTS
+    version, created_ms, accessed_ms, deadline_ms, nodes, versions, registers, ended = (
+        plain if type(plain) is list and len(plain) == _STATE_PARTS
+        else _parts(plain, _STATE_PARTS)
     )
     if type(version) is not int or version != FORMAT:
         raise WireError("a session in an unknown format")
@@ -82,7 +83,7 @@ def state_from_plain(plain: object) -> SessionState:
     ):
         raise WireError("a session with a time of the wrong type or size")
     _check_nodes(nodes)
-    return SessionState(
+    return new_state(
         created_ms, accessed_ms, deadline_ms,
         _registers(registers, nodes),
         _versions(versions, nodes),
@@ -92,12 +93,30 @@ def state_from_plain(plain: object) -> SessionState:
 
 def encode_state(state: SessionState) -> bytes:
     """The session as bytes. Raises SessionTooLarge."""
-    return _pack(state_to_plain(state))
+    try:
+        encoded = state._encoded
+    except AttributeError:
+        return _pack(state_to_plain(state))
+    # For one use: they are as large as what they encode.
+    object.__delattr__(state, "_encoded")
+    return encoded
 
 
 def decode_state(data: bytes | memoryview) -> SessionState:
     """The session from its bytes. Raises WireError."""
     return state_from_plain(_unpack(data))
+
+
+def decode_copy(data: bytes) -> SessionState:
+    """``decode_state`` of what is passed on or stored as it is, and need not be encoded again.
+
+    What this version does not know is not passed on.
+    """
+    plain = _unpack(data)
+    state = state_from_plain(plain)
+    if type(plain) is list and len(plain) == _STATE_PARTS and state.ended is None:
+        object.__setattr__(state, "_encoded", data)
+    return state
 
 
 def delta_to_plain(delta: Delta) -> list[Any]:

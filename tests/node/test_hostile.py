@@ -199,7 +199,7 @@ def test_a_full_disk_costs_no_link_and_is_caught_up_later(monkeypatch: pytest.Mo
     replica = world.nodes["b"].replica
     calls = []
 
-    def full(batch: Batch, wall_ms: int) -> object:
+    def full(batch: Batch, wall_ms: int, *, whole: bool) -> object:
         calls.append(batch)
         raise ReplicaFull("no space left")
 

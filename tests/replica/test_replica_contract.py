@@ -209,6 +209,29 @@ def test_a_peers_time_raises_our_clock(open_replica: Open) -> None:
     assert state.registers["x"].time == ((WALL_MS + SKEW_MS) << COUNTER_BITS) + 1
 
 
+def test_a_batch_applied_whole_or_not_at_all(open_replica: Open) -> None:
+    a, b = open_replica(NODE_A), open_replica(NODE_B)
+    a.commit([creation(1), write(1, x=b"1")], WALL_MS)
+    b.inherit({NODE_A: Cursor(2, 2)})
+    a.commit([creation(2), write(1, x=b"2"), creation(3)], WALL_MS)
+    seen: list[object] = []
+    b.observe(seen.extend)
+    applied = b.apply(a.feed(2, 2, 2**20), WALL_MS, whole=True)
+    assert (applied.missing, applied.changed, applied.cursor) == ([key_of(1)], 0, Cursor(2, 2))
+    assert b.cursors() == {NODE_A: Cursor(2, 2)}
+    assert b.stats().sessions == 0
+    assert not any(b.digests())
+    assert not seen
+    check(b)
+    state = a.get(key_of(1))
+    assert state is not None
+    b.merge([(key_of(1), state)], WALL_MS)
+    applied = b.apply(a.feed(2, 2, 2**20), WALL_MS, whole=True)
+    assert not applied.missing
+    assert b.digests() == a.digests()
+    check(b)
+
+
 def test_a_partial_delta_for_a_session_not_held_is_reported_missing(open_replica: Open) -> None:
     a, b = open_replica(NODE_A), open_replica(NODE_B)
     a.commit([creation(1), write(1, x=b"1")], WALL_MS)

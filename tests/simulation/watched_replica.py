@@ -129,7 +129,7 @@ class WatchedReplica(ReplicaStore):
             self._take_down(change, state, seq)
         return committed
 
-    def apply(self, batch: Batch, wall_ms: int) -> Applied:
+    def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
         """Apply, and see that nothing went back."""
         self._wall_ms = wall_ms
         before = {delta.key: self.get(delta.key) for delta in batch.deltas}
@@ -137,7 +137,7 @@ class WatchedReplica(ReplicaStore):
             old = before[delta.key]
             if old is not None and old.ended is not None and delta.state.ended is None:
                 self._ledger.marks["late delta under a tombstone"] += 1
-        applied = super().apply(batch, wall_ms)
+        applied = super().apply(batch, wall_ms, whole=whole)
         for key, old in before.items():
             self._grown(key, old, self.get(key))
         if batch.sender != self.node:

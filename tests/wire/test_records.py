@@ -19,6 +19,7 @@ from clustersession.wire.records import (
     NAME_LENGTH_MAX,
     batch_to_plain,
     decode_batch,
+    decode_copy,
     decode_delta,
     decode_state,
     encode_batch,
@@ -72,7 +73,23 @@ def test_a_batch_comes_back(batch: Batch) -> None:
     assert decode_batch(encode_batch(batch)) == batch
 
 
-DECODERS: list[Callable[[bytes], object]] = [decode_state, decode_delta, decode_batch]
+def test_a_copy_that_is_passed_on_keeps_its_bytes_and_nothing_unknown() -> None:
+    state = SessionState(1, 2, 3, {"a": Register(4, b"n" * 8, 5, b"v")}, {b"n" * 8: 5})
+    data = encode_state(state)
+    copy = decode_copy(data)
+    assert copy == state
+    assert encode_state(copy) is data
+    assert encode_state(copy) == data, "without the bytes, which are kept for one use"
+    later = _packed([*msgpack.unpackb(data), "of a later version"])
+    assert decode_copy(later) == state
+    assert encode_state(decode_copy(later)) == data
+    ended = replace(state, registers={}, ended=Ended(4, b"n" * 8, "invalidated"))
+    assert encode_state(decode_copy(encode_state(ended))) == encode_state(ended)
+    with pytest.raises(WireError):
+        decode_copy(b"\x90")
+
+
+DECODERS: list[Callable[[bytes], object]] = [decode_copy, decode_state, decode_delta, decode_batch]
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats()
     | st.text(max_size=3) | st.binary(max_size=9)
