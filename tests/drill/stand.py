@@ -1,13 +1,15 @@
 """The cluster that is drilled on: three nodes on hosts of their own, users, and an operator.
 
-The operator types what the document says into a shell on that host. Three things stand for what
-is not here: ``systemctl`` acts on the node's processes as systemd acts on a unit, ``pip`` puts a
-copy of the package with that version in place, and names and paths of the document are replaced by
-ours, see ``Stand.translated``.
+The operator types what the document says into a shell on that host. Some things stand for what is
+not here: ``systemctl`` acts on the node's processes as systemd acts on a unit, ``journalctl`` shows
+what the server printed, ``pip`` puts a copy of the package with that version in place, and names
+and paths of the document are replaced by ours, see ``Stand.translated``. And where the operator
+sleeps until HAProxy has noticed a drain, we look when it has: on a busy machine it may be later.
 """
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import signal
@@ -31,6 +33,7 @@ from tests.support.processes import StepFailed, wait_for
 NODES = 3
 LOAD = {"browsers": 4, "pause_s": 0.05, "padding_bytes": 20}
 BALANCER_PORT = 8080
+BALANCER_LOG = "haproxy.log"
 STATE_MIB = 128
 UNIT_FILE = "/etc/shop.env"
 SEEN_WITHIN_S = 30.0
@@ -139,6 +142,9 @@ class Stand:
             case [program, "install", wanted] if program.endswith("/pip"):
                 self._install(node, wanted.partition("==")[2])
                 return "", 0
+            case ["sleep", _]:
+                wait_for(lambda: self._is_passed_over(node), f"HAProxy to leave {node.route}")
+                return "", 0
         return self._shell(node).run(text)
 
     def _shell(self, node: FaultNode) -> "Shell":
@@ -170,6 +176,11 @@ class Stand:
         lines = self.unit_file(node).read_text().splitlines()
         node.settings = dict(line.split("=", 1) for line in lines)
         node.start()
+
+    def _is_passed_over(self, node: FaultNode) -> bool:
+        log = (self.directory / BALANCER_LOG).read_text()
+        said = re.findall(rf"Server app/{node.route} is (UP|DOWN)", log)
+        return said[-1:] == ["DOWN"]
 
     def _install(self, node: FaultNode, version: str) -> None:
         node.library = None if version == VERSIONS["OLD"] else self.directory / version
@@ -242,8 +253,7 @@ def running_stand(directory: Path) -> Iterator[Stand]:
             lines = [f"{name}={value}\n" for name, value in node.environment.items()]
             stand.unit_file(node).write_text("".join(lines))
         addresses = [node.address for node in running.nodes]
-        log = (directory / "haproxy.log").open("ab")
-        with log:
+        with (directory / BALANCER_LOG).open("ab") as log:
             running.client_host.start(
                 haproxy_command(addresses, BALANCER_PORT, directory), stdout=log, stderr=log
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clustersession.agent.exposition import exposed
-from tests.drill.document import Drill, drills
+from tests.drill.document import Command, Drill, drills
 from tests.drill.stand import SECRETS, VERSIONS, Stand, running_stand
 from tests.faults.cluster import pause
 from tests.faults.history import Operation, Outcome
@@ -108,6 +108,23 @@ def test_every_drill_of_the_document_is_run_and_every_step_says_what_to_type() -
         assert all(step.commands and step.title for step in drill.steps), drill.title
         assert any(command.shown for step in drill.steps for command in step.commands)
         assert drill.alerts <= set(alert_names())
+
+
+def test_a_document_that_disagrees_with_the_output_is_found() -> None:
+    table = Command("tomcat1", "look", ("STATUS  NODE", "tomcat2  dead  …", "tomcat2 (…): gone"))
+    output = "STATUS   NODE\ntomcat3  alive  1\ntomcat2  dead   2\ntomcat2 (2): gone\n"
+    assert table.missing(output) == ""
+    assert table.missing(output.replace("dead ", "alive")) == "tomcat2  dead  …"
+    assert table.missing(output.replace("gone", "gone away")) == "tomcat2 (…): gone"
+    in_other_order = "\n".join(reversed(output.splitlines()))
+    assert table.missing(in_other_order) == "tomcat2  dead  …"
+
+
+def test_a_command_that_fails_where_the_document_does_not_show_it_is_found(stand: Stand) -> None:
+    with pytest.raises(AssertionError, match="exits with 2"):
+        stand.type(stand.node("tomcat1"), Command("tomcat1", "(exit 2)", ()))
+    with pytest.raises(AssertionError, match="exits with 0"):
+        stand.type(stand.node("tomcat1"), Command("tomcat1", "echo Error", ("Error",)))
 
 
 def test_a_node_is_lost(stand: Stand) -> None:
