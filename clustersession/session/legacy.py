@@ -113,7 +113,7 @@ class LegacyCookies:
         return outcome._replace(vary=True, delete_legacy_cookie=self._deletion)
 
     def _open(self, session: Session, key: str, state: SessionState) -> bool:
-        session.arrived_ms = now_ms = self._wall_ms()
+        now_ms = self._wall_ms()
         identifier = self._signer.derive(key)
         if state.ended is None:
             if now_ms > expires_ms(state):

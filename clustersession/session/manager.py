@@ -113,7 +113,6 @@ class SessionManager:
                 session.seen = decode_seen(seen_values[0])
             if state is not None and is_live(state, now_ms):
                 session.client = (identifier, route)
-                session.arrived_ms = now_ms
                 if session.seen and self._lacks(key, state, session.seen):
                     session.candidates = (candidate,)
                     session.missing = True
@@ -148,7 +147,7 @@ class SessionManager:
             client is not None
             and client[1] == own
             and client[0] == session.sid
-            and (stored.touch_due_ms is None or session.arrived_ms < stored.touch_due_ms)
+            and (stored.touch_due_ms is None or self.now_ms() < stored.touch_due_ms)
             and not self._writer.may_renew(session)
             and own in self.cluster.serving_routes()
         )

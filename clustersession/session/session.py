@@ -55,9 +55,9 @@ class Session(Attributes):
 
     __slots__ = (
         "_identifier", "_keeper", "_key", "_rotating", "_state", "_system", "accessed",
-        "arrived_ms", "by_cookie", "by_header", "candidates", "clearing_ends", "client",
-        "discarded", "endings", "holds_local", "legacy", "missing", "new", "refresh", "removed",
-        "sealed", "seen", "wanted", "wrote",
+        "by_cookie", "by_header", "candidates", "clearing_ends", "client", "discarded", "endings",
+        "holds_local", "legacy", "missing", "new", "refresh", "removed", "sealed", "seen", "wanted",
+        "wrote",
     )  # fmt: skip
 
     legacy: str
@@ -75,15 +75,13 @@ class Session(Attributes):
         self.missing = False
         # Whether clear() is the framework's logout, as it is Flask's and Starlette's.
         self.clearing_ends = False
-        # The manager's notes. arrived_ms: when a stored session was opened; by_cookie, by_header:
-        # how to tell the client its id; candidates: what to fetch; client: the (id, route) that the
-        # client holds; discarded: writes are dropped, the session ended under us; endings:
-        # keys to end at the next commit; holds_local: some attributes stay on this node; refresh:
-        # the cookie is due for a new lifetime; removed: the client's cookie is to go; sealed: the
-        # response headers are out; seen: the writes that the client names, as far as anybody looks;
-        # wanted: to be stored even while it is empty, as Django does; wrote: a change was committed
-        # in this request.
-        self.arrived_ms = 0
+        # The manager's notes. by_cookie, by_header: how to tell the client its id; candidates: what
+        # to fetch; client: the (id, route) that the client holds; discarded: writes are dropped,
+        # the session ended under us; endings: keys to end at the next commit; holds_local: some
+        # attributes stay on this node; refresh: the cookie is due for a new lifetime; removed: the
+        # client's cookie is to go; sealed: the response headers are out; seen: the writes that the
+        # client names, as far as anybody looks; wanted: to be stored even while it is empty, as
+        # Django does; wrote: a change was committed in this request.
         self.by_cookie = True
         self.by_header = False
         self.candidates: tuple[Candidate, ...] = ()

@@ -73,6 +73,16 @@ def test_an_access_is_owed_when_the_recorded_one_is_too_old() -> None:
     assert world.manager.owes_nothing(world.manager.open([cookie]))
 
 
+def test_the_access_is_judged_when_a_long_request_ends() -> None:
+    world = World()
+    cookie = world.store(n=1)
+    session = world.manager.open([cookie])
+    world.now_ms += 2 * MINUTE_MS
+    assert not world.manager.owes_nothing(session)
+    world.manager.commit(session)
+    assert world.manager.counters.touches == 1
+
+
 def test_another_route_is_owed_when_the_node_of_the_cookie_is_gone_or_ours_drains() -> None:
     world = World()
     cookie = world.store(n=1)
