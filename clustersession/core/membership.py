@@ -268,7 +268,11 @@ class Membership:
             return []
         silence = f"silent for {now_s - member.heard_s:.1f} s"
         verdict = "connection refused" if refused_by_all else silence
-        reason = verdict if member.reason in ("", verdict) else f"{member.reason}, {verdict}"
+        # Silence told twice says no more than the longer one.
+        told = member.reason in ("", verdict) or (
+            verdict is silence and member.reason.startswith("silent")
+        )
+        reason = verdict if told else f"{member.reason}, {verdict}"
         return [self._bury(member, reason, now_s)]
 
     def _bury(self, member: Member, reason: str, now_s: float) -> MembershipEvent:

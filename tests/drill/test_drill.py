@@ -18,7 +18,7 @@ from tests.faults.history import Operation, Outcome
 from tests.support.alerting import Scrape, alert_names, firing, lasting, merged, scraped
 from tests.support.processes import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 SCRAPE_INTERVAL_S = 1.5
 

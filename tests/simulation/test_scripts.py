@@ -56,8 +56,8 @@ SCRIPTS = {
         off 0
         c: suspects a (silent for 2.0 s)
         b: suspects a (silent for 2.0 s)
-        c: lost a (silent for 2.0 s, silent for 3.5 s)
-        b: lost a (silent for 2.0 s, silent for 3.5 s)
+        c: lost a (silent for 3.5 s)
+        b: lost a (silent for 3.5 s)
         browser0 at b: read known
         """,
         ("death noticed in time",),
@@ -86,8 +86,8 @@ SCRIPTS = {
         browser0 at b: set known
         a: suspects b (silent for 1.7 s)
         b: suspects a (silent for 1.7 s)
-        a: lost b (silent for 1.7 s, silent for 3.2 s)
-        b: lost a (silent for 1.7 s, silent for 3.2 s)
+        a: lost b (silent for 3.2 s)
+        b: lost a (silent for 3.2 s)
         heal
         a: added b
         b: added a
@@ -105,8 +105,8 @@ SCRIPTS = {
         browser0 at b: set known
         a: suspects b (silent for 1.7 s)
         b: suspects a (silent for 1.7 s)
-        a: lost b (silent for 1.7 s, silent for 3.2 s)
-        b: lost a (silent for 1.7 s, silent for 3.2 s)
+        a: lost b (silent for 3.2 s)
+        b: lost a (silent for 3.2 s)
         heal
         a: added b
         b: added a
