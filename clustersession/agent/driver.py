@@ -175,7 +175,7 @@ class Driver:
             case out.Multicast(data):
                 self.group.send(data)
             case out.Dial(address):
-                self._spawn(self._dial(address))
+                self._spawn(self._dial(address, self.engine))
             case out.Unlink(node):
                 # Gone for the engine at once: a link that takes its time to close must not be
                 # taken for a connection with a member that comes back meanwhile.
@@ -260,8 +260,8 @@ class Driver:
             return
         self.reporter.dropped(f"connection refused: {reason}", peer_address[0])
 
-    async def _dial(self, address: Address, *, again: bool = True) -> None:
-        engine, refused = self.engine, False
+    async def _dial(self, address: Address, engine: Engine, *, again: bool = True) -> None:
+        refused = False
         try:
             link = await dial(
                 address.host, address.port, self._tls.client, self._hello(), self._check_hello,
@@ -275,7 +275,7 @@ class Driver:
         except (OSError, TimeoutError, ValueError) as error:
             if again and isinstance(error, ConnectionError) and engine.membership.at(address):
                 # A killed process may lose its listening socket last, and throws us out with it.
-                await self._dial(address, again=False)
+                await self._dial(address, engine, again=False)
                 return
         else:
             if self.engine is engine:

@@ -87,7 +87,7 @@ async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_cl
 
 async def test_one_of_two_links_breaks_and_nothing_stalls(pair: Pair) -> None:
     node = pair.b.replica.node
-    pair.a._spawn(pair.a._dial(pair.b.address))
+    pair.a._spawn(pair.a._dial(pair.b.address, pair.a.engine))
     await until(lambda: len(pair.a._links[node]) >= 2 and len(pair.b._links[b"a" * 8]) >= 2)
     for number in range(20):
         write(pair.a, number, 100_000)
@@ -146,5 +146,5 @@ async def test_one_that_throws_us_out_while_it_dies_is_dialled_again_at_once(
             pair.a.engine, "dial_failed",
             lambda address, refused, at: seen.append((address, refused)),
         )
-        await pair.a._dial(pair.b.address)
+        await pair.a._dial(pair.b.address, pair.a.engine)
     assert seen == [(pair.b.address, True)]

@@ -125,7 +125,8 @@ class Agent:
             case out.Multicast(data):
                 world.network.multicast(self.host.name, self._sealer.seal(data))
             case out.Dial(address):
-                world.timeline.later(LATENCY_S, lambda: self._dial(address))
+                engine = self.engine
+                world.timeline.later(LATENCY_S, lambda: self._dial(address, engine))
             case out.Unlink(node):
                 for end in self.links.pop(node, []):
                     end.close()
@@ -208,11 +209,10 @@ class Agent:
 
     # ---- links -----------------------------------------------------------------------------------
 
-    def _dial(self, address: Address) -> None:
+    def _dial(self, address: Address, engine: Engine) -> None:
         if not self.alive:
             return
         other = self.world.host_at(address)
-        engine = self.engine
         fate = "refused" if other is None else other.fate_of_dial(self.host)
         if fate == "refused":
             self._dial_failed(engine, address, True)
@@ -224,10 +224,9 @@ class Agent:
         else:
             assert other is not None
             assert other.agent is not None
-            self._connect(other.agent, address)
+            self._connect(other.agent, address, engine)
 
-    def _connect(self, other: Agent, address: Address) -> None:
-        engine = self.engine
+    def _connect(self, other: Agent, address: Address, engine: Engine) -> None:
         ours, theirs = self.world.network.connect(self, other)
         ours.identity = _greeted(other.hello())
         theirs.identity = _greeted(self.hello())
