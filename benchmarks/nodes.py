@@ -156,15 +156,13 @@ def process_cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def wait_until(
-    condition: Callable[[], object], what: str, deadline_s: float = 60.0, look_s: float = 0.01
-) -> float:
-    """Seconds until the condition held, which is looked at every ``look_s``."""
+def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 60.0) -> float:
+    """Seconds until the condition held."""
     started_s = time.perf_counter()
     while not condition():
         if time.perf_counter() - started_s > deadline_s:
             raise SystemExit(f"waited {deadline_s:.0f} s in vain for {what}")
-        time.sleep(look_s)
+        time.sleep(0.01)
     return time.perf_counter() - started_s
 
 
