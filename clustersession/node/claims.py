@@ -32,6 +32,10 @@ class Claims:
             return self._opened_head
         return self._context.replica.head()
 
+    def has_heard(self, node: bytes) -> bool:
+        """Whether a peer's first word by TCP has been judged."""
+        return node in self._told
+
     def believes(
         self, node: bytes, position: int, *, reliable: bool, provisional: bool
     ) -> bool:

@@ -48,7 +48,10 @@ class Consequences:
                     self._finder.settle()
                     self._contacts.heard_of(member.identity.address, at)
                     self._context.emit(Unlink(member.identity.node))
-                case MemberLeft() | MemberAdded() | MemberRefuted():
+                case MemberLeft():
+                    self._waiters.settle()
+                    self._finder.settle()
+                case MemberAdded() | MemberRefuted():
                     pass
                 case _:
                     continue

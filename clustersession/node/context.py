@@ -30,6 +30,7 @@ class Peer:
     hears_us: bool = False
     multicast_heard_s: float = float("-inf")
     asked_s: float = float("-inf")
+    asked_seq: int = 0
 
     @property
     def settled(self) -> bool:

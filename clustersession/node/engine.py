@@ -323,9 +323,12 @@ class Engine:
             reliable=reliable, provisional=message.phase is Phase.JOINING,
         ):
             self.context.emit(PastLost(peer.node))
-        elif claimed is not None and (reliable or peer.settled):
+        elif claimed is not None and (
+            reliable or (peer.settled and self.claims.has_heard(peer.node))
+        ):
             # Not by multicast while it loads: a datagram may be late, and speak of a place that the
-            # peer has left. Later its places only grow, as long as it lives.
+            # peer has left. Later its places only grow, as long as it lives. And not before a word
+            # of it by TCP was judged: it may speak of what we wrote before we lost our past.
             peer.progress.confirmed_to(claimed)
         if changed:
             self.context.emit(MembersChanged())

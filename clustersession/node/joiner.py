@@ -76,7 +76,8 @@ class Joiner:
         if not onwards:
             self._donor = None
             return
-        if not self._store(at):
+        if not self._store(at) or self._donor is None:
+            # Refused, or it was the last one: this is a second answer.
             return
         self._page_s = at.now_s
         self._unstored = node, message
@@ -93,18 +94,18 @@ class Joiner:
         (donor, message), self._unstored = self._unstored, None
         try:
             self._context.replica.merge(message.sessions, at.wall_ms)
+            self._lower(message.cursors)
+            self._doubted |= self._writers_from_the_future(message, at)
+            if message.done:
+                self._finish_loading("loaded a snapshot", at)
         except ReplicaError as error:
             # A full disk, say. What was asked for since does not fit behind what is here.
             self._after_key = message.after_key
             self._page_deadline_s = at.now_s + PAGE_TIMEOUT_S
             self._context.emit(Dropped(donor, f"the replica failed: {type(error).__name__}"))
             return False
-        self._lower(message.cursors)
-        self._doubted |= self._writers_from_the_future(message, at)
         self._loaded += len(message.sessions)
         self._context.emit(SnapshotLoading(donor, self._loaded, message.total))
-        if message.done:
-            self._finish_loading("loaded a snapshot", at)
         return True
 
     def on_page_request(self, node: bytes, message: SnapshotRequest) -> None:

@@ -102,15 +102,17 @@ class Waiters:
         True when any was sent it. A batch that contains nothing is answered like any other.
         """
         question = Batch(self._context.own.node, 0, 0, 0, 0, ())
-        sent = [
-            peer for peer in peers
-            if peer.progress.cursor is not None and peer.progress.cursor.floor >= seq
-        ]
-        for peer in sent:
-            if not peer.progress.holds(seq) and at.now_s - peer.asked_s >= PATIENCE_S:
-                peer.asked_s = at.now_s
+        sent = False
+        for peer in peers:
+            cursor = peer.progress.cursor
+            if cursor is None or cursor.floor < seq:
+                continue
+            sent = True
+            lately = seq <= peer.asked_seq and at.now_s - peer.asked_s < PATIENCE_S
+            if not lately and not peer.progress.holds(seq):
+                peer.asked_s, peer.asked_seq = at.now_s, cursor.floor
                 self._context.send(peer.node, Changes(question, confirm=True))
-        return bool(sent)
+        return sent
 
     def settle(self) -> None:
         """Answer every waiter whose condition holds."""

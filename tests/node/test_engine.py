@@ -3,7 +3,7 @@
 import pytest
 
 from clustersession.core.detector import FailureDetector
-from clustersession.core.identity import Address, Identity
+from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.membership import (
     MemberAdded,
     MemberLeft,
@@ -14,6 +14,7 @@ from clustersession.core.membership import (
 from clustersession.core.state import Change, Creation, SessionState
 from clustersession.node import outputs as out
 from clustersession.replica.opening import open_memory
+from clustersession.wire import messages as m
 from tests.node.world import World
 
 
@@ -349,6 +350,24 @@ def test_a_peer_that_died_before_it_answered_is_not_waited_for() -> None:
     world.kill("a")
     world.run(1)
     assert world.answer("b", token) is False
+
+
+def test_a_peer_that_said_goodbye_before_it_answered_is_not_waited_for() -> None:
+    world = formed("ab", fetch_timeout_s=30)
+    a, b = world.nodes["a"], world.nodes["b"]
+    world.make_deaf("b", "a")
+    token = world.fetch("a", key(1))
+    own, at = b.running.context.own, world.at(b)
+    world.partition("a", "b")
+    world.kill("b")
+    world.run(0.003)
+    goodbye = m.Heartbeat(
+        own, 1, Phase.LEAVING, False, at.wall_ms, 0, 0, {}, (), (), (), False
+    )
+    a.running.receive(own.node, m.encode_message(goodbye), world.at(a), reliable=False)
+    world._pump(a)
+    world.run(0.01)
+    assert world.answer("a", token) is False
 
 
 def test_a_fetch_of_a_node_that_has_just_started_waits_for_the_others() -> None:

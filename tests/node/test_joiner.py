@@ -1,10 +1,14 @@
 """Pages of a snapshot: asked for while the last one is stored, and asked for again."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from clustersession.core.errors import ReplicaFull
+from clustersession.core.feed import Cursor
 from clustersession.node import outputs as out
 from clustersession.node.joiner import PAGE_TIMEOUT_S
+from clustersession.node.outputs import Moment
 from clustersession.wire import messages as m
 from tests.node.test_engine import key
 from tests.node.test_waiters import watch
@@ -81,3 +85,43 @@ def test_a_donor_that_dies_behind_its_page_loses_nothing_of_it() -> None:
     world.start("a")
     world.run_until(lambda: b.phase() == "READY")
     assert b.replica.stats().sessions == SESSIONS
+
+
+def test_an_end_of_loading_that_could_not_be_stored_comes_again() -> None:
+    world = joining()
+    b = world.nodes["b"]
+    inherit, calls = b.replica.inherit, []
+
+    def full_at_first(cursors: Mapping[bytes, Cursor]) -> None:
+        calls.append(cursors)
+        if len(calls) == 1:
+            raise ReplicaFull("no space left")
+        inherit(cursors)
+
+    b.replica.inherit = full_at_first  # type: ignore[method-assign]
+    world.run(2 * PAGE_TIMEOUT_S)
+    assert b.phase() == "READY"
+    assert len(calls) == 2
+
+
+def test_the_last_page_ends_the_loading_once_though_it_comes_twice() -> None:
+    world = joining()
+    engine = world.nodes["b"].running
+    finish, finished = engine.receiver.finish_loading, []
+    on_page = engine.joiner.on_page
+
+    def noting(inherited: Mapping[bytes, Cursor]) -> None:
+        finished.append(inherited)
+        finish(inherited)
+
+    def twice(node: bytes, page: m.SnapshotPageMessage, at: Moment) -> None:
+        on_page(node, page, at)
+        if page.done:
+            on_page(node, page, at)
+
+    engine.receiver.finish_loading = noting  # type: ignore[method-assign]
+    engine.joiner.on_page = twice  # type: ignore[method-assign]
+    world.run_until(lambda: world.nodes["b"].phase() == "READY")
+    world.run(1)
+    assert len(finished) == 1
+    assert world.nodes["b"].seen(out.SnapshotLoading)[-1].loaded == SESSIONS

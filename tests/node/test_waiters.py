@@ -5,7 +5,9 @@ from collections import Counter
 import pytest
 
 from clustersession.core.feed import Batch
+from clustersession.node import outputs as out
 from clustersession.node.waiters import PATIENCE_S
+from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
 from tests.node.test_engine import formed, key
 from tests.node.world import World
@@ -188,3 +190,48 @@ def test_while_a_node_drains_everybody_confirms_everything_at_once(carrier: str)
         world.run(0.004)
         assert not any(a.running.sender.behind(peer) for peer in peers)
         world.write("a", key(1), n=str(number))
+
+
+@pytest.mark.parametrize("carrier", ["multicast", "tcp"])
+@pytest.mark.parametrize("gap_ms", [1, 3, 4, 6])
+def test_waits_that_begin_late_are_answered_as_fast_one_after_the_other(
+    carrier: str, gap_ms: int
+) -> None:
+    world = settled(carrier)
+    began_s: dict[int, float] = {}
+    took_s: dict[int, float] = {}
+    for number in range(100):
+        # Another worker's write has sent this one off before its own worker waits.
+        began_s[world.wait("a", world.write("a", key(1), n=str(number)))] = world.now_s
+        for _ in range(2 * gap_ms):
+            world.run(0.0005)
+            for token, since_s in began_s.items():
+                if token not in took_s and world.answer("a", token) is not None:
+                    took_s[token] = world.now_s - since_s
+    assert len(took_s) >= 95
+    assert max(took_s.values()) < 0.004
+
+
+@pytest.mark.parametrize("latency_s", [0.001, 0.005, 0.02])
+def test_a_datagram_about_a_past_that_we_have_lost_confirms_nothing(latency_s: float) -> None:
+    world = settled("multicast", "ab")
+    a, b = world.nodes["a"], world.nodes["b"]
+    for number in range(10):
+        world.write("a", key(1), n=str(number))
+    world.run(2)
+    head, node = a.replica.head(), a.replica.node
+    world.kill("a")
+    world.run(0.05)
+    a.replica = open_memory(node, clock_skew_ms_max=300_000)
+    a.replica.save_note("loaded", b"x")
+    a.replica.note_opening()
+    for number in range(head):
+        world.write("a", key(50 + number), create=True, n="new")
+    world.start("a")
+    a.events.clear()
+    world.link_latency_s = latency_s
+    world.run_until(lambda: b.replica.node in a.running.context.peers)
+    token = world.wait("a", head)
+    world.run_until(lambda: a.seen(out.PastLost) or world.answer("a", token) is not None)
+    assert a.seen(out.PastLost)
+    assert world.answer("a", token) is not True
