@@ -8,6 +8,9 @@ opened: it cannot know what nobody has sent it. Only a node that started after u
 one's snapshot.
 """
 
+from contextlib import suppress
+
+from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import REFUTATION_BITS, Identity
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context
@@ -21,7 +24,7 @@ class Claims:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._opened_head = context.replica.take_opening()
+        self._opened_head = context.replica.opening()
         self._told: set[bytes] = set()
         self._disproved = False
 
@@ -57,6 +60,11 @@ class Claims:
             # Rather believe too much than forget whom we told: that would cost us our node id.
             self._opened_head = self._context.replica.head()
             self._told.clear()
+        if not self._told:
+            # Kept until now: an agent may die before it has met anybody. Where that does not fit
+            # on the disk, the next agent may change its node id without need, which loses nothing.
+            with suppress(ReplicaError):
+                self._context.replica.forget_opening()
         self._told.add(node)
         return True
 

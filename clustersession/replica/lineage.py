@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clustersession.core.state import reissue
 from clustersession.replica import tables
-from clustersession.replica.engine import WriteTransaction
+from clustersession.replica.engine import ReadTransaction, WriteTransaction
 from clustersession.replica.writer import SessionWriter, head_from
 
 _OPENING = b"opening"
@@ -29,13 +29,17 @@ def note_opening(transaction: WriteTransaction) -> None:
     transaction.put(tables.NOTES, _OPENING, head.node + tables.feed_key(head.seq))
 
 
-def take_opening(transaction: WriteTransaction) -> int:
-    """Where our feed stood when that was kept; the present head once it has been taken."""
+def forget_opening(transaction: WriteTransaction) -> None:
+    """Peers have been told of what was written since: it is no measure any more."""
+    transaction.delete(tables.NOTES, _OPENING)
+
+
+def opening(transaction: ReadTransaction) -> int:
+    """Where our feed stood when that was kept; the present head once it is forgotten."""
     head = head_from(transaction.get(tables.META, tables.HEAD_KEY))
     noted = transaction.get(tables.NOTES, _OPENING)
     if noted is None:
         return head.seq
-    transaction.delete(tables.NOTES, _OPENING)
     node, place = noted[: len(head.node)], noted[len(head.node) :]
     return min(tables.seq_of_feed(place), head.seq) if node == head.node else head.seq
 

@@ -190,8 +190,12 @@ class Replica(Protocol):
         """
         ...
 
-    def take_opening(self) -> int:
-        """Where our feed stood at the last opening; the present head once that has been taken."""
+    def opening(self) -> int:
+        """Where our feed stood at the last opening; the present head once that is forgotten."""
+        ...
+
+    def forget_opening(self) -> None:
+        """Peers have been told of what was written since: the next agent must not go by it."""
         ...
 
     def renew_identity(self, node: bytes, floor: int) -> None:

@@ -312,10 +312,15 @@ class ReplicaStore:
         with self._engine.write() as transaction:
             lineage.note_opening(transaction)
 
-    def take_opening(self) -> int:
-        """Where our feed stood at the last opening; the present head once that has been taken."""
+    def opening(self) -> int:
+        """Where our feed stood at the last opening; the present head once that is forgotten."""
+        with self._engine.read() as transaction:
+            return lineage.opening(transaction)
+
+    def forget_opening(self) -> None:
+        """Peers have been told of what was written since."""
         with self._engine.write() as transaction:
-            return lineage.take_opening(transaction)
+            lineage.forget_opening(transaction)
 
     def renew_identity(self, node: bytes, floor: int) -> None:
         """Take a new node id; what was written beyond ``floor`` becomes its first writes."""

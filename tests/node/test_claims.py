@@ -84,9 +84,19 @@ def test_a_datagram_is_measured_by_the_head_alone() -> None:
 def test_the_next_agent_of_the_same_opening_believes_up_to_its_start() -> None:
     replica = replica_with(3)
     replica.note_opening()
-    claims_over(replica)
+    assert believes(claims_over(replica), OLDER, 3, reliable=True, provisional=False)
     write(replica, 4)  # and its peers were told
     assert believes(claims_over(replica), OLDER, 7, reliable=True, provisional=False)
+
+
+def test_an_agent_that_met_nobody_leaves_the_measure_to_the_next_one() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims_over(replica)
+    write(replica, 4)
+    claims = claims_over(replica)
+    assert not believes(claims, OLDER, 7, reliable=True, provisional=False)
+    assert claims.trusted_head == 3
 
 
 def test_an_opening_of_another_node_id_says_nothing() -> None:
