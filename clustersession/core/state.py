@@ -233,11 +233,12 @@ def reissue(
 ) -> SessionState:
     """The session with what ``old`` wrote beyond place ``floor`` as the write ``seq`` of ``node``.
 
-    Times stay: who wins must not change. Copies elsewhere may know other writes by ``old`` at those
-    places, so this one claims none of them.
+    Each is dated one tick later, the least that there is: what it won over it must win over still,
+    and where times are equal the node id decides. Copies elsewhere may know other writes by ``old``
+    at those places, so this one claims none of them.
     """
     registers = {
-        name: Register(register.time, node, seq, register.value)
+        name: Register(register.time + 1, node, seq, register.value)
         if register.node == old and register.seq > floor else register
         for name, register in state.registers.items()
     }

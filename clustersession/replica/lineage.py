@@ -7,7 +7,7 @@ under a new node id.
 
 from typing import NamedTuple
 
-from clustersession.core.state import reissue
+from clustersession.core.state import highest_time, reissue
 from clustersession.replica import tables
 from clustersession.replica.engine import ReadTransaction, WriteTransaction
 from clustersession.replica.writer import SessionWriter, head_from
@@ -69,4 +69,5 @@ def reissue_late(writer: SessionWriter, late: LateWrites) -> None:
         writer.seq += 1
         state = reissue(record.state, late.node, late.floor, node=writer.node, seq=writer.seq)
         writer.store(key, record, state, new_feed_seq=writer.seq)
+        writer.raise_highest(highest_time(state))
     writer.finish()

@@ -22,6 +22,7 @@ from clustersession.core.state import (
     highest_time,
     idle_timeout_ms,
     merge,
+    reissue,
 )
 from clustersession.core.versions import covers
 
@@ -185,3 +186,16 @@ def test_without_a_readable_idle_timeout_the_deadline_alone_counts() -> None:
 def test_an_absurd_idle_timeout_stays_a_number() -> None:
     state = replace(created(), registers={IDLE_TIMEOUT: Register(1, A, 1, b"9" * 5000)})
     assert expires_ms(state) == 9_000_000
+
+
+@given(live, live, st.sampled_from([b"node-aa0", b"node-zzz"]))
+def test_what_is_written_again_under_a_new_id_wins_over_whom_it_won_over(
+    ours: SessionState, theirs: SessionState, new: bytes
+) -> None:
+    ours = merge(ours, theirs)
+    late = {name: r for name, r in ours.registers.items() if r.node == A and r.seq > 2}
+    again = reissue(ours, A, 2, node=new, seq=7)
+    joined = merge(again, theirs)
+    for name, register in late.items():
+        assert joined.registers[name] == Register(register.time + 1, new, 7, register.value)
+    assert again.versions.get(A, 0) <= 2

@@ -432,7 +432,10 @@ def test_a_new_identity_takes_over_what_was_written_since_the_opening(open_repli
     assert (first.versions, second.versions) == ({NODE_A: 2, NODE_C: 1}, {NODE_A: 2})
     assert third.versions == {NODE_A: 2, NODE_C: 2}
     assert (first.registers["x"].node, first.registers["y"].node) == (NODE_A, NODE_C)
-    assert first.registers["y"].time == before[key_of(1)]["y"].time
+    assert first.registers["y"].time == before[key_of(1)]["y"].time + 1
+    # The next write must be dated after that.
+    a.commit([write(3, x=b"4")], WALL_MS)
+    assert sessions_of(a)[key_of(3)].registers["x"].time > third.registers["x"].time
     assert [delta.key for delta in a.feed(0, 0, 2**20).deltas] == [key_of(1), key_of(3)]
 
 
