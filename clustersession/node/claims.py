@@ -27,13 +27,16 @@ class Claims:
         self._opened_head = context.replica.opening()
         self._told: set[bytes] = set()
         self._disproved = False
+        # Where the feed stood when our past was first seen to be lost. It stays lost, though the
+        # feed may grow beyond the claim before there is space for a new node id.
+        self._lost_head: int | None = None
 
     @property
     def trusted_head(self) -> int:
         """Up to where our feed holds nothing that may stand at a place given out before."""
         if self._disproved or not self._told:
             return self._opened_head
-        return self._context.replica.head()
+        return self._context.replica.head() if self._lost_head is None else self._lost_head
 
     def has_heard(self, node: bytes) -> bool:
         """Whether a peer's first word by TCP has been judged."""
@@ -47,7 +50,9 @@ class Claims:
         ``reliable``: it said so by TCP. A datagram may overtake what the peer says first on its
         connection. ``provisional``: it is loading, and may have begun at a head that we told it.
         """
-        if position > self._context.replica.head():
+        head = self._context.replica.head()
+        if position > head or self._lost_head is not None:
+            self._lost_head = head if self._lost_head is None else self._lost_head
             return False
         member = self._context.membership.get(node)
         if not reliable or node in self._told or member is None:

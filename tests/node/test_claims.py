@@ -99,6 +99,18 @@ def test_an_agent_that_met_nobody_leaves_the_measure_to_the_next_one() -> None:
     assert claims.trusted_head == 3
 
 
+def test_a_lost_past_stays_lost_when_the_feed_has_grown_beyond_the_claim() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims = claims_over(replica)
+    assert believes(claims, OLDER, 3, reliable=True, provisional=False)
+    write(replica, 1)
+    assert not believes(claims, OLDER, 6, reliable=False, provisional=False)
+    write(replica, 4)  # there was no space for a new node id
+    assert not believes(claims, OLDER, 6, reliable=False, provisional=False)
+    assert claims.trusted_head == 4
+
+
 def test_an_opening_of_another_node_id_says_nothing() -> None:
     replica = replica_with(3)
     replica.note_opening()
