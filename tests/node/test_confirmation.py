@@ -1,5 +1,8 @@
 """Who confirms a write, and when nobody is waited for."""
 
+from typing import Any
+
+from clustersession.core.errors import ReplicaFull
 from clustersession.core.membership import MemberAdded
 from clustersession.node import outputs as out
 from tests.node.test_engine import formed, key
@@ -81,3 +84,32 @@ def test_nodes_started_together_confirm_from_the_first_write() -> None:
     world.run(0.3)
     assert world.answer("a", token) == 1
     assert world.values("b", key(1)) == {"n": "1"}
+
+
+def test_a_copy_that_met_a_full_disk_is_not_taken_for_one_that_nobody_has() -> None:
+    world = formed("ab", carrier="tcp", repair_interval_s=3600.0)
+    a, b = world.nodes["a"], world.nodes["b"]
+    world.write("a", key(1), create=True, user="ann")
+    world.write("a", key(2), create=True)
+    world.run(0.1)
+    assert b.replica.sweep(world.at(b).wall_ms + 10**12, 10) == 2
+    merge, refused = b.replica.merge, []
+
+    def full_at_first(sessions: Any, wall_ms: int) -> int:
+        if not refused:
+            refused.append(sessions)
+            raise ReplicaFull("no space left")
+        return merge(sessions, wall_ms)
+
+    b.replica.merge = full_at_first  # type: ignore[method-assign]
+    head = world.write("a", key(1), cart="1")
+    world.run(0.02)
+    assert refused
+    # Anti-entropy fetches something else from the same peer, and that arrives.
+    b.running.puller.pull(a.replica.node, [key(2)], world.at(b))
+    world.ring("b")
+    for _ in range(100):
+        world.run(0.05)
+        held = world.values("b", key(1)) is not None
+        assert held or b.replica.cursors()[a.replica.node].floor < head
+    assert world.values("b", key(1)) == {"user": "ann", "cart": "1"}
