@@ -27,8 +27,9 @@ class Claims:
         self._opened_head = context.replica.opening()
         self._told: set[bytes] = set()
         self._disproved = False
-        # Where the feed stood when our past was first seen to be lost. It stays lost, though the
-        # feed may grow beyond the claim before there is space for a new node id.
+        # Who has shown that our past is lost, and where the feed stood at the first time. It stays
+        # lost, though the feed may grow beyond the claim before there is space for a new node id.
+        self._ahead: set[bytes] = set()
         self._lost_head: int | None = None
 
     @property
@@ -51,8 +52,10 @@ class Claims:
         connection. ``provisional``: it is loading, and may have begun at a head that we told it.
         """
         head = self._context.replica.head()
-        if position > head or self._lost_head is not None:
+        if position > head or node in self._ahead:
             self._lost_head = head if self._lost_head is None else self._lost_head
+            if len(self._ahead) < TOLD_MAX:
+                self._ahead.add(node)
             return False
         member = self._context.membership.get(node)
         if not reliable or node in self._told or member is None:
