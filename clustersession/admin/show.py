@@ -1,6 +1,6 @@
 """How status, members and sessions look on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,20 +65,16 @@ def member_rows(status: dict[str, Any]) -> list[dict[str, Any]]:
 
 def members_text(status: dict[str, Any]) -> str:
     """The cluster in one table, this node first."""
-    own = [
-        status["route"], status.get("address", "-"), "self", status["phase"],
-        _plain(status.get("serving", "-")), "-", "-", "-", "-", status.get("carrier", "-"),
-        status["node"],
-    ]
     rows = [
         [
-            m["route"], m["address"], m["status"], m["phase"], _plain(m["serving"]),
-            _ago(m["since_s"]), _ago(m["heard_s"]), f"{m['behind_us']} changes",
-            f"{m['we_are_behind']} changes", m["carrier"], m["node"],
+            m["route"], _known(m["address"]), m["status"], m["phase"], _known(m["serving"]),
+            _known(m["since_s"], _ago), _known(m["heard_s"], _ago),
+            _known(m["behind_us"], _changes), _known(m["we_are_behind"], _changes),
+            _known(m["carrier"]), m["node"],
         ]
-        for m in in_order(status)
+        for m in member_rows(status)
     ]
-    lines = [table(MEMBER_COLUMNS, [own, *rows])]
+    lines = [table(MEMBER_COLUMNS, rows)]
     troubled = (m for m in status["members"] if m["reason"])
     lines += [f"{m['route']} ({m['node']}): {m['reason']}" for m in troubled]
     return "\n".join(lines)
@@ -161,6 +157,10 @@ def when(wall_ms: int) -> str:
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _changes(count: int) -> str:
+    return f"{count} changes"
+
+
 def _whole(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
 
@@ -180,6 +180,10 @@ def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
     return str(value)
+
+
+def _known(value: Any, form: Callable[[Any], str] = _plain) -> str:
+    return "-" if value is None else form(value)
 
 
 def import_text(report: dict[str, Any]) -> str:

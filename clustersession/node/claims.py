@@ -26,7 +26,6 @@ class Claims:
         self._context = context
         self._opened_head = context.replica.opening()
         self._told: set[bytes] = set()
-        self._disproved = False
         # Who has shown that our past is lost, and where the feed stood at the first time. It stays
         # lost, though the feed may grow beyond the claim before there is space for a new node id.
         self._ahead: set[bytes] = set()
@@ -35,7 +34,7 @@ class Claims:
     @property
     def trusted_head(self) -> int:
         """Up to where our feed holds nothing that may stand at a place given out before."""
-        if self._disproved or not self._told:
+        if not self._told:
             return self._opened_head
         return self._context.replica.head() if self._lost_head is None else self._lost_head
 
@@ -62,7 +61,7 @@ class Claims:
             return True
         is_older = _start_of(member.identity) < _start_of(self._context.own)
         if position > self._opened_head and is_older and not provisional:
-            self._disproved = True
+            self._lost_head = self._opened_head
             return False
         if len(self._told) >= TOLD_MAX:
             # Rather believe too much than forget whom we told: that would cost us our node id.
