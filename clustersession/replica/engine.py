@@ -64,8 +64,12 @@ class Engine(Protocol):
         """Begin a reading transaction."""
         ...
 
-    def write(self) -> AbstractContextManager[WriteTransaction]:
-        """Begin a writing transaction; waits for the one writer before it."""
+    def write(self, *, grows: bool = False) -> AbstractContextManager[WriteTransaction]:
+        """Begin a writing transaction; waits for the one writer before it.
+
+        One that ``grows`` what is stored raises ReplicaFull when only the space is left that is
+        kept for those that do not.
+        """
         ...
 
     def bytes_used(self) -> int:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from clustersession.core.state import highest_time, reissue
 from clustersession.replica import tables
 from clustersession.replica.engine import ReadTransaction, WriteTransaction
-from clustersession.replica.writer import SessionWriter, head_from
+from clustersession.replica.reading import head_of
+from clustersession.replica.writer import SessionWriter
 
 _OPENING = b"opening"
 
@@ -25,7 +26,7 @@ class LateWrites(NamedTuple):
 
 def note_opening(transaction: WriteTransaction) -> None:
     """Keep where our feed stands."""
-    head = head_from(transaction.get(tables.META, tables.HEAD_KEY))
+    head = head_of(transaction)
     transaction.put(tables.NOTES, _OPENING, head.node + tables.feed_key(head.seq))
 
 
@@ -36,7 +37,7 @@ def forget_opening(transaction: WriteTransaction) -> None:
 
 def opening(transaction: ReadTransaction) -> int:
     """Where our feed stood when that was kept; the present head once it is forgotten."""
-    head = head_from(transaction.get(tables.META, tables.HEAD_KEY))
+    head = head_of(transaction)
     noted = transaction.get(tables.NOTES, _OPENING)
     if noted is None:
         return head.seq
@@ -49,7 +50,7 @@ def begin_feed(transaction: WriteTransaction, node: bytes, floor: int) -> LateWr
 
     Sessions still remember places in the old feed; ``SessionWriter`` does not trust them.
     """
-    head = head_from(transaction.get(tables.META, tables.HEAD_KEY))
+    head = head_of(transaction)
     late = [
         tables.session_of_feed(entry)
         for _, entry in transaction.scan(tables.FEED, tables.feed_key(floor + 1))

@@ -17,6 +17,7 @@ import lmdb
 from clustersession.core.errors import ReplicaError, ReplicaFull, ReplicaUnusable
 from clustersession.replica import directory as directories
 from clustersession.replica.engine import Undo
+from clustersession.replica.reserve import Reserve
 from clustersession.replica.tables import TABLE_NAMES
 
 READERS_MAX = 1024
@@ -46,6 +47,7 @@ class LmdbEngine:
         try:
             self._environment.reader_check()
             self._databases = [self._environment.open_db(name) for name in TABLE_NAMES]
+            self.reserve = Reserve(directory / directories.DATA_FILE, self._environment)
             self._users = directories.join_users(directory)
         except BaseException:
             self.close()
@@ -69,8 +71,10 @@ class LmdbEngine:
     def read(self) -> "LmdbTransaction":
         return LmdbTransaction(self, self._environment, self._databases, self._in_use, write=False)
 
-    def write(self) -> "LmdbTransaction":
-        return LmdbTransaction(self, self._environment, self._databases, self._in_use, write=True)
+    def write(self, *, grows: bool = False) -> "LmdbTransaction":
+        return LmdbTransaction(
+            self, self._environment, self._databases, self._in_use, write=True, grows=grows
+        )
 
     def bytes_used(self) -> int:
         with self.read() as transaction:
@@ -146,7 +150,9 @@ def out_of_space(error: Exception) -> bool:
 class LmdbTransaction:
     """A transaction, and the block it lives in."""
 
-    __slots__ = ("_databases", "_engine", "_environment", "_in_use", "_transaction", "_write")
+    __slots__ = (
+        "_databases", "_engine", "_environment", "_grows", "_in_use", "_transaction", "_write",
+    )
 
     def __init__(
         self,
@@ -156,19 +162,29 @@ class LmdbTransaction:
         in_use: set[object],
         *,
         write: bool,
+        grows: bool = False,
     ) -> None:
         self._engine = engine
         self._environment = environment
         self._databases = databases
         self._in_use = in_use
         self._write = write
+        self._grows = grows
         self._transaction: Any = None
 
     def __enter__(self) -> "LmdbTransaction":
         self._in_use.add(self)
         try:
             self._transaction = self._begin()
+            if self._grows and not self._engine.reserve.admits(self):
+                raise ReplicaFull(
+                    f"no space left for the replica in {self._engine.directory}: the last "
+                    f"{self._engine.reserve.bytes} bytes are kept for ends of sessions"
+                )
         except BaseException as error:
+            transaction, self._transaction = self._transaction, None
+            if transaction is not None:
+                transaction.abort()
             self._in_use.discard(self)
             if isinstance(error, lmdb.Error):
                 raise self._engine.trouble(error) from error

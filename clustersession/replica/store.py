@@ -1,22 +1,24 @@
 """The replica's logic, once, over any engine: every method is one transaction."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from clustersession.core.clock import too_far_ahead
 from clustersession.core.digest import BUCKETS
-from clustersession.core.errors import WireError
-from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
+from clustersession.core.errors import ReplicaFull, WireError
+from clustersession.core.feed import Batch, Cursor, advance, follows, is_news
+from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import (
     Change,
     Delta,
     SessionState,
-    delta_since,
     expires_ms,
     highest_time,
 )
 from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.engine import Engine, ReadTransaction, Undo, WriteTransaction
+from clustersession.replica.ends import ends_among, grows
+from clustersession.replica.engine import Engine, Undo, WriteTransaction
 from clustersession.replica.principals import is_indexed, is_users, sessions_of
 from clustersession.replica.protocol import (
     Applied,
@@ -26,10 +28,16 @@ from clustersession.replica.protocol import (
     ReplicaStats,
     SnapshotPage,
 )
-from clustersession.replica.writer import SessionWriter, head_from
+from clustersession.replica.reading import (
+    cursor_of,
+    cursors_of,
+    delta_of,
+    head_from,
+    head_of,
+    size_about,
+)
+from clustersession.replica.writer import SessionWriter
 
-_REGISTER_BYTES = 24
-_DELTA_BYTES = 64
 _INDEXED_AT_ONCE = 500
 
 
@@ -78,7 +86,7 @@ class ReplicaStore:
         Raises ReplicaFull and SessionTooLarge; then nothing has changed.
         """
         states: list[SessionState | None] = []
-        with self._engine.write() as transaction:
+        with self._engine.write(grows=grows(changes)) as transaction:
             writer = self._writer(transaction)
             for change in changes:
                 states.append(writer.commit(change, wall_ms))
@@ -86,9 +94,19 @@ class ReplicaStore:
             return Committed(writer.seq, states)
 
     def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
-        """Apply a peer's batch and move our cursor on its feed."""
-        with self._engine.write() as transaction:
-            cursor = _cursor_of(transaction, batch.sender)
+        """Apply a peer's batch and move our cursor on its feed.
+
+        Raises ReplicaFull; the ends in the batch are taken all the same if they fit.
+        """
+        try:
+            return self._apply(batch, wall_ms, whole=whole)
+        except ReplicaFull:
+            self._take_ends(batch.deltas, wall_ms)
+            raise
+
+    def _apply(self, batch: Batch, wall_ms: int, *, whole: bool) -> Applied:
+        with self._engine.write(grows=True) as transaction:
+            cursor = cursor_of(transaction, batch.sender)
             writer = self._writer(transaction)
             if batch.sender == writer.node:
                 return Applied(Cursor(writer.seq, writer.seq), 0, ())
@@ -116,32 +134,57 @@ class ReplicaStore:
         """Join whole copies; returns how many changed us.
 
         One that we do not hold and that is expired, and any with a stamp too far in the future, is
-        passed over.
+        passed over. Raises ReplicaFull; ends are taken all the same if they fit.
         """
+        deltas = [
+            Delta(key, state, full=True)
+            for key, state in sessions
+            if not self._from_the_future(state, wall_ms)
+        ]
+        try:
+            return self._adopt(deltas, wall_ms, grows=True)
+        except ReplicaFull:
+            self._take_ends(deltas, wall_ms)
+            raise
+
+    def _adopt(self, deltas: Iterable[Delta], wall_ms: int, *, grows: bool) -> int:
         changed = 0
-        with self._engine.write() as transaction:
+        with self._engine.write(grows=grows) as transaction:
             writer = self._writer(transaction)
             writer.stored = [] if self._observer is not None else None
-            for key, state in sessions:
-                if self._from_the_future(state, wall_ms):
-                    continue
-                if writer.adopt(Delta(key, state, full=True), wall_ms, []):
+            for delta in deltas:
+                if writer.adopt(delta, wall_ms, []):
                     changed += 1
             writer.finish()
         self._report(writer)
         return changed
+
+    def _take_ends(self, deltas: Iterable[Delta], wall_ms: int) -> None:
+        """Join the ends among what there is no space for: a logout elsewhere counts here too.
+
+        Of a session that has ended nothing else remains, so an end may come before what preceded.
+        """
+        ends = [
+            delta
+            for delta in ends_among(deltas)
+            if not self._from_the_future(delta.state, wall_ms)
+            and (delta.key[0] == RESERVED_PREFIX or self.get(delta.key) is not None)
+        ]
+        if ends:
+            with suppress(ReplicaFull):
+                self._adopt(ends, wall_ms, grows=False)
 
     def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
         """Our own feed after a position, with everything we wrote above ``floor``."""
         deltas: list[Delta] = []
         bytes_left = bytes_max
         with self._engine.read() as transaction:
-            head = _head_of(transaction)
+            head = head_of(transaction)
             upto = after
             for feed_key, entry in transaction.scan(tables.FEED, tables.feed_key(after + 1)):
-                delta = _delta_of(transaction, tables.session_of_feed(entry), head.node, floor)
+                delta = delta_of(transaction, tables.session_of_feed(entry), head.node, floor)
                 if delta is not None:
-                    bytes_left -= _size_about(delta)
+                    bytes_left -= size_about(delta)
                     if bytes_left < 0 and deltas:
                         return Batch(head.node, floor, after, upto, head.seq, deltas)
                     deltas.append(delta)
@@ -157,7 +200,7 @@ class ReplicaStore:
     def cursors(self) -> dict[bytes, Cursor]:
         """How far we have applied each other node's feed."""
         with self._engine.read() as transaction:
-            return _cursors_of(transaction)
+            return cursors_of(transaction)
 
     def inherit(self, cursors: Mapping[bytes, Cursor]) -> None:
         """Raise our cursors to the floors of a snapshot donor's; a cursor never goes back.
@@ -165,9 +208,9 @@ class ReplicaStore:
         What it has scanned beyond is sent again: who knows when that was read.
         """
         with self._engine.write() as transaction:
-            own = _head_of(transaction).node
+            own = head_of(transaction).node
             for node, theirs in cursors.items():
-                ours = _cursor_of(transaction, node)
+                ours = cursor_of(transaction, node)
                 if node != own and theirs.floor > ours.floor:
                     raised = ours._replace(floor=theirs.floor)
                     if theirs.floor >= ours.position:
@@ -181,8 +224,8 @@ class ReplicaStore:
         bytes_left = bytes_max
         done = True
         with self._engine.read() as transaction:
-            head = _head_of(transaction)
-            cursors = {**_cursors_of(transaction), head.node: Cursor(head.seq, head.seq)}
+            head = head_of(transaction)
+            cursors = {**cursors_of(transaction), head.node: Cursor(head.seq, head.seq)}
             for session_key, data in transaction.scan(
                 tables.SESSIONS, tables.start_after(after_key)
             ):
@@ -331,7 +374,7 @@ class ReplicaStore:
     def stats(self) -> ReplicaStats:
         """Counts for the status command."""
         with self._engine.read() as transaction:
-            head = _head_of(transaction)
+            head = head_of(transaction)
             held = transaction.count(tables.SESSIONS)
             feed_entries = transaction.count(tables.FEED)
         return ReplicaStats(
@@ -351,31 +394,3 @@ class ReplicaStore:
 
     def _from_the_future(self, state: SessionState, wall_ms: int) -> bool:
         return too_far_ahead(highest_time(state), wall_ms, self._clock_skew_ms_max)
-
-
-def _head_of(transaction: ReadTransaction) -> tables.Head:
-    return head_from(transaction.get(tables.META, tables.HEAD_KEY))
-
-
-def _cursor_of(transaction: ReadTransaction, node: bytes) -> Cursor:
-    data = transaction.get(tables.CURSORS, node)
-    return START if data is None else tables.decode_cursor(data)
-
-
-def _cursors_of(transaction: ReadTransaction) -> dict[bytes, Cursor]:
-    return {
-        node: tables.decode_cursor(data) for node, data in transaction.scan(tables.CURSORS, b"")
-    }
-
-
-def _delta_of(transaction: ReadTransaction, key: str, node: bytes, floor: int) -> Delta | None:
-    data = transaction.get(tables.SESSIONS, tables.session_key(key))
-    state = None if data is None else tables.state_of_record(data)
-    return None if state is None else delta_since(key, state, node, floor)
-
-
-def _size_about(delta: Delta) -> int:
-    return _DELTA_BYTES + sum(
-        _REGISTER_BYTES + len(name) + len(register.value or b"")
-        for name, register in delta.state.registers.items()
-    )

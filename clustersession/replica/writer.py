@@ -2,7 +2,7 @@
 
 from clustersession.core.clock import next_time
 from clustersession.core.digest import entry_hash
-from clustersession.core.errors import ReplicaUnusable, SessionTooLarge, WireError
+from clustersession.core.errors import SessionTooLarge, WireError
 from clustersession.core.revocation import (
     RESERVED_PREFIX,
     judged,
@@ -25,16 +25,7 @@ from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engine import WriteTransaction
 from clustersession.replica.principals import keys_of, tag_of
-
-
-def head_from(data: bytes | None) -> tables.Head:
-    """The head of the replica from its stored form. Raises ReplicaUnusable."""
-    if data is None:
-        raise ReplicaUnusable("the replica has lost its head")
-    try:
-        return tables.decode_head(data)
-    except WireError as error:
-        raise ReplicaUnusable(str(error)) from error
+from clustersession.replica.reading import head_of
 
 
 class SessionWriter:
@@ -49,7 +40,7 @@ class SessionWriter:
         self._digests: dict[bytes, int] = {}
         # Filled when somebody wants to know; see ``Replica.observe``.
         self.stored: list[tuple[str, SessionState | None, SessionState]] | None = None
-        self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
+        self._before = head_of(transaction)
         self.node, self.seq, self.highest, self._tombstones = self._before
 
     def raise_highest(self, time: int) -> None:

@@ -350,13 +350,20 @@ class SessionWriter:
                     "no space for sessions, changes are not stored (%d so far): %s",
                     self.counters.replica_full, error,
                 )
-            for change in changes:
-                if change.end == ENDED_INVALIDATED:
-                    self._owe(change)
+            self._save_ends(changes, now_ms)
             return None
         if committed.effective:
             self.counters.commits += 1
         return committed
+
+    def _save_ends(self, changes: Sequence[Change], now_ms: int) -> None:
+        """Without what came with them they may fit: the replica keeps some space for that."""
+        ends = [change for change in changes if change.end == ENDED_INVALIDATED]
+        if len(ends) == len(changes):
+            for change in ends:
+                self._owe(change)
+        elif ends and (committed := self.commit(ends, now_ms)) is not None:
+            self.ring(committed.head)
 
     def _owe(self, change: Change) -> None:
         """A user who has logged out relies on it: unlike other changes it is not let go of."""

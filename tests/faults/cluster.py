@@ -29,8 +29,9 @@ from clustersession.net.worker_link import AgentGone
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.inspection import is_whole
 from clustersession.wire.local import Operation
+from tests.support.disks import fill, small_disk
 from tests.support.namespaces import Host, network
-from tests.support.processes import StepFailed, kill_hard, kill_node, node_pids, require, wait_for
+from tests.support.processes import StepFailed, kill_hard, kill_node, node_pids, wait_for
 
 PORT = 8000
 STATE_MIB = 64
@@ -203,13 +204,7 @@ class FaultNode:
     def fill_disk(self) -> None:
         """Leave no free block in its state directory."""
         self._filling.append(self.state_dir / f"filling{len(self._filling)}")
-        with self._filling[-1].open("wb", buffering=0) as file:
-            with contextlib.suppress(OSError):
-                while file.write(bytes(1 << 16)):
-                    pass
-            with contextlib.suppress(OSError):
-                while file.write(bytes(512)):
-                    pass
+        fill(self._filling[-1])
 
     def free_disk(self) -> None:
         """The end of ``fill_disk``."""
@@ -360,7 +355,8 @@ def cluster(
             node = FaultNode(host, number, directory / f"node{number}", environment, kind, workers)
             node.state_dir.mkdir(parents=True)
             (node.directory / "clock").write_bytes(bytes(8))
-            _mount(node.state_dir, (state_mib or {}).get(number, STATE_MIB), cleanup)
+            mib = (state_mib or {}).get(number, STATE_MIB)
+            cleanup.enter_context(small_disk(node.state_dir, f"{mib}m"))
             cleanup.callback(node.save_logs)
             cleanup.callback(node.kill)
             nodes.append(node)
@@ -369,13 +365,6 @@ def cluster(
         ours = Cluster(nodes, Client(hosts[-1]), hosts[-1])
         ours.wait_until_settled()
         yield ours
-
-
-def _mount(path: Path, mib: int, cleanup: contextlib.ExitStack) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=700", "clustersession", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    require("" if done.returncode == 0 else f"the right to mount ({done.stderr.strip()})")
-    cleanup.callback(subprocess.run, ["umount", "--lazy", str(path)], check=True)
 
 
 def _signal(pids: Sequence[int], number: int) -> None:

@@ -21,7 +21,7 @@ AFTER_S = 1.5
 DETECTED_WITHIN_S = 10.0
 CERTAIN_AFTER_S = 4.0
 JUDGED = ("lost", "resurrected", "invented", "swapped", "vanished", "disagreements", "errors")
-NEVER = ("invented", "swapped", "errors")
+NEVER = ("resurrected", "invented", "swapped", "errors")
 SHOWN_MAX = 5
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cluster import Cluster, cluster
+from tests.faults.app import GONE
+from tests.faults.cluster import Cluster, FaultNode, cluster
 from tests.faults.faults import FAULTS
 from tests.faults.run import run_in
+from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
@@ -41,3 +43,36 @@ def test_what_was_promised_holds(running: Cluster, name: str) -> None:
             return
         failures.append(f"seed {seed}: {result.failures}")
     pytest.fail("\n".join(failures))
+
+
+def test_a_logout_counts_everywhere_though_the_disk_is_full(running: Cluster) -> None:
+    victim, other = running.nodes[0], running.nodes[1]
+
+    def call(node: FaultNode, path: str, cookie: str = "", **body: str) -> tuple[int, str]:
+        status, _, given = running.client.ask(
+            "call", address=node.address, path=path, cookie=cookie, body=body
+        )
+        return status, given
+
+    began_there = [call(victim, "/create", value="ann")[1] for _ in range(20)]
+    began_here = [call(other, "/create", value="bob")[1] for _ in range(20)]
+    everything = [*began_there, *began_here]
+    for node in running.nodes:
+        wait_for(lambda n=node: all(call(n, "/see", c)[0] == 200 for c in everything), "them all")
+    victim.fill_disk()
+    try:
+        # No cookie: it could not be stored.
+        while call(victim, "/create", value="x" * 20_000)[1]:
+            pass
+        assert all(call(victim, "/logout", cookie)[0] == 200 for cookie in began_there)
+        assert all(call(other, "/logout", cookie)[0] == 200 for cookie in began_here)
+        for node in running.nodes:
+            wait_for(
+                # Twice as often as there are workers, so that each of them is asked.
+                lambda n=node: all(call(n, "/see", c)[0] == GONE for c in everything * 4),
+                f"{node.route} to know of every logout",
+            )
+        assert not call(victim, "/create", value="x" * 20_000)[1], "it is still full"
+    finally:
+        victim.free_disk()
+    running.wait_until_settled()

@@ -21,7 +21,7 @@ class FakeReplica:
         self.states: dict[str, SessionState] = {}
         self.commits: list[Sequence[Change]] = []
         self.gets: list[str] = []
-        self.full = False
+        self.full = self.takes_ends_only = False
         self._head = 0
 
     def get(self, key: str) -> SessionState | None:
@@ -29,7 +29,7 @@ class FakeReplica:
         return self.states.get(key)
 
     def commit(self, changes: Sequence[Change], wall_ms: int) -> Committed:
-        if self.full:
+        if self.full or (self.takes_ends_only and any(c.end is None for c in changes)):
             raise ReplicaFull("the test says so")
         self.commits.append(changes)
         results: list[SessionState | None] = []

@@ -390,6 +390,20 @@ def test_a_logout_on_a_full_replica_is_stored_once_there_is_space(
     assert len(world.replica.commits) == commits, "nothing is owed any more"
 
 
+def test_a_logout_is_stored_without_what_does_not_fit_beside_it() -> None:
+    world = World()
+    cookie = world.store(a=1)
+    session = world.manager.open([cookie])
+    session.invalidate()
+    session["flash"] = "goodbye"
+    world.replica.takes_ends_only = True
+    assert world.manager.commit(session).set_cookie is None
+    key = world.signer.key_of(cookie.partition(".")[0])
+    assert key is not None
+    assert world.replica.states[key].ended is not None
+    assert world.cluster.notified == [2], "peers hear of it now"
+
+
 def test_limits() -> None:
     world = World(attribute_bytes_max=100, session_bytes_max=250)
     cookie = world.store(a="x" * 90)

@@ -1,0 +1,53 @@
+"""Reading the replica's bookkeeping within one transaction."""
+
+from clustersession.core.errors import ReplicaUnusable, WireError
+from clustersession.core.feed import START, Cursor
+from clustersession.core.state import Delta, delta_since
+from clustersession.replica import tables
+from clustersession.replica.engine import ReadTransaction
+
+_REGISTER_BYTES = 24
+_DELTA_BYTES = 64
+
+
+def head_from(data: bytes | None) -> tables.Head:
+    """The head of the replica from its stored form. Raises ReplicaUnusable."""
+    if data is None:
+        raise ReplicaUnusable("the replica has lost its head")
+    try:
+        return tables.decode_head(data)
+    except WireError as error:
+        raise ReplicaUnusable(str(error)) from error
+
+
+def head_of(transaction: ReadTransaction) -> tables.Head:
+    """Our node id, the highest place issued, the highest stamp. Raises ReplicaUnusable."""
+    return head_from(transaction.get(tables.META, tables.HEAD_KEY))
+
+
+def cursor_of(transaction: ReadTransaction, node: bytes) -> Cursor:
+    """How far we have applied a node's feed."""
+    data = transaction.get(tables.CURSORS, node)
+    return START if data is None else tables.decode_cursor(data)
+
+
+def cursors_of(transaction: ReadTransaction) -> dict[bytes, Cursor]:
+    """How far we have applied each other node's feed."""
+    return {
+        node: tables.decode_cursor(data) for node, data in transaction.scan(tables.CURSORS, b"")
+    }
+
+
+def delta_of(transaction: ReadTransaction, key: str, node: bytes, floor: int) -> Delta | None:
+    """What a node wrote to a session above ``floor``; None when the session cannot be read."""
+    data = transaction.get(tables.SESSIONS, tables.session_key(key))
+    state = None if data is None else tables.state_of_record(data)
+    return None if state is None else delta_since(key, state, node, floor)
+
+
+def size_about(delta: Delta) -> int:
+    """Encoded bytes, about."""
+    return _DELTA_BYTES + sum(
+        _REGISTER_BYTES + len(name) + len(register.value or b"")
+        for name, register in delta.state.registers.items()
+    )

@@ -1,0 +1,121 @@
+"""Space that is kept for ends, so that a logout is stored though the disk is full.
+
+An end needs a few pages for a moment and gives back more than it took. So the file's blocks are
+allocated a little ahead of its end, and what makes the replica grow is refused while no more than
+that is left, inside the file and beyond its end. Where blocks cannot be allocated ahead, the size
+of the map alone is kept to. A best effort: a reader that stands still keeps free pages from being
+used again, and of several processes each may have let a few writes pass since it last looked.
+"""
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import lmdb
+
+RESERVE_BYTES = 2**20
+RESERVE_SHARE_MAX = 8
+"""A small map is not all reserve."""
+
+CHECKED_EVERY = 4
+"""Looking costs a microsecond, a hundredth of a write behind a server."""
+
+_STEP_BYTES = 2**16
+_STEP_SHARE = 64
+_STEP_BYTES_MAX = 2**24
+_BLOCK_BYTES = 512
+_KEEP_SIZE = 1
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class HasSize(Protocol):
+    """A transaction that knows what its tables take."""
+
+    def bytes_used(self) -> int:
+        """The pages of all tables."""
+        ...
+
+
+class Reserve:
+    """Judges the growing writes of one process. To be asked within a writing transaction."""
+
+    def __init__(self, file: Path, environment: lmdb.Environment) -> None:
+        self._file = file
+        self._environment = environment
+        self._page_bytes: int = environment.stat()["psize"]
+        self._map_bytes: int = environment.info()["map_size"]
+        self.bytes = min(RESERVE_BYTES, self._map_bytes // RESERVE_SHARE_MAX)
+        self._allocate = _fallocate
+        self._allocated = 0
+        self._scarce = False
+        self._unchecked = CHECKED_EVERY
+
+    def admits(self, transaction: HasSize) -> bool:
+        """Whether a write that grows the replica leaves the reserve alone."""
+        self._unchecked += 1
+        if self._unchecked < CHECKED_EVERY and not self._scarce:
+            return True
+        self._unchecked = 0
+        end = (self._environment.info()["last_pgno"] + 1) * self._page_bytes
+        if self._scarce and self._limit() - transaction.bytes_used() >= self.bytes:
+            # What was freed inside the file is enough.
+            return True
+        if self._allocated - end < self.bytes:
+            self._allocate_beyond(end)
+        self._scarce = self._limit() - end < self.bytes
+        return not self._scarce or self._limit() - transaction.bytes_used() >= self.bytes
+
+    def _limit(self) -> int:
+        """How far the file can be written to, whoever else fills the disk."""
+        return self._map_bytes if _fallocate is None else min(self._allocated, self._map_bytes)
+
+    def _allocate_beyond(self, end: int) -> None:
+        if _fallocate is None:
+            return
+        step = min(max(_STEP_BYTES, end // _STEP_SHARE), _STEP_BYTES_MAX)
+        wanted = min(end + self.bytes + step, self._map_bytes)
+        self._allocated = wanted
+        try:
+            # LMDB has no lock on this file that closing a descriptor of it would give up.
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            # Of all that can fail here, the write itself will tell.
+            return
+        try:
+            error = _fallocate(descriptor, end, wanted - end)
+            if error in _NO_SPACE:
+                self._allocated = max(os.fstat(descriptor).st_blocks * _BLOCK_BYTES, end)
+            elif error:
+                # The file system knows no such thing, and tells nothing about its space.
+                self._allocated = self._map_bytes
+        finally:
+            os.close(descriptor)
+
+
+def _find_fallocate() -> Callable[[int, int, int], int] | None:
+    """Linux's fallocate(2), which leaves the file's size alone and returns an error number.
+
+    ``os.posix_fallocate`` moves the end of the file, and writes to it where it cannot allocate.
+    """
+    if sys.maxsize <= 2**32:
+        return None
+    try:
+        function = ctypes.CDLL(None, use_errno=True).fallocate
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    function.restype = ctypes.c_int
+
+    def allocate(descriptor: int, start: int, count: int) -> int:
+        return ctypes.get_errno() if function(descriptor, _KEEP_SIZE, start, count) else 0
+
+    return allocate
+
+
+_fallocate = _find_fallocate()
+
+__all__ = ["RESERVE_BYTES", "Reserve"]

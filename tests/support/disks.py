@@ -1,0 +1,31 @@
+"""Small file systems in memory, which can be full."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.support.processes import require, require_programs, require_root
+
+
+@contextmanager
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    """A file system of a size, such as ``8m``, on a directory that exists."""
+    require_programs("mount", "umount")
+    require_root("mounting")
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "clustersession", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    require("" if done.returncode == 0 else f"the right to mount ({done.stderr.strip()})")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Leave no free block where the file is."""
+    with file.open("wb", buffering=0) as writing:
+        for block in (bytes(1 << 16), bytes(512)):
+            with suppress(OSError):
+                while writing.write(block):
+                    pass
