@@ -1,9 +1,11 @@
 """The others' feeds come in: applied when they follow, asked for again when there is a gap."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from clustersession.core.clock import too_far_ahead
+from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
 from clustersession.core.state import highest_time
 from clustersession.node.context import Context, Peer
@@ -40,6 +42,7 @@ class Receiver:
         self._position_at_heartbeat: dict[bytes, int] = {}
         self._behind_since_s: dict[bytes, float] = {}
         self._held: dict[bytes, Held] = {}
+        self._unstored: dict[bytes, Changes] = {}
         self._bases: dict[bytes, int] = {}
         self._unconfirmed: set[bytes] = set()
         self.loaded = False
@@ -119,8 +122,10 @@ class Receiver:
             self.on_changes(node, message, at, reliable=True)
 
     def let_go(self, node: bytes) -> None:
-        """Something of a peer could not be stored: what waits for its copies must come again."""
-        self._held.pop(node, None)
+        """Copies from a peer could not be stored: what waits for them is tried again later."""
+        held = self._held.pop(node, None)
+        if held is not None:
+            self._unstored[node] = held.message
 
     def is_held(self, node: bytes) -> bool:
         """Whether a batch of a peer waits for copies."""
@@ -157,12 +162,16 @@ class Receiver:
         """Apply and confirm; ``whole``: unless sessions are missing, which it returns."""
         context = self._context
         batch = message.batch
-        if self.loaded:
-            applied = context.replica.apply(batch, at.wall_ms, whole=whole)
-        elif whole and (absent := self._absent(batch, at)):
-            return absent
-        else:
-            applied = self._apply_provisionally(batch, context.cursor(node), at)
+        try:
+            if self.loaded:
+                applied = context.replica.apply(batch, at.wall_ms, whole=whole)
+            elif whole and (absent := self._absent(batch, at)):
+                return absent
+            else:
+                applied = self._apply_provisionally(batch, context.cursor(node), at)
+        except ReplicaFull:
+            self._unstored[node] = message
+            raise
         if applied.refused_future:
             context.emit(FutureRefused(node))
             return ()
@@ -200,6 +209,7 @@ class Receiver:
         if peer is None:
             return
         self.begin_provisionally(peer, message.head)
+        self._try_again(node, message.head, at)
         position = self._context.cursor(node).position
         stood_still = self._position_at_heartbeat.get(node) == position
         self._position_at_heartbeat[node] = position
@@ -213,12 +223,28 @@ class Receiver:
             self._behind_since_s[node] = at.now_s
             self._resume(node, at)
 
+    def _try_again(self, node: bytes, head: int, at: Moment) -> None:
+        """There may be space by now for what there was none for.
+
+        Were it sent again each time, a full disk would keep all peers busy; were it asked for when
+        the stream has stalled, writes would wait for this node after there is space.
+        """
+        unstored = self._unstored.pop(node, None)
+        if unstored is None:
+            return
+        with suppress(ReplicaFull):
+            self.on_changes(node, unstored, at, reliable=True)
+            if self._context.cursor(node).position < head:
+                # What followed was not kept.
+                self._resume(node, at)
+
     def forget(self, node: bytes) -> None:
         """The connection to a node is gone."""
         self._resumed_s.pop(node, None)
         self._behind_since_s.pop(node, None)
         self._position_at_heartbeat.pop(node, None)
         self._held.pop(node, None)
+        self._unstored.pop(node, None)
         self._unconfirmed.discard(node)
         if self._bases.pop(node, None) is not None:
             self._context.cursors.pop(node, None)
