@@ -44,11 +44,14 @@ class Stand:
         wanted, seen = set(ROUTES), set()
 
         def all_served() -> bool:
-            answer = Browser(self.balancer.port).get("/api/session")
-            seen.add(answer.body.get("node"))
-            return seen >= wanted
+            seen.add(self._served_by(""))
+            # nginx remembers for each of its upstreams by itself that a node has failed.
+            return seen >= wanted and all(self._served_by(f"0.{r}") == r for r in ROUTES)
 
         wait_for(all_served, "the balancer to send users to every node", SETTLE_S)
+
+    def _served_by(self, cookie: str) -> Any:
+        return Browser(self.balancer.port, cookie).get("/api/session").body.get("node")
 
     def is_ready(self, node: Node) -> bool:
         """What its path of health checks says."""
