@@ -86,7 +86,8 @@ class Reserve:
             # Of all that can fail here, the write itself will tell.
             return
         try:
-            error = _fallocate(descriptor, end, wanted - end)
+            while (error := _fallocate(descriptor, end, wanted - end)) == errno.EINTR:
+                pass
             if error in _NO_SPACE:
                 self._allocated = max(os.fstat(descriptor).st_blocks * _BLOCK_BYTES, end)
             elif error:
