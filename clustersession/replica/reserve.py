@@ -24,7 +24,7 @@ RESERVE_SHARE_MAX = 8
 CHECKED_EVERY = 4
 """Looking costs a microsecond, a hundredth of a write behind a server."""
 
-_STEP_BYTES = 2**16
+_STEP_BYTES = 2**14
 _STEP_SHARE = 64
 _STEP_BYTES_MAX = 2**24
 _BLOCK_BYTES = 512

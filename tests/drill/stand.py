@@ -195,12 +195,15 @@ class Stand:
 
     # ---- the users -------------------------------------------------------------------------------
 
-    def start_load(self, *, balanced: bool = False) -> None:
-        """Users come, by way of HAProxy or of a failover that asks the next node."""
+    def start_load(self, *, balanced: bool = False, padding_bytes: int = 20) -> None:
+        """Users come, by way of HAProxy or of a failover that asks the next node.
+
+        What they store is as large as ``padding_bytes`` says.
+        """
         nodes: dict[str, Any] = {n.route: n.address for n in self.cluster.nodes}
         if balanced:
             nodes = {"balancer": ("127.0.0.1", BALANCER_PORT)}
-        self.cluster.client.ask("start", nodes=nodes, **LOAD)
+        self.cluster.client.ask("start", nodes=nodes, **{**LOAD, "padding_bytes": padding_bytes})
         pause(1.0)
 
     def stop_load(self) -> list[Operation]:

@@ -11,7 +11,7 @@ from tests.support.processes import require, require_programs, require_root
 @contextmanager
 def small_disk(path: Path, size: str) -> Iterator[None]:
     """A file system of a size, such as ``8m``, on a directory that exists."""
-    require_programs("mount", "umount")
+    require_programs("mount")
     require_root("mounting")
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "clustersession", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
