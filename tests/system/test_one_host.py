@@ -20,7 +20,7 @@ from tests.system.conftest import StartNodes
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
-PAIRS = 500
+PAIRS = int(os.environ.get("TEST_PAIRS", "150"))
 READERS = int(os.environ.get("TEST_READERS", "500"))
 
 
