@@ -165,8 +165,11 @@ def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:
         return False
     if any(fact.end for fact in sure) or not settings.idle_timeout_s:
         return True
-    # A later use may have been recorded in a store that was lost.
-    last_s = max(fact.at_s for fact in sure) if ledger.ever_lost else ledger.access_s[key]
+    last_s = ledger.access_s[key]
+    if ledger.ever_lost:
+        # A later use may have been recorded in a store that was lost, and what is written again
+        # under a new node id is no use.
+        last_s = min(last_s, max(fact.at_s for fact in sure))
     return now_s - last_s < settings.idle_timeout_s - slack_s
 
 
