@@ -38,11 +38,15 @@ class Request:
         self.seen = session.state
         self.copy = None if self.key is None else host.replica.get(self.key)
         self.full = host.replica.disk.full
-        self.facts_before = len(host.world.ledger.facts.get(self.key or "", ()))
+        self.node = host.replica.node
+        self.facts_before = list(host.world.ledger.facts.get(self.key or "", ()))
 
     def judge(self, cookie: str | None, set_cookie: str | None) -> None:
         """The response goes out."""
         if self.session.discarded or self.full or self.host.replica.disk.full:
+            return
+        if self.host.replica.node != self.node:
+            # The node began again under a new id meanwhile, and wrote its writes again.
             return
         if self.action == "revoke":
             # It may have ended this very session, which the answer does not look at.
@@ -98,10 +102,6 @@ class Request:
                 raise Violation(f"{self.key} lost {name!r} when its id changed")
 
     def _judge_written(self) -> None:
-        state = self.host.replica.get(self.session.key or "")
-        if state is not None and state.ended is not None:
-            # Revoked before it was answered: none of it is written again under a new node id.
-            return
         fact = self._written()
         if fact is None:
             raise Violation(f"{self.host.name} did not store {self.names} of {self.session.key}")
@@ -111,10 +111,12 @@ class Request:
 
     def _written(self) -> Fact | None:
         """What the request wrote: the first that this store added since."""
-        key = self.session.key or ""
-        facts = self.host.world.ledger.facts.get(key, [])
-        facts = facts[self.facts_before :] if key == self.key else facts
-        return next((fact for fact in facts if fact.store is self.host.replica.life), None)
+        # Not by how many there were: facts go when a node writes them again under a new id.
+        before = {id(fact) for fact in self.facts_before}
+        for fact in self.host.world.ledger.facts.get(self.session.key or "", []):
+            if id(fact) not in before and fact.store is self.host.replica.life:
+                return fact
+        return None
 
     def _judge_local(self) -> None:
         state = self.session.state
