@@ -7,6 +7,7 @@ from clustersession.agent.driver import moment
 from clustersession.agent.reporter import Reporter
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
+from clustersession.replica.ends import sweep_in_parts
 from clustersession.replica.protocol import Replica
 
 SWEEP_INTERVAL_S = 5.0
@@ -53,7 +54,7 @@ class Sweeper:
         swept = SWEEP_LIMIT
         while swept == SWEEP_LIMIT:
             removed: list[tuple[str, SessionState]] = []
-            swept = self._replica.sweep(moment().wall_ms, SWEEP_LIMIT, removed)
+            swept = sweep_in_parts(self._replica, moment().wall_ms, SWEEP_LIMIT, removed)
             self.swept += swept
             self._on_swept(removed)
             await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 import time
 
 from clustersession.core.errors import ReplicaError
+from clustersession.replica.ends import sweep_in_parts
 from clustersession.replica.protocol import Replica
 from clustersession.session.cluster_port import LocalOnly
 
@@ -43,7 +44,7 @@ class Alone(LocalOnly):
         self._due_s = now_s + SWEEP_INTERVAL_S
         self._sweeps += 1
         try:
-            swept = self._replica.sweep(time.time_ns() // 1_000_000, SWEEP_LIMIT)
+            swept = sweep_in_parts(self._replica, time.time_ns() // 1_000_000, SWEEP_LIMIT)
             if swept == SWEEP_LIMIT:
                 self._due_s = now_s + SWEEP_AGAIN_S
             check = getattr(self._replica, "reader_check", None)

@@ -11,6 +11,7 @@ from clustersession.core.state import highest_time
 from clustersession.node.context import Context, Peer
 from clustersession.node.outputs import FutureRefused, GapFound, Moment
 from clustersession.node.puller import Puller
+from clustersession.replica.ends import ends_among
 from clustersession.replica.protocol import Applied
 from clustersession.wire.messages import Changes, Heartbeat, Progress
 
@@ -101,7 +102,10 @@ class Receiver:
                     held.later.append(message)
                 return
             if not follows(batch, cursor):
-                self._resume(node, at)
+                if node not in self._unstored:
+                    self._resume(node, at)
+                else:
+                    self._take_ends(batch, at)
                 return
             absent = self._apply(node, message, at, whole=True)
             if absent:
@@ -226,17 +230,25 @@ class Receiver:
     def _try_again(self, node: bytes, head: int, at: Moment) -> None:
         """There may be space by now for what there was none for.
 
-        Were it sent again each time, a full disk would keep all peers busy; were it asked for when
-        the stream has stalled, writes would wait for this node after there is space.
+        Were it sent again each time, a full disk would keep all peers busy, so only a stream that
+        has stalled is asked for meanwhile, for the ends in it; were that all, writes would wait for
+        this node after there is space.
         """
         unstored = self._unstored.pop(node, None)
         if unstored is None:
             return
         with suppress(ReplicaFull):
             self.on_changes(node, unstored, at, reliable=True)
-            if self._context.cursor(node).position < head:
+            if node not in self._held and self._context.cursor(node).position < head:
                 # What followed was not kept.
                 self._resume(node, at)
+
+    def _take_ends(self, batch: Batch, at: Moment) -> None:
+        """What comes after a batch that waits for space cannot be applied, but a logout counts."""
+        ends = [(d.key, d.state) for d in ends_among(batch.deltas) if d.full]
+        if ends:
+            with suppress(ReplicaFull):
+                self._context.replica.merge(ends, at.wall_ms)
 
     def forget(self, node: bytes) -> None:
         """The connection to a node is gone."""

@@ -64,11 +64,10 @@ class Engine(Protocol):
         """Begin a reading transaction."""
         ...
 
-    def write(self, *, grows: bool = False) -> AbstractContextManager[WriteTransaction]:
+    def write(self, *, leaving: float = 0.0) -> AbstractContextManager[WriteTransaction]:
         """Begin a writing transaction; waits for the one writer before it.
 
-        One that ``grows`` what is stored raises ReplicaFull when only the space is left that is
-        kept for those that do not.
+        ``leaving``: the share of the reserve for ends that must be left, or ReplicaFull is raised.
         """
         ...
 

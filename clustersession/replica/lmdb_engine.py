@@ -71,9 +71,9 @@ class LmdbEngine:
     def read(self) -> "LmdbTransaction":
         return LmdbTransaction(self, self._environment, self._databases, self._in_use, write=False)
 
-    def write(self, *, grows: bool = False) -> "LmdbTransaction":
+    def write(self, *, leaving: float = 0.0) -> "LmdbTransaction":
         return LmdbTransaction(
-            self, self._environment, self._databases, self._in_use, write=True, grows=grows
+            self, self._environment, self._databases, self._in_use, write=True, leaving=leaving
         )
 
     def bytes_used(self) -> int:
@@ -151,7 +151,7 @@ class LmdbTransaction:
     """A transaction, and the block it lives in."""
 
     __slots__ = (
-        "_databases", "_engine", "_environment", "_grows", "_in_use", "_transaction", "_write",
+        "_databases", "_engine", "_environment", "_in_use", "_leaving", "_transaction", "_write",
     )
 
     def __init__(
@@ -162,21 +162,21 @@ class LmdbTransaction:
         in_use: set[object],
         *,
         write: bool,
-        grows: bool = False,
+        leaving: float = 0.0,
     ) -> None:
         self._engine = engine
         self._environment = environment
         self._databases = databases
         self._in_use = in_use
         self._write = write
-        self._grows = grows
+        self._leaving = leaving
         self._transaction: Any = None
 
     def __enter__(self) -> "LmdbTransaction":
         self._in_use.add(self)
         try:
             self._transaction = self._begin()
-            if self._grows and not self._engine.reserve.admits(self):
+            if self._leaving and not self._engine.reserve.admits(self, self._leaving):
                 raise ReplicaFull(
                     f"no space left for the replica in {self._engine.directory}: the last "
                     f"{self._engine.reserve.bytes} bytes are kept for ends of sessions"

@@ -94,7 +94,7 @@ class MemoryEngine:
         yield MemoryTransaction(self._tables)
 
     @contextmanager
-    def write(self, *, grows: bool = False) -> Iterator[MemoryTransaction]:
+    def write(self, *, leaving: float = 0.0) -> Iterator[MemoryTransaction]:
         if self._closed:
             raise ReplicaUnusable("the replica is closed")
         transaction = MemoryTransaction(self._tables)

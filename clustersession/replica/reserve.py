@@ -10,6 +10,7 @@ used again, and of several processes each may have let a few writes pass since i
 import ctypes
 import errno
 import os
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,14 @@ from typing import Protocol
 import lmdb
 
 RESERVE_BYTES = 2**20
-RESERVE_SHARE_MAX = 8
+RESERVE_SHARE_MAX = 4
 """A small map is not all reserve."""
 
 CHECKED_EVERY = 4
 """Looking costs a microsecond, a hundredth of a write behind a server."""
+
+AMPLE = 4
+"""So many reserves free: no need to look at each write."""
 
 _STEP_BYTES = 2**14
 _STEP_SHARE = 64
@@ -47,27 +51,33 @@ class Reserve:
         self._file = file
         self._environment = environment
         self._page_bytes: int = environment.stat()["psize"]
-        self._map_bytes: int = environment.info()["map_size"]
+        # Not every file system goes by the limit when it allocates; when it writes, each does.
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        map_bytes: int = environment.info()["map_size"]
+        self._map_bytes = map_bytes if limit == resource.RLIM_INFINITY else min(map_bytes, limit)
         self.bytes = min(RESERVE_BYTES, self._map_bytes // RESERVE_SHARE_MAX)
         self._allocate = _fallocate
         self._allocated = 0
         self._scarce = False
         self._unchecked = CHECKED_EVERY
 
-    def admits(self, transaction: HasSize) -> bool:
-        """Whether a write that grows the replica leaves the reserve alone."""
+    def admits(self, transaction: HasSize, leaving: float) -> bool:
+        """Whether a write may go on that is to leave a share of the reserve."""
         self._unchecked += 1
         if self._unchecked < CHECKED_EVERY and not self._scarce:
             return True
         self._unchecked = 0
         end = (self._environment.info()["last_pgno"] + 1) * self._page_bytes
-        if self._scarce and self._limit() - transaction.bytes_used() >= self.bytes:
-            # What was freed inside the file is enough.
+        if self._limit() - end >= self.bytes:
+            self._scarce = False
             return True
-        if self._allocated - end < self.bytes:
+        # What was freed inside the file counts as well.
+        room = self._limit() - transaction.bytes_used()
+        if room < (self.bytes if self._scarce else AMPLE * self.bytes):
             self._allocate_beyond(end)
-        self._scarce = self._limit() - end < self.bytes
-        return not self._scarce or self._limit() - transaction.bytes_used() >= self.bytes
+            room = self._limit() - transaction.bytes_used()
+        self._scarce = self._limit() - end < self.bytes and room < AMPLE * self.bytes
+        return room >= leaving * self.bytes
 
     def _limit(self) -> int:
         """How far the file can be written to, whoever else fills the disk."""
@@ -77,22 +87,24 @@ class Reserve:
         if _fallocate is None:
             return
         step = min(max(_STEP_BYTES, end // _STEP_SHARE), _STEP_BYTES_MAX)
-        wanted = min(end + self.bytes + step, self._map_bytes)
-        self._allocated = wanted
         try:
             # LMDB has no lock on this file that closing a descriptor of it would give up.
             descriptor = os.open(self._file, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
             # Of all that can fail here, the write itself will tell.
+            self._allocated = end + self.bytes + step
             return
         try:
-            while (error := _fallocate(descriptor, end, wanted - end)) == errno.EINTR:
-                pass
-            if error in _NO_SPACE:
-                self._allocated = max(os.fstat(descriptor).st_blocks * _BLOCK_BYTES, end)
-            elif error:
-                # The file system knows no such thing, and tells nothing about its space.
-                self._allocated = self._map_bytes
+            # Some file systems allocate nothing of what does not fit as a whole.
+            for count in (self.bytes + step, self.bytes):
+                wanted = min(end + count, self._map_bytes)
+                while (error := _fallocate(descriptor, end, wanted - end)) == errno.EINTR:
+                    pass
+                if error not in _NO_SPACE:
+                    # Another error: the file system knows no such thing, and tells nothing.
+                    self._allocated = self._map_bytes if error else wanted
+                    return
+            self._allocated = max(os.fstat(descriptor).st_blocks * _BLOCK_BYTES, end)
         finally:
             os.close(descriptor)
 

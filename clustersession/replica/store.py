@@ -17,7 +17,7 @@ from clustersession.core.state import (
 )
 from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.ends import ends_among, grows
+from clustersession.replica.ends import ends_among, share_left_by
 from clustersession.replica.engine import Engine, Undo, WriteTransaction
 from clustersession.replica.principals import is_indexed, is_users, sessions_of
 from clustersession.replica.protocol import (
@@ -86,7 +86,7 @@ class ReplicaStore:
         Raises ReplicaFull and SessionTooLarge; then nothing has changed.
         """
         states: list[SessionState | None] = []
-        with self._engine.write(grows=grows(changes)) as transaction:
+        with self._engine.write(leaving=share_left_by(changes)) as transaction:
             writer = self._writer(transaction)
             for change in changes:
                 states.append(writer.commit(change, wall_ms))
@@ -105,7 +105,7 @@ class ReplicaStore:
             raise
 
     def _apply(self, batch: Batch, wall_ms: int, *, whole: bool) -> Applied:
-        with self._engine.write(grows=True) as transaction:
+        with self._engine.write(leaving=1.0) as transaction:
             cursor = cursor_of(transaction, batch.sender)
             writer = self._writer(transaction)
             if batch.sender == writer.node:
@@ -142,14 +142,14 @@ class ReplicaStore:
             if not self._from_the_future(state, wall_ms)
         ]
         try:
-            return self._adopt(deltas, wall_ms, grows=True)
+            return self._adopt(deltas, wall_ms, leaving=1.0)
         except ReplicaFull:
             self._take_ends(deltas, wall_ms)
             raise
 
-    def _adopt(self, deltas: Iterable[Delta], wall_ms: int, *, grows: bool) -> int:
+    def _adopt(self, deltas: Iterable[Delta], wall_ms: int, *, leaving: float) -> int:
         changed = 0
-        with self._engine.write(grows=grows) as transaction:
+        with self._engine.write(leaving=leaving) as transaction:
             writer = self._writer(transaction)
             writer.stored = [] if self._observer is not None else None
             for delta in deltas:
@@ -163,16 +163,14 @@ class ReplicaStore:
         """Join the ends among what there is no space for: a logout elsewhere counts here too.
 
         Of a session that has ended nothing else remains, so an end may come before what preceded.
+        One at a time: together they need more space at once.
         """
-        ends = [
-            delta
-            for delta in ends_among(deltas)
-            if not self._from_the_future(delta.state, wall_ms)
-            and (delta.key[0] == RESERVED_PREFIX or self.get(delta.key) is not None)
-        ]
-        if ends:
-            with suppress(ReplicaFull):
-                self._adopt(ends, wall_ms, grows=False)
+        with suppress(ReplicaFull):
+            for delta in ends_among(deltas):
+                held = self.get(delta.key)
+                news = delta.key[0] == RESERVED_PREFIX if held is None else held.ended is None
+                if news and not self._from_the_future(delta.state, wall_ms):
+                    self._adopt([delta], wall_ms, leaving=0.0)
 
     def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
         """Our own feed after a position, with everything we wrote above ``floor``."""

@@ -216,6 +216,28 @@ def test_a_full_disk_costs_no_link_and_is_caught_up_later(monkeypatch: pytest.Mo
     assert world.values("b", key(1)) == {"n": "1"}
 
 
+def test_a_full_disk_does_not_make_peers_send_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = formed("ab", carrier="tcp")
+    replica = world.nodes["b"].replica
+    calls = []
+
+    def full(batch: Batch, wall_ms: int, *, whole: bool) -> object:
+        calls.append(batch)
+        raise ReplicaFull("no space left")
+
+    asked_before = len(world.nodes["b"].seen(out.GapFound))
+    with monkeypatch.context() as patch:
+        patch.setattr(replica, "apply", full)
+        for number in range(100):
+            world.write("a", key(number), create=True, n="1")
+            world.run(0.1)
+    assert calls
+    # In ten seconds, as often as a stream counts as stalled.
+    assert len(world.nodes["b"].seen(out.GapFound)) <= asked_before + 6
+    world.run(1)
+    assert all(world.values("b", key(number)) == {"n": "1"} for number in range(100))
+
+
 def test_a_past_lost_is_noticed_even_when_new_writes_have_passed_it() -> None:
     world = formed("ab")
     for number in range(5):

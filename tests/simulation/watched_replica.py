@@ -55,8 +55,8 @@ class Disk(MemoryEngine):
         return put_a_few
 
     @contextmanager
-    def write(self, *, grows: bool = False) -> Iterator[MemoryTransaction]:
-        with super().write(grows=grows) as transaction:
+    def write(self, *, leaving: float = 0.0) -> Iterator[MemoryTransaction]:
+        with super().write(leaving=leaving) as transaction:
             if self.full:
                 transaction.put = self._running_out(transaction.put)  # type: ignore[method-assign]
             yield transaction
