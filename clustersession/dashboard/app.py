@@ -116,13 +116,14 @@ class Dashboard:
 
     async def _refusal(self, request: Request) -> Response | None:
         """Why the request is not served; None when it is."""
-        host = request.headers.get("host", "")
+        hosts = request.headers.getlist("host")
+        host = hosts[0] if len(hosts) == 1 else ""
         if not self._guard.accepts_host(host):
             return PlainTextResponse(
                 "The dashboard is not served under this host name. Add it to dashboard_hosts.\n",
                 400,
             )
-        path = request.url.path.removeprefix(_base(request))
+        path = _path(request)
         if path not in _OPEN_PATHS and not self._guard.is_in(_cookie(request)):
             if request.method != "GET" or path == "events":
                 return PlainTextResponse("Sign in first.\n", 401)
@@ -192,7 +193,7 @@ class Dashboard:
     ) -> None:
         answer.set_cookie(
             COOKIE, value, max_age=life_s, path=_base(request), httponly=True, samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=request.scope.get("scheme") == "https",
         )
 
     def _place(self, request: Request, cookie: str = "") -> pages.Place:
@@ -314,7 +315,7 @@ class Dashboard:
         return _html(pages.message(place, title, text, good=status == 200), status)
 
     async def _file(self, request: Request) -> Response:
-        name = request.url.path.rpartition("/")[2]
+        name = _path(request)
         return Response((files(__package__) / name).read_bytes(), media_type=_FILES[name])
 
 
@@ -375,6 +376,16 @@ async def _form(request: Request) -> dict[str, str] | None:
 
 def _base(request: Request) -> str:
     return str(request.scope.get("root_path", "")).rstrip("/") + "/"
+
+
+def _path(request: Request) -> str:
+    """The path below our own root, by which the router chooses too.
+
+    Not that of ``request.url``: Starlette before 1.0.1 puts that together with the Host header, in
+    which a stranger may write a path, and a question mark that hides the real one.
+    """
+    path, root = str(request.scope["path"]), _base(request).removesuffix("/")
+    return path.removeprefix(root).removeprefix("/") if path.startswith(root + "/") else path
 
 
 def _cookie(request: Request) -> str:

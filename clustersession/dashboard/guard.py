@@ -6,6 +6,7 @@ nothing else, ``in`` is somebody who showed the token.
 """
 
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -16,6 +17,9 @@ LOGIN_LIFE_S = 8 * 3600
 FORM_LIFE_S = 3600
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _IN, _FORM = "in", "form"
+
+# RFC 9110, section 7.2, without user information and without what no name of ours holds.
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
 
 
 class Guard:
@@ -79,7 +83,8 @@ class Guard:
 
     def accepts_host(self, host: str) -> bool:
         """Whether the Host header names us. Another name may have been bound to our address."""
-        return host_name(host) in self._hosts
+        name = host_name(host)
+        return bool(name) and name in self._hosts
 
     def _signed(self, kind: str, life_s: int) -> str:
         body = f"{kind}.{int(time.time()) + life_s}.{secrets.token_hex(16)}"
@@ -97,10 +102,9 @@ class Guard:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without the port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """The name in a Host header, without the port; empty for what is no host and port."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else (found[1] or found[2]).lower()
 
 
 def is_same_origin(host: str, origin: str | None, fetch_site: str | None) -> bool:

@@ -52,8 +52,13 @@ def test_host_names_and_origins() -> None:
     guard = Guard(hosts=["Admin.example.com", "fd00::1"])
     for good in ("localhost:80", "127.0.0.1", "[::1]:8080", "ADMIN.example.com:443", "[fd00::1]"):
         assert guard.accepts_host(good), good
-    for bad in ("", "example.com", "127.0.0.1.nip.io", "[::1", "localhost@evil", "a.localhost"):
-        assert not guard.accepts_host(bad) or bad == "[::1", bad
+    for bad in (
+        "", "example.com", "127.0.0.1.nip.io", "[::1", "localhost@evil", "a.localhost",
+        "localhost/login?", "localhost:80/login?", "localhost:80/login", "localhost?", "localhost#",
+        "localhost:", "localhost:80:80", "localhost:x", "localhost ", " localhost", "localhost\n",
+        "[::1]/login?", "[::1]:80/login?", "[::1]x", "localhost,evil", "localhost\\", "::1",
+    ):
+        assert not guard.accepts_host(bad), bad
     assert host_name("[::1]:80") == "::1"
     assert is_same_origin("a:1", None, None)
     assert is_same_origin("a:1", "http://a:1", "same-origin")
