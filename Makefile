@@ -89,7 +89,7 @@ frameworks: $(VENV)/.dev
 .PHONY: dashboard-test
 
 dashboard-test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "extended or not extended" tests/dashboard $(ARGS)
+	$(BIN)/python -m pytest -m "extended or not extended" tests/tools/dashboard $(ARGS)
 
 servers: $(VENV)/.dev
 	$(BIN)/python -m tests.servers.run $(ARGS)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from benchmarks.kills import APP_DIRECTORY, call, ready
 from benchmarks.nodes import percentiles, wait_until
-from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node, uvicorn_command
-from clustersession.net.worker_link import AgentGone, ask_once
+from clustersession.net.agent_link import AgentGone, ask_once
 from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node, uvicorn_command
 from clustersession.wire.local import Operation
 
 CLIENTS = 4

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from benchmarks.nodes import BenchNode
-from clustersession.core.settings import Settings
 from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.settings.settings import Settings
 
 LOOK_S = 0.0001
 

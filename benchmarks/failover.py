@@ -17,9 +17,9 @@ from pathlib import Path
 from benchmarks.kills import APP_DIRECTORY, call, ready
 from benchmarks.nodes import BenchNode, joined_nodes, p50_p99_max, wait_until
 from benchmarks.result import Chart, Result, Table, Target
-from clustersession.admin.demo_balancers import make_balancer
-from clustersession.admin.demo_nodes import COOKIE_NAME, ClusterPorts, make_node, uvicorn_command
-from clustersession.admin.demo_processes import free_port, kill_hard, wait_for
+from clustersession.tools.demo.balancers import make_balancer
+from clustersession.tools.demo.nodes import COOKIE_NAME, ClusterPorts, make_node, uvicorn_command
+from clustersession.tools.demo.processes import free_port, kill_hard, wait_for
 
 LOOK_S = 0.002
 ANSWER_DEADLINE_S = 10.0

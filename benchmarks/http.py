@@ -25,7 +25,7 @@ from statistics import median
 from benchmarks.nodes import bench_nodes, wait_until
 from benchmarks.overhead import redis_server
 from benchmarks.result import Chart, Result, Table, Target
-from clustersession.admin.demo_processes import accepts_connections, free_port
+from clustersession.tools.demo.processes import accepts_connections, free_port
 
 ROOT = Path(__file__).parents[1]
 SESSIONS, CONNECTIONS = 64, 8

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from clustersession.cluster.runtime import Runtime
+from clustersession.worker.runtime import Runtime
 
 SESSIONS = 1000
 

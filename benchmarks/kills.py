@@ -13,17 +13,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from clustersession.admin.demo_nodes import (
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import status
+from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.nodes import (
     COOKIE_NAME,
     ClusterPorts,
     Node,
     make_node,
     uvicorn_command,
 )
-from clustersession.admin.demo_processes import kill_hard, wait_for
-from clustersession.admin.nodes import status
-from clustersession.net.worker_link import AgentGone
-from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.processes import kill_hard, wait_for
 
 # Not this directory: a module of it would stand for one of the standard library.
 APP_DIRECTORY = Path(__file__).parents[1]

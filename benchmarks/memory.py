@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.nodes import wait_until
-from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node, uvicorn_command
-from clustersession.admin.demo_processes import accepts_connections, free_port, kill_hard
-from clustersession.admin.nodes import status
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node, uvicorn_command
+from clustersession.tools.demo.processes import accepts_connections, free_port, kill_hard
 
 ROOT = Path(__file__).parents[1]
 WARM_UP = 200

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clustersession.admin.demo_processes import free_port, kill_node
-from clustersession.admin.nodes import ask_agent
-from clustersession.cluster.configuration import load_settings
-from clustersession.cluster.connection import Connection, complete, connect
-from clustersession.cluster.places import node_home
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change, Creation
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import ask_agent
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.opening import LmdbReplica
+from clustersession.settings.settings import Settings
+from clustersession.settings.sources import load_settings
+from clustersession.tools.demo.processes import free_port, kill_node
 from clustersession.wire.local import Operation
+from clustersession.worker.connection import Connection, complete, connect
+from clustersession.worker.places import node_home
 from tests.support.namespaces import Host
 
 

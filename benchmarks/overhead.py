@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from benchmarks.nodes import wait_until
 from benchmarks.result import Chart, Result, Table
-from clustersession.admin.demo_processes import accepts_connections, free_port
+from clustersession.tools.demo.processes import accepts_connections, free_port
 
 ACTIONS = ("untouched", "read", "write")
 _ITEM = {"name": "tea", "price": 4.5, "tags": ["green", "loose"], "size": {"g": 100, "cups": 40}}

@@ -25,9 +25,9 @@ from benchmarks.nodes import BenchNode, bench_nodes, wait_until
 from benchmarks.overhead import Client, act, check, measure, redis_server, result_of
 from benchmarks.result import Result, Target
 from clustersession.asgi import ClusterSessionMiddleware
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.wire.values import decode_value
+from clustersession.worker.runtime import Runtime
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 SIGNED, REDIS = "signed cookie", "starsessions + Redis"

@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 
 from benchmarks.nodes import BenchNode, bench_nodes, key, p50_p99_max, wait_until
 from benchmarks.result import Cell, Chart, Result, Table, Target
-from clustersession.cluster.connection import connect
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change
 from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.settings.settings import Settings
+from clustersession.worker.connection import connect
 
 PAYLOAD_BYTES = 200
 PER_COMMIT = 500

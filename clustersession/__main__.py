@@ -1,5 +1,5 @@
 """``python -m clustersession``: the command line."""
 
-from clustersession.admin.cli import main
+from clustersession.cli import main
 
 main()

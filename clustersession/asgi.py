@@ -19,15 +19,15 @@ runs cannot bring it back; what is set afterwards begins a new one, under a new 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
-from clustersession.cluster.readiness import Readiness, readiness_async
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
+from clustersession.requests.readiness import Readiness, readiness_async
 from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
+from clustersession.worker.runtime import Runtime
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

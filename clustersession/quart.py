@@ -27,12 +27,12 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from clustersession.cluster.readiness import readiness_async
-from clustersession.cluster.runtime import Runtime
-from clustersession.flask_interface import ClusterInterface, has_late_changes
+from clustersession.flask.interface import ClusterInterface, has_late_changes
+from clustersession.requests.readiness import readiness_async
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.worker.runtime import Runtime
 
 SessionMixin.register(Session)
 

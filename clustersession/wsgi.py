@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
-from clustersession.cluster.readiness import readiness
-from clustersession.cluster.runtime import Runtime
+from clustersession.requests.readiness import readiness
 from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
 from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
+from clustersession.worker.runtime import Runtime
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "clustersession"
 TREES = ("clustersession", "tests", "examples", "benchmarks", "scripts")
 LINE_LENGTH_MAX = 100
-MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 70
 
 SLEEPERS = {
@@ -46,12 +45,11 @@ def test_imports_go_down_only() -> None:
 
 
 @pytest.mark.parametrize("path", python_files("clustersession"), ids=short)
-def test_module_is_documented_and_small(path: Path) -> None:
+def test_module_is_documented(path: Path) -> None:
     text = path.read_text()
     if not text.strip() and path.name == "__init__.py":
         return
     assert ast.get_docstring(ast.parse(text)), "a module says what it is for"
-    assert len(text.splitlines()) <= MODULE_LINES_MAX
 
 
 @pytest.mark.parametrize("path", python_files("clustersession"), ids=short)

@@ -20,10 +20,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from clustersession.admin.cli import main
-from clustersession.cluster import configuration
-from clustersession.core.settings import CHOICES, Settings, setting_names
-from clustersession.core.settings_rules import BOUNDS
+from clustersession.cli import main
+from clustersession.settings import sources as configuration
+from clustersession.settings.rules import BOUNDS
+from clustersession.settings.settings import CHOICES, Settings, setting_names
 from clustersession.wire import messages
 from tests.support.processes import free_port, require_programs
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from clustersession.admin.cli import main
-from clustersession.cluster.configuration import load_settings
+from clustersession.cli import main
 from clustersession.core.ids import derive_route, is_route
 from clustersession.net.discovery import parse_seed
+from clustersession.settings.sources import load_settings
 
 MANIFEST = Path(__file__).parents[1] / "examples" / "kubernetes" / "shop.yaml"
 OBJECTS = list(yaml.safe_load_all(MANIFEST.read_text()))

@@ -34,7 +34,7 @@ def test_importing_the_adapters_starts_and_opens_nothing() -> None:
 
 def test_the_frameworks_are_imported_by_their_adapters_only() -> None:
     done = run(
-        "import sys, clustersession.asgi, clustersession.wsgi, clustersession.admin.cli\n"
+        "import sys, clustersession.asgi, clustersession.wsgi, clustersession.cli\n"
         "found = {'flask', 'starlette', 'fastapi', 'django'} & set(sys.modules)\n"
         "assert not found, found\n"
     )

@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clustersession.agent.driver import Driver, moment
-from clustersession.agent.metric_table import require_client
+from clustersession.agent.metrics import require_client
 from clustersession.agent.status import status_of
 from clustersession.agent.sweeper import Sweeper
-from clustersession.agent.workers import WorkerServer
+from clustersession.agent.worker_server import WorkerServer
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase
 from clustersession.core.membership import Status
-from clustersession.core.settings import Settings
+from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.core.state import SessionState
-from clustersession.core.view import VIEW_NOTE, View
 from clustersession.net.unix import listen_unix
 from clustersession.node.outputs import BecameReady, MembersChanged, Output
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
+from clustersession.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from clustersession.agent.endpoint import Endpoint
+    from clustersession.agent.http_endpoint import Endpoint
 
 
 class Agent:
@@ -84,7 +84,7 @@ class Agent:
         if not settings.metrics_port:
             return None
         require_client()
-        from clustersession.agent.endpoint import Endpoint
+        from clustersession.agent.http_endpoint import Endpoint
 
         return Endpoint(
             settings.metrics_bind, settings.metrics_port, self.driver.reporter,

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 
-from clustersession.agent.group import Group
-from clustersession.agent.reporter import Reporter
+from clustersession.agent.event_log import EventLog
+from clustersession.agent.multicast_group import Group
 from clustersession.core.errors import ConfigurationError, ReplicaError, WireError
 from clustersession.core.identity import (
     EPOCH_RANDOM_BITS,
@@ -21,18 +21,18 @@ from clustersession.core.identity import (
     next_start,
     short,
 )
-from clustersession.core.settings import Settings
-from clustersession.core.settings_rules import split_address
 from clustersession.net.discovery import resolve
 from clustersession.net.interfaces import advertised_address
-from clustersession.net.links import Link, LinkServer, Refusal, dial
-from clustersession.net.own_certificates import own_certificates
-from clustersession.net.reach import why_unreachable
+from clustersession.net.link_server import Link, LinkServer, Refusal, dial
+from clustersession.net.operator_certificates import own_certificates
+from clustersession.net.reachability import why_unreachable
 from clustersession.net.tls import tls_contexts
 from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
 from clustersession.replica.protocol import Replica
+from clustersession.settings.rules import split_address
+from clustersession.settings.settings import Settings
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.messages import (
     PROTOCOL_VERSION,
@@ -69,7 +69,7 @@ class Driver:
     ) -> None:
         self.settings = settings
         self.replica = replica
-        self.reporter = Reporter(settings, self._name_of)
+        self.reporter = EventLog(settings, self._name_of)
         self._on_output = on_output
         self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
         self.group = Group(settings, self._keys, self.reporter, self._on_datagram)
@@ -311,7 +311,7 @@ class Driver:
     async def _check_told_address(self, identity: Identity) -> None:
         reason = await why_unreachable(*identity.address, self._dial_timeout_s)
         if reason and identity.node in self._links:
-            self.engine.contacts.not_where_it_says(identity, reason)
+            self.engine.dialer.not_where_it_says(identity, reason)
             self.pump()
 
     def _drop_links(self, node: bytes, reason: str) -> None:

@@ -25,8 +25,8 @@ from clustersession import __version__
 from clustersession.agent.agent import Agent
 from clustersession.agent.log_lines import log_formatter
 from clustersession.core.errors import ConfigurationError
-from clustersession.core.settings import Settings, setting_names
 from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.settings.settings import Settings, setting_names
 
 LOG_BYTES_MAX = 1 * 2**20
 LOCK_LOOK_S = 0.01

@@ -7,14 +7,14 @@ from typing import Any
 
 from clustersession import __version__
 from clustersession.agent.driver import Driver
+from clustersession.agent.process_usage import usage
 from clustersession.agent.sweeper import Sweeper
-from clustersession.agent.usage import usage
-from clustersession.agent.workers import WorkerServer
+from clustersession.agent.worker_server import WorkerServer
 from clustersession.core.identity import short
 from clustersession.core.membership import Member
-from clustersession.core.settings import Settings
-from clustersession.net.links import Refusal
+from clustersession.net.link_server import Refusal
 from clustersession.replica.home import NodeHome
+from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import DropReason
 
 
@@ -72,7 +72,7 @@ def status_of(
 def _multicast(settings: Settings, driver: Driver) -> str:
     if not driver.engine.context.multicast:
         return "off"
-    works = driver.engine.pulse.multicast_works
+    works = driver.engine.heartbeat.multicast_works
     group = f"{settings.multicast_address}:{settings.multicast_port}"
     return f"{group} ({'works' if works else 'not heard'})"
 

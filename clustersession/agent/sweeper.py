@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from clustersession.agent.driver import moment
-from clustersession.agent.reporter import Reporter
+from clustersession.agent.event_log import EventLog
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.replica.ends import sweep_in_parts
@@ -24,7 +24,7 @@ class Sweeper:
     def __init__(
         self,
         replica: Replica,
-        reporter: Reporter,
+        reporter: EventLog,
         on_swept: Callable[[Sequence[tuple[str, SessionState]]], None],
         on_turn: Callable[[], None],
     ) -> None:

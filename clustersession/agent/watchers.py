@@ -16,7 +16,7 @@ from clustersession.replica.protocol import Replica
 from clustersession.wire.records import encode_state
 
 if TYPE_CHECKING:
-    from clustersession.agent.workers import WorkerConnection
+    from clustersession.agent.worker_server import WorkerConnection
 
 WATCHES_MAX = 100_000
 MOVED_MAX = 1_000

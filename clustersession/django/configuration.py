@@ -1,7 +1,7 @@
 """From Django's settings to ours, once per process.
 
 Ours stand in ``settings.CLUSTERSESSION``, a dict of the settings by name, in capitals or not; they
-go before the environment and the file (see ``cluster.configuration``). ``"LISTENERS"`` among them
+go before the environment and the file (see ``settings.sources``). ``"LISTENERS"`` among them
 is the dotted path of an ``Events`` with the project's callbacks (see ``session.events``).
 ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` are the secret from which the cluster's is derived
 unless one is given.
@@ -17,14 +17,14 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from clustersession.cluster.configuration import load_settings
-from clustersession.cluster.places import derive_secret
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError
-from clustersession.core.settings import Settings
 from clustersession.session.events import Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.users import ClusterSessions
+from clustersession.settings.settings import Settings
+from clustersession.settings.sources import load_settings
+from clustersession.worker.places import derive_secret
+from clustersession.worker.runtime import Runtime
 
 NAME = "CLUSTERSESSION"
 

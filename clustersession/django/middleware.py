@@ -24,9 +24,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import http_date
 
-from clustersession.cluster.readiness import Readiness, readiness, readiness_async
 from clustersession.django.configuration import manager, runtime
 from clustersession.django.store import SessionStore
+from clustersession.requests.readiness import Readiness, readiness, readiness_async
 from clustersession.session.cookie import cookie_values
 from clustersession.session.paths import path_excluder
 

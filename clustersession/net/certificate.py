@@ -36,7 +36,7 @@ def cluster_certificate(keys: SecretKeys, replica: Replica | None = None) -> Cer
     """
     pem = _kept(keys, replica) if replica is not None else b""
     if not pem:
-        from clustersession.net.issuing import issue
+        from clustersession.net.certificate_issuing import issue
 
         pem = issue(keys)
         if replica is not None:

@@ -6,14 +6,16 @@ from clustersession.core.detector import FailureDetector
 from clustersession.core.errors import ReplicaError, WireError
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.membership import Membership
-from clustersession.core.settings import Settings
+from clustersession.node.anti_entropy import AntiEntropy
 from clustersession.node.claims import Claims
-from clustersession.node.consequences import Consequences
-from clustersession.node.contacts import Contacts
+from clustersession.node.confirmations import Confirmations
 from clustersession.node.context import Context, Peer
-from clustersession.node.finder import Finder
+from clustersession.node.dialing import Dialer
+from clustersession.node.heartbeat import HeartbeatSender
 from clustersession.node.joiner import Joiner
 from clustersession.node.locator import Locator
+from clustersession.node.lookup import SessionLookup
+from clustersession.node.member_events import MemberEvents
 from clustersession.node.outputs import (
     ClockSkewed,
     Dropped,
@@ -25,12 +27,10 @@ from clustersession.node.outputs import (
     Unlink,
 )
 from clustersession.node.puller import Puller
-from clustersession.node.pulse import Pulse
 from clustersession.node.receiver import Receiver
-from clustersession.node.repairer import Repairer
 from clustersession.node.sender import Sender
-from clustersession.node.waiters import Waiters
 from clustersession.replica.protocol import Replica
+from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
 
 CLOCK_SKEW_MS_NOTED = 2_000
@@ -59,18 +59,18 @@ class Engine:
         self.context = Context(settings, replica, self.membership, choose, multicast)
         self.context.cursors.update(replica.cursors())
         self.claims = Claims(self.context)
-        self.contacts = Contacts(self.context)
-        self.waiters = Waiters(self.context)
-        self.sender = Sender(self.context, self.waiters)
+        self.dialer = Dialer(self.context)
+        self.confirmations = Confirmations(self.context)
+        self.sender = Sender(self.context, self.confirmations)
         self.puller = Puller(self.context)
         self.receiver = Receiver(self.context, self.puller)
-        self.finder = Finder(self.context)
-        self.locator = Locator(self.context, self.finder)
-        self.repairer = Repairer(self.context, self.puller)
-        self.pulse = Pulse(self.context, self.sender)
-        self.joiner = Joiner(self.context, self.receiver, self.contacts)
-        self._consequences = Consequences(
-            self.context, self.contacts, self.repairer, self.waiters, self.finder
+        self.lookup = SessionLookup(self.context)
+        self.locator = Locator(self.context, self.lookup)
+        self.anti_entropy = AntiEntropy(self.context, self.puller)
+        self.heartbeat = HeartbeatSender(self.context, self.sender)
+        self.joiner = Joiner(self.context, self.receiver, self.dialer)
+        self._member_events = MemberEvents(
+            self.context, self.dialer, self.anti_entropy, self.confirmations, self.lookup
         )
 
     # ---- what the driver calls -------------------------------------------------------------------
@@ -78,8 +78,8 @@ class Engine:
     def start(self, at: Moment) -> None:
         """Begin to look for the others."""
         self.joiner.start(at)
-        self.repairer.start(at)
-        self.pulse.start(at)
+        self.anti_entropy.start(at)
+        self.heartbeat.start(at)
 
     def succeed(self, before: "Engine", at: Moment) -> None:
         """``start`` under a new node id, in the place of an engine that had lost its past."""
@@ -91,7 +91,7 @@ class Engine:
 
     def give_up(self, at: Moment) -> None:
         """Answer everybody who waits: nothing more will come of it under this node id."""
-        for part in (self.waiters, self.finder, self.locator):
+        for part in (self.confirmations, self.lookup, self.locator):
             part.expire(at._replace(now_s=float("inf")))
 
     def outputs(self) -> list[Output]:
@@ -103,30 +103,30 @@ class Engine:
     def next_deadline(self) -> float:
         """The monotonic second at which ``handle_timer`` wants to be called, at the latest."""
         parts = (
-            self.pulse, self.joiner, self.contacts, self.waiters, self.finder,
-            self.locator, self.repairer,
+            self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
+            self.locator, self.anti_entropy,
         )
         return min(part.next_deadline() for part in parts)
 
     def handle_timer(self, at: Moment) -> None:
         """Time has passed."""
         phase = self.context.phase
-        if self.pulse.handle_timer(at):
-            self._consequences.tell(self.membership.handle_timer(at.now_s), at)
+        if self.heartbeat.handle_timer(at):
+            self._member_events.tell(self.membership.handle_timer(at.now_s), at)
             self._note_skews()
-            self.contacts.probe_again(at)
+            self.dialer.probe_again(at)
             self.sender.flush(at)
             self.sender.tick()
-            if self.pulse.brief:
+            if self.heartbeat.brief:
                 self.receiver.confirm_late()
-        self.contacts.handle_timer(at)
-        for part in (self.waiters, self.finder, self.locator):
+        self.dialer.handle_timer(at)
+        for part in (self.confirmations, self.lookup, self.locator):
             part.expire(at)
-        self.repairer.handle_timer(at)
+        self.anti_entropy.handle_timer(at)
         self.joiner.handle_timer(at)
-        self.waiters.settle()
+        self.confirmations.settle()
         if self.context.phase is not phase:
-            self.pulse.soon(at)
+            self.heartbeat.soon(at)
             self.context.emit(MembersChanged())
 
     def link_up(self, identity: Identity, at: Moment, dialled: Address | None = None) -> None:
@@ -135,7 +135,7 @@ class Engine:
         Also to be called when one of several has broken: what was under way on it may be lost.
         """
         if dialled is not None:
-            self.contacts.answered(dialled, identity.node)
+            self.dialer.answered(dialled, identity.node)
         if identity.node == self.context.own.node:
             return
         known = self.context.peers.get(identity.node)
@@ -145,8 +145,8 @@ class Engine:
             return
         if known is not None and member is not None and member.present:
             # Whoever we took to listen there, and dialled for that, does so no more.
-            self._consequences.tell(self.membership.linked(identity, at.now_s), at)
-            self.pulse.greet(known, at)
+            self._member_events.tell(self.membership.linked(identity, at.now_s), at)
+            self.heartbeat.greet(known, at)
             self.receiver.announce(known)
             return
         if known is not None:
@@ -154,29 +154,29 @@ class Engine:
             self.link_down(identity.node, "replaced", at)
         peer = Peer(identity.node, identity.address)
         self.context.peers[identity.node] = peer
-        self._consequences.tell(self.membership.linked(identity, at.now_s), at)
-        self.contacts.vouch(identity.node, True)
-        self.pulse.greet(peer, at)
+        self._member_events.tell(self.membership.linked(identity, at.now_s), at)
+        self.dialer.vouch(identity.node, True)
+        self.heartbeat.greet(peer, at)
         self.receiver.announce(peer)
-        self.finder.on_peer(peer)
+        self.lookup.on_peer(peer)
 
     def link_down(self, node: bytes, reason: str, at: Moment) -> None:
         """The last connection with a node is gone."""
         if self.context.peers.pop(node, None) is None:
             return
-        for part in (self.receiver, self.puller, self.finder, self.joiner):
+        for part in (self.receiver, self.puller, self.lookup, self.joiner):
             part.forget(node)
-        self.contacts.vouch(node, False)
-        self._consequences.tell(self.membership.unlinked(node, reason, at.now_s), at)
-        self.waiters.settle()
+        self.dialer.vouch(node, False)
+        self._member_events.tell(self.membership.unlinked(node, reason, at.now_s), at)
+        self.confirmations.settle()
 
     def dial_failed(self, address: Address, refused: bool, at: Moment) -> None:
         """A connection attempt failed; ``refused`` when the other host said so at once."""
-        member = self.contacts.failed(address, at)
+        member = self.dialer.failed(address, at)
         if member is not None and member.identity.node not in self.context.peers:
-            self.contacts.vouch(member.identity.node, False)
+            self.dialer.vouch(member.identity.node, False)
             events = self.membership.unreachable(member.identity.node, refused, at.now_s)
-            self._consequences.tell(events, at)
+            self._member_events.tell(events, at)
 
     def receive(
         self, node: bytes, data: bytes, at: Moment, *, reliable: bool, reads: bool = True
@@ -186,7 +186,7 @@ class Engine:
         Not ``reads``: the node leaves what it was sent unread, and is not answered any more.
         """
         if node == self.context.own.node:
-            self.pulse.heard_self(at)
+            self.heartbeat.heard_self(at)
             return
         try:
             message = m.decode_message(data)
@@ -216,20 +216,20 @@ class Engine:
     def feed_moved(self, at: Moment) -> None:
         """Workers have committed, or wait since the last call."""
         self.sender.flush(at)
-        self.waiters.ask_for_the_sent(at)
-        self.waiters.settle()
+        self.confirmations.ask_for_the_sent(at)
+        self.confirmations.settle()
 
     def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
         """A worker waits until peers hold its write; ``feed_moved`` must follow."""
-        self.waiters.wait(token, seq, all_peers=all_peers, deadline_s=deadline_s)
+        self.confirmations.wait(token, seq, all_peers=all_peers, deadline_s=deadline_s)
 
     def fetch(self, token: int, key: str, at: Moment) -> None:
         """A worker looks for a session that is not here."""
-        self.finder.fetch(token, key, at)
+        self.lookup.fetch(token, key, at)
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
         """The configured seeds, as they resolve now."""
-        self.contacts.seeds(addresses, at)
+        self.dialer.seeds(addresses, at)
 
     def set_serving(self, serving: bool, at: Moment) -> None:
         """Whether any worker of this host is there to answer requests."""
@@ -256,21 +256,21 @@ class Engine:
         self.context.phase = Phase.LEAVING
         self.context.serving = False
         self.sender.flush(at)
-        self.pulse.beat(at)
+        self.heartbeat.beat(at)
         for peer in self.context.peers.values():
-            self.pulse.greet(peer, at)
+            self.heartbeat.greet(peer, at)
 
     # ---- inside ----------------------------------------------------------------------------------
 
     def _announce(self, at: Moment) -> None:
-        self.pulse.beat(at)
+        self.heartbeat.beat(at)
         self.context.emit(MembersChanged())
 
     def _heard(self, node: bytes, at: Moment) -> None:
         member = self.membership.get(node)
         if member is not None:
-            self._consequences.tell(self.membership.heard(member.identity, at.now_s), at)
-            self.contacts.vouch(node, True)
+            self._member_events.tell(self.membership.heard(member.identity, at.now_s), at)
+            self.dialer.vouch(node, True)
 
     def _on_heartbeat(
         self, node: bytes, message: m.Heartbeat, at: Moment, *, reliable: bool
@@ -284,18 +284,18 @@ class Engine:
         peer = self.context.peers.get(node)
         if peer is None:
             if not reliable:
-                self.contacts.heard_of(message.identity.address, at, fresh=True)
+                self.dialer.heard_of(message.identity.address, at, fresh=True)
             return
-        self._consequences.tell(self.membership.heard(message.identity, at.now_s), at)
-        self.contacts.vouch(node, True)
+        self._member_events.tell(self.membership.heard(message.identity, at.now_s), at)
+        self.dialer.vouch(node, True)
         self._note(peer, message, at, reliable=reliable)
         for address in message.members:
-            self.contacts.heard_of(address, at)
+            self.dialer.heard_of(address, at)
         if self.membership.suspected_by_peer(message.suspects):
-            self.pulse.soon(at)
+            self.heartbeat.soon(at)
         self.receiver.on_heartbeat(node, message, at)
         self.joiner.on_heartbeat(node, message)
-        self.waiters.settle()
+        self.confirmations.settle()
 
     def _note_skews(self) -> None:
         # Not at each heartbeat: after a pause of ours, old ones wait in the socket.
@@ -316,7 +316,7 @@ class Engine:
         if not reliable:
             peer.multicast_heard_s = at.now_s
         if newly_greeted or (message.asks and not reliable):
-            self.pulse.soon(at)
+            self.heartbeat.soon(at)
         claimed = message.cursors.get(self.context.own.node)
         if claimed is not None and not self.claims.believes(
             peer.node, claimed.position,
@@ -339,8 +339,8 @@ class Engine:
             peer.phase = Phase.LEAVING
         member = self.membership.get(node)
         if member is not None and member.present:
-            self.contacts.forget(member.identity.address)
-            self._consequences.tell(self.membership.said_goodbye(node, at.now_s), at)
+            self.dialer.forget(member.identity.address)
+            self._member_events.tell(self.membership.said_goodbye(node, at.now_s), at)
         if reliable:
             # A datagram may overtake the node's last writes, which are on their way by TCP.
             self.context.emit(Unlink(node))
@@ -359,23 +359,23 @@ class Engine:
                 else:
                     self.sender.on_progress(peer, message, at)
             case m.Fetch():
-                self.finder.on_fetch(node, message)
+                self.lookup.on_fetch(node, message)
             case m.Fetched():
                 self.locator.on_fetched(node, message, at)
             case m.Ping():
                 self.context.send(node, m.Pong(message.number))
             case m.ProbeRequest():
-                self.contacts.on_probe_request(node, message, at)
+                self.dialer.on_probe_request(node, message, at)
             case m.ProbeReply():
-                self._consequences.tell(self.contacts.on_probe_reply(node, message, at), at)
+                self._member_events.tell(self.dialer.on_probe_reply(node, message, at), at)
             case m.SnapshotRequest():
                 self.joiner.on_page_request(node, message)
             case m.SnapshotPageMessage():
                 self.joiner.on_page(node, message, at)
             case m.Digests():
-                self.repairer.on_digests(node, message)
+                self.anti_entropy.on_digests(node, message)
             case m.Listing():
-                self.repairer.on_listing(node, message, at)
+                self.anti_entropy.on_listing(node, message, at)
             case m.SessionsRequest():
                 self.puller.on_request(node, message)
             case m.Sessions():

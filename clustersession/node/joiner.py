@@ -16,8 +16,8 @@ from clustersession.core.errors import ReplicaError
 from clustersession.core.feed import Cursor
 from clustersession.core.identity import Phase
 from clustersession.core.state import highest_time
-from clustersession.node.contacts import Contacts
 from clustersession.node.context import Context
+from clustersession.node.dialing import Dialer
 from clustersession.node.outputs import BecameReady, Dropped, Moment, SnapshotLoading
 from clustersession.node.receiver import Receiver
 from clustersession.wire.messages import Heartbeat, SnapshotPageMessage, SnapshotRequest
@@ -36,10 +36,10 @@ CURSORS_MAX = 4096
 class Joiner:
     """Brings this node from JOINING to READY."""
 
-    def __init__(self, context: Context, receiver: Receiver, contacts: Contacts) -> None:
+    def __init__(self, context: Context, receiver: Receiver, dialer: Dialer) -> None:
         self._context = context
         self._receiver = receiver
-        self._contacts = contacts
+        self._dialer = dialer
         self._started_s = 0.0
         self._donor: bytes | None = None
         self._page_deadline_s = float("inf")
@@ -137,7 +137,7 @@ class Joiner:
         waited_s = at.now_s - self._started_s
         if not context.discovered and waited_s >= DISCOVERY_S:
             patience_s = SEEDS_DISCOVERY_S_MAX if context.settings.seeds else 2 * DISCOVERY_S
-            context.discovered = not self._contacts.untried() or waited_s >= patience_s
+            context.discovered = not self._dialer.untried() or waited_s >= patience_s
         if context.phase is not Phase.JOINING:
             return
         if not self._receiver.loaded:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context
-from clustersession.node.finder import Finder
+from clustersession.node.lookup import SessionLookup
 from clustersession.node.outputs import Located, Moment
 from clustersession.wire.messages import Fetch, Fetched
 
@@ -25,9 +25,9 @@ class Question:
 class Locator:
     """Asks like the finder, but waits for all answers and keeps none of the copies."""
 
-    def __init__(self, context: Context, finder: Finder) -> None:
+    def __init__(self, context: Context, lookup: SessionLookup) -> None:
         self._context = context
-        self._finder = finder
+        self._lookup = lookup
         self._questions: list[Question] = []
 
     def locate(self, token: int, key: str, deadline_s: float) -> None:
@@ -53,8 +53,8 @@ class Locator:
                 question.copies[node] = message.state
                 asked = True
         self._settle()
-        if not asked or self._finder.is_looking(message.key):
-            self._finder.on_fetched(node, message, at)
+        if not asked or self._lookup.is_looking(message.key):
+            self._lookup.on_fetched(node, message, at)
 
     def expire(self, at: Moment) -> None:
         """Answer what is past its deadline, or what nobody is left to answer."""

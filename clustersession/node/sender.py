@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Phase
+from clustersession.node.confirmations import Confirmations
 from clustersession.node.context import Context, Peer
 from clustersession.node.outputs import Moment, Multicast, Send, TooLarge
-from clustersession.node.waiters import Waiters
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Changes, Progress, encode_message
 
@@ -29,9 +29,9 @@ BACK_TO_MULTICAST_CHANGES = 32
 class Sender:
     """Streams our feed to every peer that asked for it."""
 
-    def __init__(self, context: Context, waiters: Waiters) -> None:
+    def __init__(self, context: Context, confirmations: Confirmations) -> None:
         self._context = context
-        self._waiters = waiters
+        self._confirmations = confirmations
         self._head_before = 0
         self._head_at_tick = 0
         self.multicast_head = 0
@@ -44,12 +44,12 @@ class Sender:
     def on_progress(self, peer: Peer, message: Progress, at: Moment) -> None:
         """A peer told how far it is, or where to begin."""
         if message.resume:
-            self._waiters.trust(peer.node)
+            self._confirmations.trust(peer.node)
             peer.progress.resume(message.cursor, provisional=message.provisional)
         else:
             peer.progress.confirmed_to(message.cursor)
         self.flush(at)
-        self._waiters.settle()
+        self._confirmations.settle()
 
     def is_held(self) -> bool:
         """Whether a peer holds everything of ours, or none is likely to in time."""
@@ -59,7 +59,7 @@ class Sender:
 
     def press(self, at: Moment) -> None:
         """Ask the peers how far they are, without anybody who waits for a write."""
-        self._waiters.ask(self._context.replica.head(), self._context.peers.values(), at)
+        self._confirmations.ask(self._context.replica.head(), self._context.peers.values(), at)
 
     def tick(self) -> None:
         """A heartbeat interval has passed."""
@@ -98,7 +98,7 @@ class Sender:
                 ):
                     # Nearly there: its confirmation, which flushes, brings it back to multicast.
                     if not peer.progress.asked:
-                        self._waiters.ask(cursor.floor, (peer,), at)
+                        self._confirmations.ask(cursor.floor, (peer,), at)
                     break
                 asks = peer.node in following or peer.progress.is_half_full
                 if (cursor, asks) not in batches:
@@ -118,7 +118,7 @@ class Sender:
         """What comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
         feed = self._context.replica.feed
         batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX)
-        confirmers = self._waiters.confirmers(batch, at)
+        confirmers = self._confirmations.confirmers(batch, at)
         if asks or not batch.complete:
             # The rest follows when it has.
             confirmers = None
@@ -153,7 +153,7 @@ class Sender:
             batch = self._context.replica.feed(
                 cursor.floor, cursor.position, DATAGRAM_FEED_BYTES_MAX
             )
-            confirmers = self._waiters.confirmers(batch, at)
+            confirmers = self._confirmations.confirmers(batch, at)
             data = encode_message(_changes(batch, confirmers))
             if len(data) > DATAGRAM_PAYLOAD_BYTES_MAX:
                 return

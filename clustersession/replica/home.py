@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clustersession.core.identity import NODE_ID_BYTES
-from clustersession.core.settings import Settings
 from clustersession.replica.opening import LmdbReplica, open_lmdb
+from clustersession.settings.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

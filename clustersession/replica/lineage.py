@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clustersession.core.state import highest_time, reissue
 from clustersession.replica import tables
-from clustersession.replica.engine import ReadTransaction, WriteTransaction
+from clustersession.replica.engines.contract import ReadTransaction, WriteTransaction
 from clustersession.replica.reading import head_of
 from clustersession.replica.writer import SessionWriter
 

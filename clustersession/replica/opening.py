@@ -16,10 +16,10 @@ from clustersession.core.errors import (
     ReplicaUnusable,
     WireError,
 )
-from clustersession.replica import directory as directories
-from clustersession.replica.inspection import is_whole
-from clustersession.replica.lmdb_engine import DAMAGE, LmdbEngine, out_of_space
-from clustersession.replica.memory_engine import MemoryEngine
+from clustersession.replica.engines import lmdb_directory as directories
+from clustersession.replica.engines.lmdb_engine import DAMAGE, LmdbEngine, out_of_space
+from clustersession.replica.engines.lmdb_inspection import is_whole
+from clustersession.replica.engines.memory_engine import MemoryEngine
 from clustersession.replica.store import ReplicaStore
 
 logger = logging.getLogger("clustersession")

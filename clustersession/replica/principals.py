@@ -3,7 +3,7 @@
 from clustersession.core.revocation import RESERVED_PREFIX, principal_tag
 from clustersession.core.state import PRINCIPAL, SessionState, principal_of
 from clustersession.replica import tables
-from clustersession.replica.engine import ReadTransaction
+from clustersession.replica.engines.contract import ReadTransaction
 
 
 def tag_of(state: SessionState) -> bytes | None:

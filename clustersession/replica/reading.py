@@ -4,7 +4,7 @@ from clustersession.core.errors import ReplicaUnusable, WireError
 from clustersession.core.feed import START, Cursor
 from clustersession.core.state import Delta, delta_since
 from clustersession.replica import tables
-from clustersession.replica.engine import ReadTransaction
+from clustersession.replica.engines.contract import ReadTransaction
 
 _REGISTER_BYTES = 24
 _DELTA_BYTES = 64

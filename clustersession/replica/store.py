@@ -18,7 +18,7 @@ from clustersession.core.state import (
 from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.ends import ends_among, share_left_by
-from clustersession.replica.engine import Engine, Undo, WriteTransaction
+from clustersession.replica.engines.contract import Engine, Undo, WriteTransaction
 from clustersession.replica.principals import is_indexed, is_users, sessions_of
 from clustersession.replica.protocol import (
     Applied,

@@ -23,7 +23,7 @@ from clustersession.core.state import (
 )
 from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.engine import WriteTransaction
+from clustersession.replica.engines.contract import WriteTransaction
 from clustersession.replica.principals import keys_of, tag_of
 from clustersession.replica.reading import head_of
 

@@ -15,8 +15,8 @@ answered in the same header, under these rules:
 
 from collections.abc import Iterable
 
-from clustersession.core.settings import Settings
 from clustersession.session.outcome import Outcome
+from clustersession.settings.settings import Settings
 
 Lines = list[tuple[str, str]]
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator, Mapping
 
 from clustersession.core.counters import Counters
-from clustersession.core.settings import Settings
 from clustersession.core.state import SessionState
 from clustersession.core.versions import covers
 from clustersession.replica.protocol import Replica
+from clustersession.settings.settings import Settings
 
 POLL_S = 0.002
 WAIT_AGAIN_S = 5.0

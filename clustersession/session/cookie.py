@@ -1,7 +1,7 @@
 """Reading the cookie header, writing Set-Cookie. The value is never quoted: balancers read it."""
 
 from clustersession.core.memo import Memo
-from clustersession.core.settings import Settings
+from clustersession.settings.settings import Settings
 
 VALUES_MAX = 8
 """Cookies of our name considered in one request: a bound on lookups for a made-up header."""

@@ -16,7 +16,7 @@ from clustersession.session.registers import is_live, stored_values, with_system
 from clustersession.session.session import SOURCE, Session
 
 if TYPE_CHECKING:
-    from clustersession.session.writer import SessionWriter
+    from clustersession.session.commits import SessionWriter
 
 
 def exchange(writer: "SessionWriter", session: Session, changes: Changes, now_ms: int) -> int:

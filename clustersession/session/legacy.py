@@ -23,13 +23,13 @@ from itsdangerous import BadSignature, Signer
 
 from clustersession.core.clock import wall_ms_of
 from clustersession.core.ids import KEY_LENGTH
-from clustersession.core.settings import Settings
 from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
 from clustersession.replica.protocol import Replica
 from clustersession.session.cookie import CookieWriter, cookie_values
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import IMPORTED_PREFIX, Session
 from clustersession.session.token import IdSigner
+from clustersession.settings.settings import Settings
 
 EXCHANGE_GRACE_MS = 30_000
 OLD_ID_LENGTH_MIN = 16

@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from clustersession.core.counters import Counters
 from clustersession.core.ids import join_cookie
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change, SessionState
 from clustersession.replica.protocol import Replica
 from clustersession.session.authentic import Authenticator, Candidate
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
-from clustersession.session.complaints import Complaints
+from clustersession.session.commits import SessionWriter, is_live
 from clustersession.session.cookie import VALUES_MAX, CookieWriter
 from clustersession.session.events import Events
 from clustersession.session.legacy import legacy_cookies
@@ -23,8 +22,9 @@ from clustersession.session.stored import stored_attributes
 from clustersession.session.token import IdSigner
 from clustersession.session.untouched import UntouchedSession
 from clustersession.session.users import ClusterSessions
+from clustersession.session.warnings import Complaints
 from clustersession.session.watch import SessionChange, watch
-from clustersession.session.writer import SessionWriter, is_live
+from clustersession.settings.settings import Settings
 
 FETCHES_PER_REQUEST_MAX = 2
 

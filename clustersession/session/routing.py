@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from clustersession.core.placement import owner
-from clustersession.core.settings import Rewrite
+from clustersession.settings.settings import Rewrite
 
 
 class Decision(NamedTuple):

@@ -11,7 +11,6 @@ from hashlib import sha256
 from typing import Protocol
 
 from clustersession.core.revocation import revoke
-from clustersession.core.settings import Settings
 from clustersession.core.state import (
     ENDED_REVOKED,
     LOGIN,
@@ -24,6 +23,7 @@ from clustersession.core.transitions import PRINCIPAL_ENDED
 from clustersession.replica.protocol import Replica
 from clustersession.session.events import Event, Events, commit_with_events
 from clustersession.session.session import Session
+from clustersession.settings.settings import Settings
 
 HANDLE_LENGTH = 32
 NAME_LENGTH = 8

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any, TypeVar
 
-from clustersession.cluster.runtime import Runtime
 from clustersession.session.events import Event, Events
+from clustersession.worker.runtime import Runtime
 
 T = TypeVar("T")
 View = Callable[[Any], object]

@@ -18,10 +18,10 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from clustersession.asgi import ClusterSessionMiddleware, session_of
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, UnserializableValue
 from clustersession.fastapi import SessionDependency
 from clustersession.session.events import Events
+from clustersession.worker.runtime import Runtime
 from tests.adapters.contract import AdapterContract, Answer, Served, View, in_thread
 
 

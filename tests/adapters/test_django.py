@@ -36,7 +36,6 @@ from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 
 import clustersession.django
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import (
     ConfigurationError,
     ReplicaFull,
@@ -47,6 +46,7 @@ from clustersession.core.state import shared
 from clustersession.django import SessionStore, configuration
 from clustersession.django.apps import check_settings
 from clustersession.session.events import Events
+from clustersession.worker.runtime import Runtime
 from tests.adapters import django_project
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served
 from tests.adapters.django_project import DJANGOS, OTHERS, OURS

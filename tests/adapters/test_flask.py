@@ -19,10 +19,10 @@ from flask import (
 from flask.sessions import SessionMixin
 from markupsafe import Markup
 
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, UnserializableValue
 from clustersession.flask import ClusterSession
 from clustersession.session.events import Events
+from clustersession.worker.runtime import Runtime
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View, in_thread
 
 _made: list[Flask] = []

@@ -12,11 +12,11 @@ from litestar.handlers import BaseRouteHandler
 from litestar.middleware.session.server_side import ServerSideSessionConfig
 from litestar.testing import TestClient
 
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError, SessionTooLarge
 from clustersession.litestar import ClusterSessionPlugin, session_of
-from clustersession.litestar_store import ClusterStore
+from clustersession.litestar.store import ClusterStore
 from clustersession.session.events import Events
+from clustersession.worker.runtime import Runtime
 from tests.adapters.contract import AdapterContract, Answer, Served, View, in_thread
 
 MINUTE_MS = 60_000

@@ -20,10 +20,10 @@ from quart import (
 )
 from quart.testing import WebsocketResponseError
 
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ConfigurationError
 from clustersession.quart import ClusterSession
 from clustersession.session.events import Events
+from clustersession.worker.runtime import Runtime
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View, in_thread
 
 _made: list[Quart] = []

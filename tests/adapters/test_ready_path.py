@@ -18,11 +18,11 @@ from starlette.testclient import TestClient as StarletteClient
 from werkzeug.test import Client as WerkzeugClient
 
 from clustersession import asgi, flask, quart, wsgi
-from clustersession.admin.nodes import ask_agent
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ReplicaUnusable
+from clustersession.operations.nodes import ask_agent
 from clustersession.replica.home import NodeHome
 from clustersession.wire.local import Operation
+from clustersession.worker.runtime import Runtime
 from tests.support.processes import free_port, wait_for
 
 Get = Callable[..., tuple[int, str]]
@@ -179,7 +179,7 @@ def test_a_node_joins_by_the_check_and_says_when_it_drains(serve: Any, state: Pa
 def test_without_its_agent_a_node_is_not_ready(
     serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clustersession.cluster.agent_port.PHASE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("clustersession.worker.agent_client.PHASE_TIMEOUT_S", 0.05)
     options = {**CLUSTER, "agent": "external"}
     with serve(ready_path="/ready", **options) as get:
         assert get("/ready") == (503, "no agent: writes do not reach the other nodes")

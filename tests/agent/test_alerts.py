@@ -2,8 +2,8 @@
 
 import pytest
 
-from clustersession.agent.work import COUNTS
-from tests.agent.test_metric_table import EXAMPLE, member, text
+from clustersession.agent.worker_counts import COUNTS
+from tests.agent.test_metrics import EXAMPLE, member, text
 from tests.support.alerting import Scrape, alert_names, firing, lasting, scraped
 
 HEALTHY = {

@@ -7,10 +7,10 @@ import pytest
 
 from clustersession.agent.driver import Driver, moment
 from clustersession.core.errors import ReplicaFull
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change, Creation
 from clustersession.node import outputs as out
 from clustersession.replica.opening import open_memory
+from clustersession.settings.settings import Settings
 from tests.node.test_engine import key
 
 SEED_PORT = 42_117
@@ -79,7 +79,7 @@ async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_cl
     assert member is not None
     now = moment()
     lost = pair.a.engine.membership._bury(member, "for this test", now.now_s)
-    pair.a.engine._consequences.tell([lost], now)
+    pair.a.engine._member_events.tell([lost], now)
     pair.a.pump()
     assert identity.identity.node not in pair.a.engine.context.peers
     await until(pair.joined)
@@ -105,8 +105,8 @@ async def test_a_replica_that_fails_does_not_stop_the_heart(
     with monkeypatch.context() as patch:
         patch.setattr(pair.a.replica, "feed", full)
         write(pair.a, 1, 10)
-        ticks = pair.a.engine.pulse.ticks
-        await until(lambda: pair.a.engine.pulse.ticks > ticks + 3)
+        ticks = pair.a.engine.heartbeat.ticks
+        await until(lambda: pair.a.engine.heartbeat.ticks > ticks + 3)
     await until(lambda: pair.b.replica.digests() == pair.a.replica.digests())
 
 

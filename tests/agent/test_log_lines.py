@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.agent.event_log import TOLD_MAX, EventLog
 from clustersession.agent.log_lines import log_formatter
-from clustersession.agent.reporter import TOLD_MAX, Reporter
 from clustersession.core.identity import Address, Identity
 from clustersession.core.membership import Member, MemberAdded, MemberLost, Status
-from clustersession.core.settings import Settings
 from clustersession.node import outputs as out
+from clustersession.settings.settings import Settings
 from tests.test_documentation import table_rows
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +25,8 @@ def member(reason: str = "") -> Member:
     return Member(identity, Status.ALIVE, since_s=0.0, heard_s=0.0, reason=reason)
 
 
-def reporter() -> Reporter:
-    return Reporter(Settings(), lambda node: "tomcat2")
+def reporter() -> EventLog:
+    return EventLog(Settings(), lambda node: "tomcat2")
 
 
 def as_json(record: logging.LogRecord) -> dict[str, object]:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_processes import free_port, node_pids, wait_for
 from clustersession.agent.process import agent_lock, decode_start, encode_start
-from clustersession.cluster.configuration import load_settings
-from clustersession.cluster.connection import complete
-from clustersession.cluster.launch import start_agent
-from clustersession.cluster.places import node_home
-from clustersession.core.settings import Settings
-from clustersession.net.worker_link import AgentGone, BlockingLink
+from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
+from clustersession.settings.settings import Settings
+from clustersession.settings.sources import load_settings
+from clustersession.tools.demo.processes import free_port, node_pids, wait_for
 from clustersession.wire.local import Operation
+from clustersession.worker.connection import complete
+from clustersession.worker.launch import start_agent
+from clustersession.worker.places import node_home
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 import clustersession
-from clustersession.admin.demo_processes import free_port, kill_node, wait_for
-from clustersession.admin.nodes import ask_agent
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import ask_agent
 from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.processes import free_port, kill_node, wait_for
 from clustersession.wire.local import Operation
 from tests.support.other_version import package_of_version
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 LATER = "99.0.0"
 WORKER = """
 import sys
-from clustersession.cluster.runtime import Runtime
+from clustersession.worker.runtime import Runtime
 
 runtime = Runtime.from_options({})
 runtime.start()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import ClusterPorts, Node
+from clustersession.tools.demo.nodes import ClusterPorts, Node
 
 MakeNode = Callable[[str, Path, ClusterPorts], Node]
 MakeNodes = Callable[[MakeNode], list[Node]]

@@ -18,8 +18,8 @@ from typing import Any
 
 from websockets.sync.client import connect as connect_websocket
 
-from clustersession.admin.demo_nodes import COOKIE_NAME
-from clustersession.admin.demo_scenario import Answer, Browser, expect
+from clustersession.tools.demo.nodes import COOKIE_NAME
+from clustersession.tools.demo.scenario import Answer, Browser, expect
 from tests.balancers.stand import ROUTES, SETTLE_S, Stand
 from tests.support.processes import StepFailed, wait_for
 

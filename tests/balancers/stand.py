@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clustersession.admin.demo_nodes import ClusterPorts, Node
-from clustersession.admin.demo_scenario import Browser, expect
+from clustersession.tools.demo.nodes import ClusterPorts, Node
+from clustersession.tools.demo.scenario import Browser, expect
 from tests.balancers.conftest import MakeNode
 from tests.support.apps import READY_PATH
 from tests.support.balancers import Balancer, MakeBalancer

@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from clustersession.admin.balancer import StickyBalancer
+from clustersession.tools.demo.embedded_balancer import StickyBalancer
 from tests.support.processes import Program, free_port
 
 PORTS = {"tomcat1": 1, "tomcat2": 2, "tomcat3": 3}
@@ -81,7 +81,7 @@ def balancer_port(nodes: list[ThreadingHTTPServer], tmp_path: Path) -> Iterator[
     port = free_port()
     ports = [f"tomcat{n}={node.server_address[1]}" for n, node in enumerate(nodes, 1)]
     program = Program(
-        [sys.executable, "-m", "clustersession.admin.balancer", str(port), "S",
+        [sys.executable, "-m", "clustersession.tools.demo.embedded_balancer", str(port), "S",
          *ports, f"dead={free_port()}"],
         tmp_path / "log",
     )
@@ -124,7 +124,7 @@ def test_a_dead_node_is_passed_over(
 def test_no_node_at_all_is_503(tmp_path: Path) -> None:
     port = free_port()
     program = Program(
-        [sys.executable, "-m", "clustersession.admin.balancer", str(port), "S",
+        [sys.executable, "-m", "clustersession.tools.demo.embedded_balancer", str(port), "S",
          f"dead={free_port()}"], tmp_path / "log",
     )
     program.start()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clustersession.admin.demo_scenario import Browser
+from clustersession.tools.demo.scenario import Browser
 from tests.balancers.conftest import MakeNode, MakeNodes
 from tests.support import apps
 

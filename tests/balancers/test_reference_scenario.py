@@ -1,14 +1,14 @@
 """The reference scenario through real balancers in front of real app servers.
 
 Each test starts two nodes and one balancer on loopback, kills every process of one node with kill
--9 and looks at what a browser sees. What must hold stands in ``admin.demo_scenario``.
+-9 and looks at what a browser sees. What must hold stands in ``tools.demo.scenario``.
 """
 
 from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_scenario import Browser, Scenario
+from clustersession.tools.demo.scenario import Browser, Scenario
 from tests.balancers.conftest import MakeNode, MakeNodes
 from tests.support import apps, balancers
 from tests.support.apps import READY_PATH

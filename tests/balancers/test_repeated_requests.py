@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_balancers import COOKIE_NAME
+from clustersession.tools.demo.balancers import COOKIE_NAME
 from tests.support.apps import READY_PATH
 from tests.support.balancers import haproxy_before
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.agent.exposition import exposed
+from clustersession.agent.metrics_exposition import exposed
 from tests.drill.document import Command, Drill, drills
 from tests.drill.stand import SECRETS, VERSIONS, Stand, running_stand
 from tests.faults.cluster import pause

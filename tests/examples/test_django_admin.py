@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import COOKIE_NAME, ClusterPorts, Node, make_node
-from clustersession.admin.demo_processes import wait_for
+from clustersession.tools.demo.nodes import COOKIE_NAME, ClusterPorts, Node, make_node
+from clustersession.tools.demo.processes import wait_for
 from tests.support.apps import ROOT, gunicorn_command
 from tests.system.conftest import StartNodes
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from clustersession.admin.demo_nodes import make_node, uvicorn_command
-from clustersession.admin.demo_processes import wait_for
+from clustersession.tools.demo.nodes import make_node, uvicorn_command
+from clustersession.tools.demo.processes import wait_for
 from tests.support.apps import ROOT, gunicorn_command
 from tests.system.client import data, get, post
 from tests.system.conftest import StartNodes

@@ -23,11 +23,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from clustersession.admin.nodes import ask_agent
-from clustersession.core.settings import Settings
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import ask_agent
+from clustersession.replica.engines.lmdb_inspection import is_whole
 from clustersession.replica.home import NodeHome, open_node_replica
-from clustersession.replica.inspection import is_whole
+from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from tests.support.disks import fill, small_disk
 from tests.support.namespaces import Host, network

@@ -5,12 +5,12 @@ from types import FunctionType, MethodType, ModuleType
 
 from clustersession.core.membership import ABSENT_MAX
 from clustersession.core.progress import WINDOW_BATCHES
-from clustersession.node.contacts import ADDRESSES_MAX
+from clustersession.node.confirmations import WAITERS_MAX
+from clustersession.node.dialing import ADDRESSES_MAX
 from clustersession.node.engine import Engine
-from clustersession.node.finder import LOOKUPS_MAX
+from clustersession.node.lookup import LOOKUPS_MAX
 from clustersession.node.puller import PENDING_MAX
 from clustersession.node.receiver import LATER_MAX
-from clustersession.node.waiters import WAITERS_MAX
 from clustersession.wire.fields import NODES_MAX
 from clustersession.wire.records import DELTAS_MAX
 
@@ -32,19 +32,19 @@ def check_bounds(engine: Engine) -> None:
         "members": (members, MEMBERS_KEPT_MAX),
         "cursors": (len(context.cursors), NODES_MAX),
         "outbox": (len(context.outbox), 0),
-        "attempts": (len(engine.contacts._attempts), ADDRESSES_MAX + members),
-        "answered by": (len(engine.contacts._answered_by), ADDRESSES_MAX),
-        "own addresses": (len(engine.contacts._own), ADDRESSES_MAX),
-        "requesters": (len(engine.contacts._requesters), members),
-        "waiters": (len(engine.waiters._waiters), WAITERS_MAX),
-        "given up": (len(engine.waiters._given_up), members),
-        "lookups": (len(engine.finder._lookups), LOOKUPS_MAX),
+        "attempts": (len(engine.dialer._attempts), ADDRESSES_MAX + members),
+        "answered by": (len(engine.dialer._answered_by), ADDRESSES_MAX),
+        "own addresses": (len(engine.dialer._own), ADDRESSES_MAX),
+        "requesters": (len(engine.dialer._requesters), members),
+        "waiters": (len(engine.confirmations._confirmations), WAITERS_MAX),
+        "given up": (len(engine.confirmations._given_up), members),
+        "lookups": (len(engine.lookup._lookups), LOOKUPS_MAX),
         "pulls": (len(engine.puller._wanted), peers),
         "held": (len(engine.receiver._held), peers),
         "bases": (len(engine.receiver._bases), peers),
         "heads": (len(engine.joiner._heads), peers),
         "inherited": (len(engine.joiner._inherited), NODES_MAX),
-        "extra heartbeats": (len(engine.pulse._extra_s), 2000),
+        "extra heartbeats": (len(engine.heartbeat._extra_s), 2000),
     }
     for node, wanted in engine.puller._wanted.items():
         sizes[f"wanted of {node.hex()}"] = (len(wanted.keys), WANTED_MAX)

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
-from clustersession.agent.workers import WorkerConnection, WorkerServer
+from clustersession.agent.worker_server import WorkerConnection, WorkerServer
 from clustersession.core.errors import WireError
+from clustersession.net.agent_link import AsyncLink
 from clustersession.net.link import Link, LinkLimits
-from clustersession.net.worker_link import AsyncLink
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
 from clustersession.wire.envelope import Opened, Opener, Sealer
@@ -139,8 +139,8 @@ class _Workers:
     def _expire(self) -> None:
         check_bounds(self._driver.engine)
         late = Moment(float("inf"), self._driver.world.at(self._driver.world.nodes["a"]).wall_ms)
-        self._driver.engine.waiters.expire(late)
-        self._driver.engine.finder.expire(late)
+        self._driver.engine.confirmations.expire(late)
+        self._driver.engine.lookup.expire(late)
         self._driver.pump()
         if self._server._asked or self._server._connections:
             raise Broken("a connection that is gone is remembered")

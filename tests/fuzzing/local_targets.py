@@ -5,12 +5,10 @@ from pathlib import Path
 from random import Random
 
 from clustersession.agent.process import decode_start, encode_start, unknown_settings
-from clustersession.cluster.listening import Listening
 from clustersession.core.errors import ConfigurationError, ReplicaUnusable, WireError
 from clustersession.core.ids import ID_LENGTH, is_route, join_cookie, split_cookie
 from clustersession.core.revocation import principal_tag, revocation_key, tag_of_revocation
-from clustersession.core.settings import Settings
-from clustersession.core.view import View
+from clustersession.core.serving_view import View
 from clustersession.net.discovery import parse_seed
 from clustersession.replica import tables
 from clustersession.replica.home import NodeHome
@@ -18,8 +16,10 @@ from clustersession.session.cookie import VALUES_MAX, cookie_values
 from clustersession.session.events import KINDS, Event, Events
 from clustersession.session.seen import WRITERS_MAX, decode_seen, encode_seen
 from clustersession.session.token import IdSigner
+from clustersession.settings.settings import Settings
 from clustersession.wire.local import decode_answer, encode_answer
 from clustersession.wire.records import encode_state
+from clustersession.worker.agent_events import AgentEvents
 from tests.fuzzing import samples
 from tests.fuzzing.target import Broken, Target, round_trip
 
@@ -118,7 +118,7 @@ def _check_event(data: bytes) -> bool:
     events = Events()
     for kind in KINDS:
         events.on(kind, told.append)
-    listening = Listening(None, everywhere=True)
+    listening = AgentEvents(None, everywhere=True)
     listening.add(events)
     listening._heard(event)
     return bool([one.data for one in told])

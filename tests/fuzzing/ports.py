@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clustersession.admin.demo_nodes import ClusterPorts
-from clustersession.cluster.configuration import load_settings
-from clustersession.cluster.connection import complete
-from clustersession.cluster.places import node_home
 from clustersession.core.state import Change, Creation
-from clustersession.net.worker_link import AgentGone, BlockingLink
+from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import open_node_replica
+from clustersession.settings.sources import load_settings
+from clustersession.tools.demo.nodes import ClusterPorts
 from clustersession.wire.local import Operation
+from clustersession.worker.connection import complete
+from clustersession.worker.places import node_home
 from tests.support.processes import wait_for
 
 GROUP = "228.0.0.4"

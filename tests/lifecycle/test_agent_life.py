@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from clustersession.admin.nodes import ask_agent
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import ask_agent
 from clustersession.replica.home import NodeHome
 from clustersession.wire.local import Operation
 from tests.lifecycle.conftest import StartWorker

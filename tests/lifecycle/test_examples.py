@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from clustersession.cluster.configuration import load_settings
-from clustersession.core.settings import Settings
+from clustersession.settings.settings import Settings
+from clustersession.settings.sources import load_settings
 from tests.support.apps import ROOT
 from tests.support.processes import require_programs
 

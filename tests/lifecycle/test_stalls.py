@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node
-from clustersession.admin.demo_scenario import ADDED
+from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node
+from clustersession.tools.demo.scenario import ADDED
 from tests.support.apps import ROOT
 from tests.support.processes import wait_for
 from tests.system.client import agent_status, get, post, settled

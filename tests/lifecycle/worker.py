@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from clustersession.cluster.runtime import Runtime
 from clustersession.core.errors import ClusterSessionError
+from clustersession.worker.runtime import Runtime
 
 
 class Worker:

@@ -7,7 +7,7 @@
 import asyncio
 import sys
 
-from clustersession.net.links import Link, LinkLimits, LinkServer, dial
+from clustersession.net.link_server import Link, LinkLimits, LinkServer, dial
 from clustersession.net.tls import tls_contexts
 from clustersession.wire.keys import ClusterKeys
 

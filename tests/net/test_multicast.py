@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from clustersession.admin.demo_processes import StepFailed
-from clustersession.admin.demo_processes import wait_for as wait_until
 from clustersession.core.errors import ConfigurationError
 from clustersession.net.multicast import MulticastChannel
+from clustersession.tools.demo.processes import StepFailed
+from clustersession.tools.demo.processes import wait_for as wait_until
 from tests.support.namespaces import Host, network
 
 GROUP = "228.0.0.4"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.net.agent_link import AgentGone, AsyncLink, BlockingLink, LinkPool
 from clustersession.net.unix import connect_unix, listen_unix
-from clustersession.net.worker_link import AgentGone, AsyncLink, BlockingLink, LinkPool
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import Operation, decode_request, encode_answer
 

@@ -5,13 +5,13 @@ import pytest
 from clustersession.core.detector import FailureDetector
 from clustersession.core.identity import REFUTATION_BITS, Address, Identity
 from clustersession.core.membership import Membership
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change, Creation, SessionState
 from clustersession.node import claims as module
 from clustersession.node.claims import Claims
 from clustersession.node.context import Context
 from clustersession.replica.opening import open_memory
 from clustersession.replica.store import ReplicaStore
+from clustersession.settings.settings import Settings
 from clustersession.wire.messages import Sessions
 
 NODE = b"our node"

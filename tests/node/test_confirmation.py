@@ -55,7 +55,7 @@ def test_a_stuck_peer_costs_one_timeout_and_is_waited_for_again_when_it_moves() 
     world.run(1)
     second = world.wait("a", world.write("a", key(1), n="2"))
     assert world.answer("a", second) is None
-    world.nodes["a"].running.waiters.expire(world.at(world.nodes["a"])._replace(now_s=1e9))
+    world.nodes["a"].running.confirmations.expire(world.at(world.nodes["a"])._replace(now_s=1e9))
     third = world.wait("a", world.write("a", key(1), n="3"))
     assert world.answer("a", third) == -1
     assert world.answer("a", first) == -1

@@ -8,7 +8,7 @@ from clustersession.core.identity import Address, Phase
 from clustersession.core.membership import MemberAdded, MemberLeft, MemberLost, MemberSuspected
 from clustersession.core.state import Delta, Register, SessionState
 from clustersession.node import outputs as out
-from clustersession.node.waiters import NOT_CONFIRMED
+from clustersession.node.confirmations import NOT_CONFIRMED
 from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
 from clustersession.wire.fields import Entry
@@ -111,7 +111,7 @@ def test_a_snapshot_survives_any_number_of_former_members() -> None:
 
 def test_a_listing_covers_every_bucket_in_turn() -> None:
     world = formed("ab")
-    repairer = world.nodes["a"].running.repairer
+    repairer = world.nodes["a"].running.anti_entropy
     listed = repairer._listing([1000, 0, 1], answer=True)
     assert listed.buckets == (1000, 0, 1)
 
@@ -379,7 +379,7 @@ def test_draining_ends_when_workers_come_back_and_not_while_some_stay() -> None:
 def test_a_member_that_reconnects_before_its_dead_link_is_gone_is_alive_again() -> None:
     world = formed("ab")
     a, b = world.nodes["a"], world.nodes["b"]
-    a.running._consequences.tell([a.running.membership._bury(
+    a.running._member_events.tell([a.running.membership._bury(
         a.running.membership.get(b.replica.node), "for this test", world.now_s
     )], world.at(a))
     a.running.outputs()  # the link is told to close, and takes its time

@@ -10,8 +10,8 @@ from clustersession.node import outputs as out
 from clustersession.node.joiner import PAGE_TIMEOUT_S
 from clustersession.node.outputs import Moment
 from clustersession.wire import messages as m
+from tests.node.test_confirmations import watch
 from tests.node.test_engine import key
-from tests.node.test_waiters import watch
 from tests.node.world import World
 
 SESSIONS = 300

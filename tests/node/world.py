@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clustersession.core.identity import Address, Identity, first_incarnation
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change, Creation
 from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.replica.protocol import Replica
+from clustersession.settings.settings import Settings
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 
 LATENCY_S = 0.001

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node
+from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node
 from tests.faults.client import Load, read
 from tests.faults.cluster import pause
 from tests.faults.history import Operation, Outcome

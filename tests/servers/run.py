@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from clustersession.admin.demo_processes import StepFailed
+from clustersession.tools.demo.processes import StepFailed
 from tests.servers.registry import SERVERS
 from tests.servers.scenarios import SCENARIOS, play
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import lmdb
 
-from clustersession.admin.demo_nodes import ClusterPorts, make_node
-from clustersession.admin.demo_processes import StepFailed, descendants, kill_hard, wait_for
-from clustersession.admin.nodes import ask_agent
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import ask_agent
 from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.nodes import ClusterPorts, make_node
+from clustersession.tools.demo.processes import StepFailed, descendants, kill_hard, wait_for
 from clustersession.wire.local import Operation
 from tests.servers.registry import TOUCH, Server
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from clustersession.admin.demo_processes import StepFailed, wait_for
+from clustersession.tools.demo.processes import StepFailed, wait_for
 from tests.servers.registry import (
     AGENT,
     COUNTER,

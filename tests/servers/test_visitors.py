@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clustersession.admin.demo_processes import StepFailed
+from clustersession.tools.demo.processes import StepFailed
 from tests.servers import visitors
 from tests.servers.visitors import Visitor
 

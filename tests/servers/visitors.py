@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from clustersession.admin.demo_processes import StepFailed, wait_for
+from clustersession.tools.demo.processes import StepFailed, wait_for
 
 COOKIE_NAME = "CLUSTERSESSION"
 PAUSE_AFTER_FAILURE_S = 0.05

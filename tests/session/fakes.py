@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
 from clustersession.replica.protocol import Committed, Replica
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner
+from clustersession.settings.settings import Settings
 
 SECRETS = (b"a secret of at least 16 characters",)
 

@@ -3,9 +3,9 @@
 import pytest
 
 from clustersession.core.errors import ConfigurationError
-from clustersession.core.settings import Settings
 from clustersession.session.answer import AnswerWriter
 from clustersession.session.outcome import Outcome
+from clustersession.settings.settings import Settings
 from tests.session.fakes import World
 
 SETTINGS = Settings(header_name="X-Session")

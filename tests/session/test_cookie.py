@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustersession.core.settings import Settings
 from clustersession.session.cookie import VALUES_MAX, CookieWriter, cookie_values
+from clustersession.settings.settings import Settings
 
 
 def test_all_values_of_the_name_in_order() -> None:

@@ -6,12 +6,12 @@ import pytest
 from itsdangerous import Signer
 
 from clustersession.core.errors import ConfigurationError
-from clustersession.core.settings import Settings
 from clustersession.core.state import ENDED_REVOKED, Change, Creation
 from clustersession.session.legacy import EXCHANGE_GRACE_MS, record_key
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
+from clustersession.settings.settings import Settings
 from clustersession.wire.values import encode_value
 from tests.session.fakes import World, cookie_of
 

@@ -16,7 +16,7 @@ from clustersession.core.state import (
     merge,
     shared,
 )
-from clustersession.replica.memory_engine import MemoryEngine
+from clustersession.replica.engines.memory_engine import MemoryEngine
 from clustersession.replica.store import ReplicaStore
 from clustersession.wire.messages import (
     Changes,

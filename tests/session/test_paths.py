@@ -3,8 +3,8 @@
 import pytest
 
 from clustersession.core.errors import ConfigurationError, SessionError
-from clustersession.core.settings import Settings
 from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
+from clustersession.settings.settings import Settings
 from tests.session.fakes import World
 
 

@@ -22,7 +22,7 @@ from clustersession.core.identity import (
     next_start,
 )
 from clustersession.core.membership import Status
-from clustersession.core.view import VIEW_NOTE, View
+from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.wire.envelope import Opened, Opener, Sealer

@@ -104,7 +104,7 @@ def check_bounds(world: World) -> None:
         engine = host.agent.engine
         if engine.context.outbox:
             raise Violation(f"{host.name} has unsent output")
-        due_s = min(engine.waiters.next_deadline(), engine.finder.next_deadline())
+        due_s = min(engine.confirmations.next_deadline(), engine.lookup.next_deadline())
         if due_s < world.timeline.now_s - LATE_S_MAX:
             raise Violation(f"{host.name} lets somebody wait for ever")
 

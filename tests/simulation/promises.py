@@ -12,8 +12,8 @@ from clustersession.core.state import (
     access_coarseness_ms,
     idle_timeout_ms,
 )
+from clustersession.session.commits import is_live
 from clustersession.session.session import Session
-from clustersession.session.writer import is_live
 from clustersession.wire.values import encode_value
 from tests.simulation.ledger import Fact, Violation
 from tests.simulation.users import LOCAL_NAME

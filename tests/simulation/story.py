@@ -10,7 +10,7 @@ from typing import Any
 from clustersession.agent.sweeper import SWEEP_INTERVAL_S
 from clustersession.core import progress
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.node import joiner, puller, repairer, sender
+from clustersession.node import anti_entropy, joiner, puller, sender
 from clustersession.wire import messages
 from clustersession.wire.messages import decode_message
 from tests.simulation import checkers
@@ -32,7 +32,7 @@ TINY = [
     (sender, "BATCH_BYTES_MAX", 200),
     (sender, "DATAGRAM_FEED_BYTES_MAX", 150),
     (puller, "ANSWER_BYTES_MAX", 300),
-    (repairer, "BUCKETS_PER_ROUND_MAX", 4),
+    (anti_entropy, "BUCKETS_PER_ROUND_MAX", 4),
     (progress, "WINDOW_BATCHES", 2),
 ]
 

@@ -19,7 +19,7 @@ from clustersession.core.state import (
     expires_ms,
     merge,
 )
-from clustersession.replica.memory_engine import MemoryEngine, MemoryTransaction
+from clustersession.replica.engines.memory_engine import MemoryEngine, MemoryTransaction
 from clustersession.replica.protocol import Applied, Committed
 from clustersession.replica.store import ReplicaStore
 from clustersession.replica.tables import META, NOTES

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from clustersession.core.errors import ReplicaError
-from clustersession.core.view import VIEW_NOTE, View
+from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.session.manager import SessionManager
 from clustersession.wire.local import Operation, decode_answer, encode_request
 
@@ -22,7 +22,7 @@ GRACE_S = 0.05
 
 
 class Ask:
-    """A question to the agent, as ``cluster.agent_port`` asks it: patiently, until its deadline."""
+    """A question to the agent, as ``worker.agent_client`` asks it: until its deadline."""
 
     def __init__(
         self, worker: Worker, operation: Operation, arguments: tuple[object, ...], timeout_s: float

@@ -14,9 +14,9 @@ from clustersession.core.membership import (
     MemberRefuted,
     MemberSuspected,
 )
-from clustersession.core.settings import Settings
 from clustersession.node import outputs as out
 from clustersession.session.token import IdSigner
+from clustersession.settings.settings import Settings
 from clustersession.wire.keys import ClusterKeys
 from tests.simulation.agent import Agent
 from tests.simulation.host import Host

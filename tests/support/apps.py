@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node, uvicorn_command
+from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node, uvicorn_command
 
 ROOT = Path(__file__).parents[2]
 FASTAPI_DIRECTORY = ROOT / "examples" / "fastapi_app"

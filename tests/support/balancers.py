@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from clustersession.admin.demo_balancers import apache_frame, modules_directory
-from clustersession.admin.demo_nodes import Node
+from clustersession.tools.demo.balancers import apache_frame, modules_directory
+from clustersession.tools.demo.nodes import Node
 from tests.support.apps import ROOT
 from tests.support.processes import Program, find_program, free_port, require, require_programs
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clustersession.cluster.runtime import Runtime
+from clustersession.worker.runtime import Runtime
 from tests.support.processes import free_port, kill_node
 
 _WORKER = """
 import sys
-from clustersession.cluster.runtime import Runtime
+from clustersession.worker.runtime import Runtime
 
 runtime = Runtime.from_options({})
 runtime.start()

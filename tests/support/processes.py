@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 
-from clustersession.admin.demo_processes import (
+from clustersession.tools.demo.processes import (
     Program,
     StepFailed,
     accepts_connections,

@@ -8,8 +8,8 @@ writes them into the page; the tests compare.
 from itertools import groupby
 from pathlib import Path
 
-from clustersession.admin.tomcat_import import TABLE
-from clustersession.admin.tomcat_rows import Fate, Row
+from clustersession.tools.tomcat.importing import TABLE
+from clustersession.tools.tomcat.rows import Fate, Row
 
 PAGE = Path(__file__).parents[2] / "docs" / "tomcat.md"
 MARK = "<!-- from here on made by python -m tests.support.tomcat_page -->"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clustersession.admin.demo_nodes import COOKIE_NAME, Node
-from clustersession.admin.demo_processes import wait_for
-from clustersession.admin.nodes import status
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.nodes import COOKIE_NAME, Node
+from clustersession.tools.demo.processes import wait_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import ClusterPorts, Node
+from clustersession.tools.demo.nodes import ClusterPorts, Node
 
 StartNodes = Callable[..., list[Node]]
 
@@ -34,6 +34,6 @@ def start_nodes(tmp_path: Path) -> Iterator[StartNodes]:
         yield start
 
 
-from clustersession.admin.demo_processes import wait_for  # noqa: E402
-from clustersession.admin.demo_scenario import ADDED  # noqa: E402
+from clustersession.tools.demo.processes import wait_for  # noqa: E402
+from clustersession.tools.demo.scenario import ADDED  # noqa: E402
 from tests.system.client import get, settled  # noqa: E402

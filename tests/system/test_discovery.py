@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from clustersession.admin.cli import main
-from clustersession.admin.nodes import status
+from clustersession.cli import main
 from clustersession.core.errors import ReplicaError
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
 from tests.support.namespaces import Host, network
 from tests.support.processes import wait_for

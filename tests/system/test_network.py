@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_processes import kill_node, node_pids, wait_for
-from clustersession.admin.nodes import status
-from clustersession.net.worker_link import AgentGone
+from clustersession.net.agent_link import AgentGone
+from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
+from clustersession.tools.demo.processes import kill_node, node_pids, wait_for
 from tests.support.apps import SUPPORT_DIRECTORY
 from tests.support.namespaces import Host, network
 from tests.system.client import data, get, held_write, new_session, post

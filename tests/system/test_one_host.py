@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import Node
-from clustersession.admin.demo_processes import wait_for
+from clustersession.tools.demo.nodes import Node
+from clustersession.tools.demo.processes import wait_for
 from tests.support.apps import (
     fastapi_under_gunicorn,
     fastapi_under_uvicorn,

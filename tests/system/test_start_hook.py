@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import ClusterPorts
-from clustersession.admin.demo_processes import wait_for
+from clustersession.tools.demo.nodes import ClusterPorts
+from clustersession.tools.demo.processes import wait_for
 from tests.support.apps import flask_under_gunicorn
 from tests.system.client import data, new_session, settled
 

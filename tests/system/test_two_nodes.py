@@ -7,8 +7,8 @@ import ssl
 
 import pytest
 
-from clustersession.admin.demo_processes import wait_for
 from clustersession.net.tls import tls_contexts
+from clustersession.tools.demo.processes import wait_for
 from clustersession.wire.envelope import Sealer
 from clustersession.wire.keys import ClusterKeys
 from tests.support.apps import fastapi_under_uvicorn, gated_under_uvicorn

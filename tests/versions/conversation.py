@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from clustersession.core.identity import Address, Identity
-from clustersession.core.settings import Settings
 from clustersession.core.state import Change, Creation, SessionState
 from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
 from clustersession.replica.opening import open_memory
+from clustersession.settings.settings import Settings
 from clustersession.wire.records import decode_state, encode_state
 from tests.node import world as worlds
 from tests.versions.describing import describe

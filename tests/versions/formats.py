@@ -9,9 +9,9 @@ from typing import Any
 
 from clustersession.core.identity import Phase
 from clustersession.core.ids import KEY_LENGTH
-from clustersession.core.settings import SETTING_TYPES
 from clustersession.replica import tables
 from clustersession.session import token
+from clustersession.settings.settings import SETTING_TYPES
 from clustersession.wire import envelope, messages, records
 from clustersession.wire import fields as kinds
 from clustersession.wire.local import Operation

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from clustersession.agent.process import encode_start
-from clustersession.core.settings import Settings
 from clustersession.net.certificate import cluster_certificate
 from clustersession.replica.home import NodeHome
 from clustersession.session.seen import encode_seen
 from clustersession.session.token import IdSigner
+from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import Sealer
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.local import encode_answer, encode_request

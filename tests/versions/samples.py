@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Identity, Phase, first_incarnation
+from clustersession.core.serving_view import View
 from clustersession.core.state import Delta, Ended, Register, SessionState
-from clustersession.core.view import View
 from clustersession.wire import messages as m
 from clustersession.wire.fields import Entry
 from clustersession.wire.local import Operation

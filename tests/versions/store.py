@@ -7,8 +7,8 @@ from typing import Any
 import lmdb
 
 from clustersession.core.feed import Batch, Cursor
+from clustersession.core.serving_view import VIEW_NOTE
 from clustersession.core.state import Change, Creation, Delta, Register, SessionState
-from clustersession.core.view import VIEW_NOTE
 from clustersession.replica.opening import LmdbReplica, open_lmdb
 from clustersession.session.token import IdSigner
 from tests.versions.describing import describe

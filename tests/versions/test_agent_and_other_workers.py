@@ -8,12 +8,12 @@ from typing import Any
 import msgpack
 import pytest
 
-from clustersession.cluster.thread_agent import ThreadAgent
-from clustersession.core.settings import Settings
 from clustersession.net.unix import connect_unix
 from clustersession.replica.home import NodeHome
 from clustersession.replica.opening import open_memory
+from clustersession.settings.settings import Settings
 from clustersession.wire.frames import FrameDecoder, encode_frame
+from clustersession.worker.agent_thread import ThreadAgent
 from tests.support.processes import free_port, wait_for
 from tests.versions.conftest import Recording
 from tests.versions.samples import SECRETS

@@ -10,11 +10,11 @@ from typing import Any
 import msgpack
 import pytest
 
-from clustersession.cluster.agent_port import AgentPort
-from clustersession.core.settings import SETTING_TYPES, Settings
 from clustersession.net.unix import listen_unix
 from clustersession.replica.home import NodeHome
 from clustersession.replica.opening import open_memory
+from clustersession.settings.settings import SETTING_TYPES, Settings
+from clustersession.worker.agent_client import AgentClient
 from tests.versions import conversation, record, store
 from tests.versions.conftest import Recording
 from tests.versions.old_reader import NotUnderstood, OldReader
@@ -176,9 +176,9 @@ def old_agent(recording: Recording, tmp_path: Path) -> Iterator[OldAgent]:
 def test_a_worker_and_an_old_agent(old_agent: OldAgent, tmp_path: Path) -> None:
     settings = Settings(distributable=True, route="a", secret=SECRETS, agent="external")
     replica = open_memory(b"worker-a", clock_skew_ms_max=0)
-    port = AgentPort(settings, NodeHome(tmp_path), replica)
+    port = AgentClient(settings, NodeHome(tmp_path), replica)
     try:
-        assert port.presence.attached.wait(5.0)
+        assert port.attachment.attached.wait(5.0)
         assert port.confirm(12)
         assert port.fetch(REQUESTS["fetch"][2][0])
         port.notify(13)

@@ -9,9 +9,9 @@ import pytest
 from clustersession.agent.process import decode_start, unknown_settings
 from clustersession.core.errors import OtherVersion
 from clustersession.core.identity import Phase
-from clustersession.core.view import View
+from clustersession.core.serving_view import View
 from clustersession.node import outputs as out
-from clustersession.replica import directory as directories
+from clustersession.replica.engines import lmdb_directory as directories
 from clustersession.wire import messages as m
 from clustersession.wire.envelope import Dropped, DropReason, Opener, Sealer
 from clustersession.wire.keys import ClusterKeys

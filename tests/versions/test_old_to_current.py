@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from clustersession.admin.show import members_text, status_text
 from clustersession.agent.process import decode_start, unknown_settings
 from clustersession.core.errors import WireError
-from clustersession.core.view import View
+from clustersession.core.serving_view import View
 from clustersession.net.certificate import Certificate
-from clustersession.net.links import Link, LinkServer, dial
+from clustersession.net.link_server import Link, LinkServer, dial
 from clustersession.net.tls import TlsContexts, _context, tls_contexts
+from clustersession.operations.show import members_text, status_text
 from clustersession.session.seen import decode_seen
 from clustersession.session.token import IdSigner
 from clustersession.wire.envelope import Opened, Opener

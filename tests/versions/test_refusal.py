@@ -4,8 +4,8 @@ import pytest
 
 from clustersession.agent.driver import Driver
 from clustersession.core.errors import OtherVersion
-from clustersession.core.settings import Settings
 from clustersession.replica.opening import open_memory
+from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
 from tests.agent.test_driver import until
 from tests.support.processes import free_port

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.admin.demo_nodes import ClusterPorts, Node, make_node, uvicorn_command
-from clustersession.admin.demo_processes import wait_for
+from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node, uvicorn_command
+from clustersession.tools.demo.processes import wait_for
 from clustersession.wire.messages import PROTOCOL_VERSION
 from tests.support.apps import FASTAPI_DIRECTORY, ROOT
 from tests.system.client import agent_status, data, get, new_session, post, settled
@@ -41,21 +41,21 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
         ("ProbeReply: 16,", "ProbeReply: 16, Rumour: 99,"),
         ("\nMessage = (\n", NEW_MESSAGE),
     ],
-    "node/pulse.py": [
+    "node/heartbeat.py": [
         ("import Heartbeat, encode_message", "import Heartbeat, Rumour, encode_message"),
         ("asks=context.phase is Phase.JOINING,",
          'asks=context.phase is Phase.JOINING, mood="well",'),
         ('        """Send a heartbeat to one peer, with where the others listen."""\n',
          '        """Greet."""\n        self._context.send(peer.node, Rumour("no news"))\n'),
     ],
-    "cluster/agent_port.py": [
+    "worker/agent_client.py": [
         ("int(self._settings.ack_timeout_s * 1000)\n",
          'int(self._settings.ack_timeout_s * 1000), "and more"\n'),
     ],
-    "cluster/presence.py": [
+    "worker/attachment.py": [
         ("link.ask(Operation.ATTACH, self._pid,", 'link.ask(Operation.ATTACH, self._pid, "more",'),
     ],
-    "core/view.py": [
+    "core/serving_view.py": [
         ('("!" if self.draining else "")).encode()',
          '("!" if self.draining else "")).encode() + b"\\nand more"'),
     ],

@@ -10,8 +10,8 @@ import flask
 import pytest
 from flask.sessions import SecureCookieSessionInterface
 
-from clustersession.cluster.runtime import Runtime
 from clustersession.flask import ClusterSession, ClusterSessionInterface
+from clustersession.worker.runtime import Runtime
 
 _made: list["Restarting"] = []
 

@@ -1,0 +1,205 @@
+"""The agent's HTTP endpoint: /metrics for Prometheus, /live and /ready for whoever watches nodes.
+
+One request per connection. A client costs at most HEAD_BYTES_MAX, one answer and CLIENT_S; one more
+than CLIENTS_MAX pushes the oldest out. The metrics are rendered once a second at most, and with a
+look at the event loop after each, so that heartbeats do not wait however many members there are.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, cast
+
+from clustersession.agent.event_log import EventLog
+from clustersession.agent.metrics_exposition import CONTENT_TYPE, exposed
+from clustersession.core.identity import Phase
+
+HEAD_BYTES_MAX = 8192
+CLIENTS_MAX = 32
+CLIENT_S = 5.0
+KEPT_S = 1.0
+COUNTS_WAIT_S = 0.05
+LISTEN_AGAIN_S = 5.0
+_PLAIN = "text/plain; charset=utf-8"
+
+logger = logging.getLogger("clustersession.agent")
+
+
+class Endpoint:
+    """Serves on a port of its own, from the agent's event loop.
+
+    ask: has the workers tell their counts. status: everything that is known of the node.
+    """
+
+    def __init__(
+        self,
+        bind: str,
+        port: int,
+        reporter: EventLog,
+        *,
+        ask: Callable[[], None],
+        status: Callable[[], Mapping[str, Any]],
+        phase: Callable[[], Phase],
+    ) -> None:
+        self._bind = bind
+        self._port = port
+        self._reporter = reporter
+        self._ask = ask
+        self._status = status
+        self._phase = phase
+        self._clients: dict[Client, None] = {}
+        self._rendering: asyncio.Task[bytes] | None = None
+        self._rendered_s = float("-inf")
+
+    async def run(self) -> None:
+        """Serve until cancelled; a port that is taken is tried again: a leaving agent has it."""
+        loop, server = asyncio.get_running_loop(), None
+        while server is None:
+            try:
+                server = await loop.create_server(
+                    lambda: Client(self), self._bind, self._port, backlog=CLIENTS_MAX
+                )
+            except OSError as error:
+                self._reporter.seldom(
+                    "error", "endpoint_failed",
+                    f"no metrics: cannot listen on {self._bind} port {self._port} (settings "
+                    f"metrics_bind and metrics_port): {error.strerror or error}",
+                )
+                await asyncio.sleep(LISTEN_AGAIN_S)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            server.close()
+            for client in list(self._clients):
+                client.abort()
+            if self._rendering is not None:
+                self._rendering.cancel()
+
+    async def answer(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
+        """Status, content type and body."""
+        if method not in ("GET", "HEAD"):
+            return HTTPStatus.METHOD_NOT_ALLOWED, _PLAIN, b"only GET and HEAD\n"
+        match path.partition("?")[0]:
+            case "/metrics":
+                return HTTPStatus.OK, CONTENT_TYPE, await self._metrics()
+            case "/live":
+                return HTTPStatus.OK, _PLAIN, b"alive\n"
+            case "/ready":
+                phase = self._phase()
+                ready = phase is Phase.READY
+                code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+                return code, _PLAIN, phase.name.lower().encode() + b"\n"
+        return HTTPStatus.NOT_FOUND, _PLAIN, b"/metrics, /live or /ready\n"
+
+    def opened(self, client: "Client") -> None:
+        """A connection came."""
+        if len(self._clients) >= CLIENTS_MAX:
+            next(iter(self._clients)).abort()
+        self._clients[client] = None
+
+    def closed(self, client: "Client") -> None:
+        """A connection went."""
+        self._clients.pop(client, None)
+
+    async def _metrics(self) -> bytes:
+        rendering = self._rendering
+        old = time.monotonic() - self._rendered_s >= KEPT_S
+        if rendering is None or (rendering.done() and (old or rendering.exception() is not None)):
+            rendering = asyncio.get_running_loop().create_task(self._render())
+            self._rendering = rendering
+        # Whoever goes away must not end it for the others.
+        return await asyncio.shield(rendering)
+
+    async def _render(self) -> bytes:
+        self._ask()
+        await asyncio.sleep(COUNTS_WAIT_S)
+        parts: list[bytes] = []
+        for part in exposed(self._status()):
+            parts.append(part)
+            await asyncio.sleep(0)
+        self._rendered_s = time.monotonic()
+        return b"".join(parts)
+
+
+class Client(asyncio.Protocol):
+    """One connection, one request."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._transport: asyncio.Transport | None = None
+        self._head = bytearray()
+        self._answering: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._timer = asyncio.get_running_loop().call_later(CLIENT_S, self.abort)
+        self._endpoint.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """A part of the request; what follows its head is of no interest."""
+        if self._answering is not None or self._transport is None:
+            return
+        self._head += data[: HEAD_BYTES_MAX + 1]
+        whole = b"\r\n\r\n" in self._head
+        if len(self._head) > HEAD_BYTES_MAX:
+            self._write(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _PLAIN, b"", "GET")
+        elif whole:
+            method, path = _request_line(bytes(self._head))
+            if method:
+                answering = self._answer(method, path)
+                self._answering = asyncio.get_running_loop().create_task(answering)
+            else:
+                self._write(HTTPStatus.BAD_REQUEST, _PLAIN, b"not a request\n", "GET")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
+        self._endpoint.closed(self)
+
+    def abort(self) -> None:
+        """Enough of it."""
+        self._endpoint.closed(self)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _answer(self, method: str, path: str) -> None:
+        try:
+            self._write(*await self._endpoint.answer(method, path), method)
+        except Exception:
+            logger.exception("a request for %r could not be answered", path[:100])
+            with suppress(Exception):
+                self._write(HTTPStatus.INTERNAL_SERVER_ERROR, _PLAIN, b"see the log\n", method)
+
+    def _write(self, code: HTTPStatus, content_type: str, body: bytes, method: str) -> None:
+        if self._transport is None:
+            return
+        head = (
+            f"HTTP/1.1 {code.value} {code.phrase}\r\nContent-Type: {content_type}\r\n"
+            f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\n"
+            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        )
+        self._transport.write(head.encode() + (b"" if method == "HEAD" else body))
+        # Not ``abort``: the timer does that to whoever does not read.
+        self._transport.close()
+
+
+def _request_line(head: bytes) -> tuple[str, str]:
+    """Method and path; two empty texts for what is no request."""
+    line = head.partition(b"\r\n")[0]
+    parts = line.split(b" ")
+    if len(parts) != 3 or parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
+        return "", ""
+    try:
+        method, path = parts[0].decode("ascii"), parts[1].decode("ascii")
+    except UnicodeDecodeError:
+        return "", ""
+    return (method, path) if method.isalpha() and path.startswith("/") else ("", "")

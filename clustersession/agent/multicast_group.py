@@ -1,0 +1,72 @@
+"""The multicast group as one node uses it: payloads go out sealed, what comes in is opened."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from clustersession.agent.event_log import EventLog
+from clustersession.net.multicast import MulticastChannel
+from clustersession.settings.settings import Settings
+from clustersession.wire.envelope import DropReason, Opened, Opener, Sealer
+from clustersession.wire.keys import ClusterKeys
+
+
+class Group:
+    """Sealed datagrams to and from the group.
+
+    ``on_opened(sender, payload)`` is called for each authentic datagram, ``dropped`` counts others.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: ClusterKeys,
+        reporter: EventLog,
+        on_opened: Callable[[bytes, bytes], None],
+    ) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._reporter = reporter
+        self._on_opened = on_opened
+        self._opener = Opener(keys, settings.cluster_name)
+        self._sealer: Sealer | None = None
+        self.channel: MulticastChannel | None = None
+        self.dropped: Counter[DropReason] = Counter()
+
+    async def join(self) -> bool:
+        """Join the group; False, and a line in the log, when this host cannot."""
+        settings = self._settings
+        channel = MulticastChannel(
+            settings.multicast_address, settings.multicast_port, settings.multicast_ttl,
+            "0.0.0.0" if ":" in settings.bind else settings.bind, self._on_datagram,
+            on_trouble=lambda text: self._reporter.seldom("warning", "multicast_failed", text),
+        )
+        try:
+            await channel.start()
+        except OSError as error:
+            text = f"{error}; set seeds where there is none"
+            self._reporter.seldom("warning", "multicast_failed", text)
+            return False
+        self.channel = channel
+        return True
+
+    def seal_as(self, node: bytes, epoch: int) -> None:
+        """Send as this node from now on; see Sealer for what an epoch must be."""
+        self._sealer = Sealer(self._keys, self._settings.cluster_name, node, epoch)
+
+    def send(self, payload: bytes) -> None:
+        """Send to the group, if it was joined."""
+        if self.channel is not None and self._sealer is not None:
+            self.channel.send(self._sealer.seal(payload))
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.channel is not None:
+            self.channel.close()
+
+    def _on_datagram(self, data: bytes, source: tuple[str, int]) -> None:
+        opened = self._opener.open(data)
+        if isinstance(opened, Opened):
+            self._on_opened(opened.sender, opened.payload)
+            return
+        self.dropped[opened.reason] += 1
+        self._reporter.dropped_datagram(opened.reason, source[0])

@@ -1,0 +1,241 @@
+"""The agent's unix socket: workers ring, wait and ask; the command line looks and commands."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from clustersession.agent.copies import copies_of
+from clustersession.agent.driver import Driver, moment
+from clustersession.agent.watchers import Watchers
+from clustersession.agent.worker_counts import WorkerCounts
+from clustersession.core.errors import WireError
+from clustersession.node.outputs import Acknowledged, FetchAnswered, Located, Output
+from clustersession.wire.frames import FrameDecoder, encode_frame
+from clustersession.wire.local import (
+    LOCAL_BYTES_MAX,
+    Operation,
+    Request,
+    decode_request,
+    encode_answer,
+)
+from clustersession.wire.records import checked_integer, checked_key
+
+WAIT_MS_MAX = 60_000
+
+
+class WorkerServer:
+    """Serves the unix socket of one node."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        status: Callable[[], dict[str, Any]],
+        on_stop: Callable[[], None],
+        on_workers: Callable[[int, int], None],
+    ) -> None:
+        self.driver = driver
+        self.status = status
+        self.on_stop = on_stop
+        self._on_workers = on_workers
+        self._tokens = itertools.count(1)
+        self._asked: dict[int, tuple[WorkerConnection, int]] = {}
+        self._connections: set[WorkerConnection] = set()
+        self._workers: list[WorkerConnection] = []
+        self._server: asyncio.Server | None = None
+        self.watchers = Watchers(driver.replica)
+        self.work = WorkerCounts(self._ask_counts)
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serve on a listening socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: WorkerConnection(self), sock=sock)
+
+    def close(self) -> None:
+        """Close the socket and every connection."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The process ids of the attached workers."""
+        return [worker.pid for worker in self._workers]
+
+    def on_output(self, output: Output) -> None:
+        """The engine has an answer for somebody."""
+        match output:
+            case Acknowledged(token, confirmations):
+                self._answer(token, confirmations)
+            case FetchAnswered(token, found):
+                self._answer(token, found)
+            case Located(token):
+                self._answer(token, copies_of(self.driver.engine, output))
+
+    def forward(self, level: str, text: str) -> None:
+        """Push a line to one worker, so that it stands once in the application's log."""
+        if self._workers:
+            self._workers[0].push(level, text)
+
+    def new_token(self, connection: "WorkerConnection", token: int) -> int:
+        """Remember whom an answer of the engine belongs to."""
+        engine_token = next(self._tokens)
+        self._asked[engine_token] = (connection, token)
+        return engine_token
+
+    def opened(self, connection: "WorkerConnection") -> None:
+        """A connection came."""
+        self._connections.add(connection)
+
+    def attached(self, connection: "WorkerConnection") -> None:
+        """A connection says that it is a worker."""
+        if connection not in self._workers:
+            self._workers.append(connection)
+            self._count()
+
+    def closed(self, connection: "WorkerConnection") -> None:
+        """A connection went."""
+        self._connections.discard(connection)
+        self.watchers.forget(connection)
+        for token in [t for t, (c, _) in self._asked.items() if c is connection]:
+            del self._asked[token]
+        if connection in self._workers:
+            self._workers.remove(connection)
+            self._count()
+
+    def _count(self) -> None:
+        staying = sum(not worker.stopping for worker in self._workers)
+        self._on_workers(len(self._workers), staying)
+
+    def feed_moved(self) -> None:
+        """A worker has committed: stream it, and tell those who watch."""
+        self.driver.feed_moved()
+        self.watchers.feed_moved()
+
+    def listen(self, pid: int, everywhere: bool) -> None:
+        """The application in a worker wants events."""
+        self.watchers.listen(self._workers, pid, everywhere)
+
+    def _ask_counts(self) -> None:
+        for worker in self._workers:
+            if worker.unread_bytes == 0:
+                worker.push_event([])
+
+    def _answer(self, engine_token: int, value: object) -> None:
+        connection, token = self._asked.pop(engine_token, (None, 0))
+        if connection is not None:
+            connection.answer(token, value)
+
+
+class WorkerConnection(asyncio.Protocol):
+    """One connection of a worker or of the command line."""
+
+    def __init__(self, server: WorkerServer) -> None:
+        self._server = server
+        self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
+        self._transport: asyncio.Transport | None = None
+        self.pid = 0
+        self.stopping = False
+
+    def answer(self, token: int, value: object) -> None:
+        """Answer one request."""
+        if self._transport is not None and token:
+            self._transport.write(encode_frame(encode_answer(token, value)))
+
+    def push(self, level: str, text: str) -> None:
+        """Send an event for the log."""
+        if self._transport is not None:
+            self._transport.write(encode_frame(encode_answer(0, [level, text])))
+
+    def push_event(self, event: list[object]) -> None:
+        """Send an event about a session."""
+        if self._transport is not None:
+            self._transport.write(encode_frame(encode_answer(0, event)))
+
+    @property
+    def unread_bytes(self) -> int:
+        """What was sent and not read yet, about."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        """Close the connection after what was answered."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is there."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; so is the worker, if it was one."""
+        self._transport = None
+        self._server.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Requests."""
+        try:
+            for payload in self._decoder.receive(data):
+                self._handle(decode_request(payload))
+        except (WireError, TypeError, ValueError, IndexError):
+            self.close()
+
+    def _handle(self, request: Request) -> None:
+        server = self._server
+        engine = server.driver.engine
+        operation, token, argument = request
+        match operation:
+            case Operation.MOVED:
+                server.feed_moved()
+            case Operation.CONFIRM:
+                head, all_peers, timeout_ms = argument[:3]
+                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
+                engine.wait(
+                    server.new_token(self, token), checked_integer(head),
+                    all_peers=bool(all_peers), deadline_s=moment().now_s + wait_s,
+                )
+                server.feed_moved()
+            case Operation.FETCH:
+                key = checked_key(argument[0])
+                engine.fetch(server.new_token(self, token), key, moment())
+                server.driver.pump()
+            case Operation.ATTACH:
+                self.pid = checked_integer(argument[0])
+                self.stopping = len(argument) > 1 and argument[1] is True
+                server.attached(self)
+                self.answer(token, True)
+            case Operation.STATUS:
+                self.answer(token, server.status())
+                server.work.ask()
+            case Operation.REPORT:
+                server.work.add(dict(argument[0]))
+            case Operation.DRAIN:
+                engine.drain(moment())
+                server.driver.pump()
+                self.answer(token, True)
+            case Operation.STOP:
+                self.answer(token, True)
+                server.on_stop()
+            case Operation.WATCH:
+                key = checked_key(argument[0])
+                self.answer(token, server.watchers.watch(self, token, key) or None)
+            case Operation.UNWATCH:
+                server.watchers.unwatch(self, checked_integer(argument[0]))
+            case Operation.EVENTS:
+                self.answer(token, [list(event) for event in server.driver.reporter.recent])
+            case Operation.LOCATE:
+                key, timeout_ms = argument[:2]
+                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
+                token = server.new_token(self, token)
+                engine.locator.locate(token, checked_key(key), moment().now_s + wait_s)
+                server.driver.pump()
+            case Operation.LISTEN:
+                everywhere, pid = argument[:2]
+                server.listen(checked_integer(pid), bool(everywhere))
+                self.answer(token, True)
+            case _:
+                server.driver.reporter.counters["requests of an unknown kind"] += 1
+                self.answer(token, None)

@@ -1,8 +1,0 @@
-"""The status page: the cluster drawn, sessions found and explained, sessions ended, nodes drained.
-
-Needs Starlette: ``pip install 'clustersession[dashboard]'``.
-"""
-
-from clustersession.dashboard.app import Dashboard
-
-__all__ = ["Dashboard"]

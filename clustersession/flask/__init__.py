@@ -1,0 +1,126 @@
+"""Flask extension: ``flask.session`` as it always was, held by the cluster.
+
+    app.config["DISTRIBUTABLE"] = True
+    ClusterSession(app)
+
+Settings come from, in order: keyword arguments; ``app.config["CLUSTERSESSION_<NAME>"]`` and
+``app.config["DISTRIBUTABLE"]``; the environment and a file (see ``settings.sources``); Flask's
+own ``SESSION_COOKIE_*``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST``,
+``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, and Flask-Session's settings where they mean something
+(see ``flask_config``). They are read at the first request, or by ``start``.
+
+Flask's default cookie name, ``session``, is not used: httpd prefers a query parameter of that
+name. As Flask cannot tell its default from the same name written by a user, ``session`` is only
+taken from ``CLUSTERSESSION_COOKIE_NAME`` or the keyword argument.
+
+``session.clear()`` is the logout of most Flask applications, so here it ends the session on every
+node; what is set afterwards begins a new one, under a new id.
+
+Like Flask's own sessions, changes are committed with error responses too. What a streamed response
+changes is committed when it is closed.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from flask import Flask, Request, Response, request
+from flask import session as _flask_session
+from flask.sessions import SessionInterface, SessionMixin
+
+from clustersession.flask.interface import ClusterInterface, has_late_changes
+from clustersession.requests.readiness import readiness
+from clustersession.session.events import Callback, Events
+from clustersession.session.manager import SessionManager
+from clustersession.session.session import Session
+from clustersession.worker.runtime import Runtime
+
+SessionMixin.register(Session)
+
+session = cast(Session, _flask_session)
+"""``flask.session``, typed as what it is: for calls of ``rotate``, ``invalidate`` and the like."""
+
+
+class ClusterSession:
+    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories.
+
+    ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
+    """
+
+    def __init__(
+        self, app: Flask | None = None, *, listeners: Events | None = None, **options: Any
+    ) -> None:
+        self._options = options
+        self.events = Events() if listeners is None else listeners
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Replace the application's session interface; opens nothing.
+
+        The extension is then found as ``app.extensions["clustersession"]``.
+        """
+        app.session_interface = ClusterSessionInterface(self._options, self.events)
+        app.extensions["clustersession"] = self
+
+    def start(self, app: Flask) -> None:
+        """Join the cluster now, instead of at the first request: for a server's hooks.
+
+        Call it after ``init_app``, in the process that serves, after the server has forked, and
+        when the application's configuration is complete. Further calls do nothing.
+        Raises ReplicaUnusable or ConfigurationError when the node cannot work here at all, and
+        RuntimeError for an application that this extension does not serve.
+        """
+        interface = app.session_interface
+        if not isinstance(interface, ClusterSessionInterface):
+            raise RuntimeError("call init_app of ClusterSession on this application first")
+        interface.runtime(app).start()
+
+    def on(self, kind: str, callback: Callback | None = None) -> Any:
+        """Have a callback called for events of a kind; also a decorator. See ``session.events``.
+
+        Raises ValueError for a kind that does not exist.
+        """
+        return self.events.on(kind, callback)
+
+
+class ClusterSessionInterface(ClusterInterface, SessionInterface):
+    """Flask's session interface over a session manager."""
+
+    def health_checks(self, runtime: Runtime) -> Callable[[], object]:
+        """What answers a request for ``ready_path``, and returns None to any other."""
+        def answer_checks() -> Response | None:
+            if request.root_path + request.path != runtime.settings.ready_path:
+                return None
+            found = readiness(runtime)
+            return Response(found.body, found.status, found.headers)
+
+        return answer_checks
+
+    def get_cookie_name(self, app: Flask) -> str:
+        """The name of the cookie, for extensions that ask."""
+        return self.runtime(app).settings.cookie_name
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
+        """The session of the request; None, for Flask's null session, on an excluded path."""
+        runtime = self.runtime(app)
+        if self.excludes(request.path):
+            return None
+        session = self.begin(runtime, request.environ.get("HTTP_COOKIE", ""), request.headers)
+        if session.missing:
+            runtime.manager().fetch(session)
+        return cast(SessionMixin, session)
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Commit, and set the cookie where it is needed."""
+        if not isinstance(session, Session):
+            return
+        manager = self.runtime(app).manager()
+        self.before_commit(session)
+        self.answer(manager.commit(session), response.headers.add, response.vary)
+        if response.is_streamed:
+            response.call_on_close(lambda: _save_late(manager, session))
+
+
+def _save_late(manager: SessionManager, session: Session) -> None:
+    if has_late_changes(session):
+        manager.save(session)

@@ -1,0 +1,121 @@
+"""Litestar: ``request.session`` held by the cluster, or a store for Litestar's own sessions.
+
+    app = Litestar(route_handlers=[...], plugins=[ClusterSessionPlugin(distributable=True)])
+
+The plugin is the better choice: requests merge per attribute, a logout wins, values keep their
+types, and the cookie names its node for sticky balancers. ``request.set_session`` and
+``request.clear_session`` work as ever.
+
+``clustersession.litestar.store`` has a ``Store`` for applications that have to stay with Litestar's
+server-side sessions, whose cookie and whose habit of writing whole sessions as JSON are Litestar's.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request, WebSocket, asgi
+from litestar.config.app import AppConfig
+from litestar.plugins import InitPlugin
+from litestar.serialization import decode_json, encode_json
+from litestar.types import ASGIApp, Empty, Receive, Scope, Send
+from litestar.utils import get_serializer_from_scope
+
+from clustersession.asgi import ClusterSessionMiddleware, session_of
+from clustersession.core.errors import ConfigurationError
+from clustersession.session.events import Callback
+from clustersession.session.session import Session
+from clustersession.worker.runtime import Runtime
+
+
+class ClusterSessionPlugin(InitPlugin):
+    """Adds the session middleware, and joins the cluster when the server starts.
+
+    Options are those of ``clustersession.asgi.ClusterSessionMiddleware``, ``listeners`` included.
+    Raises ConfigurationError.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.runtime = Runtime.from_options(options)
+        if self.runtime.settings.url_parameter:
+            raise ConfigurationError(
+                f"url_parameter is {self.runtime.settings.url_parameter!r}; Litestar chooses the "
+                "route before any middleware of the plugin runs. Put ClusterSessionMiddleware of "
+                "clustersession.asgi around the whole application instead"
+            )
+
+    def on(self, kind: str, callback: Callback | None = None) -> Any:
+        """Have a callback called for events of a kind; also a decorator. See ``session.events``.
+
+        Raises ValueError for a kind that does not exist.
+        """
+        return self.runtime.on(kind, callback)
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Called by Litestar."""
+        runtime = self.runtime
+
+        def with_session(app: ASGIApp) -> ASGIApp:
+            return _LitestarMiddleware(app, runtime=runtime)  # type: ignore[arg-type,return-value]
+
+        @asynccontextmanager
+        async def joined(app: Litestar) -> AsyncIterator[None]:
+            runtime.start()
+            try:
+                yield
+            finally:
+                runtime.close()
+
+        app_config.middleware.insert(0, with_session)
+        app_config.lifespan.insert(0, joined)
+        request_class = app_config.request_class or Request
+        app_config.request_class = _loading(request_class)
+        app_config.websocket_class = _loading(app_config.websocket_class or WebSocket)
+        if runtime.settings.ready_path:
+            app_config.route_handlers.append(_ready_route(runtime))
+        return app_config
+
+
+class _LitestarMiddleware(ClusterSessionMiddleware):
+    def content_of(self, replacement: Any, scope: Any) -> Mapping[str, Any] | None:
+        """What ``set_session`` and ``clear_session`` leave: anything that Litestar can serialize.
+
+        A model is stored as what Litestar's own sessions would make of it.
+        """
+        if replacement is Empty:
+            return None
+        if isinstance(replacement, Mapping):
+            return replacement
+        plain = decode_json(encode_json(replacement, get_serializer_from_scope(scope)))
+        return super().content_of(plain, scope)
+
+
+def _loading(base: type[Any]) -> type[Any]:
+    """The connection class with a ``session`` that is loaded when somebody asks for it.
+
+    Whoever gets hold of the object may be msgspec, which reads a dict without any method.
+    """
+
+    def session(self: Any) -> Any:
+        found = base.session.fget(self)
+        if isinstance(found, Session):
+            found.mark_accessed()
+        return found
+
+    return type(base.__name__, (base,), {"__slots__": (), "session": property(session)})
+
+
+def _ready_route(runtime: Runtime) -> Any:
+    async def nothing_else(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("the middleware answers this path")
+
+    middleware = ClusterSessionMiddleware(nothing_else, runtime=runtime)
+
+    @asgi(runtime.settings.ready_path, copy_scope=False)
+    async def ready(scope: Scope, receive: Receive, send: Send) -> None:
+        await middleware(scope, receive, send)  # type: ignore[arg-type]
+
+    return ready
+
+
+__all__ = ["ClusterSessionPlugin", "Session", "session_of"]

@@ -1,0 +1,184 @@
+"""Who waits until peers hold a write, and which peer is asked to say so at once.
+
+When nobody waits, a peer's word comes with its next heartbeat. When somebody does, one peer is
+asked to answer: with an answer from every member the price of a write would grow with the cluster.
+Whoever is asked and does not answer soon is asked once more together with all others, and the
+next one is asked from then on.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clustersession.core.feed import Batch
+from clustersession.core.identity import Phase
+from clustersession.node.context import Context, Peer
+from clustersession.node.outputs import Acknowledged, Moment
+from clustersession.wire.messages import Changes
+
+WAITERS_MAX = 10_000
+NOT_CONFIRMED = -1
+PATIENCE_S = 0.005
+"""How long one peer alone is waited for: many round trips, and little in a request."""
+PATIENCE_S_MAX = 0.1
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A worker that waits until enough peers hold everything up to a place in our feed.
+
+    ``asked_of`` was asked first, and everybody will be at ``ask_s``; never, as long as nobody was.
+    """
+
+    token: int
+    seq: int
+    all_peers: bool
+    deadline_s: float
+    asked_of: bytes = b""
+    ask_s: float = float("inf")
+    patience_s: float = PATIENCE_S
+
+    def asked(self, node: bytes, now_s: float) -> None:
+        """Somebody was asked; the next time it takes longer until everybody is."""
+        self.asked_of = node
+        self.ask_s = now_s + min(self.patience_s, max(self.deadline_s - now_s, 0.0) / 2)
+        self.patience_s = min(2 * self.patience_s, PATIENCE_S_MAX)
+
+
+class Confirmations:
+    """Answers workers whose writes peers have confirmed, and sees to it that peers do."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._confirmations: dict[int, Waiter] = {}
+        self._given_up: set[bytes] = set()
+        self._confirmer = b""
+
+    def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
+        """Answer with Acknowledged(token) when peers hold our feed up to ``seq``.
+
+        At the deadline the answer is NOT_CONFIRMED.
+        """
+        if len(self._confirmations) >= WAITERS_MAX:
+            self._context.emit(Acknowledged(token, NOT_CONFIRMED))
+            return
+        self._confirmations[token] = Waiter(token, seq, all_peers, deadline_s)
+
+    def confirmers(self, batch: Batch, at: Moment) -> tuple[bytes, ...] | None:
+        """Who is to confirm a batch at once, on behalf of those who wait; None: everybody.
+
+        While we drain, somebody waits until everybody holds everything.
+        """
+        if not batch.complete:
+            return ()
+        waiting = [w for w in self._confirmations.values() if batch.floor < w.seq <= batch.upto]
+        drains = self._context.phase is Phase.DRAINING
+        if not waiting:
+            return None if drains else ()
+        first = None if drains or any(w.all_peers for w in waiting) else self._first()
+        for waiter in waiting:
+            if waiter.ask_s == float("inf"):
+                waiter.asked(b"" if first is None else first.node, at.now_s)
+        if first is None or len(self._context.peers) == 1:
+            return None
+        # Who was too slow before is trusted again when it has confirmed something.
+        lagging = (p.node for p in self._context.peers.values() if p.progress.lagging)
+        return (first.node, *lagging)
+
+    def ask_for_the_sent(self, at: Moment) -> None:
+        """Ask on behalf of those who began to wait when their write was on its way already."""
+        unasked = [w for w in self._confirmations.values() if w.ask_s == float("inf")]
+        if not unasked:
+            return
+        first = self._first()
+        for waiter in unasked:
+            if first is not None and not waiter.all_peers and self.ask(waiter.seq, [first], at):
+                waiter.asked(first.node, at.now_s)
+            elif self.ask(waiter.seq, self._context.peers.values(), at):
+                waiter.asked(b"", at.now_s)
+
+    def ask(self, seq: int, peers: Iterable[Peer], at: Moment) -> bool:
+        """Have those who were sent everything up to ``seq`` say how far they are, if need be.
+
+        True when any was sent it. A batch that contains nothing is answered like any other.
+        """
+        question = Batch(self._context.own.node, 0, 0, 0, 0, ())
+        sent = False
+        for peer in peers:
+            cursor = peer.progress.cursor
+            if cursor is None or cursor.floor < seq:
+                continue
+            sent = True
+            lately = seq <= peer.asked_seq and at.now_s - peer.asked_s < PATIENCE_S
+            if not lately and not peer.progress.holds(seq):
+                peer.asked_s, peer.asked_seq = at.now_s, cursor.floor
+                self._context.send(peer.node, Changes(question, confirm=True))
+        return sent
+
+    def settle(self) -> None:
+        """Answer every waiter whose condition holds."""
+        if not self._confirmations:
+            return
+        peers = self._context.peers.values()
+        hopeful = [p for p in peers if not p.progress.lagging]
+        discovered = self._context.discovered
+        if not peers and self._context.unlinked() - self._given_up:
+            # A link has just broken: the peer is back, or known to be dead, in a moment.
+            return
+        for waiter in list(self._confirmations.values()):
+            confirmations = sum(p.progress.holds(waiter.seq) for p in peers)
+            wanted = len(peers) if waiter.all_peers else min(len(peers), 1)
+            if confirmations >= wanted and (discovered or (wanted and not waiter.all_peers)):
+                answer = confirmations
+            elif not discovered or not all(p.progress.holds(waiter.seq) for p in hopeful):
+                continue
+            else:
+                answer = NOT_CONFIRMED
+            del self._confirmations[waiter.token]
+            self._context.emit(Acknowledged(waiter.token, answer))
+
+    def expire(self, at: Moment) -> None:
+        """Answer waiters past their deadline; ask everybody for those who wait too long.
+
+        Whoever let one wait in vain is not waited for again until it has caught up a little: a peer
+        that is stuck costs one timeout and not one for every write.
+        """
+        for waiter in [w for w in self._confirmations.values() if w.deadline_s <= at.now_s]:
+            del self._confirmations[waiter.token]
+            self._context.emit(Acknowledged(waiter.token, NOT_CONFIRMED))
+            self._given_up |= self._context.unlinked()
+            for peer in self._context.peers.values():
+                if not peer.progress.holds(waiter.seq):
+                    peer.progress.lagging = True
+        for waiter in [w for w in self._confirmations.values() if w.ask_s <= at.now_s]:
+            if waiter.asked_of and waiter.asked_of == self._confirmer:
+                self._next_first()
+            waiter.asked(b"", at.now_s)
+            self.ask(waiter.seq, self._context.peers.values(), at)
+
+    def trust(self, node: bytes) -> None:
+        """A peer begins its stream anew: it is waited for again."""
+        self._given_up.discard(node)
+
+    def next_deadline(self) -> float:
+        """When ``expire`` has something to do."""
+        return min(
+            (min(w.deadline_s, w.ask_s) for w in self._confirmations.values()), default=float("inf")
+        )
+
+    def _first(self) -> Peer | None:
+        """The peer that is asked first: the same one as long as it answers in time."""
+        peer = self._context.peers.get(self._confirmer)
+        if peer is None or not _able(peer):
+            self._next_first()
+            peer = self._context.peers.get(self._confirmer)
+        return peer
+
+    def _next_first(self) -> None:
+        able = sorted(p.node for p in self._context.peers.values() if _able(p))
+        # From our own id on, so that not every node of the cluster asks the same one.
+        place = self._confirmer or self._context.own.node
+        self._confirmer = next((node for node in able if node > place), able[0] if able else b"")
+
+
+def _able(peer: Peer) -> bool:
+    return peer.settled and peer.progress.cursor is not None and not peer.progress.lagging

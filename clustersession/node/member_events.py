@@ -1,0 +1,58 @@
+"""What follows when a member comes, is suspected, or goes."""
+
+from clustersession.core.membership import (
+    MemberAdded,
+    MemberLeft,
+    MemberLost,
+    MemberRefuted,
+    MembershipEvent,
+    MemberSuspected,
+)
+from clustersession.node.anti_entropy import AntiEntropy
+from clustersession.node.confirmations import Confirmations
+from clustersession.node.context import Context
+from clustersession.node.dialing import Dialer
+from clustersession.node.lookup import SessionLookup
+from clustersession.node.outputs import MembersChanged, Moment, Unlink
+
+
+class MemberEvents:
+    """Tells the driver and the parts concerned of every event of the member table."""
+
+    def __init__(
+        self,
+        context: Context,
+        dialer: Dialer,
+        anti_entropy: AntiEntropy,
+        confirmations: Confirmations,
+        lookup: SessionLookup,
+    ) -> None:
+        self._context = context
+        self._dialer = dialer
+        self._anti_entropy = anti_entropy
+        self._confirmations = confirmations
+        self._lookup = lookup
+
+    def tell(self, events: list[MembershipEvent], at: Moment) -> None:
+        """Pass events on, in order."""
+        for event in events:
+            self._context.emit(event)
+            match event:
+                case MemberSuspected():
+                    self._dialer.probe(event, at)
+                case MemberLost(member):
+                    # Whoever asked us to probe it must not wait for an attempt nobody will count.
+                    self._dialer.vouch(member.identity.node, False)
+                    self._anti_entropy.after_loss(at)
+                    self._confirmations.settle()
+                    self._lookup.settle()
+                    self._dialer.heard_of(member.identity.address, at)
+                    self._context.emit(Unlink(member.identity.node))
+                case MemberLeft():
+                    self._confirmations.settle()
+                    self._lookup.settle()
+                case MemberAdded() | MemberRefuted():
+                    pass
+                case _:
+                    continue
+            self._context.emit(MembersChanged())

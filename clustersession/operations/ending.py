@@ -1,0 +1,98 @@
+"""Finding sessions and ending them from the command line, beside the processes that serve."""
+
+import time
+from typing import NamedTuple
+
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.revocation import RESERVED_PREFIX
+from clustersession.core.state import ENDED_REVOKED, Change, SessionState
+from clustersession.net.agent_link import AgentGone, BlockingLink
+from clustersession.replica.home import NodeHome
+from clustersession.replica.protocol import Replica
+from clustersession.session.token import log_name
+from clustersession.session.users import ClusterSessions, handle_of
+from clustersession.settings.settings import Settings
+from clustersession.wire.local import Operation
+
+PAGE = 500
+CONFIRM_TIMEOUT_S = 5.0
+NAME_LENGTH_MIN = 8
+
+
+class Ended(NamedTuple):
+    """What an end came to. ``peers``: other nodes that hold it already; None: no agent to ask."""
+
+    sessions: int
+    peers: int | None
+
+
+def find_session(replica: Replica, identifier: str) -> tuple[str, SessionState] | None:
+    """A session by its cookie value, its id, its handle, or the hash that logs show."""
+    key = identifier.partition(".")[0][:KEY_LENGTH]
+    state = replica.get(key) if len(key) == KEY_LENGTH else None
+    if state is not None:
+        return key, state
+    if len(identifier) < NAME_LENGTH_MIN:
+        return None
+    after = ""
+    while keys := replica.keys(after, PAGE):
+        after = keys[-1]
+        for key in keys:
+            if identifier in (log_name(key), handle_of(key)) and key[0] != RESERVED_PREFIX:
+                state = replica.get(key)
+                return None if state is None else (key, state)
+    return None
+
+
+def end_session(replica: Replica, home: NodeHome, key: str) -> Ended:
+    """End one session everywhere."""
+    now_ms = _now_ms()
+    committed = replica.commit([Change(key, now_ms, end=ENDED_REVOKED)], now_ms)
+    if not committed.effective:
+        return Ended(0, 0)
+    return Ended(1, Peers(home).ask(committed.head))
+
+
+def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> Ended:
+    """End all sessions of a user everywhere, those that this node does not know of too."""
+    peers = Peers(home)
+    route = home.directory.name.rpartition(".")[2]
+    count = ClusterSessions(replica, settings, route, peers, _now_ms).end_all(user)
+    return Ended(count, peers.confirmed)
+
+
+class Peers:
+    """Asks the agent how many other nodes hold what was written."""
+
+    def __init__(self, home: NodeHome) -> None:
+        self._home = home
+        self.confirmed: int | None = None
+
+    def confirm(self, head: int) -> None:
+        """Note how many there are."""
+        self.confirmed = self.ask(head)
+
+    async def confirm_async(self, head: int) -> None:
+        """``confirm``."""
+        self.confirm(head)
+
+    def ask(self, head: int) -> int | None:
+        """How many hold our feed up to there; None without an agent."""
+        timeout_ms = int(CONFIRM_TIMEOUT_S * 1000)
+        try:
+            link = BlockingLink(self._home.agent_socket)
+        except AgentGone:
+            return None
+        try:
+            answer = link.ask(
+                Operation.CONFIRM, head, True, timeout_ms, timeout_s=CONFIRM_TIMEOUT_S + 1
+            )
+        except (AgentGone, TimeoutError):
+            return None
+        finally:
+            link.close()
+        return max(answer, 0) if isinstance(answer, int) else None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,217 @@
+"""Every setting, validated once: a frozen object that the whole library reads.
+
+Times are seconds. The names are the same as keyword argument, TOML key and, in capitals after
+``CLUSTERSESSION_``, environment variable; reading those is the business of
+``settings.sources``, judging them that of ``settings.rules``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from clustersession.core.errors import ConfigurationError
+from clustersession.settings.rules import Problem, describe, problems_in
+
+Ack = Literal["none", "one", "all"]
+AckFailure = Literal["degrade", "error"]
+Rewrite = Literal["failover", "always", "never"]
+Consistency = Literal["eventual", "causal"]
+AgentMode = Literal["process", "thread", "external"]
+LogFormat = Literal["text", "json"]
+Carrier = Literal["auto", "multicast", "tcp"]
+PrincipalPolicy = Literal["end_oldest", "refuse"]
+EventsMode = Literal["once", "everywhere"]
+
+IDLE_TIMEOUT_S_DEFAULT = 1800.0
+ABSOLUTE_TIMEOUT_S_MIN_DEFAULT = 7 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings with their defaults. Tomcat's name for one, where it has one, in brackets.
+
+    distributable: replicate to other hosts; off, the same code is a store shared by the host's
+        workers.
+    cluster_name: only nodes with the same name and secret see each other [domain].
+    route: this node's name in the cookie [jvmRoute]; empty: derived from the host name.
+    secret: cluster secrets; the first seals and signs, all of them open. Empty: see SECURITY.md.
+    tls_certificate, tls_key, tls_ca: paths of PEM files, to use certificates of one's own between
+        nodes; all three or none. Empty: derived from the secret.
+    state_dir: where replicas live; each node makes its own directory inside. Empty: the user's
+        state directory.
+    bind: address of the TCP receiver and of the multicast interface [bind]; "auto": the address of
+        the interface that reaches the multicast group.
+    advertise: the address peers are told, "address" or "address:port", where it is not the one
+        that is listened on. Empty: that one.
+    port, port_range: first TCP port and how many to try [port, autoBind of the Receiver].
+    multicast_address, multicast_port, multicast_ttl: the group; an empty address: no multicast
+        [address, port, ttl of Membership].
+    heartbeat_interval_s, drop_time_s: pulse, and how long a silent member lives [frequency,
+        dropTime].
+    seeds: "host:port" or "dns:name:port", where there is no multicast.
+    carrier: how deltas travel; "auto" takes multicast when it is seen to reach three peers or
+        more.
+    ack: how many peers must confirm a write before the response starts; ack_timeout_s bounds the
+        wait; ack_failure says what then.
+    idle_timeout_s, absolute_timeout_s: a session ends after this long without a request (0: never
+        for that reason), and in any case. An absolute timeout of 0 means the larger of 7 days and
+        four idle timeouts.
+    lifetime_s_max: the longest ``session.lifetime`` that an application may ask for.
+    sessions_per_principal_max, sessions_per_principal_policy: how many sessions a user may have at
+        a time (0: any number), and whether one more ends the oldest or is refused.
+    events: "once": an event is reported by the node that caused it; "everywhere": by each node
+        [notifyListenersOnReplication].
+    fetch_timeout_s: how long a request waits for peers when its session is not here.
+    cookie_*: the cookie.
+    legacy_cookie_name: the cookie of the session store used before; what ``clustersession import``
+        read of that store is exchanged for a session of ours, once. Empty: none.
+    legacy_cookie_secret: keys that the old cookie is signed with, as Flask-Session did with
+        SESSION_USE_SIGNER; other old cookies are then refused. Empty: it is not signed.
+    header_name: for clients without cookies: the id is also read from this request header, and
+        such clients are answered in it.
+    url_parameter: also read the id from this path parameter, "/cart;jsessionid=<id>"; the
+        application sees the path without it. Empty: none.
+    exclude: regular expressions; a request whose path matches one in full has no session
+        [filter of ReplicationValve].
+    local_attributes: regular expressions; attributes whose name matches one in full stay on this
+        node and are never sent [sessionAttributeNameFilter, which names those that *are* sent].
+    rewrite: when the route in the cookie is replaced.
+    consistency: "causal": a second cookie names the writes its client has seen, and a node that
+        lacks them asks its peers before it answers.
+    ready_path: a path answered by the middleware itself, 200 when users may be sent here and 503
+        with the reason when not; for balancers. Empty: none.
+    agent: "process": started by the first worker that needs it; "thread": inside this process;
+        "external": somebody else runs ``clustersession agent``.
+    metrics_bind, metrics_port: where the agent answers over HTTP with its metrics, for Prometheus,
+        and whether it lives and is ready. A port of 0: nowhere.
+    log_format: "json": each line of the agent's log is an object.
+    drain_on_stop_s: how long a worker goes on serving after SIGTERM, so that users move first.
+    attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
+
+    dashboard_token: what a person types in to see the status page; needed wherever others than this
+        host can reach it.
+    dashboard_hosts: host names, besides loopback, under which the status page may be reached.
+    dashboard_values: whether the status page may show what a session holds.
+
+    Raises ConfigurationError with one line for every value that cannot work.
+    """
+
+    distributable: bool = False
+    cluster_name: str = "clustersession"
+    route: str = ""
+    secret: tuple[str, ...] = ()
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    state_dir: str = ""
+    bind: str = "auto"
+    advertise: str = ""
+    port: int = 4000
+    port_range: int = 100
+    multicast_address: str = "228.0.0.4"
+    multicast_port: int = 45564
+    multicast_ttl: int = 1
+    heartbeat_interval_s: float = 0.5
+    drop_time_s: float = 3.0
+    seeds: tuple[str, ...] = ()
+    carrier: Carrier = "auto"
+    ack: Ack = "one"
+    ack_timeout_s: float = 1.0
+    ack_failure: AckFailure = "degrade"
+    idle_timeout_s: float = IDLE_TIMEOUT_S_DEFAULT
+    absolute_timeout_s: float = 0.0
+    lifetime_s_max: float = 90 * 86_400.0
+    sessions_per_principal_max: int = 0
+    sessions_per_principal_policy: PrincipalPolicy = "end_oldest"
+    events: EventsMode = "once"
+    fetch_timeout_s: float = 0.25
+    cookie_name: str = "CLUSTERSESSION"
+    cookie_path: str = "/"
+    cookie_domain: str = ""
+    cookie_secure: bool = False
+    cookie_httponly: bool = True
+    cookie_samesite: str = "lax"
+    cookie_partitioned: bool = False
+    cookie_max_age_s: int = 0
+    legacy_cookie_name: str = ""
+    legacy_cookie_secret: tuple[str, ...] = ()
+    header_name: str = ""
+    url_parameter: str = ""
+    exclude: tuple[str, ...] = ()
+    local_attributes: tuple[str, ...] = ()
+    rewrite: Rewrite = "failover"
+    consistency: Consistency = "eventual"
+    ready_path: str = ""
+    agent: AgentMode = "process"
+    agent_linger_s: float = 5.0
+    drain_on_stop_s: float = 0.0
+    metrics_bind: str = "127.0.0.1"
+    metrics_port: int = 0
+    log_format: LogFormat = "text"
+    map_bytes: int = 16 * 2**30
+    attribute_bytes_max: int = 1 * 2**20
+    session_bytes_max: int = 4 * 2**20
+    clock_skew_s_max: float = 300.0
+    join_timeout_s: float = 60.0
+    repair_interval_s: float = 5.0
+    dashboard_token: str = ""
+    dashboard_hosts: tuple[str, ...] = ()
+    dashboard_values: bool = False
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in setting_names()}
+        problems = find_problems(values)
+        if problems:
+            raise ConfigurationError(
+                "\n".join(describe(problem, values[problem.setting]) for problem in problems)
+            )
+
+    @property
+    def effective_absolute_timeout_s(self) -> float:
+        """The absolute timeout with its default worked out."""
+        if self.absolute_timeout_s:
+            return self.absolute_timeout_s
+        return max(ABSOLUTE_TIMEOUT_S_MIN_DEFAULT, 4 * self.idle_timeout_s)
+
+    @property
+    def longest_life_s(self) -> float:
+        """How long any session may live, whatever it asked for."""
+        return max(self.effective_absolute_timeout_s, self.lifetime_s_max)
+
+    @property
+    def stamp_lead_ms_max(self) -> int:
+        """How far ahead of our clock a stamp may be: twice as far as a peer's clock.
+
+        A peer within the bound may pass on stamps of one that is as far ahead of it again.
+        """
+        return 2 * round(self.clock_skew_s_max * 1000)
+
+
+def setting_names() -> tuple[str, ...]:
+    """Every setting's name, in the order of the documentation."""
+    return tuple(f.name for f in fields(Settings))
+
+
+SETTING_TYPES: dict[str, str] = {
+    field.name: type(field.default).__name__ for field in fields(Settings)
+}
+"""Per setting: bool, int, float, str, or tuple (of texts)."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "carrier": get_args(Carrier),
+    "ack": get_args(Ack),
+    "ack_failure": get_args(AckFailure),
+    "rewrite": get_args(Rewrite),
+    "consistency": get_args(Consistency),
+    "agent": get_args(AgentMode),
+    "log_format": get_args(LogFormat),
+    "sessions_per_principal_policy": get_args(PrincipalPolicy),
+    "events": get_args(EventsMode),
+    "cookie_samesite": ("lax", "strict", "none", ""),
+}
+"""The settings that are one of a few words."""
+
+
+def find_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """Everything that is wrong with a complete set of values, every problem at once."""
+    return problems_in(values, SETTING_TYPES, CHOICES)

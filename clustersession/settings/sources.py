@@ -1,0 +1,301 @@
+"""Settings from keyword arguments, the environment and a TOML file, in that order of precedence.
+
+A misspelt name that is silently ignored is how clusters come to run with their defaults, so every
+name in all three sources is known or refused, with the nearest right name.
+
+=========================  ====================================================================
+keyword argument           ``route="tomcat1"``; durations (``..._s``) may also be a timedelta
+environment variable       ``CLUSTERSESSION_ROUTE=tomcat1``; lists are separated by commas
+TOML file                  ``route = "tomcat1"`` at the top level of the file
+=========================  ====================================================================
+
+The file is the one named by the keyword argument ``config`` or, without it, by
+``CLUSTERSESSION_CONFIG``. No file is read by default, neither from the working directory nor from
+/etc: what a node does must not depend on where it was started.
+
+Tomcat's spellings are accepted in every source, as written there or in snake_case:
+
+===========  ======================  ====================================================
+Tomcat       ours
+===========  ======================  ====================================================
+address      multicast_address       of ``<Membership>``
+frequency    heartbeat_interval_s    in milliseconds, as in Tomcat
+dropTime     drop_time_s             in milliseconds, as in Tomcat
+ttl          multicast_ttl
+domain       cluster_name
+autoBind     port_range              of ``<Receiver>``
+jvmRoute     route
+===========  ======================  ====================================================
+
+``port`` and ``bind`` need no alias, but Tomcat has two settings named ``port``: ours is the
+Receiver's (4000), the Membership's (45564) is ``multicast_port``.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+from clustersession.core.errors import ConfigurationError
+from clustersession.settings.rules import HIDDEN, SECRET_COMMAND, describe
+from clustersession.settings.settings import (
+    CHOICES,
+    SETTING_TYPES,
+    Settings,
+    find_problems,
+    setting_names,
+)
+
+PREFIX = "CLUSTERSESSION_"
+CONFIG_VARIABLE = PREFIX + "CONFIG"
+
+FOREIGN_VARIABLES = re.compile(
+    PREFIX + r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)"
+)
+"""What Kubernetes puts into every pod when a Service is called "clustersession"."""
+
+_DEFAULTS: dict[str, Any] = {name: getattr(Settings(), name) for name in setting_names()}
+_WORDS = {"1": True, "true": True, "yes": True, "on": True,
+          "0": False, "false": False, "no": False, "off": False}
+
+
+class _Alias(NamedTuple):
+    setting: str
+    is_milliseconds: bool = False
+
+
+_ALIASES: dict[str, _Alias] = {
+    "address": _Alias("multicast_address"),
+    "frequency": _Alias("heartbeat_interval_s", is_milliseconds=True),
+    "dropTime": _Alias("drop_time_s", is_milliseconds=True),
+    "ttl": _Alias("multicast_ttl"),
+    "domain": _Alias("cluster_name"),
+    "autoBind": _Alias("port_range"),
+    "jvmRoute": _Alias("route"),
+}
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+_NAMES: dict[str, _Alias] = {
+    **{name: _Alias(name) for name in setting_names()},
+    **_ALIASES,
+    **{_snake_case(name): alias for name, alias in _ALIASES.items()},
+}
+_VARIABLES = {PREFIX + name.upper(): alias for name, alias in _NAMES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value as somebody wrote it, and the words that tell them where."""
+
+    value: object
+    source: str
+
+
+class _Problems(list[str]):
+    """Lines of the report."""
+
+    def raise_if_any(self) -> None:
+        if self:
+            raise ConfigurationError("\n".join(self))
+
+
+def load_settings(
+    framework: Mapping[str, object] | None = None, /, **keyword_arguments: object
+) -> Settings:
+    """The settings of this process, validated.
+
+    ``framework`` holds what the web framework's own configuration says (cookie, lifetimes), by our
+    names; it gives way to all three sources and replaces only our defaults. ``config`` among the
+    keyword arguments is the path of a TOML file. Raises ConfigurationError with one line for each
+    problem in any source.
+    """
+    problems = _Problems()
+    environment = dict(os.environ)
+    path = keyword_arguments.pop("config", None) or environment.get(CONFIG_VARIABLE) or None
+    sources = (
+        _from_names(dict(framework or {}), "the web framework's setting", problems),
+        _from_file(path, problems),
+        _from_environment(environment, problems),
+        _from_names(keyword_arguments, "keyword argument", problems),
+    )
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for source in sources:
+        for name, given in source.items():
+            try:
+                values[name] = _convert(name, given.value)
+                origins[name] = given.source
+            except ValueError as error:
+                shown = "(hidden)" if name in HIDDEN else repr(given.value)
+                problems.append(f"{name} is {shown} ({given.source}); {error}")
+    complete = {**_DEFAULTS, **values}
+    problems += [
+        describe(problem, complete[problem.setting], origins.get(problem.setting, "default"))
+        for problem in find_problems(complete)
+    ]
+    problems.raise_if_any()
+    return Settings(**values)
+
+
+def require_secret(settings: Settings, bind_address: str) -> None:
+    """Refuse to cluster without a secret on an address that others can reach.
+
+    ``bind_address`` is the resolved address of the receiver. Raises ConfigurationError.
+    """
+    if not settings.distributable or settings.secret or ip_address(bind_address).is_loopback:
+        return
+    raise ConfigurationError(
+        f"distributable is True and the receiver would listen on {bind_address} without a secret, "
+        f"so anybody on that network could read and forge sessions. Make a secret once with "
+        f"{SECRET_COMMAND} and give it to every node as {PREFIX}SECRET, or set {PREFIX}BIND to "
+        "127.0.0.1 to cluster on this host only."
+    )
+
+
+def _from_names(
+    given: Mapping[str, object], label: str, problems: _Problems
+) -> dict[str, _Given]:
+    return _collect(
+        ((name, f"{label} {name}", value) for name, value in given.items()), _NAMES, problems
+    )
+
+
+def _from_environment(environment: Mapping[str, str], problems: _Problems) -> dict[str, _Given]:
+    ours = (
+        (name, f"environment variable {name}", value)
+        for name, value in sorted(environment.items())
+        if name.startswith(PREFIX)
+        and name != CONFIG_VARIABLE
+        and not FOREIGN_VARIABLES.fullmatch(name)
+        and not (name == PREFIX + "PORT" and "://" in value)  # Kubernetes again
+    )
+    return _collect(ours, _VARIABLES, problems)
+
+
+def _from_file(path: object, problems: _Problems) -> dict[str, _Given]:
+    if path is None:
+        return {}
+    if not isinstance(path, str | os.PathLike):
+        problems.append(f"config is {path!r}; it must be the path of a TOML file")
+        return {}
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"the configuration file {os.fspath(path)} cannot be read: {error}")
+        return {}
+    problems += [
+        f"{os.fspath(path)} has a table [{name}]; settings stand at the top level of the file"
+        for name, value in content.items() if isinstance(value, dict)
+    ]
+    named = (
+        (name, f"{os.fspath(path)}, key {name}", value)
+        for name, value in content.items() if not isinstance(value, dict)
+    )
+    return _collect(named, _NAMES, problems)
+
+
+def _collect(
+    given: Iterable[tuple[str, str, object]], known: Mapping[str, _Alias], problems: _Problems
+) -> dict[str, _Given]:
+    """One source's values by our names; unknown names and names given twice become problems."""
+    collected: dict[str, _Given] = {}
+    for name, source, value in given:
+        alias = known.get(name)
+        if alias is None:
+            problems.append(f"{source} is not a setting{_suggestion(name, known)}")
+        elif alias.setting in collected:
+            problems.append(
+                f"{alias.setting} is given twice: {collected[alias.setting].source} and {source}; "
+                "keep one of them"
+            )
+        else:
+            if alias.is_milliseconds:
+                value = _from_milliseconds(value)
+            collected[alias.setting] = _Given(value, source)
+    return collected
+
+
+def _suggestion(name: str, known: Mapping[str, _Alias]) -> str:
+    # Without the prefix, in which all variables are alike.
+    by_form = {known_name.removeprefix(PREFIX).lower(): known_name for known_name in known}
+    near = get_close_matches(name.removeprefix(PREFIX).lower(), by_form, n=1, cutoff=0.6)
+    return f"; did you mean {by_form[near[0]]}?" if near else ""
+
+
+def _from_milliseconds(value: object) -> object:
+    """Tomcat's milliseconds as seconds. What is no number is left for the conversion to refuse."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return value / 1000
+
+
+def _convert(name: str, value: object) -> object:
+    """The value in the setting's type. Raises ValueError with what it must be."""
+    if isinstance(value, timedelta) and name.endswith("_s"):
+        value = value.total_seconds()
+    converted = _CONVERSIONS[SETTING_TYPES[name]](value)
+    if name in CHOICES and isinstance(converted, str):
+        return converted.lower()
+    if name == "state_dir" and isinstance(converted, str) and converted:
+        return os.path.abspath(os.path.expanduser(converted))
+    return converted
+
+
+def _to_bool(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _WORDS:
+        return _WORDS[value.strip().lower()]
+    raise ValueError(f"it must be one of {', '.join(_WORDS)}")
+
+
+def _to_int(value: object) -> int:
+    number = _to_float(value)
+    if not number.is_integer():
+        raise ValueError("it must be a whole number")
+    return int(value) if isinstance(value, int) else int(number)
+
+
+def _to_float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("it must be a number")
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("it must be a number") from None
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        raise ValueError("it must be a text")
+    return value.strip()
+
+
+def _to_texts(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError("it must be a text, or a list of texts")
+    return tuple(item.strip() for item in value if item.strip())
+
+
+_CONVERSIONS: dict[str, Callable[[object], object]] = {
+    "bool": _to_bool, "int": _to_int, "float": _to_float, "str": _to_text, "tuple": _to_texts,
+}

@@ -1,0 +1,184 @@
+"""What can be checked on this host alone: files, limits, versions, cookie, clock. Changes nothing.
+
+Nothing is made either: a check that runs as another user than the application must not leave
+directories behind that the application cannot use.
+"""
+
+import os
+import re
+import resource
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from clustersession.replica.engines import lmdb_directory as directories
+from clustersession.replica.engines.lmdb_inspection import is_whole
+from clustersession.replica.home import NodeHome
+from clustersession.settings.settings import Settings
+from clustersession.tools.check.report import Verdict, ok, problem, warning
+
+SPACE_BYTES_MIN = 64 * 2**20
+SPACE_BYTES_GOOD = 2**30
+FILES_MIN = 256
+FILES_GOOD = 1024
+_YEAR_MIN, _YEAR_MAX = 2025, 2100
+_FRAMEWORKS = ("starlette", "fastapi", "flask", "quart", "litestar", "django")
+_REQUIREMENT = re.compile(r"([A-Za-z0-9-]+)>=([\d.]+)")
+
+
+def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
+    """The node's directory: ours, private, local, with space, and the replica in it readable."""
+    directory = home.directory
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if not existing.is_dir():
+        yield problem("state", f"{existing} is no directory; set state_dir to one")
+        return
+    found = existing.stat()
+    if existing == directory and found.st_uid != os.getuid():
+        yield problem(
+            "state", f"{directory} belongs to user {found.st_uid} and this runs as {os.getuid()}; "
+            "run the check as the application's user, or set another state_dir",
+        )
+        return
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield problem("state", f"{existing} cannot be written by user {os.getuid()}; set "
+                               "state_dir to a directory that can")
+        return
+    if sys.platform == "linux":
+        kind = directories.file_system_of(
+            str(existing.resolve()), Path("/proc/self/mountinfo").read_text()
+        )
+        if kind in directories.NETWORK_FILE_SYSTEMS:
+            yield problem("state", f"{existing} is on a network file system ({kind}); set "
+                                   "state_dir to a local directory")
+            return
+    if existing == directory and found.st_mode & 0o077:
+        yield warning("state", f"{directory} can be opened by others; chmod 700 it (a node does "
+                               "so when it starts)")
+    else:
+        made = "" if existing == directory else ", made at the first start"
+        yield ok("state", f"{directory}: local and private{made}")
+    yield _space(existing)
+    if (home.replica / directories.DATA_FILE).exists():
+        yield _replica(home.replica, agent_runs)
+
+
+def _space(path: Path) -> Verdict:
+    free = shutil.disk_usage(path).free
+    text = f"{free / 2**20:,.0f} MiB free at {path}"
+    if free < SPACE_BYTES_MIN:
+        return problem("space", f"{text}; sessions will not be stored: make room")
+    if free < SPACE_BYTES_GOOD:
+        return warning("space", f"{text}; it has to hold all live sessions of the cluster")
+    return ok("space", text)
+
+
+def _replica(path: Path, agent_runs: bool) -> Verdict:
+    if agent_runs:
+        return ok("replica", "in use, and its agent answers")
+    try:
+        with directories.exclusive_opening(path):
+            user = directories.join_users(path)
+            try:
+                if not directories.is_last_user(user):
+                    return ok("replica", "in use by workers")
+                if is_whole(path / directories.DATA_FILE):
+                    return ok("replica", "whole; nobody has it open")
+            finally:
+                os.close(user)
+    except OSError as error:
+        return problem("replica", f"{path} cannot be read: {error.strerror}; see who owns it")
+    return warning("replica", f"{path} is damaged; a node that starts sets it aside and loads "
+                              "from its peers")
+
+
+def check_files(worker_pids: Iterable[int]) -> Verdict:
+    """How many files this process and the running workers may have open."""
+    limits = {"this shell": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
+    for pid in worker_pids:
+        try:
+            text = Path(f"/proc/{pid}/limits").read_text()
+        except OSError:
+            continue
+        if found := re.search(r"Max open files\s+(\d+)", text):
+            limits[f"worker {pid}"] = int(found[1])
+    who, lowest = min(limits.items(), key=lambda item: _countable(item[1]))
+    if _countable(lowest) < FILES_MIN:
+        return problem("files", f"{who} may open {lowest} files; raise the limit (ulimit -n, "
+                                f"LimitNOFILE) to {FILES_GOOD} or more")
+    if _countable(lowest) < FILES_GOOD:
+        return warning("files", f"{who} may open {lowest} files; {FILES_GOOD} or more is better")
+    return ok("files", f"{who} may open {lowest} files" if lowest >= 0 else "no limit")
+
+
+def _countable(limit: int) -> float:
+    return float("inf") if limit == resource.RLIM_INFINITY else limit
+
+
+def check_frameworks() -> Verdict:
+    """Whether the installed web frameworks are new enough for their adapters."""
+    needed = {}
+    for requirement in metadata.requires("clustersession") or ():
+        if (found := _REQUIREMENT.match(requirement)) and found[1].lower() in _FRAMEWORKS:
+            needed[found[1].lower()] = found[2]
+    present, old = [], []
+    for name, lowest in needed.items():
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        present.append(f"{name} {version}")
+        if _numbers(version) < _numbers(lowest):
+            old.append(f"{name} is {version} and must be {lowest} or newer: pip install "
+                       f"'{name}>={lowest}'")
+    if old:
+        return problem("frameworks", "; ".join(old))
+    return ok("frameworks", ", ".join(present) or "none installed but what WSGI and ASGI need")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def check_cookie(settings: Settings) -> Iterator[Verdict]:
+    """Settings of the cookie that are valid each and do not go together."""
+    remarks = []
+    age_s, idle_s = settings.cookie_max_age_s, settings.idle_timeout_s
+    if age_s > 0 and (idle_s == 0 or age_s < idle_s):
+        remarks.append(
+            f"the browser forgets the cookie after cookie_max_age_s = {age_s} and the session "
+            f"lives on for idle_timeout_s = {idle_s:g}; set cookie_max_age_s to 0 or more than that"
+        )
+    if settings.consistency == "causal" and settings.rewrite == "always":
+        remarks.append('consistency = "causal" is for balancers that are not sticky and rewrite = '
+                       '"always" for those that are; leave one of them')
+    if settings.cookie_samesite == "strict":
+        remarks.append('cookie_samesite = "strict": users who follow a link from elsewhere, a '
+                       'payment for one, arrive without their session; "lax" lets them in')
+    if not settings.cookie_secure:
+        remarks.append("cookie_secure is false: set it to true wherever users come over HTTPS")
+    for remark in remarks:
+        yield warning("cookie", remark)
+    if not remarks:
+        yield ok("cookie", f"{settings.cookie_name}: nothing contradicts itself")
+
+
+def check_clock(now_s: float, skews_ms: dict[str, int], skew_s_max: float) -> Verdict:
+    """``skews_ms``: how far each peer's clock is ahead of ours."""
+    now = datetime.fromtimestamp(now_s, UTC)
+    if not _YEAR_MIN <= now.year <= _YEAR_MAX:
+        return problem("clock", f"this host believes it is {now:%Y-%m-%d}; set its clock (NTP)")
+    if not skews_ms:
+        return ok("clock", f"{now:%Y-%m-%d %H:%M:%S} UTC; no peer to compare with")
+    who, skew_ms = max(skews_ms.items(), key=lambda item: abs(item[1]))
+    far = f"{who}'s clock is {abs(skew_ms) / 1000:.1f} s " \
+          f"{'ahead of' if skew_ms > 0 else 'behind'} ours"
+    if abs(skew_ms) > skew_s_max * 1000:
+        return problem("clock", f"{far}, more than clock_skew_s_max = {skew_s_max:g}: changes are "
+                                "refused; set both by NTP")
+    if abs(skew_ms) > 2000:
+        return warning("clock", f"{far}: of two writes at once the wrong one may win; use NTP")
+    return ok("clock", f"{far if abs(skew_ms) >= 100 else 'in step with ' + ', '.join(skews_ms)}")

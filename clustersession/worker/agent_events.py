@@ -1,0 +1,49 @@
+"""Events that the agent tells a worker of: expiry, and what happened on other nodes."""
+
+import threading
+from typing import Any
+
+from clustersession.core.errors import WireError
+from clustersession.core.transitions import CHANGED, CREATED, ENDED, EXPIRED, Transition
+from clustersession.session.events import Events, event_of
+from clustersession.wire.records import checked_key, decode_state
+from clustersession.worker.agent_client import AgentClient
+
+FROM_PEERS = (CREATED, CHANGED, ENDED)
+
+
+class AgentEvents:
+    """The applications of one process that want to be told, and their agent."""
+
+    def __init__(self, port: AgentClient | None, everywhere: bool) -> None:
+        self._port = port
+        self._everywhere = everywhere
+        self._all: list[Events] = []
+        self._lock = threading.Lock()
+
+    def add(self, events: Events) -> None:
+        """An application; it may ask for events now or later."""
+        with self._lock:
+            if events not in self._all:
+                self._all.append(events)
+        events.on_listen = self._ask
+        self._ask()
+
+    def _ask(self) -> None:
+        """Ask the agent for what somebody here wants to hear, and for nothing else."""
+        wanted = FROM_PEERS if self._everywhere else ()
+        from_peers = any(e.wants(kind) for e in self._all for kind in wanted)
+        if self._port is not None and (from_peers or any(e.wants(EXPIRED) for e in self._all)):
+            self._port.listen(self._everywhere, self._heard)
+
+    def _heard(self, event: list[Any]) -> None:
+        kind, key, data, names, reason = event[:5]
+        try:
+            state = None if data is None else decode_state(data)
+            happened = Transition(str(kind), tuple(map(str, names)), reason)
+            told = event_of(checked_key(key), happened, state, here=False)
+        except (WireError, TypeError):
+            return
+        for events in list(self._all):
+            events.add(told)
+            events.deliver()

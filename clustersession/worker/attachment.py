@@ -1,0 +1,221 @@
+"""A worker's presence at its agent: one thread that holds a connection for as long as it lives.
+
+The agent takes the connection for the worker, so a killed worker is noticed by the kernel closing
+it. The thread sleeps in a system call; when the agent goes away it wakes, starts another, and
+attaches again. What the agent has to say arrives here and goes into the application's log.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
+from clustersession import __version__
+from clustersession.core.counters import Counters
+from clustersession.core.errors import WireError
+from clustersession.core.release import is_newer
+from clustersession.net.agent_link import AgentGone, BlockingLink, ask_once
+from clustersession.replica.home import NodeHome
+from clustersession.settings.settings import Settings
+from clustersession.wire.local import Operation
+from clustersession.worker.launch import replace_agent, start_agent
+
+RETRY_S_MIN = 0.05
+RETRY_S_MAX = 5.0
+ATTACH_TIMEOUT_S = 5.0
+
+logger = logging.getLogger("clustersession")
+
+
+def _version_in(status: object) -> str | None:
+    """The version an agent says it is of; empty from one that does not say."""
+    return str(status.get("version", "")) if isinstance(status, dict) else None
+
+
+def _agent_pid_in(status: object) -> int:
+    pid = status.get("agent_pid") if isinstance(status, dict) else None
+    return pid if isinstance(pid, int) and pid > 1 else 0
+
+
+def _take_notice(pid: int) -> None:
+    """As the first process of a container this one is the parent of agents, like it or not.
+
+    A dead one stays a zombie until its parent asks for it. Only that one is asked for: everything
+    else may be a child of the server or of the application.
+    """
+    if pid and os.getpid() == 1:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+class Attachment:
+    """Keeps this process attached to an agent, starting one where that is our business."""
+
+    def __init__(
+        self, settings: Settings, home: NodeHome, *, start: Callable[[], bool] | None = None
+    ) -> None:
+        self._settings = settings
+        self._home = home
+        self._start = start or self._start_process
+        self._starts_in_thread = start is not None
+        self._pid = os.getpid()
+        self._stopping = False
+        self._agent_pid = 0
+        self._listens: tuple[bool, Callable[[list[Any]], None]] | None = None
+        self._link: BlockingLink | None = None
+        self._counters: list[Counters] = []
+        self._told = Counters()
+        self._telling = threading.Lock()
+        self._stopped = threading.Event()
+        self.attached = threading.Event()
+        self.attachments = 0
+        _require_threads()
+        self._thread = threading.Thread(
+            target=self._run, name="clustersession-presence", daemon=True
+        )
+        self._thread.start()
+
+    def listen(self, everywhere: bool, heard: Callable[[list[Any]], None]) -> bool:
+        """Have events about sessions passed to ``heard``, on this thread, from each agent to come.
+
+        Whether it is for the caller to tell the present agent.
+        """
+        self._listens = (everywhere, heard)
+        return self.attached.is_set()
+
+    def count(self, counters: Counters) -> None:
+        """Tell the agents what is counted there, whenever one asks."""
+        self._counters.append(counters)
+
+    def stop(self) -> None:
+        """Detach; the agent goes some seconds after its last worker."""
+        self._stopped.set()
+        link = self._link
+        if link is not None and os.getpid() == self._pid:
+            with suppress(AgentGone):
+                self._tell_counts(link)
+            link.close()
+            self._thread.join(timeout=2.0)
+
+    def tell_stopping(self) -> None:
+        """Attach again as a worker that was told to stop, and so to every later agent."""
+        self._stopping = True
+        link = self._link
+        if link is not None:
+            link.close()
+
+    def _run(self) -> None:
+        retry_s = RETRY_S_MIN
+        while not self._stopped.is_set():
+            try:
+                self._link = link = BlockingLink(self._home.agent_socket)
+                if self._is_outdated(link):
+                    # If it goes, so does this link, and attaching leads to the new one.
+                    replace_agent(
+                        self._settings, self._home, self._is_up, self._version, self._stop_agent
+                    )
+                link.ask(Operation.ATTACH, self._pid, self._stopping, timeout_s=ATTACH_TIMEOUT_S)
+                self.attachments += 1
+                if self._listens is not None:
+                    link.tell(Operation.LISTEN, self._listens[0], self._pid)
+                self.attached.set()
+                retry_s = RETRY_S_MIN
+                self._listen(link)
+            except (AgentGone, TimeoutError, WireError, OSError):
+                pass
+            finally:
+                self.attached.clear()
+                if self._link is not None:
+                    self._link.close()
+                    self._link = None
+                gone = self._agent_pid
+            if self._stopped.is_set():
+                return
+            try:
+                started = self._start()
+            except Exception:
+                # This thread is all that ever starts an agent: it must outlive any trouble.
+                logger.exception("the clustersession agent could not be started")
+                started = False
+            _take_notice(gone)
+            # After a working attachment the next agent is wanted at once; otherwise something is
+            # wrong, or not ready, and a short pause keeps the trouble small.
+            if not started or retry_s > RETRY_S_MIN:
+                self._stopped.wait(retry_s)
+            retry_s = min(2 * retry_s, RETRY_S_MAX)
+
+    def _listen(self, link: BlockingLink) -> None:
+        while True:
+            for event in link.listen():
+                if isinstance(event, list) and len(event) >= 5 and self._listens is not None:
+                    self._listens[1](event)
+                elif event == []:
+                    self._tell_counts(link)
+                elif isinstance(event, list) and len(event) == 2:
+                    level = logging.getLevelNamesMapping().get(str(event[0]).upper(), logging.INFO)
+                    logger.log(level, "clustersession: %s", event[1])
+
+    def _tell_counts(self, link: BlockingLink) -> None:
+        """Tell what came since the last time: so nothing is counted twice, by whatever agent."""
+        news: dict[str, int] = {}
+        with self._telling:
+            for name in (field.name for field in fields(Counters)):
+                count = sum(getattr(counters, name) for counters in list(self._counters))
+                if more := count - getattr(self._told, name):
+                    news[name] = more
+                    setattr(self._told, name, count)
+            if news:
+                link.tell(Operation.REPORT, news)
+
+    def _start_process(self) -> bool:
+        if self._settings.agent == "external":
+            return False
+        return start_agent(self._settings, self._home, self._is_up)
+
+    def _is_outdated(self, link: BlockingLink) -> bool:
+        """Whether the agent is older than this library, and ours to replace."""
+        if self._starts_in_thread:
+            return False
+        status = link.ask(Operation.STATUS, timeout_s=ATTACH_TIMEOUT_S)
+        self._agent_pid = _agent_pid_in(status)
+        there = _version_in(status)
+        if there is None or not is_newer(__version__, there):
+            return False
+        if self._settings.agent == "external":
+            logger.warning(
+                "clustersession: the agent is of version %s and this worker of %s; restart the "
+                "agent", there or "unknown", __version__,
+            )
+            return False
+        return True
+
+    def _version(self) -> str | None:
+        try:
+            return _version_in(ask_once(self._home.agent_socket, Operation.STATUS))
+        except (AgentGone, TimeoutError, WireError):
+            return None
+
+    def _stop_agent(self) -> None:
+        with suppress(AgentGone, TimeoutError, WireError):
+            ask_once(self._home.agent_socket, Operation.STOP)
+
+    def _is_up(self) -> bool:
+        try:
+            BlockingLink(self._home.agent_socket).close()
+        except AgentGone:
+            return False
+        return True
+
+
+def _require_threads() -> None:
+    """Say so where threads run only while a request does: older uWSGI unless told."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and not getattr(uwsgi, "has_threads", True):
+        logger.warning(
+            "clustersession: uWSGI runs without threads, so an agent that dies is replaced only at "
+            "the next request; start uWSGI with --enable-threads"
+        )

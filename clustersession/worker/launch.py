@@ -1,0 +1,179 @@
+"""Starting the node's agent from a worker: once, whoever races, and without a child left behind.
+
+An agent of an older version of this library is replaced; one of a newer version never is.
+"""
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clustersession import __version__
+from clustersession.agent.process import encode_start
+from clustersession.core.release import is_newer
+from clustersession.replica.home import NodeHome
+from clustersession.settings.settings import Settings
+
+START_TIMEOUT_S = 10.0
+UP_TIMEOUT_S = 5.0
+COMPLAIN_INTERVAL_S = 60.0
+SPAWN_INTERVAL_S = 2.0
+LOOK_INTERVAL_S = 0.02
+REPLACE_INTERVAL_S = 60.0
+YIELD_S = 3.0
+
+logger = logging.getLogger("clustersession")
+
+
+def start_agent(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -> bool:
+    """Start the agent unless a sibling is doing so, and wait until it is up.
+
+    Returns whether it is; a sibling's attempt is waited for in the same way. Never raises.
+    """
+    try:
+        with _launch_lock(home) as lock:
+            yields = lock is not None and _failed_lately(lock)
+        if yields and _wait(is_up, time.monotonic() + YIELD_S):
+            # An agent of our version has just failed; siblings of the older one have theirs.
+            return True
+        with _launch_lock(home) as lock:
+            if lock is None:
+                return _wait(is_up, time.monotonic() + 1.0)
+            return is_up() or _bring_up(settings, home, is_up)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.error("the clustersession agent cannot be started: %s", error)
+        return False
+
+
+def replace_agent(
+    settings: Settings,
+    home: NodeHome,
+    is_up: Callable[[], bool],
+    version: Callable[[], str | None],
+    stop: Callable[[], None],
+) -> None:
+    """Put an agent of our version in the place of an older one.
+
+    ``version`` tells that of the agent that is there (None: none is), ``stop`` asks it to leave.
+    All of it happens under the launch lock, so that siblings of the older version, whose agent it
+    was, cannot start theirs again in between: they attach to the new one. When ours does not come
+    up, they may; then workers of our version leave theirs alone for ``REPLACE_INTERVAL_S``. Never
+    raises.
+    """
+    try:
+        with _launch_lock(home) as lock:
+            if lock is None or _failed_lately(lock):
+                return
+            there = version()
+            if there is None or not is_newer(__version__, there):
+                return
+            logger.info(
+                "the clustersession agent is of version %s and leaves for one of version %s",
+                there or "unknown", __version__,
+            )
+            stop()
+            _wait(lambda: not is_up(), time.monotonic() + UP_TIMEOUT_S)
+            came = _bring_up(settings, home, is_up)
+            os.ftruncate(lock, 0)
+            if not came:
+                os.pwrite(lock, __version__.encode(), 0)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.error("the clustersession agent cannot be replaced: %s", error)
+
+
+@contextmanager
+def _launch_lock(home: NodeHome) -> Iterator[int | None]:
+    """The descriptor of the lock, held for the block; None when a sibling holds it."""
+    path = home.directory / "agent.launch"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield None
+        else:
+            yield lock
+    finally:
+        os.close(lock)
+
+
+def _failed_lately(lock: int) -> bool:
+    """Whether an agent of our version did not come up when it was to replace an older one."""
+    if os.pread(lock, 64, 0) != __version__.encode():
+        return False
+    return abs(time.time() - os.fstat(lock).st_mtime) < REPLACE_INTERVAL_S
+
+
+def _bring_up(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -> bool:
+    give_up_s = time.monotonic() + UP_TIMEOUT_S
+    while time.monotonic() < give_up_s:
+        # Again, because one that found its predecessor there has gone at once.
+        _spawn(settings, home)
+        if _wait(is_up, time.monotonic() + SPAWN_INTERVAL_S):
+            return True
+    _complain(home, f"the clustersession agent did not come up: {_last_words(home)}")
+    return False
+
+
+def _spawn(settings: Settings, home: NodeHome) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    environment.pop("PYTHONSTARTUP", None)
+    process = subprocess.Popen(
+        [_interpreter(), "-m", "clustersession.agent"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd="/",
+        start_new_session=True,
+    )
+    # The process forks and exits at once, so this waits for an interpreter to start, not for it to
+    # run; afterwards the agent is nobody's child.
+    process.communicate(encode_start(settings, home), timeout=START_TIMEOUT_S)
+
+
+def _interpreter() -> str:
+    """The Python to run: under uWSGI ``sys.executable`` is the server itself."""
+    executable = sys.executable or ""
+    if "python" in os.path.basename(executable).lower():
+        return executable
+    for name in (f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3"):
+        candidate = Path(sysconfig.get_path("scripts")) / name
+        if candidate.exists():
+            return str(candidate)
+    return "python3"
+
+
+def _wait(is_up: Callable[[], bool], deadline_s: float) -> bool:
+    while not is_up():
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(LOOK_INTERVAL_S)
+    return True
+
+
+_complained_s: dict[Path, float] = {}
+
+
+def _complain(home: NodeHome, text: str) -> None:
+    """Log, but not at every attempt."""
+    now_s = time.monotonic()
+    if now_s - _complained_s.get(home.directory, float("-inf")) > COMPLAIN_INTERVAL_S:
+        _complained_s[home.directory] = now_s
+        logger.error("%s", text)
+
+
+def _last_words(home: NodeHome) -> str:
+    """What the agent logged last, which says why it is not there."""
+    try:
+        lines = home.agent_log.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    troubles = [line for line in lines[-20:] if " ERROR " in line or " WARNING " in line]
+    return f"{troubles[-1] if troubles else 'it logged nothing'} (see {home.agent_log})"

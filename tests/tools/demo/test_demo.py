@@ -1,0 +1,66 @@
+"""``clustersession demo`` as a user runs it: one command, exit status 0, nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clustersession.tools.demo.processes import descendants, wait_for
+from clustersession.tools.demo.scenario import Browser
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+RUN = "import sys; from clustersession.tools.demo.demo import run_demo; sys.exit(run_demo({}))"
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+
+
+def test_every_step_holds_and_nothing_is_left(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", RUN.format("")], capture_output=True, text=True, timeout=100,
+        env=environment(tmp_path), check=False, stdin=subprocess.DEVNULL,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    for wanted in ("kill -9", ".tomcat1", ".tomcat2", "member lost", "Every step held"):
+        assert wanted in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_step_fails_the_demo_and_shows_the_logs(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text(
+        "async def app(scope, receive, send):\n    raise RuntimeError('nobody home')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c",
+         "from pathlib import Path; "
+         + RUN.format(f"app='empty:app', app_directory=Path({str(tmp_path)!r})")],
+        capture_output=True, text=True, timeout=100, env=environment(tmp_path), check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert result.returncode == 1
+    assert "FAILED: tomcat1 answers: wanted 200, saw 500" in result.stdout
+    assert "nobody home" in result.stdout
+
+
+def test_serve_runs_until_it_is_ended(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output, subprocess.Popen(
+        [sys.executable, "-c", RUN.format("serve=True")], stdout=output, stderr=output,
+        stdin=subprocess.DEVNULL, env=environment(tmp_path),
+    ) as process:
+        try:
+            wait_for(lambda: "Ctrl-C ends" in log.read_text(), "the demo to serve", 40)
+            port = int(log.read_text().partition("Open http://127.0.0.1:")[2].partition("/")[0])
+            assert Browser(port).get("/api/session").status == 200
+            children = descendants(process.pid)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0, log.read_text()
+        finally:
+            process.kill()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]

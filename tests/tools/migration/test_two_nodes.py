@@ -1,0 +1,51 @@
+"""Records are replicated: any node exchanges the old cookie, and its end is known on all."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from clustersession.session.legacy import record_key
+from clustersession.session.manager import SessionManager
+from clustersession.session.session import Session
+from clustersession.tools.demo.processes import wait_for
+from clustersession.tools.migration.importing import Importer
+from clustersession.tools.migration.old_stores import OldSession
+from tests.worker.thread_nodes import running_nodes
+
+OLD = "an-old-id-of-the-other-store-0001"
+KEY = record_key(OLD)
+
+
+def opened(manager: SessionManager) -> Session:
+    session = manager.open([])
+    assert manager.legacy is not None
+    manager.legacy.adopt(session, f"old={OLD}")
+    return session
+
+
+@pytest.mark.system
+def test_a_record_imported_on_one_node_is_exchanged_on_another(tmp_path: Path) -> None:
+    with running_nodes(tmp_path, 2, legacy_cookie_name="old") as (one, two):
+        first, second = one.manager(), two.manager()
+        old = OldSession(KEY, {"user": "ada"}, time.time_ns() // 1_000_000 + 3_600_000)
+        importer = Importer(first.replica, one.settings, "test")
+        assert importer.run([old], print).imported == 1
+        first.cluster.notify(importer.head)
+        wait_for(lambda: second.replica.get(KEY), "the record on the other node")
+        here, there = opened(first), opened(second)
+        assert dict(there) == {"user": "ada"}
+        assert second.commit(there).set_cookie is not None
+        # A tab that had been opened on the other node before.
+        here["late"] = 1
+        assert first.commit(here).set_cookie is not None
+        assert here.sid == there.sid
+        assert opened(first).sid == there.sid
+        assert second.reload(there)
+        assert dict(there) == {"user": "ada", "late": 1}
+        there.invalidate()
+        second.commit(there)
+        for manager in (first, second):
+            assert dict(opened(manager)) == {}
+        again = Importer(first.replica, one.settings, "test")
+        assert again.run([old], print).exchanged == 1

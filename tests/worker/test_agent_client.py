@@ -1,0 +1,257 @@
+"""A worker's view of the cluster: confirmations, fetches, routes, and doing without an agent."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from clustersession.core.errors import ReplicationFailed
+from clustersession.core.serving_view import VIEW_NOTE, View
+from clustersession.core.state import Change
+from clustersession.tools.demo.processes import free_port, wait_for
+from clustersession.worker import runtime as runtime_module
+from clustersession.worker.agent_client import AgentClient
+from clustersession.worker.runtime import Runtime
+
+MakeNode = Callable[..., Runtime]
+
+
+@pytest.fixture
+def make_node(tmp_path: Path) -> Iterator[MakeNode]:
+    port = free_port()
+    with ExitStack() as cleanup:
+        def make(route: str, **options: object) -> Runtime:
+            runtime = Runtime.from_options({
+                "distributable": True, "agent": "thread", "bind": "127.0.0.1",
+                "multicast_address": "", "port": port, "seeds": (f"127.0.0.1:{port}",),
+                "secret": "s" * 32, "state_dir": str(tmp_path), "route": route, **options,
+            })
+            cleanup.callback(runtime.close)
+            return runtime
+
+        yield make
+
+
+def write(runtime: Runtime, **values: object) -> str:
+    manager = runtime.manager()
+    session = manager.open([])
+    session.update(values)
+    cookie = manager.commit(session).set_cookie
+    assert cookie is not None
+    return cookie.partition("=")[2].partition(";")[0]
+
+
+def value_of(set_cookie: str | None) -> str:
+    assert set_cookie is not None
+    return set_cookie.partition("=")[2].partition(";")[0]
+
+
+def read(runtime: Runtime, cookie: str) -> dict[str, object]:
+    manager = runtime.manager()
+    session = manager.open([cookie])
+    if session.missing:
+        manager.fetch(session)
+    return dict(session)
+
+
+def joined(first: Runtime, second: Runtime) -> None:
+    first.start()
+    second.start()
+    for runtime in (first, second):
+        port = runtime.manager().cluster
+        wait_for(lambda p=port: len(p.serving_routes()) == 2, "both nodes to serve")
+
+
+def test_a_confirmed_write_is_on_the_other_node(make_node: MakeNode) -> None:
+    first, second = make_node("tomcat1"), make_node("tomcat2")
+    joined(first, second)
+    for number in range(50):
+        cookie = write(first, n=number)
+        assert read(second, cookie) == {"n": number}
+    assert first.manager().counters.unconfirmed == 0
+
+
+async def test_a_confirmed_write_is_on_the_other_node_without_blocking_a_loop(
+    make_node: MakeNode,
+) -> None:
+    first, second = make_node("tomcat1"), make_node("tomcat2")
+    joined(first, second)
+    manager = first.manager()
+    for number in range(50):
+        session = manager.open([])
+        session["n"] = number
+        outcome = await manager.commit_async(session)
+        cookie = outcome.set_cookie.partition("=")[2].partition(";")[0]
+        assert read(second, cookie) == {"n": number}
+    assert manager.counters.unconfirmed == 0
+    # In the loop whose connection it closes, as a server does at its end.
+    first.close()
+    await asyncio.sleep(0)
+
+
+def test_with_causal_consistency_the_other_node_never_lags_behind_its_client(
+    make_node: MakeNode,
+) -> None:
+    # Long enough that a busy machine proves nothing; nobody waits for it to pass.
+    options = {"ack": "none", "consistency": "causal", "fetch_timeout_s": 10.0}
+    nodes = [make_node(route, **options) for route in ("tomcat1", "tomcat2")]
+    joined(nodes[0], nodes[1])
+    cookie = token = ""
+    for number in range(200):
+        writer, reader = nodes[number % 2].manager(), nodes[1 - number % 2].manager()
+        session = writer.open([cookie], None, [token])
+        if session.missing:
+            writer.fetch(session)
+        session["n"] = number
+        outcome = writer.commit(session)
+        if outcome.set_cookie is not None:
+            cookie = value_of(outcome.set_cookie)
+        token = value_of(outcome.set_seen_cookie)
+        session = reader.open([cookie], None, [token])
+        if session.missing:
+            reader.fetch(session)
+        assert session == {"n": number}
+        assert reader.commit(session).set_seen_cookie is None
+    managers = [node.manager() for node in nodes]
+    assert sum(manager.counters.stale_reads for manager in managers) == 0
+    assert sum(manager.counters.fetches for manager in managers) > 0
+
+
+async def test_with_causal_consistency_no_loop_is_blocked_while_a_copy_is_awaited(
+    make_node: MakeNode,
+) -> None:
+    options = {"ack": "none", "consistency": "causal", "fetch_timeout_s": 10.0}
+    first, second = make_node("tomcat1", **options), make_node("tomcat2", **options)
+    joined(first, second)
+    manager = second.manager()
+    for number in range(50):
+        session = first.manager().open([])
+        session["n"] = number
+        outcome = await first.manager().commit_async(session)
+        cookie, token = value_of(outcome.set_cookie), value_of(outcome.set_seen_cookie)
+        session = manager.open([cookie], None, [token])
+        if session.missing:
+            await manager.fetch_async(session)
+        assert session == {"n": number}
+    # In the loop whose connections they close, as a server does at its end.
+    second.close()
+    first.close()
+    await asyncio.sleep(0)
+
+
+def test_a_worker_that_starts_waits_for_its_agent(make_node: MakeNode) -> None:
+    first = make_node("a")
+    first.start()
+    port = first.manager().cluster
+    assert isinstance(port, AgentClient)
+    assert port.attachment.attached.is_set()
+
+
+def test_a_worker_whose_agent_does_not_come_starts_without_it(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_module, "AGENT_WAIT_S", 0.2)
+    alone = make_node("a", agent="external")
+    begin_s = time.monotonic()
+    alone.start()
+    assert 0.2 <= time.monotonic() - begin_s < 2.0
+
+
+def test_a_session_that_was_not_streamed_is_fetched(make_node: MakeNode) -> None:
+    first, second = make_node("tomcat1"), make_node("tomcat2")
+    joined(first, second)
+    cookie = write(first, user="ann")
+    replica = second.manager().replica
+    # As if the stream had missed it: gone from the second node only.
+    far_ms = time.time_ns() // 1_000_000 + 40 * 86_400_000
+    assert replica.sweep(far_ms, 10) == 1
+    assert read(second, cookie) == {"user": "ann"}
+    assert second.manager().counters.fetched == 1
+
+
+def test_without_an_agent_a_write_is_kept_counted_and_logged_once(
+    make_node: MakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = make_node("tomcat1", agent="external", ack_timeout_s=0.1)
+    with caplog.at_level(logging.WARNING, "clustersession"):
+        cookies = [write(node, n=number) for number in range(3)]
+    assert [read(node, cookie) for cookie in cookies] == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert node.manager().counters.unconfirmed == 3
+    assert sum("no peer confirmed" in record.message for record in caplog.records) == 1
+
+
+def test_an_application_that_asks_for_it_gets_the_error_and_the_session_is_kept(
+    make_node: MakeNode,
+) -> None:
+    node = make_node("tomcat1", agent="external", ack_timeout_s=0.1, ack_failure="error")
+    manager = node.manager()
+    session = manager.open([])
+    session["n"] = 1
+    with pytest.raises(ReplicationFailed):
+        manager.commit(session)
+    assert manager.replica.stats().sessions == 1
+
+
+def test_an_authentic_session_nobody_has_is_unknown_in_bounded_time(make_node: MakeNode) -> None:
+    node = make_node("tomcat1", agent="external")
+    cookie = write(make_node("tomcat2", agent="external", ack="none"), n=1)
+    started_s = time.monotonic()
+    assert read(node, cookie) == {}
+    assert time.monotonic() - started_s < 2
+
+
+def test_the_view_decides_who_serves_and_draining_takes_ourselves_out(
+    make_node: MakeNode,
+) -> None:
+    node = make_node("tomcat1", agent="external")
+    manager = node.manager()
+    assert manager.cluster.serving_routes() == {"tomcat1"}
+    view = View(frozenset({"tomcat2", "tomcat3"}), draining=False)
+    manager.replica.save_note(VIEW_NOTE, view.encode())
+    wait_for(lambda: manager.cluster.serving_routes() == {"tomcat1", "tomcat2", "tomcat3"}, "it")
+    manager.replica.save_note(VIEW_NOTE, view._replace(draining=True).encode())
+    wait_for(lambda: manager.cluster.serving_routes() == {"tomcat2", "tomcat3"}, "the drain")
+
+
+def test_an_end_reaches_the_other_node(make_node: MakeNode) -> None:
+    first, second = make_node("tomcat1"), make_node("tomcat2")
+    joined(first, second)
+    cookie = write(first, user="ann")
+    manager = first.manager()
+    session = manager.open([cookie])
+    session.invalidate()
+    manager.commit(session)
+    assert read(second, cookie) == {}
+    late = Change(cookie[:23], time.time_ns() // 1_000_000, {"late": b"\xc0"})
+    assert not second.manager().replica.commit([late], late.accessed_ms).effective
+
+
+def test_a_changed_secret_is_told_once(
+    make_node: MakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    for secret, told in (("s" * 32, 0), ("t" * 32, 1), ("t" * 32, 1)):
+        runtime = make_node("tomcat1", agent="external", secret=secret)
+        runtime.manager()
+        runtime.close()
+        assert caplog.text.count("the secret of node tomcat1") == told
+
+
+async def test_writes_nobody_waits_for_ring_the_agent_once_in_a_while(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_node("tomcat1", ack="none")
+    await asyncio.to_thread(first.start)
+    port = first.manager().cluster
+    assert isinstance(port, AgentClient)
+    heads: list[int] = []
+    monkeypatch.setattr(port._pool, "tell", lambda operation, head: heads.append(head))
+    for head in range(1, 1001):
+        port.notify(head)
+    await asyncio.to_thread(wait_for, lambda: heads[-1] == 1000, "the last to be told")
+    assert heads[0] == 1, "the first does not wait"
+    assert heads[-1] == 1000, "the last is not forgotten"
+    assert len(heads) < 500

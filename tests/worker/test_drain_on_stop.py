@@ -1,0 +1,160 @@
+"""A worker that was told to stop: when its node drains, and who gets the signal."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from clustersession.worker import drain_on_stop as departure
+from clustersession.worker.attachment import Attachment
+from clustersession.worker.drain_on_stop import DrainOnStop, forget, watch
+from clustersession.worker.runtime import Runtime
+from tests.operations.test_drain import make, request, serving
+from tests.support.processes import free_port, wait_for
+
+Nodes = tuple[Runtime, Runtime]
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    port = free_port()
+    made = make(tmp_path, "tomcat1", port), make(tmp_path, "tomcat2", port)
+    for node in made:
+        node.start()
+    for node in made:
+        wait_for(lambda n=node: serving(n) == {"tomcat1", "tomcat2"}, "both nodes to serve")
+    yield made
+    for node in made:
+        node.close()
+
+
+def departure_of(node: Runtime, drain_s: float) -> DrainOnStop:
+    port, manager = node.connection().agent_client, node.manager()
+    assert port is not None
+    return DrainOnStop(drain_s, port, manager.replica, manager.counters)
+
+
+def test_while_the_last_worker_goes_on_its_users_move(
+    nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = nodes
+    caplog.set_level("INFO")
+    cookie = request(first, user="ann")
+    assert cookie is not None
+    leaving = threading.Thread(target=departure_of(first, 4.0).run)
+    leaving.start()
+    wait_for(lambda: serving(first) == {"tomcat2"}, "our own answers to name the other node")
+    wait_for(lambda: serving(second) == {"tomcat2"}, "the other node to know")
+    assert first.connection().phase() == "draining"
+    moved = cookie.replace(".tomcat1", ".tomcat2")
+    assert request(first, cookie) == moved
+    assert dict(second.manager().open([moved])) == {"user": "ann"}
+    leaving.join(20)
+    assert "drained, 1 answers moved a session" in caplog.text
+    first.close()
+    first.start()
+    wait_for(lambda: serving(second) == {"tomcat1", "tomcat2"}, "the node to be back")
+
+
+def test_a_worker_with_siblings_that_stay_leaves_the_node_as_it_is(
+    nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = nodes
+    caplog.set_level("INFO")
+    port = first.connection().agent_client
+    assert port is not None
+    sibling = Attachment(first.settings, port.attachment._home, start=lambda: False)
+    try:
+        assert sibling.attached.wait(5)
+        departure_of(first, 60.0).run()
+        assert "others of the node go on" in caplog.text
+        assert serving(first) == serving(second) == {"tomcat1", "tomcat2"}
+    finally:
+        sibling.stop()
+
+
+def test_alone_there_is_nobody_to_move_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = make(tmp_path, "tomcat1", free_port())
+    node.start()
+    try:
+        wait_for(lambda: node.connection().phase() == "ready", "the node to be ready")
+        departure_of(node, 60.0).run()
+        assert "no other serves its users" in caplog.text
+        assert str(request(node, user="ann")).endswith(".tomcat1")
+    finally:
+        node.close()
+
+
+class Wanted(DrainOnStop):
+    """One that only says that it was run, and when to go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.done = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        self.begun.set()
+        self.done.wait(20)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """What a server's handler of SIGTERM has got."""
+    got: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        got.append(number)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    monkeypatch.setattr(departure, "_signal", None)
+    yield got
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for thread in threading.enumerate():
+        if thread.name == "clustersession-departure":
+            thread.join(20)
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_server_gets_its_signal_afterwards(server: list[int]) -> None:
+    wanted = Wanted()
+    watch(wanted)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert wanted.begun.wait(5)
+    assert server == []
+    wanted.done.set()
+    wait_for(lambda: server, "the server to get it")
+
+
+def test_a_second_signal_reaches_the_server_at_once(server: list[int]) -> None:
+    wanted = Wanted()
+    watch(wanted)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert wanted.begun.wait(5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_for(lambda: server, "the server to get it")
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_for(lambda: len(server) == 2, "its own handler to be back")
+    wanted.done.set()
+
+
+def test_a_closed_node_does_not_hold_up_the_server(server: list[int]) -> None:
+    wanted = Wanted()
+    watch(wanted)
+    forget(wanted)
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_for(lambda: server, "the server to get it")
+    assert not wanted.begun.is_set()
+
+
+def test_in_a_thread_it_says_that_it_cannot(
+    server: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = threading.Thread(target=watch, args=(Wanted(),))
+    thread.start()
+    thread.join()
+    assert "drain_on_stop_s has no effect" in caplog.text
