@@ -30,7 +30,7 @@ from clustersession.net.tls import tls_contexts
 from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
 from clustersession.wire.keys import ClusterKeys

@@ -12,7 +12,7 @@ from clustersession.core.placement import owner
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import SessionState
 from clustersession.core.transitions import EXPIRED, transition
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.wire.records import encode_state
 
 if TYPE_CHECKING:

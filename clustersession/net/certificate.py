@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from clustersession.core.errors import ReplicaError
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.wire.keys import SecretKeys
 
 # RFC 8410, section 7: what stands before the 32 bytes of an Ed25519 key in PKCS #8.

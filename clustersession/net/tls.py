@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from clustersession.net.certificate import Certificate, cluster_certificate
 from clustersession.net.operator_certificates import OwnCertificates
 from clustersession.net.private_file import private_file
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.proof import HelloProof
 

@@ -11,7 +11,7 @@ from clustersession.core.state import highest_time, reissue
 from clustersession.replica import tables
 from clustersession.replica.engines.contract import ReadTransaction, WriteTransaction
 from clustersession.replica.reading import head_of
-from clustersession.replica.writer import SessionWriter
+from clustersession.replica.record_writer import RecordWriter
 
 _OPENING = b"opening"
 
@@ -48,7 +48,7 @@ def opening(transaction: ReadTransaction) -> int:
 def begin_feed(transaction: WriteTransaction, node: bytes, floor: int) -> LateWrites:
     """Begin an empty feed under a new node id; returns what the old one held beyond ``floor``.
 
-    Sessions still remember places in the old feed; ``SessionWriter`` does not trust them.
+    Sessions still remember places in the old feed; ``RecordWriter`` does not trust them.
     """
     head = head_of(transaction)
     late = [
@@ -61,7 +61,7 @@ def begin_feed(transaction: WriteTransaction, node: bytes, floor: int) -> LateWr
     return LateWrites(late, head.node, floor)
 
 
-def reissue_late(writer: SessionWriter, late: LateWrites) -> None:
+def reissue_late(writer: RecordWriter, late: LateWrites) -> None:
     """Let writes of the old node id be the first ones of the new, with the times they have."""
     for key in late.keys:
         record = writer.load(key)

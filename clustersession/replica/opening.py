@@ -16,11 +16,11 @@ from clustersession.core.errors import (
     ReplicaUnusable,
     WireError,
 )
-from clustersession.replica.engines import lmdb_directory as directories
-from clustersession.replica.engines.lmdb_engine import DAMAGE, LmdbEngine, out_of_space
-from clustersession.replica.engines.lmdb_inspection import is_whole
-from clustersession.replica.engines.memory_engine import MemoryEngine
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.engine import DAMAGE, LmdbEngine, out_of_space
+from clustersession.replica.engines.lmdb.inspection import is_whole
+from clustersession.replica.engines.memory import MemoryEngine
+from clustersession.replica.replica import Replica
 
 logger = logging.getLogger("clustersession")
 
@@ -38,7 +38,7 @@ class _Reservation:
 _open_here: dict[Path, _Reservation] = {}
 
 
-class LmdbReplica(ReplicaStore):
+class LmdbReplica(Replica):
     """A replica in a directory. Not for use in a child of the process that opened it."""
 
     def __init__(
@@ -85,9 +85,9 @@ class LmdbReplica(ReplicaStore):
             del _open_here[self._lmdb.directory]
 
 
-def open_memory(node: bytes, *, clock_skew_ms_max: int) -> ReplicaStore:
+def open_memory(node: bytes, *, clock_skew_ms_max: int) -> Replica:
     """An empty replica in memory; one thread at a time."""
-    return ReplicaStore(MemoryEngine(), lambda: node, clock_skew_ms_max=clock_skew_ms_max)
+    return Replica(MemoryEngine(), lambda: node, clock_skew_ms_max=clock_skew_ms_max)
 
 
 def open_lmdb(

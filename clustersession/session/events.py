@@ -23,7 +23,8 @@ from clustersession.core.transitions import (
     PRINCIPAL_ENDED,
     Transition,
 )
-from clustersession.replica.protocol import Committed, Replica
+from clustersession.replica.replica import Replica
+from clustersession.replica.results import Committed
 from clustersession.session.token import log_name
 from clustersession.wire.values import decode_value
 

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
-from clustersession.replica.protocol import Committed, Replica
+from clustersession.replica.replica import Replica
+from clustersession.replica.results import Committed
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner
 from clustersession.settings.settings import Settings

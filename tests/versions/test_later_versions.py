@@ -11,7 +11,7 @@ from clustersession.core.errors import OtherVersion
 from clustersession.core.identity import Phase
 from clustersession.core.serving_view import View
 from clustersession.node import outputs as out
-from clustersession.replica.engines import lmdb_directory as directories
+from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.wire import messages as m
 from clustersession.wire.envelope import Dropped, DropReason, Opener, Sealer
 from clustersession.wire.keys import ClusterKeys

@@ -53,7 +53,7 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
 
-class Engine(Protocol):
+class StorageEngine(Protocol):
     """Storage for one replica. Engine trouble is raised as ReplicaError."""
 
     def get(self, table: int, key: bytes) -> bytes | None:

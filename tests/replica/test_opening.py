@@ -14,11 +14,11 @@ from replica_checks import NODE_A, NODE_B, SKEW_MS, WALL_MS, check, creation, ke
 
 from clustersession.core.errors import ReplicaFull, ReplicaUnusable
 from clustersession.core.state import SessionState
-from clustersession.replica.engines import lmdb_directory as directories
-from clustersession.replica.engines.lmdb_engine import LmdbEngine
+from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.engine import LmdbEngine
 from clustersession.replica.opening import LmdbReplica, open_lmdb
 
-WORKER = str(Path(__file__).parents[1] / "replica_worker.py")
+WORKER = str(Path(__file__).parent / "replica_worker.py")
 
 
 def opened(

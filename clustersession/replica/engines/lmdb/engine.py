@@ -15,9 +15,9 @@ from typing import Any
 import lmdb
 
 from clustersession.core.errors import ReplicaError, ReplicaFull, ReplicaUnusable
-from clustersession.replica.engines import lmdb_directory as directories
 from clustersession.replica.engines.contract import Undo
-from clustersession.replica.engines.disk_reserve import Reserve
+from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.disk_reserve import DiskReserve
 from clustersession.replica.tables import TABLE_NAMES
 
 READERS_MAX = 1024
@@ -47,7 +47,7 @@ class LmdbEngine:
         try:
             self._environment.reader_check()
             self._databases = [self._environment.open_db(name) for name in TABLE_NAMES]
-            self.reserve = Reserve(directory / directories.DATA_FILE, self._environment)
+            self.reserve = DiskReserve(directory / directories.DATA_FILE, self._environment)
             self._users = directories.join_users(directory)
         except BaseException:
             self.close()

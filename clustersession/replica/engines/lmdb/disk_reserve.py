@@ -44,7 +44,7 @@ class HasSize(Protocol):
         ...
 
 
-class Reserve:
+class DiskReserve:
     """Judges the growing writes of one process. To be asked within a writing transaction."""
 
     def __init__(self, file: Path, environment: lmdb.Environment) -> None:
@@ -131,4 +131,4 @@ def _find_fallocate() -> Callable[[int, int, int], int] | None:
 
 _fallocate = _find_fallocate()
 
-__all__ = ["RESERVE_BYTES", "Reserve"]
+__all__ = ["RESERVE_BYTES", "DiskReserve"]

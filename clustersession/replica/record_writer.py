@@ -28,7 +28,7 @@ from clustersession.replica.principals import keys_of, tag_of
 from clustersession.replica.reading import head_of
 
 
-class SessionWriter:
+class RecordWriter:
     """The head of the replica and its sessions, open for writing until ``finish``."""
 
     def __init__(
