@@ -26,6 +26,7 @@ from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engines.contract import WriteTransaction
 from clustersession.replica.principals import keys_of, tag_of
 from clustersession.replica.reading import head_of
+from clustersession.replica.results import Stored
 
 
 class RecordWriter:
@@ -38,8 +39,7 @@ class RecordWriter:
         self._decoded = decoded
         self._clock_skew_ms_max = clock_skew_ms_max
         self._digests: dict[bytes, int] = {}
-        # Filled when somebody wants to know; see ``Replica.observe``.
-        self.stored: list[tuple[str, SessionState | None, SessionState]] | None = None
+        self.stored: list[Stored] | None = None
         self._before = head_of(transaction)
         self.node, self.seq, self.highest, self._tombstones = self._before
 

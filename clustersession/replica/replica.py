@@ -41,6 +41,7 @@ from clustersession.replica.results import (
     Observer,
     ReplicaStats,
     SnapshotPage,
+    Stored,
 )
 
 _INDEXED_AT_ONCE = 500
@@ -99,12 +100,14 @@ class Replica:
         more attributes or a longer name than a record can hold; then nothing has changed.
         """
         states: list[SessionState | None] = []
+        stored: list[Stored] = []
         with self._engine.write(leaving=share_left_by(changes)) as transaction:
             writer = self._writer(transaction)
+            writer.stored = stored
             for change in changes:
                 states.append(writer.commit(change, wall_ms))
             writer.finish()
-            return Committed(writer.seq, states)
+            return Committed(writer.seq, states, stored)
 
     def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
         """Apply a peer's batch and move our cursor on its feed.

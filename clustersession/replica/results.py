@@ -6,16 +6,26 @@ from dataclasses import dataclass
 from clustersession.core.feed import Cursor
 from clustersession.core.state import SessionState
 
-Observer = Callable[[Sequence[tuple[str, SessionState | None, SessionState]]], None]
-"""Takes each session that has changed: its key, the copy before, the copy now."""
+Stored = tuple[str, SessionState | None, SessionState]
+"""A session that a transaction wrote: its key, the copy before (None: there was none), the copy
+after."""
+
+Observer = Callable[[Sequence[Stored]], None]
+"""Takes every session that a transaction wrote."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A local commit: the feed's head after it, and each session as it stands (None: no effect)."""
+    """A local commit.
+
+    head: the feed's head after it. states: for each change, the session as it stands; None for a
+    change that had no effect. stored: every session that was written, those that a revocation
+    among the changes ended included, with the copies that the transaction itself saw.
+    """
 
     head: int
     states: Sequence[SessionState | None]
+    stored: Sequence[Stored] = ()
 
     @property
     def effective(self) -> bool:

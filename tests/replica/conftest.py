@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from replica_checks import SKEW_MS, Open
 
 from clustersession.replica.opening import open_lmdb, open_memory
 from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import SKEW_MS, Open
 
 
 @pytest.fixture(params=["memory", "lmdb"])

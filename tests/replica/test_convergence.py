@@ -8,7 +8,12 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from replica_checks import (
+
+from clustersession.core.feed import START, Batch
+from clustersession.core.state import SessionState
+from clustersession.replica.opening import open_lmdb, open_memory
+from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import (
     LIFE_MS,
     NODE_A,
     NODE_B,
@@ -21,11 +26,6 @@ from replica_checks import (
     sessions_of,
     write,
 )
-
-from clustersession.core.feed import START, Batch
-from clustersession.core.state import SessionState
-from clustersession.replica.opening import open_lmdb, open_memory
-from clustersession.replica.replica import Replica
 
 NODES = (NODE_A, NODE_B, NODE_C)
 

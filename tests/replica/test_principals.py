@@ -1,12 +1,20 @@
 """The index of principals and revocations, on every engine."""
 
-from replica_checks import IDLE_MS, LIFE_MS, NODE_A, NODE_B, WALL_MS, Open, check, key_of
-
 from clustersession.core.feed import START
 from clustersession.core.revocation import revoke
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica import tables
 from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import (
+    IDLE_MS,
+    LIFE_MS,
+    NODE_A,
+    NODE_B,
+    WALL_MS,
+    Open,
+    check,
+    key_of,
+)
 
 
 def login(number: int, user: str = "ann", wall_ms: int = WALL_MS) -> Change:

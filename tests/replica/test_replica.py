@@ -3,7 +3,20 @@
 from dataclasses import replace
 
 import pytest
-from replica_checks import (
+
+from clustersession.core.clock import COUNTER_BITS, wall_ms_of
+from clustersession.core.errors import ReplicaUnusable, SessionTooLarge
+from clustersession.core.feed import START, Batch, Cursor
+from clustersession.core.state import (
+    Delta,
+    Ended,
+    Register,
+    SessionState,
+    expires_ms,
+)
+from clustersession.replica import tables
+from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import (
     IDLE_MS,
     LIFE_MS,
     NODE_A,
@@ -19,19 +32,6 @@ from replica_checks import (
     sessions_of,
     write,
 )
-
-from clustersession.core.clock import COUNTER_BITS, wall_ms_of
-from clustersession.core.errors import ReplicaUnusable, SessionTooLarge
-from clustersession.core.feed import START, Batch, Cursor
-from clustersession.core.state import (
-    Delta,
-    Ended,
-    Register,
-    SessionState,
-    expires_ms,
-)
-from clustersession.replica import tables
-from clustersession.replica.replica import Replica
 
 
 def catch_up(receiver: Replica, sender: Replica, wall_ms: int = WALL_MS) -> None:
