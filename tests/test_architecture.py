@@ -34,7 +34,7 @@ CIRCLES = {
 PUBLIC_NAMES = {"ClusterSession", "ClusterSessionInterface", "ClusterSessionMiddleware"}
 """What applications import: each framework has its own under the same name."""
 
-SHARED_NAMES = {"Answer", "Changes", "Dropped", "Ended", "_Reader"}
+SHARED_NAMES = {"Answer", "Changes", "Ended", "_Reader"}
 """Names that two classes have, to be told apart. Nothing is added here."""
 
 

@@ -1,4 +1,4 @@
-"""What happened to a session between two copies of it: every event is derived here, and only here.
+"""Events are derived here, and only here: from a session's copies before and after.
 
 Whoever commits compares the copies of its own transaction, the agent those of a peer's batch. So
 one change means one thing, whether it is told where it was made or on every node.
@@ -18,7 +18,7 @@ PRINCIPAL_ENDED = "principal_ended"
 
 
 class Transition(NamedTuple):
-    """One event of one session.
+    """Describes one event of one session.
 
     kind: one of the above. names: the attributes that changed. reason: why the session ended.
     state: the copy whose data can be read; of a session that is over, the last one before.
@@ -42,7 +42,7 @@ def transitions(
 
 
 def _transition(key: str, before: SessionState | None, after: SessionState) -> Transition | None:
-    """A mere access is no event, nor is the end of a session that was unknown or over already."""
+    """Judge one session: an access is no event, nor is the end of one unknown or over already."""
     if after.ended is not None:
         if before is None or before.ended is not None:
             return None

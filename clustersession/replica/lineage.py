@@ -1,4 +1,4 @@
-"""Whether the feed goes on where it stopped, and what happens when it turns out that it does not.
+"""A feed that does not go on where it stopped is begun anew here, under a new node id.
 
 A replica that came back older than it was would give places in its feed out twice. Where the feed
 stood when the replica was opened tells which of its writes may stand at such places; they go on
@@ -17,7 +17,7 @@ _OPENING = b"opening"
 
 
 class LateWrites(NamedTuple):
-    """Sessions that ``node`` wrote beyond ``floor``."""
+    """Names the sessions that ``node`` wrote beyond ``floor``."""
 
     keys: list[str]
     node: bytes
@@ -31,12 +31,12 @@ def note_opening(transaction: WriteTransaction) -> None:
 
 
 def forget_opening(transaction: WriteTransaction) -> None:
-    """Peers have been told of what was written since: it is no measure any more."""
+    """Forget it: peers have been told of what was written since."""
     transaction.delete(tables.NOTES, _OPENING)
 
 
 def opening(transaction: ReadTransaction) -> int:
-    """Where our feed stood when that was kept; the present head once it is forgotten."""
+    """Return where our feed stood when that was kept; the present head once it is forgotten."""
     head = head_of(transaction)
     noted = transaction.get(tables.NOTES, _OPENING)
     if noted is None:

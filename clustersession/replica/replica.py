@@ -84,7 +84,7 @@ class Replica:
 
     @property
     def node(self) -> bytes:
-        """The node id: 8 random bytes drawn when the replica was made empty."""
+        """Return the node id: 8 random bytes drawn when the replica was made empty."""
         return self._head().node
 
     def get(self, key: str) -> SessionState | None:

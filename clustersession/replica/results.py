@@ -16,7 +16,7 @@ Observer = Callable[[Sequence[Stored]], None]
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A local commit.
+    """Tells what a local commit did.
 
     head: the feed's head after it. states: for each change, the session as it stands; None for a
     change that had no effect. stored: every session that was written, those that a revocation
@@ -29,13 +29,18 @@ class Committed:
 
     @property
     def effective(self) -> bool:
-        """Whether any change had an effect."""
+        """Tell whether any change had an effect."""
         return self.states.count(None) < len(self.states)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A peer's batch, applied: our cursor on its feed, and the sessions to fetch whole."""
+    """Tells what became of a peer's batch.
+
+    cursor: ours on its feed, afterwards. changed: how many sessions changed here. missing: those to
+    fetch whole, because only a part came. refused_future: a stamp was too far ahead; nothing was
+    applied.
+    """
 
     cursor: Cursor
     changed: int
@@ -45,7 +50,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPage:
-    """Sessions after a key, with the cursors that were true before they were read.
+    """Holds sessions after a key, with the cursors that were true before they were read.
 
     The order is the same on every node: by bucket (see ``core.digest``), then by key.
     """
@@ -58,7 +63,7 @@ class SnapshotPage:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of an anti-entropy listing."""
+    """Is one line of an anti-entropy listing."""
 
     key: str
     versions: Mapping[bytes, int]
@@ -67,7 +72,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStats:
-    """Counts for the status command. ``sessions`` are live ones, ``tombstones`` ended ones."""
+    """Counts for the status command: ``sessions`` are live, ``tombstones`` have ended."""
 
     sessions: int
     tombstones: int

@@ -168,19 +168,19 @@ class Settings:
 
     @property
     def effective_absolute_timeout_s(self) -> float:
-        """The absolute timeout with its default worked out."""
+        """Return the absolute timeout with its default worked out."""
         if self.absolute_timeout_s:
             return self.absolute_timeout_s
         return max(ABSOLUTE_TIMEOUT_S_MIN_DEFAULT, 4 * self.idle_timeout_s)
 
     @property
     def longest_life_s(self) -> float:
-        """How long any session may live, whatever it asked for."""
+        """Return how long any session may live, whatever it asked for."""
         return max(self.effective_absolute_timeout_s, self.lifetime_s_max)
 
     @property
     def stamp_lead_ms_max(self) -> int:
-        """How far ahead of our clock a stamp may be: twice as far as a peer's clock.
+        """Return how far ahead of our clock a stamp may be: twice as far as a peer's clock.
 
         A peer within the bound may pass on stamps of one that is as far ahead of it again.
         """
@@ -188,7 +188,7 @@ class Settings:
 
 
 def setting_names() -> tuple[str, ...]:
-    """Every setting's name, in the order of the documentation."""
+    """Return every setting's name, in the order of the documentation."""
     return tuple(f.name for f in fields(Settings))
 
 
@@ -213,5 +213,5 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def find_problems(values: Mapping[str, Any]) -> list[Problem]:
-    """Everything that is wrong with a complete set of values, every problem at once."""
+    """Find everything that is wrong with a complete set of values, every problem at once."""
     return problems_in(values, SETTING_TYPES, CHOICES)

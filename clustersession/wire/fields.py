@@ -220,7 +220,7 @@ ENTRIES = Kind(
 
 
 def kept_as(kind: Kind, default: Any = MISSING) -> Any:
-    """A dataclass field that travels as this kind.
+    """Declare a dataclass field that travels as this kind.
 
     One that was appended to a message has a default, which stands for it in what older nodes send.
     """

@@ -70,19 +70,19 @@ class Answer(NamedTuple):
 
 
 def encode_request(operation: Operation, token: int, *argument: object) -> bytes:
-    """The bytes of a request."""
+    """Return the bytes of a request."""
     packed: bytes = msgpack.packb([int(operation), token, list(argument)])
     return packed
 
 
 def encode_answer(token: int, value: object) -> bytes:
-    """The bytes of an answer."""
+    """Return the bytes of an answer."""
     packed: bytes = msgpack.packb([token, value])
     return packed
 
 
 def decode_request(data: bytes) -> Request:
-    """The request in some bytes. Raises WireError for anything that is not one."""
+    """Return the request in some bytes. Raises WireError for anything that is not one."""
     row = _row(data, 3)
     if type(row[0]) is not int or type(row[1]) is not int or type(row[2]) is not list:
         raise WireError("not a request")
@@ -90,7 +90,7 @@ def decode_request(data: bytes) -> Request:
 
 
 def decode_answer(data: bytes) -> Answer:
-    """The answer in some bytes. Raises WireError for anything that is not one."""
+    """Return the answer in some bytes. Raises WireError for anything that is not one."""
     row = _row(data, 2)
     if type(row[0]) is not int:
         raise WireError("not an answer")

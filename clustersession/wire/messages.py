@@ -228,7 +228,7 @@ _TYPES = {number: message for message, number in _NUMBERS.items()}
 
 
 def encode_message(message: Message) -> bytes:
-    """The bytes of a message."""
+    """Return the bytes of a message."""
     plain: list[Any] = [_NUMBERS[type(message)]]
     plain += [kind.pack(getattr(message, name)) for name, kind in _KINDS[type(message)]]
     packed: bytes = msgpack.packb(plain)
@@ -236,7 +236,7 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(data: bytes) -> Message:
-    """The message in some bytes. Raises WireError for anything that is not one."""
+    """Return the message in some bytes. Raises WireError for anything that is not one."""
     try:
         plain = unpack_plain(data, use_list=True, strict_map_key=False)
     except Exception as error:
@@ -255,7 +255,7 @@ def decode_message(data: bytes) -> Message:
 
 
 def check_version(hello: Hello) -> None:
-    """Raises OtherVersion when there is none that both its sender and we speak."""
+    """Raise OtherVersion when there is no version that both its sender and we speak."""
     if max(hello.version_min, PROTOCOL_VERSION_MIN) <= min(hello.version, PROTOCOL_VERSION):
         return
     if hello.version == QUESTION_VERSION:
