@@ -1,4 +1,4 @@
-"""What the values of the settings must be, and the sentences that say so.
+"""The values of the settings are judged here, with the sentences that say what is wrong.
 
 The rules work on a mapping and not on ``Settings``, so that whoever collects values from several
 sources can have every problem at once and say where each value came from.
@@ -59,7 +59,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 
 class Problem(NamedTuple):
-    """One setting that cannot work, and the end of the sentence "<setting> is <value>; ..."."""
+    """Names a setting that cannot work, and ends the sentence "<setting> is <value>; ..."."""
 
     setting: str
     advice: str

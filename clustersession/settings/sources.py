@@ -1,4 +1,4 @@
-"""Settings from keyword arguments, the environment and a TOML file, in that order of precedence.
+"""Settings come from keyword arguments, the environment and a TOML file; the first ones win.
 
 A misspelt name that is silently ignored is how clusters come to run with their defaults, so every
 name in all three sources is known or refused, with the nearest right name.
@@ -94,14 +94,14 @@ _VARIABLES = {PREFIX + name.upper(): alias for name, alias in _NAMES.items()}
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value as somebody wrote it, and the words that tell them where."""
+    """Holds a value as somebody wrote it, and the words that tell where."""
 
     value: object
     source: str
 
 
 class _Problems(list[str]):
-    """Lines of the report."""
+    """Collects the lines of the report."""
 
     def raise_if_any(self) -> None:
         if self:

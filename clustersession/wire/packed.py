@@ -1,4 +1,4 @@
-"""Msgpack from outside, read at a cost that stays in proportion to its length."""
+"""Msgpack from outside is read here at a cost that stays in proportion to its length."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Session values to bytes and back: msgpack with extension types, canonical, never pickle.
+"""Session values become canonical msgpack here, with extension types, and come back.
 
 Canonical means that decoding and encoding again gives the same bytes (sets are sorted by their
 encoded elements), because a changed value is recognised by comparing bytes.
