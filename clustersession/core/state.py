@@ -209,7 +209,7 @@ def apply_change(
     versions = {**current.versions, node: seq}
     accessed_ms = max(current.accessed_ms, change.accessed_ms)
     if change.end is not None:
-        return SessionState(
+        return new_state(
             current.created_ms, accessed_ms, current.deadline_ms,
             {}, versions, Ended(time, node, change.end),
         )
@@ -219,7 +219,7 @@ def apply_change(
     for name in change.deletes:
         if name in registers:
             registers[name] = Register(time, node, seq, None)
-    return SessionState(
+    return new_state(
         current.created_ms, accessed_ms, current.deadline_ms, registers, versions, None
     )
 

@@ -25,7 +25,7 @@ from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engines.contract import WriteTransaction
 from clustersession.replica.principals import keys_of, tag_of
-from clustersession.replica.reading import head_of
+from clustersession.replica.reading import head_from
 from clustersession.replica.results import Stored
 
 
@@ -50,7 +50,7 @@ class RecordWriter:
         self._clock_skew_ms_max = clock_skew_ms_max
         self._digests: dict[bytes, int] = {}
         self.stored: list[Stored] | None = None
-        self._before = head_of(transaction)
+        self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
         self.node, self.seq, self.highest, self._tombstones = self._before
 
     def raise_highest(self, time: int) -> None:

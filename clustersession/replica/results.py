@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from clustersession.core.feed import Cursor
 from clustersession.core.state import SessionState
@@ -14,8 +15,7 @@ Observer = Callable[[Sequence[Stored]], None]
 """Takes every session that a transaction wrote."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """Tells what a local commit did.
 
     head: the feed's head after it. states: for each change, the session as it stands; None for a

@@ -187,7 +187,11 @@ class LmdbTransaction:
     def __enter__(self) -> "LmdbTransaction":
         self._in_use.add(self)
         try:
-            self._transaction = self._begin()
+            try:
+                self._transaction = self._environment.begin(write=self._write)
+            except lmdb.ReadersFullError:
+                self._environment.reader_check()
+                self._transaction = self._environment.begin(write=self._write)
             if self._leaving and not self._engine.reserve.admits(self, self._leaving):
                 raise ReplicaFull(
                     f"no space left for the replica in {self._engine.directory}: the last "
@@ -261,10 +265,3 @@ class LmdbTransaction:
                 pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
             )
         return used
-
-    def _begin(self) -> Any:
-        try:
-            return self._environment.begin(write=self._write)
-        except lmdb.ReadersFullError:
-            self._environment.reader_check()
-            return self._environment.begin(write=self._write)
