@@ -16,7 +16,7 @@ ClusterSessionError
 
 
 class ClusterSessionError(Exception):
-    """Is the root of everything this library raises on purpose."""
+    """Something that this library raises on purpose went wrong: the root of all its errors."""
 
 
 class ConfigurationError(ClusterSessionError):
@@ -44,7 +44,7 @@ class ReplicaUnusable(ReplicaError):
 
 
 class SessionError(ClusterSessionError):
-    """Is the root of what an application may see and catch."""
+    """Something that an application may see and catch went wrong with its session."""
 
 
 class UnserializableValue(SessionError, TypeError):

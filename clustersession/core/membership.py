@@ -29,7 +29,7 @@ ABSENT_MAX = 1024
 
 
 class Status(StrEnum):
-    """What this node believes about a member."""
+    """Says what this node believes about a member."""
 
     ALIVE = "alive"
     SUSPECT = "suspect"
@@ -39,7 +39,25 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Member:
-    """Holds what this node knows of another. Times are this node's monotonic seconds."""
+    """Holds what this node knows of another. Times are this node's monotonic seconds.
+
+    identity: as the member said last.
+    status: what we believe, see the table above.
+    since_s: when it was added, died or left.
+    heard_s: when anything came from it itself; moved on by as long as this node stood still.
+    linked: a connection to it is up.
+    phase, serving, uptime_ms, head: what its last heartbeat said; ``serving`` is False once it is
+        gone.
+    skew_ms: its clock minus ours, by its last heartbeat.
+    reason: why it is in doubt or gone; empty while it is alive.
+
+    The rest is about the present suspicion, and begins anew with each one:
+
+    suspect_s: when it began.
+    vouched_s: when another member last said that it reaches it.
+    refused: its host refused a connection.
+    asked: the members that were asked about it and have not answered.
+    """
 
     identity: Identity
     status: Status
@@ -112,7 +130,14 @@ MembershipEvent = (
 
 
 class Membership:
-    """Keeps the table. Methods that take the monotonic time return what changed."""
+    """Keeps the table. Methods that take the monotonic time return what changed.
+
+    own: this node itself, which is not in the table; its incarnation grows with each suspicion that
+        is refuted.
+    detector: judges silence.
+    _members: by node id, in the order in which they joined. Those gone stay for FORGET_AFTER_S, at
+        most ABSENT_MAX of them.
+    """
 
     def __init__(self, own: Identity, detector: FailureDetector) -> None:
         self.own = own

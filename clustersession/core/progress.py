@@ -14,7 +14,7 @@ WINDOW_BYTES = 4 * 2**20
 
 
 class PeerProgress:
-    """What a sender knows of one peer that follows our feed.
+    """Keeps what a sender knows of one peer that follows our feed.
 
     cursor: where the next batch starts: what was sent, confirmed or not. None until the peer has
         said where to begin; moves on with each batch, and anywhere when the peer resumes.

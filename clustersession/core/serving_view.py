@@ -6,7 +6,7 @@ VIEW_NOTE = "view"
 
 
 class View(NamedTuple):
-    """Says who serves.
+    """Says which nodes serve users.
 
     serving: the routes of members that are ready, not draining and have a worker. draining: this
     node moves its users away.

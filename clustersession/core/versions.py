@@ -1,4 +1,4 @@
-"""Version vectors: per node, the highest feed sequence number whose writes a copy contains."""
+"""A version vector says, per node, up to which place of its feed a copy contains its writes."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How a worker reaches its agent: blocking connections from a pool, one for an event loop."""
+"""A worker reaches its agent by blocking connections from a pool, or one of an event loop."""
 
 import asyncio
 import itertools
@@ -25,7 +25,7 @@ class AgentGone(ConnectionError):
 
 
 class BlockingLink:
-    """One connection for one thread: one request at a time.
+    """Connects one thread to the agent: one request at a time.
 
     _decoder: what has arrived of the next answer stays in it between calls.
     _tokens: numbers the questions, so that a late answer to one given up is told from the next.
@@ -148,7 +148,7 @@ class LinkPool:
 
 
 class AsyncLink(asyncio.Protocol):
-    """One connection for all requests of one event loop, any number at a time.
+    """Connects one event loop to the agent: any number of requests at a time.
 
     can_watch: False once the agent refused to watch; with an older version it always will.
     _transport: the connection; None once it is lost.

@@ -22,7 +22,7 @@ _PURPOSE = b"clustersession kept certificate 1\x00"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate and its private key, both PEM."""
+    """Holds a certificate and its private key, both PEM."""
 
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)

@@ -1,4 +1,4 @@
-"""One TCP connection to a peer, carrying frames over TLS.
+"""A link is one TCP connection to a peer, which carries frames over TLS.
 
 A link begins when the TLS handshake is done: there is no stage in which plain bytes could reach it.
 ``link_server`` exchanges the hellos, then the owner calls ``start`` and messages flow. What arrives
@@ -51,7 +51,7 @@ class LinkLimits:
 
 
 class Link(asyncio.BufferedProtocol):
-    """An authenticated connection to a peer.
+    """Carries messages to and from one authenticated peer.
 
     A link goes through three stages: greeting (from the handshake to ``start``), open (to the first
     call of ``close`` or ``abort``, or the loss of the connection), closed.

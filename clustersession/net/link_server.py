@@ -31,7 +31,7 @@ _SHORT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Refusal(StrEnum):
-    """Why an incoming connection did not become a link; the value is the name of its counter."""
+    """Says why an incoming connection became no link; the value is the name of its counter."""
 
     TOO_MANY = "too_many"
     TLS = "tls"

@@ -19,7 +19,7 @@ _PEM_CERTIFICATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class OwnCertificates:
-    """Holds what the three files held.
+    """Holds what stood in the three files.
 
     chain: this node's certificate, and intermediate ones if any; PEM.
     key: its private key, PEM, without a password.

@@ -44,7 +44,7 @@ _open_here: dict[Path, _Reservation] = {}
 
 
 class LmdbReplica(Replica):
-    """A replica in a directory. Not for use in a child of the process that opened it.
+    """Keeps its files in a directory. Not for use in a child of the process that opened it.
 
     set_aside: what stood in the directory before and could not be used; None for nothing.
     """

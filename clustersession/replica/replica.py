@@ -1,4 +1,4 @@
-"""A node's copy of every session, written once over any storage engine.
+"""A replica is a node's copy of every session; it is written once, over any storage engine.
 
 Every public method is one transaction, unless it says otherwise. A commit moves session, change
 feed, expiry index, digests, sequence number and highest stamp together or not at all; any number of
@@ -48,7 +48,7 @@ _INDEXED_AT_ONCE = 500
 
 
 class Replica:
-    """A node's copy of every session.
+    """Keeps a node's copy of every session.
 
     ``new_node`` draws the node id when the engine is found empty. Raises WireError when what the
     engine holds cannot be read as a replica.

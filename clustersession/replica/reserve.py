@@ -1,6 +1,6 @@
-"""Which writes may use the reserve that a nearly full replica keeps, and how much of it.
+"""A nearly full replica decides here which writes may use its reserve, and how much of it.
 
-A nearly full replica takes ends to the last, and accesses for a while; see ``StorageEngine``.
+It takes ends to the last, and accesses for a while; see ``engines.contract``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,9 @@ from clustersession.core.state import Change, Delta
 
 
 def share_left_by(changes: Sequence[Change]) -> float:
-    """Return what share of the reserve a commit must leave: all if it stores more, none if it ends.
+    """Return the share of the reserve that a commit must leave.
+
+    That is all of it for a commit that stores more, half for accesses, none for one that only ends.
     """
     share = 0.0
     for change in changes:

@@ -1,4 +1,4 @@
-"""What the methods of a replica return."""
+"""The methods of a replica return these."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class SnapshotPage:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Is one line of an anti-entropy listing."""
+    """Lists a session for anti-entropy."""
 
     key: str
     versions: Mapping[bytes, int]
@@ -72,7 +72,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStats:
-    """Counts for the status command: ``sessions`` are live, ``tombstones`` have ended."""
+    """Holds counts for the status: ``sessions`` are live, ``tombstones`` have ended."""
 
     sessions: int
     tombstones: int

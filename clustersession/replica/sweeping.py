@@ -1,4 +1,4 @@
-"""Sweeping expired sessions from a replica in steps that fit where space is short."""
+"""Expired sessions are swept from a replica in steps that fit where space is short."""
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import SessionState

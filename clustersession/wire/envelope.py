@@ -38,7 +38,7 @@ OVERHEAD_BYTES = _HEADER.size + _SEAL_BYTES
 
 
 class DropReason(StrEnum):
-    """Why a datagram was not opened; the value is the name of its counter."""
+    """Says why a datagram was not opened; the value is the name of its counter."""
 
     TOO_SHORT = "too_short"
     NOT_OURS = "not_ours"

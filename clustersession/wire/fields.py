@@ -155,7 +155,7 @@ def _pack_versions(versions: Mapping[bytes, int]) -> list[Any]:
 
 
 class Entry(NamedTuple):
-    """Is one line of an anti-entropy listing: session, the writes it contains, when it expires."""
+    """Lists a session for anti-entropy: its key, the writes it contains, when it expires."""
 
     key: str
     versions: Mapping[bytes, int]

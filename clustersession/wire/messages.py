@@ -55,7 +55,7 @@ QUESTION = "it only asks who we are"
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Is the first message of a connection, from either side, and says who it is.
+    """Opens a connection, from either side, and says who the sender is.
 
     ``version`` is the highest the node speaks, ``version_min`` the lowest.
     """

@@ -20,7 +20,7 @@ from typing import Protocol
 
 
 class Undo(Exception):
-    """Is raised in the block of a writing transaction, of which nothing is to take effect."""
+    """Leaves the block of a writing transaction, of which then nothing takes effect."""
 
 
 class ReadTransaction(Protocol):

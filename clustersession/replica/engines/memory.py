@@ -35,7 +35,7 @@ class _Table:
 
 
 class MemoryTransaction:
-    """Sees the tables as they are and remembers how to undo what it wrote, the last write last."""
+    """Reads and writes the tables at once, and remembers how to undo each write."""
 
     def __init__(self, tables: list[_Table]) -> None:
         self._tables = tables

@@ -37,7 +37,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class HasSize(Protocol):
-    """Is a transaction that knows what its tables take."""
+    """Knows what its tables take."""
 
     def bytes_used(self) -> int:
         """Return the bytes of all tables' pages."""

@@ -156,7 +156,7 @@ def out_of_space(error: Exception) -> bool:
 
 
 class LmdbTransaction:
-    """Is a transaction, and the block that it lives in.
+    """Runs one transaction in the block of a ``with`` statement.
 
     _transaction: LMDB's own; None before and after the block.
     _leaving: the share of the reserve that must be free when the block begins.
