@@ -17,7 +17,7 @@ from clustersession.core.state import SessionState
 from clustersession.net.unix import listen_unix
 from clustersession.node.outputs import BecameReady, MembersChanged, Output
 from clustersession.replica.home import NodeHome
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from clustersession.agent.driver import moment
 from clustersession.agent.event_log import EventLog
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
-from clustersession.replica.ends import sweep_in_parts
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
+from clustersession.replica.sweeping import sweep_in_parts
 
 SWEEP_INTERVAL_S = 5.0
 SWEEP_LIMIT = 1000

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ReplicaError, SessionTooLarge
 from clustersession.core.placement import owner
-from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import SessionState
-from clustersession.core.transitions import EXPIRED, transition
-from clustersession.replica.protocol import Replica
+from clustersession.core.transitions import EXPIRED, Transition, transitions
+from clustersession.replica.replica import Replica
+from clustersession.replica.results import Stored
 from clustersession.wire.records import encode_state
 
 if TYPE_CHECKING:
@@ -95,25 +95,17 @@ class Watchers:
             if key in self._by_key:
                 self._tell([key])
             if owner(key, serving | {route}) == route or any(self._listening.values()):
-                self._push(EXPIRED, key, state, (), None, everywhere=False)
+                self._push(Transition(EXPIRED, key, state=state), everywhere=False)
 
     def _observe(self) -> None:
         wanted = bool(self._keys) or any(self._listening.values())
         self._replica.observe(self._changed if wanted else None)
 
-    def _changed(
-        self, stored: Sequence[tuple[str, SessionState | None, SessionState]]
-    ) -> None:
+    def _changed(self, stored: Sequence[Stored]) -> None:
         self._tell([key for key, _, _ in stored if key in self._by_key])
-        if not any(self._listening.values()):
-            return
-        for key, before, after in stored:
-            happened = None if key.startswith(RESERVED_PREFIX) else transition(before, after)
-            if happened is not None:
-                readable = before if after.ended is not None else after
-                self._push(
-                    happened.kind, key, readable, happened.names, happened.reason, everywhere=True
-                )
+        if any(self._listening.values()):
+            for happened in transitions(stored):
+                self._push(happened, everywhere=True)
 
     def _tell(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -122,16 +114,8 @@ class Watchers:
                 if connection.unread_bytes < UNREAD_BYTES_MAX:
                     connection.answer(token, True)
 
-    def _push(
-        self,
-        kind: str,
-        key: str,
-        state: SessionState | None,
-        names: tuple[str, ...],
-        reason: str | None,
-        *,
-        everywhere: bool,
-    ) -> None:
+    def _push(self, happened: Transition, *, everywhere: bool) -> None:
+        kind, key, names, reason, state = happened
         listener = next((w for w, all_too in self._listening.items() if all_too or not everywhere),
                         None)
         if listener is None:

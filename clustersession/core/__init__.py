@@ -1,4 +1,4 @@
-"""Pure rules: clock, session state, version vectors, membership, failure detection, placement.
+"""The pure rules are here: clock, session state, versions, membership, detector, placement.
 
 Nothing in this package does I/O, reads a clock or draws randomness. Time and random values come in
 as arguments; ``now_s`` is monotonic seconds (liveness), ``wall_ms`` is wall-clock milliseconds

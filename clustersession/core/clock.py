@@ -1,4 +1,4 @@
-"""Hybrid logical clock: wall-clock milliseconds and a counter in one ever-growing integer.
+"""A hybrid logical clock puts wall-clock milliseconds and a counter in one growing integer.
 
 After Kulkarni et al., "Logical Physical Clocks" (2014). The high bits are wall-clock milliseconds,
 the low 16 bits count writes within one millisecond; more than 65,535 writes simply run ahead of the
@@ -12,22 +12,22 @@ COUNTER_BITS = 16
 
 
 class Stamp(NamedTuple):
-    """When and by whom a register was written. Totally ordered; never reused by a node."""
+    """Says when and by whom a register was written. Totally ordered; never reused by a node."""
 
     time: int
     node: bytes
 
 
 def next_time(highest: int, wall_ms: int) -> int:
-    """The next hybrid time after ``highest``, not behind the wall clock."""
+    """Return the next hybrid time after ``highest``, not behind the wall clock."""
     return max(highest + 1, wall_ms << COUNTER_BITS)
 
 
 def wall_ms_of(time: int) -> int:
-    """The wall-clock part of a hybrid time, in milliseconds."""
+    """Return the wall-clock part of a hybrid time, in milliseconds."""
     return time >> COUNTER_BITS
 
 
 def too_far_ahead(time: int, wall_ms: int, skew_ms_max: int) -> bool:
-    """Whether a peer's time lies so far in our future that adopting it would poison every clock."""
+    """Tell whether a peer's time lies so far ahead that adopting it would poison every clock."""
     return wall_ms_of(time) > wall_ms + skew_ms_max

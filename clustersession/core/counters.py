@@ -1,11 +1,11 @@
-"""What a manager of sessions has counted."""
+"""A manager of sessions counts what it does."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class Counters:
-    """Counts since the manager was made, for status and metrics.
+    """Holds counts since the manager was made, for status and metrics; they only grow.
 
     Plain integers without a lock: under threads a count may miss a few.
     """

@@ -1,4 +1,4 @@
-"""When silence becomes suspicion and suspicion death, and when to distrust oneself first.
+"""The failure detector turns silence into suspicion and that into death, unless we were late.
 
 Suspicion comes at half the drop time, which leaves the other half for probes; death at the drop
 time. After Lifeguard (Dadgar, Phillips, Currey 2018) a node that notices trouble of its own, a
@@ -16,7 +16,13 @@ HEALTH_RECOVERY_S = 10.0
 
 @dataclass(slots=True)
 class FailureDetector:
-    """Thresholds in monotonic seconds, scaled by how far this node trusts itself."""
+    """Gives thresholds in monotonic seconds, scaled by how far this node trusts itself.
+
+    health: 0 when all is well, one more for each trouble of our own, up to HEALTH_MAX; one less
+        after HEALTH_RECOVERY_S without any.
+    _health_changed_s: when it last went up or down.
+    _last_tick_s: when ``tick`` was called last; None before the first time.
+    """
 
     heartbeat_interval_s: float
     drop_time_s: float
@@ -26,16 +32,16 @@ class FailureDetector:
 
     @property
     def suspect_after_s(self) -> float:
-        """Silence after which a member is suspected."""
+        """Return the silence after which a member is suspected."""
         return self.drop_time_s * SUSPECT_SHARE * (1 + self.health)
 
     @property
     def dead_after_s(self) -> float:
-        """Silence after which a suspected member that answered no probe is dead."""
+        """Return the silence after which a suspected member that answered no probe is dead."""
         return self.drop_time_s * (1 + self.health)
 
     def tick(self, now_s: float) -> float:
-        """To be called at least once per heartbeat interval.
+        """Note that time has passed; to be called at least once per heartbeat interval.
 
         Returns for how many seconds this node itself stood still beyond what is normal, 0 mostly.
         """

@@ -1,4 +1,4 @@
-"""Digests for anti-entropy: per bucket of sessions, the XOR of a hash of each (key, versions).
+"""Anti-entropy compares digests: per bucket of sessions, the XOR of a hash of each version.
 
 XOR makes a bucket's digest independent of order and cheap to maintain: a commit takes the old hash
 out and puts the new one in.
@@ -12,12 +12,12 @@ BUCKETS = 1024
 
 
 def bucket_of(key: str) -> int:
-    """The bucket of a session key, 0 to BUCKETS - 1."""
+    """Return the bucket of a session key, 0 to BUCKETS - 1."""
     return crc32(key.encode()) % BUCKETS
 
 
 def entry_hash(key: str, versions: Mapping[bytes, int]) -> int:
-    """64 bits that name one version of one session."""
+    """Return 64 bits that name one version of one session."""
     state = blake2b(key.encode(), digest_size=8)
     for node in sorted(versions):
         state.update(b"%b%d;" % (node, versions[node]))
@@ -30,7 +30,7 @@ def missing_here(
     cursors: Mapping[bytes, int],
     live: frozenset[bytes],
 ) -> bool:
-    """Whether a peer's copy holds writes that our streams should have brought and have not.
+    """Tell whether a peer's copy holds writes that our streams should have brought and have not.
 
     A live member's writes beyond our cursor are on their way and no concern of anti-entropy;
     everything else that the peer has and we lack was missed.

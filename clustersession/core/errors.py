@@ -16,7 +16,7 @@ ClusterSessionError
 
 
 class ClusterSessionError(Exception):
-    """Root of everything this library raises on purpose."""
+    """Something that this library raises on purpose went wrong: the root of all its errors."""
 
 
 class ConfigurationError(ClusterSessionError):
@@ -36,7 +36,7 @@ class ReplicaError(ClusterSessionError):
 
 
 class ReplicaFull(ReplicaError):
-    """No space left for the replica, on the device or in the map."""
+    """There is no space left for the replica, on the device or in the map."""
 
 
 class ReplicaUnusable(ReplicaError):
@@ -44,11 +44,11 @@ class ReplicaUnusable(ReplicaError):
 
 
 class SessionError(ClusterSessionError):
-    """Errors an application may see and catch."""
+    """Something that an application may see and catch went wrong with its session."""
 
 
 class UnserializableValue(SessionError, TypeError):
-    """A session value of a type that cannot be replicated; the message names key and type."""
+    """A session value has a type that cannot be replicated; the message names key and type."""
 
 
 class SessionTooLarge(SessionError, ValueError):

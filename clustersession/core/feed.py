@@ -1,4 +1,4 @@
-"""The compacted change feed and the cursors that follow it.
+"""The change feed is compacted, and cursors follow it.
 
 Every local commit takes the node's next sequence number and moves its session to that place in the
 feed, so the feed holds one entry per session. A peer's progress is a cursor:
@@ -27,7 +27,7 @@ from clustersession.core.state import Delta
 
 
 class Cursor(NamedTuple):
-    """How much of one node's feed a receiver has applied."""
+    """Says how much of one node's feed a receiver has applied; for its numbers see above."""
 
     floor: int
     position: int
@@ -39,7 +39,7 @@ START = Cursor(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The part (after, upto] of a sender's feed, with all it wrote above ``floor``.
+    """Carries the part (after, upto] of a sender's feed, with all it wrote above ``floor``.
 
     ``head`` is where the feed ended when the part was read.
     """
@@ -53,22 +53,22 @@ class Batch:
 
     @property
     def complete(self) -> bool:
-        """Whether the part reaches the head of the feed."""
+        """Tell whether the part reaches the head of the feed."""
         return self.upto >= self.head
 
 
 def follows(batch: Batch, cursor: Cursor) -> bool:
-    """Whether a receiver at ``cursor`` may apply the batch without leaving a gap."""
+    """Tell whether a receiver at ``cursor`` may apply the batch without leaving a gap."""
     return batch.floor <= cursor.floor and batch.after <= cursor.position
 
 
 def is_news(batch: Batch, cursor: Cursor) -> bool:
-    """Whether the batch moves the cursor at all."""
+    """Tell whether the batch moves the cursor at all."""
     return advance(cursor, batch) != cursor
 
 
 def advance(cursor: Cursor, batch: Batch) -> Cursor:
-    """The cursor after applying a batch that follows it."""
+    """Return the cursor after applying a batch that follows it."""
     if batch.complete and batch.upto > cursor.floor and batch.upto >= cursor.scanned:
         return Cursor(batch.upto, max(cursor.position, batch.upto))
     if batch.upto <= cursor.position:

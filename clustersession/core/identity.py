@@ -1,4 +1,4 @@
-"""Who a node is, and what it says about itself."""
+"""A node has an identity, a phase, and numbers that tell its lives apart."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -9,7 +9,7 @@ EPOCH_RANDOM_BITS = 22
 
 
 class Address(NamedTuple):
-    """Where a node's TCP receiver listens."""
+    """Says where a node's TCP receiver listens."""
 
     host: str
     port: int
@@ -19,7 +19,7 @@ class Address(NamedTuple):
 
 
 class Phase(IntEnum):
-    """What a node is doing, in its own words. Numbers are on the wire: append only."""
+    """Says what a node is doing, by its own word. Numbers are on the wire: append only."""
 
     JOINING = 0
     READY = 1
@@ -28,7 +28,7 @@ class Phase(IntEnum):
 
 
 class Identity(NamedTuple):
-    """One life of one node.
+    """Names one life of one node.
 
     The incarnation grows with every start and with every refuted suspicion, so an older word
     about a node never overrides a newer one.
@@ -41,7 +41,7 @@ class Identity(NamedTuple):
 
 
 def next_start(last: int, wall_ms: int) -> int:
-    """The number of the start that follows ``last``: the time of day, or one more.
+    """Return the number of the start that follows ``last``: the time of day, or one more.
 
     A replica can come back older than it was, with the snapshot of a virtual machine. Counted from
     what is stored alone, its next life would look like one long over, and nobody would listen.
@@ -50,12 +50,12 @@ def next_start(last: int, wall_ms: int) -> int:
 
 
 def first_incarnation(start: int) -> int:
-    """The incarnation that a start begins with; the low bits are left for refutations."""
+    """Return the incarnation that a start begins with; the low bits are left for refutations."""
     return start << REFUTATION_BITS
 
 
 def epoch_of(start: int, random_bits: int) -> int:
-    """The epoch of a start's datagrams.
+    """Return the epoch of a start's datagrams.
 
     Random bits below the start: machines copied from one image must never share a nonce.
     """
@@ -63,5 +63,5 @@ def epoch_of(start: int, random_bits: int) -> int:
 
 
 def short(node: bytes) -> str:
-    """A node id as people read it in logs."""
+    """Return a node id as people read it in logs."""
     return node.hex()[:8]

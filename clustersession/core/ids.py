@@ -15,12 +15,12 @@ _ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{39}")
 
 
 def is_route(text: str) -> bool:
-    """Whether the text is a legal route."""
+    """Tell whether the text is a legal route."""
     return ROUTE_PATTERN.fullmatch(text) is not None
 
 
 def derive_route(host_name: str) -> str:
-    """A legal route from a host name: its first label, other characters turned into underscores.
+    """Make a legal route of a host name: its first label, with underscores for other characters.
 
     A label too long keeps its end, where pod names differ.
     """
@@ -29,7 +29,7 @@ def derive_route(host_name: str) -> str:
 
 
 def split_cookie(value: str) -> tuple[str, str | None] | None:
-    """The id and the route of a cookie value, or None when no id can be read from it.
+    """Return the id and the route of a cookie value, or None when no id can be read from it.
 
     The cut is at the first dot, like mod_jk and httpd. A missing or malformed route is no error:
     the route is advice and plays no part in the identity of the session.
@@ -41,5 +41,5 @@ def split_cookie(value: str) -> tuple[str, str | None] | None:
 
 
 def join_cookie(identifier: str, route: str) -> str:
-    """The cookie value for an id on a route."""
+    """Return the cookie value for an id on a route."""
     return f"{identifier}.{route}"

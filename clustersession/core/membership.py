@@ -1,4 +1,4 @@
-"""The member table: who is in the cluster, and how each one's state changes.
+"""The member table says who is in the cluster, and how each one's state changes.
 
 ======== ================================================== =====================================
 from     because                                            to
@@ -29,7 +29,7 @@ ABSENT_MAX = 1024
 
 
 class Status(StrEnum):
-    """What this node believes about a member."""
+    """Says what this node believes about a member."""
 
     ALIVE = "alive"
     SUSPECT = "suspect"
@@ -39,7 +39,25 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Member:
-    """One row of the table. Times are this node's monotonic seconds."""
+    """Holds what this node knows of another. Times are this node's monotonic seconds.
+
+    identity: as the member said last.
+    status: what we believe, see the table above.
+    since_s: when it was added, died or left.
+    heard_s: when anything came from it itself; moved on by as long as this node stood still.
+    linked: a connection to it is up.
+    phase, serving, uptime_ms, head: what its last heartbeat said; ``serving`` is False once it is
+        gone.
+    skew_ms: its clock minus ours, by its last heartbeat.
+    reason: why it is in doubt or gone; empty while it is alive.
+
+    The rest is about the present suspicion, and begins anew with each one:
+
+    suspect_s: when it began.
+    vouched_s: when another member last said that it reaches it.
+    refused: its host refused a connection.
+    asked: the members that were asked about it and have not answered.
+    """
 
     identity: Identity
     status: Status
@@ -59,7 +77,7 @@ class Member:
 
     @property
     def present(self) -> bool:
-        """Alive or merely suspected: still part of the cluster."""
+        """Tell whether the member is part of the cluster: alive, or merely suspected."""
         return self.status in (Status.ALIVE, Status.SUSPECT)
 
 
@@ -112,7 +130,14 @@ MembershipEvent = (
 
 
 class Membership:
-    """The table. Every method takes the monotonic time and returns what changed."""
+    """Keeps the table. Methods that take the monotonic time return what changed.
+
+    own: this node itself, which is not in the table; its incarnation grows with each suspicion that
+        is refuted.
+    detector: judges silence.
+    _members: by node id, in the order in which they joined. Those gone stay for FORGET_AFTER_S, at
+        most ABSENT_MAX of them.
+    """
 
     def __init__(self, own: Identity, detector: FailureDetector) -> None:
         self.own = own
@@ -120,29 +145,29 @@ class Membership:
         self._members: dict[bytes, Member] = {}
 
     def get(self, node: bytes) -> Member | None:
-        """A member by node id, whatever its status."""
+        """Return a member by node id, whatever its status."""
         return self._members.get(node)
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self._members.values()))
 
     def present(self) -> list[Member]:
-        """Members alive or suspected, in order of node id."""
+        """Return the members alive or suspected, in order of node id."""
         return sorted(
             (m for m in self._members.values() if m.present), key=lambda m: m.identity.node
         )
 
     def at(self, address: Address) -> Member | None:
-        """The present member that listens at an address."""
+        """Return the present member that listens at an address."""
         return next((m for m in self.present() if m.identity.address == address), None)
 
     def is_stale(self, identity: Identity) -> bool:
-        """Whether a word about a node is older than what we know of it."""
+        """Tell whether a word about a node is older than what we know of it."""
         known = self._members.get(identity.node)
         return known is not None and identity.incarnation < known.identity.incarnation
 
     def has_left(self, identity: Identity) -> bool:
-        """Whether a node said goodbye in the life that this identity is of."""
+        """Tell whether a node said goodbye in the life that this identity is of."""
         known = self._members.get(identity.node)
         return (
             known is not None and known.status is Status.LEFT
@@ -150,7 +175,7 @@ class Membership:
         )
 
     def linked(self, identity: Identity, now_s: float) -> list[MembershipEvent]:
-        """A connection to the node is up and it said who it is."""
+        """Note that a connection to the node is up and that it said who it is."""
         events = self._displace(identity, now_s)
         member = self._members.get(identity.node)
         if member is None or not member.present:
@@ -165,7 +190,7 @@ class Membership:
         return events + self.heard(identity, now_s)
 
     def heard(self, identity: Identity, now_s: float) -> list[MembershipEvent]:
-        """Something authentic arrived from the node itself."""
+        """Note that something authentic arrived from the node itself."""
         member = self._members.get(identity.node)
         if member is None or not member.present or self.is_stale(identity):
             return []
@@ -176,7 +201,7 @@ class Membership:
         return []
 
     def unlinked(self, node: bytes, reason: str, now_s: float) -> list[MembershipEvent]:
-        """The last connection to the node is gone."""
+        """Note that the last connection to the node is gone."""
         member = self._members.get(node)
         if member is None:
             return []
@@ -186,7 +211,7 @@ class Membership:
         return self._suspect(member, reason, now_s) if member.status is Status.ALIVE else []
 
     def unreachable(self, node: bytes, refused: bool, now_s: float) -> list[MembershipEvent]:
-        """A connection attempt to a member failed; ``refused`` when its host said so at once."""
+        """Note that a connection attempt failed; ``refused``: its host said so at once."""
         member = self._members.get(node)
         if member is None or member.status is not Status.SUSPECT:
             return []
@@ -196,7 +221,7 @@ class Membership:
     def vouched(
         self, node: bytes, helper: bytes, alive: bool, now_s: float
     ) -> list[MembershipEvent]:
-        """Another member tells whether it reaches this one."""
+        """Note what another member told: whether it reaches this one."""
         member = self._members.get(node)
         if member is None or member.status is not Status.SUSPECT:
             return []
@@ -206,18 +231,18 @@ class Membership:
         return self._judge(member, now_s)
 
     def asked(self, node: bytes, helpers: Iterable[bytes]) -> None:
-        """Which members were asked to probe a suspect; their answers are awaited."""
+        """Note which members were asked to probe a suspect; their answers are awaited."""
         member = self._members.get(node)
         if member is not None:
             member.asked = set(helpers)
 
     def said_goodbye(self, node: bytes, now_s: float) -> list[MembershipEvent]:
-        """The node told us that it leaves."""
+        """Note that the node told us that it leaves."""
         member = self._members.get(node)
         return [self._leave(member, now_s)] if member is not None and member.present else []
 
     def suspected_by_peer(self, suspicions: Iterable[tuple[bytes, int]]) -> bool:
-        """Refute: whether a peer suspects us; our incarnation is then above the one it named."""
+        """Refute a peer's suspicion of us: our incarnation is then above the one it named."""
         own_life = self.own.incarnation >> REFUTATION_BITS
         for node, incarnation in suspicions:
             # One of another life is nonsense, and following it could leave no number to go to.
@@ -228,7 +253,7 @@ class Membership:
         return False
 
     def handle_timer(self, now_s: float) -> list[MembershipEvent]:
-        """Judge silence. To be called every heartbeat interval."""
+        """Judge the members' silence; to be called every heartbeat interval."""
         paused_s = self.detector.tick(now_s)
         events: list[MembershipEvent] = []
         for member in list(self._members.values()):

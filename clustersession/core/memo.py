@@ -1,4 +1,4 @@
-"""A bounded memory of answers that were worked out before."""
+"""Answers that were worked out before are remembered here, up to a bound."""
 
 from typing import Generic, TypeVar
 
@@ -7,7 +7,7 @@ _V = TypeVar("_V")
 
 
 class Memo(Generic[_K, _V]):
-    """Answers by question; the half that was not asked for lately is dropped now and then.
+    """Keeps answers by question; now and then the half not asked for lately is dropped.
 
     Two generations instead of a linked list: bounded, and safe under threads without a lock.
     """
@@ -20,7 +20,7 @@ class Memo(Generic[_K, _V]):
         self._before: dict[_K, _V] = {}
 
     def get(self, key: _K) -> _V | None:
-        """The answer, or None when it is not known any more."""
+        """Return the answer, or None when it is not known any more."""
         value = self._recent.get(key)
         if value is None:
             value = self._before.get(key)

@@ -1,4 +1,4 @@
-"""How far one peer has got with our change feed, as the sender sees it.
+"""The sender keeps here how far one peer has got with our change feed.
 
 The receiver leads: nothing is sent before it has said where to begin, and whenever it finds a gap
 it says so again. ``cursor`` is where the next batch starts, which is ahead of what is confirmed
@@ -14,7 +14,18 @@ WINDOW_BYTES = 4 * 2**20
 
 
 class PeerProgress:
-    """Sender-side progress of one peer."""
+    """Keeps what a sender knows of one peer that follows our feed.
+
+    cursor: where the next batch starts: what was sent, confirmed or not. None until the peer has
+        said where to begin; moves on with each batch, and anywhere when the peer resumes.
+    confirmed: what the peer has said it holds; never behind what it said before, but for a resume.
+    lagging: somebody waited for this peer in vain; until it confirms something more.
+    asked: the last batch that expects a confirmation asked for it at once.
+    _provisional_floor: a peer that loads a snapshot holds none of our writes up to here, although
+        its cursor says so; 0 for all others.
+    _in_flight: place and size of each batch that is sent and unconfirmed, oldest first; bounded by
+        the window.
+    """
 
     __slots__ = ("_in_flight", "_provisional_floor", "asked", "confirmed", "cursor", "lagging")
 
@@ -27,7 +38,7 @@ class PeerProgress:
         self._in_flight: deque[tuple[int, int]] = deque()
 
     def may_send(self, head: int) -> bool:
-        """Whether the peer waits for more and the window is open."""
+        """Tell whether the peer waits for more and the window is open."""
         return (
             self.cursor is not None
             and (self.cursor.position < head or self.cursor.floor < self.cursor.position)
@@ -37,7 +48,7 @@ class PeerProgress:
 
     @property
     def is_half_full(self) -> bool:
-        """Whether with one more batch the window is half used, so that a confirmation is wanted."""
+        """Tell whether one more batch makes the window half full: a confirmation is wanted then."""
         return (
             len(self._in_flight) + 1 >= WINDOW_BATCHES // 2
             or sum(size for _, size in self._in_flight) >= WINDOW_BYTES // 2
@@ -45,7 +56,7 @@ class PeerProgress:
 
     @property
     def awaits_confirmation(self) -> bool:
-        """Whether something that went out by TCP is not confirmed yet."""
+        """Tell whether something that went out by TCP is not confirmed yet."""
         return bool(self._in_flight)
 
     def sent(
@@ -56,7 +67,7 @@ class PeerProgress:
         asked: bool = True,
         expects_confirmation: bool = True,
     ) -> None:
-        """A batch that begins at our cursor is on its way, so many bytes of it.
+        """Note that a batch that begins at our cursor is on its way, so many bytes of it.
 
         Not ``asked`` to, the peer confirms it with its next heartbeat.
         """
@@ -68,7 +79,7 @@ class PeerProgress:
             self.asked = asked
 
     def confirmed_to(self, cursor: Cursor) -> None:
-        """The peer has applied up to here."""
+        """Note that the peer has applied everything up to a place."""
         if cursor.floor > self.confirmed.floor:
             self.lagging = False
         self.confirmed = Cursor(
@@ -78,12 +89,12 @@ class PeerProgress:
             self._in_flight.popleft()
 
     def resume(self, cursor: Cursor, *, provisional: bool = False) -> None:
-        """The peer wants everything from here; ``provisional``: it does not hold what is before."""
+        """Begin anew where the peer says; ``provisional``: it does not hold what is before."""
         self.cursor = cursor
         self.confirmed = cursor
         self._provisional_floor = cursor.floor if provisional else 0
         self._in_flight.clear()
 
     def holds(self, seq: int) -> bool:
-        """Whether the peer has confirmed that it holds our write number ``seq``."""
+        """Tell whether the peer has confirmed that it holds our write number ``seq``."""
         return self._provisional_floor < seq <= self.confirmed.floor

@@ -1,4 +1,4 @@
-"""Which of two versions of this library is the newer one."""
+"""Two versions of this library are compared here."""
 
 import re
 
@@ -7,7 +7,7 @@ _NOT_FINAL = re.compile(r"(?:a|b|c|rc|alpha|beta|pre|preview|dev)\d*\b")
 
 
 def is_newer(version: str, than: str) -> bool:
-    """Whether ``version`` is a later release than ``than``; a pre-release comes before its release.
+    """Tell whether ``version`` is a later release than ``than``; pre-releases come before theirs.
 
     Local labels (``+...``), post-releases and the order of pre-releases of one release are not
     looked at: they are no reason to exchange a running process. What is no version is the oldest.

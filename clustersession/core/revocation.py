@@ -1,9 +1,10 @@
-"""A user's sessions ended everywhere: also those that the node which ended them never heard of.
+"""A revocation ends a user's sessions everywhere, also those that its node never heard of.
 
-The record of it is an ordinary session under a key that no cookie can name, so that streams,
-snapshots and anti-entropy carry it like any other. It has one register: its stamp is the moment of
-the revocation, its value the key of the one session that was spared. Every session of the user that
-got its principal before that moment counts as ended wherever the two meet, whichever came first.
+The record of a revocation is an ordinary session under a key that no cookie can name, so that
+streams, snapshots and anti-entropy carry it like any other. It has one register: its stamp is the
+moment of the revocation, its value the key of the one session that was spared. Every session of the
+user that got its principal before that moment counts as ended wherever the two meet, whichever came
+first.
 
 The record expires by its idle timeout, which is longer than any session may live: when it goes, no
 session that it speaks of can be alive. Its deadline, which could not be moved, is never reached.
@@ -32,18 +33,18 @@ _TAG_BYTES = 16
 
 
 def principal_tag(principal: str | bytes) -> bytes:
-    """What stands for a user in indexes and keys: of one size, and free of what names may hold."""
+    """Return what stands for a user in indexes and keys; it has one size, whatever the name."""
     data = principal.encode() if isinstance(principal, str) else principal
     return sha256(b"principal\x00" + data).digest()[:_TAG_BYTES]
 
 
 def revocation_key(tag: bytes) -> str:
-    """Where the record of a user's revocation stands."""
+    """Return where the record of a user's revocation stands."""
     return f"{RESERVED_PREFIX}revoked.{tag.hex()}"
 
 
 def tag_of_revocation(key: str) -> bytes | None:
-    """The user whose revocation stands under a key; None for any other key."""
+    """Return the user whose revocation stands under a key; None for any other key."""
     if not key.startswith(RESERVED_PREFIX):
         return None
     try:
@@ -55,7 +56,7 @@ def tag_of_revocation(key: str) -> bytes | None:
 
 
 def revoke(principal: str, spared_key: str, now_ms: int, kept_ms: int) -> Change:
-    """The commit that ends a user's sessions but one; ``kept_ms``: how long any may live."""
+    """Make the commit that ends a user's sessions but one; ``kept_ms``: how long any may live."""
     return Change(
         revocation_key(principal_tag(principal)), now_ms,
         {_REVOKED: spared_key.encode(), IDLE_TIMEOUT: encode_ms(kept_ms)},
@@ -64,12 +65,12 @@ def revoke(principal: str, spared_key: str, now_ms: int, kept_ms: int) -> Change
 
 
 def revocation_in(record: SessionState | None) -> Register | None:
-    """When a user's sessions were revoked, and which was spared."""
+    """Return the register that says when a user's sessions were revoked, and which was spared."""
     return None if record is None else record.registers.get(_REVOKED)
 
 
 def judged(key: str, state: SessionState, revocation: Register | None) -> SessionState:
-    """The session as it stands under a revocation of its user.
+    """Return the session as it stands under a revocation of its user.
 
     Every node that holds both comes to an end, so it needs no place in any feed. When a user is
     revoked or logs out twice at once, nodes may name different moments of it; nothing but what

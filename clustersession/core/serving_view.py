@@ -1,4 +1,4 @@
-"""The view of the cluster that the agent leaves for the workers to route by."""
+"""The agent leaves the workers a view of the cluster to route by."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,22 @@ VIEW_NOTE = "view"
 
 
 class View(NamedTuple):
-    """Routes of members that are ready, not draining and have a worker; whether we drain."""
+    """Says which nodes serve users.
+
+    serving: the routes of members that are ready, not draining and have a worker. draining: this
+    node moves its users away.
+    """
 
     serving: frozenset[str]
     draining: bool
 
     def encode(self) -> bytes:
-        """As it stands in the replica's notes. Routes hold neither comma nor exclamation mark."""
+        """Encode as it stands in the replica's notes. Routes hold neither comma nor ``!``."""
         return (",".join(sorted(self.serving)) + ("!" if self.draining else "")).encode()
 
     @classmethod
     def decode(cls, data: bytes | None) -> "View":
-        """What the agent wrote last; nothing known reads as an empty view.
+        """Decode what the agent wrote last; no note reads as an empty view.
 
         Further lines are of a later version.
         """

@@ -40,8 +40,10 @@ ENDED_LIMIT = "limit"
 
 
 class Register(NamedTuple):
-    """One attribute's winning write. ``value`` None is a tombstone; ``seq`` is its place in the
-    writer's change feed."""
+    """Holds one attribute's winning write.
+
+    ``value`` None is a tombstone; ``seq`` is its place in the writer's change feed.
+    """
 
     time: int
     node: bytes
@@ -50,7 +52,7 @@ class Register(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """When, by which node and why a session ended."""
+    """Says when, by which node and why a session ended."""
 
     time: int
     node: bytes
@@ -58,7 +60,7 @@ class Ended(NamedTuple):
 
 
 class _Derived:
-    """Places for what follows from a state, filled when first asked for: a copy is asked often."""
+    """Keeps what follows from a state, worked out when first asked for: a copy is asked often."""
 
     __slots__ = ("_attributes", "_encoded", "_expires_ms", "_highest", "_idle_ms")
     _attributes: Any  # what ``session.stored`` makes of the registers
@@ -70,7 +72,13 @@ class _Derived:
 
 @dataclass(frozen=True, slots=True)
 class SessionState(_Derived):
-    """One copy of one session, or the part of it that a delta carries."""
+    """Holds one copy of one session, or the part of it that a delta carries.
+
+    It never changes. created_ms: when the session began. accessed_ms: its last recorded access.
+    deadline_ms: when it ends at the latest. registers: its attributes, and the library's own under
+    reserved names; empty once it has ended. versions: per node, the highest place in that node's
+    feed whose writes this copy contains. ended: when, by whom and why it ended.
+    """
 
     created_ms: int
     accessed_ms: int
@@ -96,7 +104,7 @@ def new_state(
     versions: Mapping[bytes, int],
     ended: Ended | None,
 ) -> SessionState:
-    """``SessionState(...)`` at half the price: a change that is applied makes four of them."""
+    """Make a ``SessionState`` at half the price: a change that is applied makes four of them."""
     state = _new(SessionState)
     _set_created(state, created_ms)
     _set_accessed(state, accessed_ms)
@@ -109,7 +117,7 @@ def new_state(
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """What a commit needs to bring a session into being."""
+    """Says how a commit brings a session into being."""
 
     created_ms: int
     deadline_ms: int
@@ -118,7 +126,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One local commit to one session.
+    """Describes one local commit to one session.
 
     ``creation`` is None for a session that must exist already: a session that is gone is never
     brought back by a write. ``end`` is the reason when the commit ends the session.
@@ -134,7 +142,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What one node wrote to a session after some point of its feed.
+    """Carries what one node wrote to a session after some point of its feed.
 
     ``full`` says that the state holds every register of the session, so that it can stand alone;
     a delta that is not full only makes sense on top of a copy.
@@ -146,7 +154,7 @@ class Delta:
 
 
 def merge(a: SessionState, b: SessionState) -> SessionState:
-    """The join of two copies: commutative, associative, idempotent."""
+    """Return the join of two copies: commutative, associative, idempotent."""
     ended = a.ended if b.ended is None else b.ended if a.ended is None else min(a.ended, b.ended)
     return new_state(
         a.created_ms if a.created_ms < b.created_ms else b.created_ms,
@@ -180,7 +188,7 @@ def _wins(a: Register, b: Register) -> bool:
 def apply_change(
     current: SessionState | None, change: Change, *, time: int, node: bytes, seq: int
 ) -> SessionState | None:
-    """The session after a local commit, or None when the commit must have no effect.
+    """Return the session after a local commit, or None when the commit must have no effect.
 
     A change to an ended session, or to one that is gone and not being created, has no effect:
     logout wins, whatever a slow request still wanted to write.
@@ -201,7 +209,7 @@ def apply_change(
     versions = {**current.versions, node: seq}
     accessed_ms = max(current.accessed_ms, change.accessed_ms)
     if change.end is not None:
-        return SessionState(
+        return new_state(
             current.created_ms, accessed_ms, current.deadline_ms,
             {}, versions, Ended(time, node, change.end),
         )
@@ -211,13 +219,13 @@ def apply_change(
     for name in change.deletes:
         if name in registers:
             registers[name] = Register(time, node, seq, None)
-    return SessionState(
+    return new_state(
         current.created_ms, accessed_ms, current.deadline_ms, registers, versions, None
     )
 
 
 def shared(state: SessionState) -> SessionState:
-    """What other nodes may have of a copy: all but the registers that stay on this node.
+    """Return what other nodes may have of a copy: all but the registers that stay on this node.
 
     The versions stay: nodes that hold the same shared registers agree on them, and on the digests.
     """
@@ -231,11 +239,11 @@ def shared(state: SessionState) -> SessionState:
 def reissue(
     state: SessionState, old: bytes, floor: int, *, node: bytes, seq: int
 ) -> SessionState:
-    """The session with what ``old`` wrote beyond place ``floor`` as the write ``seq`` of ``node``.
+    """Make what ``old`` wrote beyond place ``floor`` the write ``seq`` of ``node``.
 
-    Each is dated one tick later, the least that there is: what it won over it must win over still,
-    and where times are equal the node id decides. Copies elsewhere may know other writes by ``old``
-    at those places, so this one claims none of them.
+    Each register is dated one tick later, the least that there is: what it won over it must win
+    over still, and where times are equal the node id decides. Copies elsewhere may know other
+    writes by ``old`` at those places, so this one claims none of them.
     """
     registers = {
         name: Register(register.time + 1, node, seq, register.value)
@@ -251,7 +259,7 @@ def reissue(
 
 
 def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta:
-    """What ``node`` wrote to the session after feed position ``floor``."""
+    """Return what ``node`` wrote to the session after feed position ``floor``."""
     state = shared(state)
     own = {
         name: register
@@ -268,7 +276,7 @@ def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta
 
 
 def apply_delta(current: SessionState | None, delta: Delta) -> SessionState | None:
-    """The session after a peer's delta, or None when a copy must be fetched first.
+    """Return the session after a peer's delta, or None when a copy must be fetched first.
 
     A partial delta is never turned into a session of its own: a request would see half a session.
     """
@@ -278,12 +286,12 @@ def apply_delta(current: SessionState | None, delta: Delta) -> SessionState | No
 
 
 def encode_ms(value_ms: int) -> bytes:
-    """The stored form of a duration register."""
+    """Return the stored form of a duration register."""
     return b"%d" % value_ms
 
 
 def idle_timeout_ms(state: SessionState) -> int:
-    """The session's idle timeout in milliseconds; 0 when there is none."""
+    """Return the session's idle timeout in milliseconds; 0 when there is none."""
     try:
         return state._idle_ms
     except AttributeError:
@@ -298,7 +306,7 @@ def idle_timeout_ms(state: SessionState) -> int:
 
 
 def principal_of(state: SessionState) -> str | None:
-    """The user the session belongs to; none once it has ended."""
+    """Return the user the session belongs to; None once it has ended."""
     register = state.registers.get(PRINCIPAL)
     if register is None or register.value is None:
         return None
@@ -306,7 +314,7 @@ def principal_of(state: SessionState) -> str | None:
 
 
 def login_time(state: SessionState) -> int:
-    """The hybrid time at which the session got its principal; 0 when it has none.
+    """Return the hybrid time at which the session got its principal; 0 when it has none.
 
     A session that changes its id is written anew; it brings the time along in a register.
     """
@@ -320,12 +328,12 @@ def login_time(state: SessionState) -> int:
 
 
 def access_coarseness_ms(idle_ms: int) -> int:
-    """How stale a recorded last access may be: accesses are written at most this often."""
+    """Return how stale a recorded last access may be: accesses are written at most this often."""
     return min(idle_ms // ACCESS_COARSENESS_DIVISOR, ACCESS_COARSENESS_MS_MAX)
 
 
 def expires_ms(state: SessionState) -> int:
-    """Wall-clock milliseconds after which the session is expired.
+    """Return the wall-clock milliseconds after which the session is expired.
 
     The recorded last access may be too old by the coarseness, so that much is added: a live session
     is never expired early. A tombstone lasts until the deadline, after which no copy can be alive.
@@ -343,7 +351,7 @@ def expires_ms(state: SessionState) -> int:
 
 
 def highest_time(state: SessionState) -> int:
-    """The highest hybrid time in the copy, which a receiver's clock must not fall behind."""
+    """Return the highest hybrid time in the copy, which a receiver's clock must not fall behind."""
     try:
         return state._highest
     except AttributeError:

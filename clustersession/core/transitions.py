@@ -1,8 +1,14 @@
-"""What happened to a session between two copies of it, in the words of events."""
+"""Events are derived here, and only here: from a session's copies before and after.
 
+Whoever commits compares the copies of its own transaction, the agent those of a peer's batch. So
+one change means one thing, whether it is told where it was made or on every node.
+"""
+
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from clustersession.core.state import SYSTEM_PREFIX, SessionState
+from clustersession.core.revocation import RESERVED_PREFIX
+from clustersession.core.state import PRINCIPAL, SYSTEM_PREFIX, SessionState
 
 CREATED = "created"
 CHANGED = "changed"
@@ -12,33 +18,53 @@ PRINCIPAL_ENDED = "principal_ended"
 
 
 class Transition(NamedTuple):
-    """One of the kinds above, the attributes that changed, and the reason of an end."""
+    """Describes one event of one session.
+
+    kind: one of the above. names: the attributes that changed. reason: why the session ended.
+    state: the copy whose data can be read; of a session that is over, the last one before.
+    """
 
     kind: str
+    key: str
     names: tuple[str, ...] = ()
     reason: str | None = None
+    state: SessionState | None = None
 
 
-def transition(before: SessionState | None, after: SessionState) -> Transition | None:
-    """What an application cares about; None for a mere access, or an end that it knows of."""
+def transitions(
+    stored: Iterable[tuple[str, SessionState | None, SessionState]]
+) -> Iterator[Transition]:
+    """Derive the events of a transaction from key, copy before and copy after of what it stored."""
+    for key, before, after in stored:
+        found = None if key.startswith(RESERVED_PREFIX) else _transition(key, before, after)
+        if found is not None:
+            yield found
+
+
+def _transition(key: str, before: SessionState | None, after: SessionState) -> Transition | None:
+    """Judge one session: an access is no event, nor is the end of one unknown or over already."""
     if after.ended is not None:
         if before is None or before.ended is not None:
             return None
-        return Transition(ENDED, reason=after.ended.reason)
+        return Transition(ENDED, key, reason=after.ended.reason, state=before)
     names = changed_names(before, after)
     if before is None:
-        return Transition(CREATED, names)
-    return Transition(CHANGED, names) if names else None
+        return Transition(CREATED, key, names, state=after)
+    if names or _differs(PRINCIPAL, before, after):
+        return Transition(CHANGED, key, names, state=after)
+    return None
 
 
 def changed_names(before: SessionState | None, after: SessionState) -> tuple[str, ...]:
-    """The attributes whose values differ, those that are gone included."""
-    known = {} if before is None else before.registers
-    found = []
-    for name, register in after.registers.items():
-        if name.startswith(SYSTEM_PREFIX):
-            continue
-        old = known.get(name)
-        if (None if old is None else old.value) != register.value:
-            found.append(name)
-    return tuple(found)
+    """Return the attributes whose values differ, those that are gone included."""
+    return tuple(
+        name
+        for name in after.registers
+        if not name.startswith(SYSTEM_PREFIX) and _differs(name, before, after)
+    )
+
+
+def _differs(name: str, before: SessionState | None, after: SessionState) -> bool:
+    old = None if before is None else before.registers.get(name)
+    new = after.registers.get(name)
+    return (None if old is None else old.value) != (None if new is None else new.value)

@@ -1,4 +1,4 @@
-"""Version vectors: per node, the highest feed sequence number whose writes a copy contains."""
+"""A version vector says, per node, up to which place of its feed a copy contains its writes."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ Versions = dict[bytes, int]
 
 
 def merge_versions(a: Mapping[bytes, int], b: Mapping[bytes, int]) -> Versions:
-    """Pointwise maximum."""
+    """Return the pointwise maximum."""
     merged = dict(a)
     for node, seq in b.items():
         if seq > merged.get(node, 0):
@@ -15,5 +15,5 @@ def merge_versions(a: Mapping[bytes, int], b: Mapping[bytes, int]) -> Versions:
 
 
 def covers(a: Mapping[bytes, int], b: Mapping[bytes, int]) -> bool:
-    """Whether a copy with versions ``a`` contains every write of a copy with versions ``b``."""
+    """Tell whether a copy with versions ``a`` contains every write of one with versions ``b``."""
     return all(a.get(node, 0) >= seq for node, seq in b.items())

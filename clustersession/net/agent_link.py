@@ -1,4 +1,4 @@
-"""A worker's connections to its agent: blocking ones from a pool, and one for an event loop."""
+"""A worker reaches its agent by blocking connections from a pool, or one of an event loop."""
 
 import asyncio
 import itertools
@@ -25,7 +25,11 @@ class AgentGone(ConnectionError):
 
 
 class BlockingLink:
-    """One connection, one request at a time."""
+    """Connects one thread to the agent: one request at a time.
+
+    _decoder: what has arrived of the next answer stays in it between calls.
+    _tokens: numbers the questions, so that a late answer to one given up is told from the next.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -85,7 +89,7 @@ class BlockingLink:
 
 
 def ask_once(path: Path, operation: Operation) -> Any:
-    """One question on a connection of its own. Raises AgentGone, TimeoutError when it is stuck."""
+    """Ask on a connection of its own. Raises AgentGone, TimeoutError when the agent is stuck."""
     link = BlockingLink(path)
     try:
         return link.ask(operation, timeout_s=ASK_TIMEOUT_S)
@@ -94,7 +98,11 @@ def ask_once(path: Path, operation: Operation) -> Any:
 
 
 class LinkPool:
-    """Blocking links for the threads of one worker. Must not be used across a fork."""
+    """Lends blocking links to the threads of one worker. Must not be used across a fork.
+
+    _idle: links that nobody uses, the last used one last; at most POOL_MAX. A link whose question
+        failed is closed and never comes back.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -140,7 +148,14 @@ class LinkPool:
 
 
 class AsyncLink(asyncio.Protocol):
-    """One connection for all requests of one event loop, any number at a time."""
+    """Connects one event loop to the agent: any number of requests at a time.
+
+    can_watch: False once the agent refused to watch; with an older version it always will.
+    _transport: the connection; None once it is lost.
+    _tokens: numbers questions and watches; one number is never used twice on a connection.
+    _waiting: the questions without an answer, by token; whoever asks removes its own.
+    _watching: whom to wake, by the token of the watch, until ``unwatch`` or a refusal.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -163,7 +178,7 @@ class AsyncLink(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether the agent is still at the other end, as far as is known."""
+        """Tell whether the agent is still at the other end, as far as is known."""
         return self._transport is not None and not self._transport.is_closing()
 
     def tell(self, operation: Operation, *argument: object) -> None:
@@ -212,7 +227,7 @@ class AsyncLink(asyncio.Protocol):
         return token if accepted else 0
 
     def unwatch(self, token: int) -> None:
-        """No more of it."""
+        """Stop a watch."""
         if self._watching.pop(token, None) is not None:
             self.tell(Operation.UNWATCH, token)
 
@@ -224,11 +239,11 @@ class AsyncLink(asyncio.Protocol):
                 self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there."""
+        """Keep the connection."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answers."""
+        """Hand each answer to whoever asked, and wake whoever watches."""
         try:
             for payload in self._decoder.receive(data):
                 answer = decode_answer(payload)
@@ -241,7 +256,7 @@ class AsyncLink(asyncio.Protocol):
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The agent went away."""
+        """Tell everybody who waits that the agent went away."""
         self._transport = None
         for future in self._waiting.values():
             if not future.done():

@@ -1,4 +1,4 @@
-"""Seeds: where to look for the first peer when there is no multicast."""
+"""Seeds say where to look for the first peer when there is no multicast."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?
 
 
 class Seed(NamedTuple):
-    """A place to look: one host, or with ``every_record`` all addresses that a name stands for."""
+    """Names a place to look: one host, or with ``every_record`` every address of a name."""
 
     host: str
     port: int
@@ -32,7 +32,7 @@ class Seed(NamedTuple):
 
 
 def parse_seed(text: str) -> Seed:
-    """The seed in "host:port" or "dns:name:port"; an IPv6 address stands in brackets.
+    """Read "host:port" or "dns:name:port"; an IPv6 address stands in brackets.
 
     Raises ConfigurationError that says what is wrong with it.
     """
@@ -59,7 +59,7 @@ async def resolve(
     on_problem: Callable[[str], None] | None = None,
     timeout_s: float = RESOLVE_TIMEOUT_S,
 ) -> list[tuple[str, int]]:
-    """The addresses the seeds stand for now, without repetition, in the order of the seeds.
+    """Look up the addresses that the seeds stand for now, once each, in the order of the seeds.
 
     A plain host yields its first address, a "dns:" seed one for each A and AAAA record. A seed that
     does not resolve within ``timeout_s`` is left out and on_problem(text) told (default: logged at

@@ -1,4 +1,4 @@
-"""Which of this host's addresses to listen on and to tell others."""
+"""A node chooses here which of its host's addresses to listen on and to tell others."""
 
 import array
 import fcntl
@@ -21,7 +21,7 @@ _IFREQ_ADDRESS = slice(20, 24)
 
 
 def bind_address(bind: str, multicast_address: str) -> str:
-    """The address to listen on: ``bind`` itself, or for "auto" the one that reaches the group.
+    """Choose the address to listen on: ``bind``, or for "auto" the one that reaches the group.
 
     That is the address of the interface that packets to the group, or without a group to the world,
     would leave by; else any address that is not loopback; else 127.0.0.1. Nothing is sent.
@@ -32,7 +32,7 @@ def bind_address(bind: str, multicast_address: str) -> str:
 
 
 def advertised_address(bind: str, advertise: str = "", other_hosts: Iterable[str] = ()) -> str:
-    """The address to tell peers when listening on ``bind``, which is an address.
+    """Choose the address to tell peers when listening on ``bind``, which is an address.
 
     ``advertise`` is the setting, without a port. Without it and listening on all addresses, it is
     the one the default route leaves by. ``other_hosts`` are hosts of seeds or peers, as addresses
@@ -62,7 +62,7 @@ def advertised_address(bind: str, advertise: str = "", other_hosts: Iterable[str
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, given as address or as name, is reached only from this host.
+    """Tell whether a host, given as address or as name, is reached only from this host.
 
     Asks the resolver for names. Many systems map the host's own name to 127.0.1.1: such a name is
     loopback here and something else for everybody else. A name that does not resolve is not.
@@ -95,7 +95,7 @@ def _plain(address: str) -> str:
 
 
 def _address_towards(target: str) -> str | None:
-    """The source address the system would take for packets to the target, if it has a way there."""
+    """Find the source address of packets to the target, if the system has a way there."""
     family = socket.AF_INET6 if ip_address(target).version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -108,7 +108,7 @@ def _address_towards(target: str) -> str | None:
 
 
 def _any_address(version: int = 4) -> str | None:
-    """An address of this host that others can use, if there is one; IPv6 falls back to IPv4.
+    """Find an address of this host that others can use; IPv6 falls back to IPv4.
 
     A socket that listens on all IPv6 addresses hears IPv4 as well.
     """
@@ -123,7 +123,7 @@ def _any_address(version: int = 4) -> str | None:
 
 
 def _interface_addresses() -> list[str]:
-    """The first IPv4 address of each interface, in the system's order."""
+    """List the first IPv4 address of each interface, in the system's order."""
     addresses = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for _, name in socket.if_nameindex():
@@ -137,7 +137,7 @@ def _interface_addresses() -> list[str]:
 
 
 def _interface_addresses_v6() -> list[str]:
-    """Every IPv6 address of this host, in the system's order; none where it does not list them."""
+    """List the IPv6 addresses of this host, in the system's order, where the system tells."""
     try:
         lines = Path("/proc/net/if_inet6").read_text().splitlines()
     except OSError:
@@ -146,7 +146,7 @@ def _interface_addresses_v6() -> list[str]:
 
 
 def _named_addresses() -> list[str]:
-    """The IPv4 addresses that the host's name stands for."""
+    """Look up the IPv4 addresses that the host's name stands for."""
     try:
         found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET, socket.SOCK_STREAM)
     except OSError:

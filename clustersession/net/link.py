@@ -1,8 +1,8 @@
-"""One TCP connection to a peer, carrying frames over TLS.
+"""A link is one TCP connection to a peer, which carries frames over TLS.
 
 A link begins when the TLS handshake is done: there is no stage in which plain bytes could reach it.
-``links`` exchanges the hellos, then the owner calls ``start`` and messages flow. What arrives in
-between waits.
+``link_server`` exchanges the hellos, then the owner calls ``start`` and messages flow. What arrives
+in between waits.
 """
 
 import asyncio
@@ -10,10 +10,11 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from clustersession.core.errors import WireError
 from clustersession.wire.frames import FrameDecoder, frame_header, split_first_frame
+from clustersession.wire.messages import Hello
 
 _RECEIVE_BYTES = 64 * 2**10
 # What a link hands to TLS in one turn of the event loop. Encrypting a frame of many megabytes at
@@ -28,7 +29,7 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkLimits:
-    """Bounds of links.
+    """Bounds what a peer can cost.
 
     frame_bytes_max: a longer frame closes the link.
     pending_bytes_max: a peer that leaves more than this unread is hopelessly slow; the link closes.
@@ -50,14 +51,30 @@ class LinkLimits:
 
 
 class Link(asyncio.BufferedProtocol):
-    """An authenticated connection to a peer.
+    """Carries messages to and from one authenticated peer.
 
-    identity: what ``check_hello`` made of the peer's hello.
-    peer_address: the other end of the connection, host and port.
+    A link goes through three stages: greeting (from the handshake to ``start``), open (to the first
+    call of ``close`` or ``abort``, or the loss of the connection), closed.
+
+    hello: the peer's checked hello; there once the greeting is done.
+    peer_address: the other end of the connection, host and port; set by the handshake.
+    _transport: the TLS connection; None before the handshake and after the loss.
+    _received: where the event loop puts what it reads; its content is used at once.
+    _early: what arrived before ``start``, the hello first; empty from then on.
+    _early_arrived: set when ``_early`` has grown, or never will again.
+    _decoder: finds the messages in the stream; used from ``start`` on.
+    _on_message, _on_closed: the owner's callbacks; None before ``start``, ``_on_closed`` also once
+        it was called.
+    _unsent: framed messages that the transport does not have yet; empty once closed.
+    _flush_due: ``_flush`` will run in this turn of the event loop.
+    _writable: the transport takes more; False while the peer reads too slowly.
+    _close_reason: why the link is closed or closing, by the first cause; None while it is open.
+    _lost: set when the connection is gone, for good.
     """
 
+    hello: Hello
+
     def __init__(self, limits: LinkLimits) -> None:
-        self.identity: Any = None
         self.peer_address: Address = ("", 0)
         self._limits = limits
         self._loop = asyncio.get_running_loop()
@@ -67,7 +84,7 @@ class Link(asyncio.BufferedProtocol):
         # A view, because asyncio slices what it gets and reads into the slice.
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
         self._early = bytearray()
-        self._early_news = asyncio.Event()
+        self._early_arrived = asyncio.Event()
         self._decoder = FrameDecoder(limits.frame_bytes_max)
         self._on_message: Callable[[Link, bytes], None] | None = None
         self._on_closed: Callable[[Link, str], None] | None = None
@@ -81,17 +98,17 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the link is closed or closing: nothing more is sent or delivered."""
+        """Tell whether the link is closed or closing: nothing more is sent or delivered."""
         return self._close_reason is not None
 
     @property
     def close_reason(self) -> str | None:
-        """Why the link closed, or None while it is open."""
+        """Say why the link closed, or None while it is open."""
         return self._close_reason
 
     @property
     def pending_bytes(self) -> int:
-        """How much was sent here and waits for the peer to read; too low by 0.4 MiB at most."""
+        """Count what was sent and waits for the peer to read; too low by 0.4 MiB at most."""
         held = 0 if self._transport is None else self._transport.get_write_buffer_size()
         return len(self._unsent) + held
 
@@ -119,7 +136,7 @@ class Link(asyncio.BufferedProtocol):
 
     @property
     def peer_certificate(self) -> bytes:
-        """The certificate the peer showed in the handshake, DER. Raises WireError when closed."""
+        """Return the certificate the peer showed, DER. Raises WireError when closed."""
         if self._transport is None:
             raise WireError(f"no hello: {self._close_reason}")
         found: bytes | None = self._transport.get_extra_info("ssl_object").getpeercert(True)
@@ -167,7 +184,7 @@ class Link(asyncio.BufferedProtocol):
     # For the code that makes links
 
     async def receive_hello(self) -> bytes:
-        """The peer's first frame. Raises WireError when it is too long or never comes."""
+        """Wait for the peer's first frame. Raises WireError when it is too long or never comes."""
         while True:
             first = split_first_frame(self._early, self._limits.hello_bytes_max)
             if first is not None:
@@ -179,13 +196,13 @@ class Link(asyncio.BufferedProtocol):
                 return hello
             if self._lost.is_set():
                 raise WireError(f"no hello: {self._close_reason}")
-            self._early_news.clear()
-            await self._early_news.wait()
+            self._early_arrived.clear()
+            await self._early_arrived.wait()
 
     # For the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin: the TLS handshake is done."""
+        """Keep the connection: the TLS handshake is done."""
         self._transport = secured = cast(asyncio.Transport, transport)
         secured.set_write_buffer_limits(_TLS_BUFFER_BYTES)
         peer = secured.get_extra_info("peername")
@@ -202,7 +219,7 @@ class Link(asyncio.BufferedProtocol):
         self._flush_soon()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the event loop puts what it reads."""
+        """Say where the event loop puts what it reads."""
         return self._received
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -211,7 +228,7 @@ class Link(asyncio.BufferedProtocol):
             return
         if self._on_message is None:
             self._early += self._received[:nbytes]
-            self._early_news.set()
+            self._early_arrived.set()
             return
         self._deliver(self._received[:nbytes].tobytes(), self._on_message)
 
@@ -231,13 +248,13 @@ class Link(asyncio.BufferedProtocol):
                 return
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the owner, once."""
+        """Tell the owner that the connection is gone, once."""
         if self._close_reason is None:
             self._close_reason = f"connection lost: {exc}" if exc else "closed by the peer"
         self._transport = None
         self._unsent.clear()
         self._lost.set()
-        self._early_news.set()
+        self._early_arrived.set()
         if self._on_closed is not None:
             self._report_closed()
 
@@ -269,7 +286,7 @@ class Link(asyncio.BufferedProtocol):
 
 
 def tune_socket(sock: socket.socket, silence_timeout_s: float) -> None:
-    """Send at once, and notice a peer that vanished without a word."""
+    """Make a socket send at once, and notice a peer that vanished without a word."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     seconds = max(1, round(silence_timeout_s / 3))

@@ -1,4 +1,4 @@
-"""Making links: a server that accepts peers, and dialling one.
+"""Links are made here: ``LinkServer`` accepts peers, ``dial`` connects to one.
 
 Both sides prove by TLS that they hold the secret, then the dialler's hello and the server's answer
 say who they are; with certificates that do not follow from the secret the hellos prove it, the
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
-from typing import Any
 
 from clustersession.core.errors import OtherVersion, WireError
 from clustersession.net.link import Address, Link, LinkLimits, tune_socket
+from clustersession.wire.messages import Hello
 from clustersession.wire.proof import HelloProof
 
 __all__ = ["Address", "Link", "LinkLimits", "LinkServer", "Refusal", "dial"]
@@ -31,7 +31,7 @@ _SHORT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Refusal(StrEnum):
-    """Why an incoming connection did not become a link; the value is the name of its counter."""
+    """Says why an incoming connection became no link; the value is the name of its counter."""
 
     TOO_MANY = "too_many"
     TLS = "tls"
@@ -43,10 +43,17 @@ class Refusal(StrEnum):
 class LinkServer:
     """Accepts links on the first free TCP port of a range.
 
-    hello: our hello, asked for at each connection. check_hello(hello) returns the peer's identity
-    or raises WireError, whose text is the reason. on_link(link) is called with the link open and
+    hello: gives our hello, asked for at each connection. check_hello(hello) returns the peer's or
+    raises WireError, whose text is the reason. on_link(link) is called with the link open and
     must call ``link.start``. on_refused(peer_address, reason) is called for every connection that
-    did not become a link; ``refused`` counts them. proof: what hellos must prove beyond TLS.
+    did not become a link. proof: what hellos must prove beyond TLS.
+
+    refused: how many connections did not become links, by reason; only grows.
+    _port: the first port of the range; from ``start`` on the one that is listened on.
+    _listening, _accepting: the listening socket and the task that accepts; None before ``start``
+        and after ``close``.
+    _admissions: the connections that have not proved themselves, oldest first, each with the task
+        that greets it; at most ``unauthenticated_max``.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class LinkServer:
         port_range: int,
         tls: ssl.SSLContext,
         hello: Callable[[], bytes],
-        check_hello: Callable[[bytes], Any],
+        check_hello: Callable[[bytes], Hello],
         on_link: Callable[[Link], None],
         on_refused: Callable[[Address, str], None] = lambda peer_address, reason: None,
         limits: LinkLimits | None = None,
@@ -79,16 +86,16 @@ class LinkServer:
 
     @property
     def address(self) -> Address:
-        """The address that is listened on; the port is known after ``start``."""
+        """Return the address that is listened on; the port is known after ``start``."""
         return self._bind, self._port
 
     @property
     def unauthenticated(self) -> int:
-        """How many connections have not proved themselves yet."""
+        """Count the connections that have not proved themselves yet."""
         return len(self._admissions)
 
     async def start(self) -> None:
-        """Listen. Raises OSError naming the range when no port of it is free."""
+        """Begin to listen. Raises OSError naming the range when no port of it is free."""
         self._listening = _listen(self._bind, self._port, self._port_range)
         self._port = self._listening.getsockname()[1]
         self._accepting = asyncio.get_running_loop().create_task(self._accept(self._listening))
@@ -157,7 +164,7 @@ class LinkServer:
             await _secure_accepted(link, sock, self._tls, limits)
             async with asyncio.timeout(limits.hello_timeout_s):
                 first = await link.receive_hello()
-                link.identity = self._check_hello(_proved(link, first, self._proof, False))
+                link.hello = self._check_hello(_proved(link, first, self._proof, False))
             link.send(_proving(link, self._hello(), self._proof, False))
             self._on_link(link)
         except ssl.SSLError as error:
@@ -212,7 +219,7 @@ async def dial(
     port: int,
     tls: ssl.SSLContext,
     hello: bytes,
-    check_hello: Callable[[bytes], Any],
+    check_hello: Callable[[bytes], Hello],
     timeout_s: float,
     limits: LinkLimits | None = None,
     proof: HelloProof | None = None,
@@ -237,7 +244,7 @@ async def dial(
             )
             tune_socket(transport.get_extra_info("socket"), limits.silence_timeout_s)
             link.send(_proving(link, hello, proof, True))
-            link.identity = check_hello(_proved(link, await link.receive_hello(), proof, True))
+            link.hello = check_hello(_proved(link, await link.receive_hello(), proof, True))
     except ssl.SSLError as error:
         link.abort("not one of us")
         raise WireError(f"{host}:{port} is not one of us: {_tls_reason(error)}") from error

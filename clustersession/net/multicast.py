@@ -1,4 +1,4 @@
-"""Datagrams to and from a multicast group, on one interface.
+"""A channel sends datagrams to a multicast group and receives what comes, on one interface.
 
 Two sockets: one bound to the group and its port, which every node of the host shares, and one with
 a port of its own to send from. Both are used without asyncio's transports: sending is one system
@@ -33,6 +33,10 @@ class MulticastChannel:
     0.0.0.0 leaves the choice to the system. on_datagram(data, source) gets everything that arrives,
     unchecked; when it raises, the error is logged. on_trouble(text) is called when sending begins
     to fail, or fails in another way than before; on_recovered() when it works again.
+
+    sent, send_failures, received: counts of datagrams; only grow.
+    _trouble: the error number that sending failed with last; None while it works.
+    _loop, _receiving, _sending: the loop that reads and the two sockets; None unless started.
 
     Raises ConfigurationError when the group or the interface address is not what it should be.
     """
@@ -72,7 +76,7 @@ class MulticastChannel:
 
     @property
     def source(self) -> Source:
-        """Where our datagrams come from: what receivers see as their source."""
+        """Return what receivers see as the source of our datagrams."""
         if self._sending is None:
             raise RuntimeError("the channel is not started")
         host, port = self._sending.getsockname()

@@ -1,7 +1,7 @@
-"""Certificates given by the operator instead of those derived from the secret.
+"""Certificates may be given by the operator, instead of those derived from the secret.
 
-Apart from ``certificate``, because every worker process checks the files at its start and has no
-other use for the part of ``cryptography`` that deals with certificates.
+This is apart from ``cluster_certificate``, because every worker process checks the files at its
+start and has no other use for the part of ``cryptography`` that deals with certificates.
 """
 
 import re
@@ -19,7 +19,7 @@ _PEM_CERTIFICATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class OwnCertificates:
-    """What the three files held.
+    """Holds what stood in the three files.
 
     chain: this node's certificate, and intermediate ones if any; PEM.
     key: its private key, PEM, without a password.
@@ -57,7 +57,7 @@ class OwnCertificates:
         return found
 
     def context(self, protocol: int) -> ssl.SSLContext:
-        """A context for TLS 1.3 that shows our certificate and trusts that authority only."""
+        """Make a context for TLS 1.3 that shows our certificate and trusts that authority only."""
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         # Nodes are found by address, and any node may be at any address.
@@ -73,7 +73,7 @@ class OwnCertificates:
 
 
 def own_certificates(settings: Settings) -> OwnCertificates | None:
-    """The certificates that the settings name, or None when they are derived from the secret.
+    """Return the certificates that the settings name, or None when they follow from the secret.
 
     Raises ConfigurationError that names the setting at fault.
     """

@@ -1,4 +1,4 @@
-"""A path for what must not touch a disk."""
+"""Keys reach OpenSSL by a path that leads to no disk, because it reads them from files only."""
 
 import os
 import tempfile
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def private_file(content: bytes) -> Iterator[str]:
-    """A path that yields the content to this process, for as long as the block lasts.
+    """Give the content a path in this process, for as long as the block lasts.
 
-    ``ssl`` reads keys from files only. In memory where the system can, because a container may
-    have no writable directory and a key should not touch a disk.
+    The content stays in memory where the system can, because a container may have no writable
+    directory and a key should not touch a disk.
     """
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         descriptor = os.memfd_create("clustersession-key", os.MFD_CLOEXEC)

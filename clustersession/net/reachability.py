@@ -1,10 +1,10 @@
-"""Whether somebody accepts connections at an address."""
+"""An address is tried here: does anybody accept connections there?"""
 
 import asyncio
 
 
 async def why_unreachable(host: str, port: int, timeout_s: float) -> str:
-    """Why no connection to the address comes up; empty when one does. Nothing is said on it."""
+    """Say why no connection to the address comes up; empty when one does. Nothing is sent."""
     try:
         async with asyncio.timeout(timeout_s):
             _, writer = await asyncio.open_connection(host, port)

@@ -1,4 +1,4 @@
-"""TLS between nodes: version 1.3, both sides show the cluster's certificate and trust only that.
+"""Nodes speak TLS 1.3: both sides show the cluster's certificate and trust only that.
 
 Host names play no part: a node is who holds the secret, wherever it runs. With certificates of the
 operator's own the handshake shows no secret; then the hellos have to, by a ``HelloProof``.
@@ -7,17 +7,17 @@ operator's own the handshake shows no secret; then the hellos have to, by a ``He
 import ssl
 from dataclasses import dataclass
 
-from clustersession.net.certificate import Certificate, cluster_certificate
+from clustersession.net.cluster_certificate import Certificate, cluster_certificate
 from clustersession.net.operator_certificates import OwnCertificates
 from clustersession.net.private_file import private_file
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.proof import HelloProof
 
 
 @dataclass(frozen=True, slots=True)
 class TlsContexts:
-    """The two ends of every TCP link, and what hellos must prove where the handshake does not."""
+    """Holds what both ends of a link need: contexts, and the proof in hellos (None: not needed)."""
 
     server: ssl.SSLContext
     client: ssl.SSLContext
@@ -27,9 +27,9 @@ class TlsContexts:
 def tls_contexts(
     keys: ClusterKeys, own: OwnCertificates | None = None, replica: Replica | None = None
 ) -> TlsContexts:
-    """Contexts that present the first secret's certificate and trust those of all secrets.
+    """Make contexts that present the first secret's certificate and trust those of all secrets.
 
-    With certificates of the operator's ``own``, contexts that present and trust those.
+    With certificates of the operator's ``own``, they present and trust those instead.
     ``replica``: keeps certificates that were built once.
     """
     if own is not None:

@@ -1,4 +1,4 @@
-"""Unix sockets at paths of any length.
+"""Unix sockets can be made here at paths of any length.
 
 The system keeps some hundred bytes for such a path and state directories can be deeper, so a long
 path is reached through a descriptor of its directory where the system shows those as files.
@@ -17,7 +17,7 @@ PATH_BYTES_MAX = 100
 
 @contextmanager
 def reachable(path: Path) -> Iterator[str]:
-    """A spelling of the path short enough to bind or connect to, as long as the block lasts."""
+    """Spell the path short enough to bind or connect to, for as long as the block lasts."""
     if len(os.fsencode(path)) <= PATH_BYTES_MAX:
         yield str(path)
         return
@@ -33,7 +33,7 @@ def reachable(path: Path) -> Iterator[str]:
 
 
 def listen_unix(path: Path) -> socket.socket:
-    """A listening socket at the path, for its owner only; a dead one's leftover is replaced.
+    """Listen at the path, for its owner only; a dead socket's leftover is replaced.
 
     The caller holds the agent's lock, so whatever stands there is nobody's.
     """
@@ -52,7 +52,7 @@ def listen_unix(path: Path) -> socket.socket:
 
 
 def connect_unix(path: Path, timeout_s: float | None) -> socket.socket:
-    """A blocking connection to the path. Raises OSError when nobody listens there."""
+    """Connect to the path, blocking. Raises OSError when nobody listens there."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_s)

@@ -10,7 +10,7 @@ from clustersession.core.membership import Membership
 from clustersession.core.progress import PeerProgress
 from clustersession.core.state import SessionState
 from clustersession.node.outputs import Output, Send, TooLarge
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Message, encode_message

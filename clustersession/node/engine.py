@@ -29,7 +29,7 @@ from clustersession.node.outputs import (
 from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
 from clustersession.node.sender import Sender
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
 

@@ -11,8 +11,8 @@ from clustersession.core.state import highest_time
 from clustersession.node.context import Context, Peer
 from clustersession.node.outputs import FutureRefused, GapFound, Moment
 from clustersession.node.puller import Puller
-from clustersession.replica.ends import ends_among
-from clustersession.replica.protocol import Applied
+from clustersession.replica.reserve import ends_among
+from clustersession.replica.results import Applied
 from clustersession.wire.messages import Changes, Heartbeat, Progress
 
 RESUME_INTERVAL_S = 0.05

@@ -8,7 +8,7 @@ from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import ENDED_REVOKED, Change, SessionState
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.token import log_name
 from clustersession.session.users import ClusterSessions, handle_of
 from clustersession.settings.settings import Settings

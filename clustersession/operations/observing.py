@@ -18,7 +18,7 @@ from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.net.agent_link import AgentGone
 from clustersession.operations.nodes import ask_agent, replica, status
 from clustersession.replica.home import NodeHome
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.users import last_writer
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation

@@ -1,1 +1,1 @@
-"""The node's copy of every session: one protocol, kept in LMDB or in memory."""
+"""The node's copy of every session: ``Replica``, written once over any storage engine."""

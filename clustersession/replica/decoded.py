@@ -1,4 +1,4 @@
-"""States of records that were decoded before, so that the same bytes are decoded once.
+"""Records that were decoded before are remembered, so that the same bytes are decoded once.
 
 A sticky balancer brings the requests of a session to the same workers, and decoding a record costs
 several times what fetching its bytes costs. A state is only used for the very bytes it was made
@@ -14,15 +14,18 @@ RECORD_BYTES_MAX = 16 * 1024
 
 
 class DecodedRecords:
-    """Keys, record bytes and states; the least recently used half is dropped now and then."""
+    """Remembers the state of each key's record bytes; at times drops the half used longest ago.
+
+    _recent, _before: two generations instead of a linked list: bounded, and safe under threads
+        without a lock. When the recent one is full it becomes the one before.
+    """
 
     def __init__(self) -> None:
-        # Two generations instead of a linked list: bounded, and safe under threads without a lock.
         self._recent: dict[str, tuple[bytes, SessionState]] = {}
         self._before: dict[str, tuple[bytes, SessionState]] = {}
 
     def state_of(self, key: str, data: bytes) -> SessionState | None:
-        """The state in a session's record, or None when it does not decode."""
+        """Return the state in a session's record, or None when it does not decode."""
         held = self._recent.get(key)
         if held is not None and held[0] == data:
             return held[1]

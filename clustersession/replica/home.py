@@ -1,4 +1,4 @@
-"""Where one node's files stand, and opening the replica that stands there."""
+"""A node's files stand in its home, and its replica is opened there."""
 
 import secrets
 from dataclasses import dataclass
@@ -11,33 +11,33 @@ from clustersession.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class NodeHome:
-    """The directory of one (cluster name, route), private to its owner."""
+    """Names the files of one (cluster name, route), in a directory private to its owner."""
 
     directory: Path
 
     @property
     def replica(self) -> Path:
-        """The LMDB environment."""
+        """Return the LMDB environment."""
         return self.directory / "replica"
 
     @property
     def agent_lock(self) -> Path:
-        """Whoever holds this file's lock is the node's agent."""
+        """Return the file whose lock makes its holder the node's agent."""
         return self.directory / "agent.lock"
 
     @property
     def agent_socket(self) -> Path:
-        """Where workers and the command line reach the agent."""
+        """Return where workers and the command line reach the agent."""
         return self.directory / "agent.sock"
 
     @property
     def agent_log(self) -> Path:
-        """What an agent started by a worker logs."""
+        """Return what an agent started by a worker logs."""
         return self.directory / "agent.log"
 
 
 def open_node_replica(home: NodeHome, settings: Settings) -> LmdbReplica:
-    """The node's replica, in this process. Raises ReplicaUnusable, ReplicaFull."""
+    """Open the node's replica in this process. Raises ReplicaUnusable, ReplicaFull."""
     return open_lmdb(
         home.replica,
         new_node=lambda: secrets.token_bytes(NODE_ID_BYTES),
@@ -48,7 +48,7 @@ def open_node_replica(home: NodeHome, settings: Settings) -> LmdbReplica:
 
 
 def boot_id() -> str:
-    """What changes when the machine restarts; empty where the system does not say."""
+    """Return what changes when the machine restarts; empty where the system does not say."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

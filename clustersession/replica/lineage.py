@@ -1,4 +1,4 @@
-"""Whether the feed goes on where it stopped, and what happens when it turns out that it does not.
+"""A feed that does not go on where it stopped is begun anew here, under a new node id.
 
 A replica that came back older than it was would give places in its feed out twice. Where the feed
 stood when the replica was opened tells which of its writes may stand at such places; they go on
@@ -11,13 +11,13 @@ from clustersession.core.state import highest_time, reissue
 from clustersession.replica import tables
 from clustersession.replica.engines.contract import ReadTransaction, WriteTransaction
 from clustersession.replica.reading import head_of
-from clustersession.replica.writer import SessionWriter
+from clustersession.replica.record_writer import RecordWriter
 
 _OPENING = b"opening"
 
 
 class LateWrites(NamedTuple):
-    """Sessions that ``node`` wrote beyond ``floor``."""
+    """Names the sessions that ``node`` wrote beyond ``floor``."""
 
     keys: list[str]
     node: bytes
@@ -31,12 +31,12 @@ def note_opening(transaction: WriteTransaction) -> None:
 
 
 def forget_opening(transaction: WriteTransaction) -> None:
-    """Peers have been told of what was written since: it is no measure any more."""
+    """Forget it: peers have been told of what was written since."""
     transaction.delete(tables.NOTES, _OPENING)
 
 
 def opening(transaction: ReadTransaction) -> int:
-    """Where our feed stood when that was kept; the present head once it is forgotten."""
+    """Return where our feed stood when that was kept; the present head once it is forgotten."""
     head = head_of(transaction)
     noted = transaction.get(tables.NOTES, _OPENING)
     if noted is None:
@@ -48,7 +48,7 @@ def opening(transaction: ReadTransaction) -> int:
 def begin_feed(transaction: WriteTransaction, node: bytes, floor: int) -> LateWrites:
     """Begin an empty feed under a new node id; returns what the old one held beyond ``floor``.
 
-    Sessions still remember places in the old feed; ``SessionWriter`` does not trust them.
+    Sessions still remember places in the old feed; ``RecordWriter`` does not trust them.
     """
     head = head_of(transaction)
     late = [
@@ -61,7 +61,7 @@ def begin_feed(transaction: WriteTransaction, node: bytes, floor: int) -> LateWr
     return LateWrites(late, head.node, floor)
 
 
-def reissue_late(writer: SessionWriter, late: LateWrites) -> None:
+def reissue_late(writer: RecordWriter, late: LateWrites) -> None:
     """Let writes of the old node id be the first ones of the new, with the times they have."""
     for key in late.keys:
         record = writer.load(key)

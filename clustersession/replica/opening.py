@@ -1,10 +1,11 @@
-"""Opening a replica: in memory, or in a directory that all processes of the host share."""
+"""Replicas are opened here: in memory, or in a directory that all processes of the host share."""
 
 import errno
 import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
@@ -16,17 +17,21 @@ from clustersession.core.errors import (
     ReplicaUnusable,
     WireError,
 )
-from clustersession.replica.engines import lmdb_directory as directories
-from clustersession.replica.engines.lmdb_engine import DAMAGE, LmdbEngine, out_of_space
-from clustersession.replica.engines.lmdb_inspection import is_whole
-from clustersession.replica.engines.memory_engine import MemoryEngine
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.engine import DAMAGE, LmdbEngine, out_of_space
+from clustersession.replica.engines.lmdb.inspection import is_whole
+from clustersession.replica.engines.memory import MemoryEngine
+from clustersession.replica.replica import Replica
 
 logger = logging.getLogger("clustersession")
 
 
 class _Reservation:
-    """The place of one replica in the table of what this process has open."""
+    """Holds the place of one replica in the table of what this process has open.
+
+    pid: the process that reserved it; another one in the child of a fork. engine: None while the
+    replica is being opened.
+    """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -38,8 +43,11 @@ class _Reservation:
 _open_here: dict[Path, _Reservation] = {}
 
 
-class LmdbReplica(ReplicaStore):
-    """A replica in a directory. Not for use in a child of the process that opened it."""
+class LmdbReplica(Replica):
+    """Keeps its files in a directory. Not for use in a child of the process that opened it.
+
+    set_aside: what stood in the directory before and could not be used; None for nothing.
+    """
 
     def __init__(
         self,
@@ -85,9 +93,9 @@ class LmdbReplica(ReplicaStore):
             del _open_here[self._lmdb.directory]
 
 
-def open_memory(node: bytes, *, clock_skew_ms_max: int) -> ReplicaStore:
-    """An empty replica in memory; one thread at a time."""
-    return ReplicaStore(MemoryEngine(), lambda: node, clock_skew_ms_max=clock_skew_ms_max)
+def open_memory(node: bytes, *, clock_skew_ms_max: int) -> Replica:
+    """Open an empty replica in memory, for one thread at a time."""
+    return Replica(MemoryEngine(), lambda: node, clock_skew_ms_max=clock_skew_ms_max)
 
 
 def open_lmdb(
@@ -98,7 +106,7 @@ def open_lmdb(
     clock_skew_ms_max: int,
     boot_id: str,
 ) -> LmdbReplica:
-    """The replica in a directory, which is made when there is none.
+    """Open the replica in a directory, which is made when there is none.
 
     ``map_bytes`` bounds the replica and must be the same in all processes. ``boot_id`` names this
     boot of the machine. What is damaged, was open when the machine crashed, or has the layout of a
@@ -107,104 +115,116 @@ def open_lmdb(
     open and opens it anew. Raises ReplicaUnusable, ReplicaFull.
     """
     directory = Path(os.path.realpath(path))
+    opening = _Opening(directory, new_node, map_bytes, clock_skew_ms_max, boot_id)
     reservation = _reserve(directory)
     try:
         directories.prepare(directory)
         with directories.exclusive_opening(directory):
-            aside: Path | None = None
-            if why := _why_not_to_open(directory, boot_id):
-                aside = _replace(directory, why)
-            try:
-                replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
-            except OtherVersion as error:
-                aside = _replace_newer(directory, boot_id, error)
-                replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
-            except (*DAMAGE, WireError) as error:
-                if directories.is_used(directory):
-                    raise
-                aside = _replace(directory, f"is damaged ({error})")
-                replica = _open(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, aside)
-    except (lmdb.Error, OSError, WireError) as error:
+            replica = opening.run()
+    except BaseException as error:
         _open_here.pop(directory, None)
-        if out_of_space(error):
-            raise ReplicaFull(f"no space left to open the replica in {directory}") from error
-        if os.strerror(errno.EAGAIN) in str(error):
-            # LMDB's table of readers goes by process ids, and holds a lock for each.
-            raise ReplicaUnusable(
-                f"the replica in {directory} is open in a process with the same process id, "
-                f"{os.getpid()}, as this one: containers that share a state directory must share "
-                "their PID namespace too"
-            ) from error
-        raise ReplicaUnusable(f"the replica in {directory} cannot be opened: {error}") from error
-    except BaseException:
-        _open_here.pop(directory, None)
+        if isinstance(error, lmdb.Error | OSError | WireError):
+            raise _trouble(directory, error) from error
         raise
     reservation.engine = replica._lmdb
     return replica
 
 
-def _open(
-    directory: Path,
-    new_node: Callable[[], bytes],
-    map_bytes: int,
-    clock_skew_ms_max: int,
-    boot_id: str,
-    aside: Path | None,
-) -> LmdbReplica:
-    directories.note_open(directory, boot_id)
-    is_first = not directories.is_used(directory)
-    engine = LmdbEngine(directory, map_bytes)
-    try:
-        replica = LmdbReplica(
-            engine, new_node, clock_skew_ms_max=clock_skew_ms_max, boot_id=boot_id, aside=aside
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """Opens a replica, while no other process does; for its fields see ``open_lmdb``."""
+
+    directory: Path
+    new_node: Callable[[], bytes]
+    map_bytes: int
+    clock_skew_ms_max: int
+    boot_id: str
+
+    def run(self) -> LmdbReplica:
+        """Open what is there or, where that cannot be used, an empty one in its place."""
+        aside: Path | None = None
+        if why := self._why_to_set_aside():
+            aside = self._set_aside(why)
+        try:
+            return self._open(aside)
+        except OtherVersion as error:
+            aside = self._set_newer_aside(error)
+        except (*DAMAGE, WireError) as error:
+            if directories.is_used(self.directory):
+                raise
+            aside = self._set_aside(f"is damaged ({error})")
+        return self._open(aside)
+
+    def _open(self, aside: Path | None) -> LmdbReplica:
+        directories.note_open(self.directory, self.boot_id)
+        is_first = not directories.is_used(self.directory)
+        engine = LmdbEngine(self.directory, self.map_bytes)
+        try:
+            replica = LmdbReplica(
+                engine, self.new_node, clock_skew_ms_max=self.clock_skew_ms_max,
+                boot_id=self.boot_id, aside=aside,
+            )
+            if is_first:
+                # On a full disk it can still be read.
+                with suppress(ReplicaFull):
+                    replica.note_opening()
+            return replica
+        except ReplicaError as error:
+            engine.close()
+            if isinstance(error.__cause__, DAMAGE):
+                raise error.__cause__ from None
+            raise
+        except BaseException:
+            engine.close()
+            raise
+
+    def _why_to_set_aside(self) -> str:
+        """Say why what is there cannot be used; empty when it can.
+
+        It is kept while others use it: were it taken away under them, it would be confirmed by an
+        agent that knows nothing of what is written to the new one.
+        """
+        file = self.directory / directories.DATA_FILE
+        if not file.exists() or directories.is_used(self.directory):
+            return ""
+        if not directories.is_trustworthy(self.directory, self.boot_id):
+            return "is damaged or was open when the machine crashed"
+        return "" if is_whole(file) else "is damaged"
+
+    def _set_aside(self, why: str, label: str = "corrupt") -> Path:
+        aside = directories.set_aside(self.directory, label)
+        logger.warning(
+            "the replica in %s %s; set aside as %s, starting empty", self.directory, why, aside.name
         )
-        if is_first:
-            # On a full disk it can still be read.
-            with suppress(ReplicaFull):
-                replica.note_opening()
-        return replica
-    except ReplicaError as error:
-        engine.close()
-        if isinstance(error.__cause__, DAMAGE):
-            raise error.__cause__ from None
-        raise
-    except BaseException:
-        engine.close()
-        raise
+        directories.prepare(self.directory)
+        return aside
+
+    def _set_newer_aside(self, error: OtherVersion) -> Path:
+        """Keep what a later version wrote, as it is, for the day that version is back."""
+        if directories.is_used(self.directory):
+            # Taken away under them, it would be fed and confirmed by an agent that nobody reads
+            # from.
+            raise ReplicaUnusable(
+                f"{error}, and processes of a newer version have {self.directory} open: stop them, "
+                "the agent too, before an older version starts here"
+            )
+        directories.bring_to_disk(self.directory)
+        directories.note_clean(self.directory, self.boot_id)
+        return self._set_aside(f"is of a newer version ({error})", "newer")
 
 
-def _why_not_to_open(directory: Path, boot_id: str) -> str:
-    """What speaks against it. Nothing while others use it: taken away under them, it would be
-    confirmed by an agent that knows nothing of what is written to the new one.
-    """
-    file = directory / directories.DATA_FILE
-    if not file.exists() or directories.is_used(directory):
-        return ""
-    if not directories.is_trustworthy(directory, boot_id):
-        return "is damaged or was open when the machine crashed"
-    return "" if is_whole(file) else "is damaged"
-
-
-def _replace(directory: Path, why: str, label: str = "corrupt") -> Path:
-    aside = directories.set_aside(directory, label)
-    logger.warning(
-        "the replica in %s %s; set aside as %s, starting empty", directory, why, aside.name
-    )
-    directories.prepare(directory)
-    return aside
-
-
-def _replace_newer(directory: Path, boot_id: str, error: OtherVersion) -> Path:
-    """Keep what a later version wrote, as it is, for the day that version is back."""
-    if directories.is_used(directory):
-        # Taken away under them, it would be fed and confirmed by an agent that nobody reads from.
-        raise ReplicaUnusable(
-            f"{error}, and processes of a newer version have {directory} open: stop them, the "
-            "agent too, before an older version starts here"
+def _trouble(directory: Path, error: Exception) -> ReplicaError:
+    """Say what to raise for an error that kept a replica from being opened."""
+    if out_of_space(error):
+        return ReplicaFull(f"no space left to open the replica in {directory}")
+    if os.strerror(errno.EAGAIN) in str(error):
+        # LMDB's table of readers goes by process ids, and holds a lock for each.
+        return ReplicaUnusable(
+            f"the replica in {directory} is open in a process with the same process id, "
+            f"{os.getpid()}, as this one: containers that share a state directory must share "
+            "their PID namespace too"
         )
-    directories.bring_to_disk(directory)
-    directories.note_clean(directory, boot_id)
-    return _replace(directory, f"is of a newer version ({error})", "newer")
+    return ReplicaUnusable(f"the replica in {directory} cannot be opened: {error}")
 
 
 def _reserve(directory: Path) -> _Reservation:

@@ -1,4 +1,4 @@
-"""The index from a user to his sessions; its entries are hints, to be compared with those."""
+"""An index leads from a user to his sessions; its entries are hints, to be compared with those."""
 
 from clustersession.core.revocation import RESERVED_PREFIX, principal_tag
 from clustersession.core.state import PRINCIPAL, SessionState, principal_of
@@ -7,7 +7,7 @@ from clustersession.replica.engines.contract import ReadTransaction
 
 
 def tag_of(state: SessionState) -> bytes | None:
-    """What stands for the session's user in the index; None when it has none."""
+    """Return what stands for the session's user in the index; None when it has none."""
     register = state.registers.get(PRINCIPAL)
     if register is None or register.value is None:
         return None
@@ -15,7 +15,7 @@ def tag_of(state: SessionState) -> bytes | None:
 
 
 def keys_of(transaction: ReadTransaction, tag: bytes) -> list[str]:
-    """The sessions that the index names for a user: hints, to be compared with the sessions."""
+    """Return the sessions that the index names for a user: hints, to be compared with those."""
     keys: list[str] = []
     for entry, _ in transaction.scan(tables.PRINCIPALS, tag):
         if not entry.startswith(tag):
@@ -25,7 +25,7 @@ def keys_of(transaction: ReadTransaction, tag: bytes) -> list[str]:
 
 
 def sessions_of(transaction: ReadTransaction, principal: str) -> list[tuple[str, SessionState]]:
-    """The sessions of a user that have not ended."""
+    """Return the sessions of a user that have not ended."""
     found: list[tuple[str, SessionState]] = []
     for key in keys_of(transaction, principal_tag(principal)):
         state = _state(transaction, key)
@@ -35,7 +35,7 @@ def sessions_of(transaction: ReadTransaction, principal: str) -> list[tuple[str,
 
 
 def is_indexed(transaction: ReadTransaction, key: str) -> bool:
-    """Whether the index has what it should have of a session."""
+    """Tell whether the index has the entry that a session should have."""
     state = _state(transaction, key)
     tag = None if state is None else tag_of(state)
     return tag is None or (
@@ -44,7 +44,7 @@ def is_indexed(transaction: ReadTransaction, key: str) -> bool:
 
 
 def is_users(key: str, state: SessionState) -> bool:
-    """Whether it is a session that somebody uses, and neither ended nor a record of ours."""
+    """Tell whether a session is somebody's, and neither ended nor a record of the library's."""
     return state.ended is None and not key.startswith(RESERVED_PREFIX)
 
 

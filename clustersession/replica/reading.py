@@ -1,4 +1,4 @@
-"""Reading the replica's bookkeeping within one transaction."""
+"""The replica's bookkeeping is read here, within one transaction."""
 
 from clustersession.core.errors import ReplicaUnusable, WireError
 from clustersession.core.feed import START, Cursor
@@ -11,7 +11,7 @@ _DELTA_BYTES = 64
 
 
 def head_from(data: bytes | None) -> tables.Head:
-    """The head of the replica from its stored form. Raises ReplicaUnusable."""
+    """Return the head of the replica from its stored form. Raises ReplicaUnusable."""
     if data is None:
         raise ReplicaUnusable("the replica has lost its head")
     try:
@@ -21,32 +21,32 @@ def head_from(data: bytes | None) -> tables.Head:
 
 
 def head_of(transaction: ReadTransaction) -> tables.Head:
-    """Our node id, the highest place issued, the highest stamp. Raises ReplicaUnusable."""
+    """Read the head: node id, highest place, highest stamp. Raises ReplicaUnusable."""
     return head_from(transaction.get(tables.META, tables.HEAD_KEY))
 
 
 def cursor_of(transaction: ReadTransaction, node: bytes) -> Cursor:
-    """How far we have applied a node's feed."""
+    """Return how far we have applied a node's feed."""
     data = transaction.get(tables.CURSORS, node)
     return START if data is None else tables.decode_cursor(data)
 
 
 def cursors_of(transaction: ReadTransaction) -> dict[bytes, Cursor]:
-    """How far we have applied each other node's feed."""
+    """Return how far we have applied each other node's feed."""
     return {
         node: tables.decode_cursor(data) for node, data in transaction.scan(tables.CURSORS, b"")
     }
 
 
 def delta_of(transaction: ReadTransaction, key: str, node: bytes, floor: int) -> Delta | None:
-    """What a node wrote to a session above ``floor``; None when the session cannot be read."""
+    """Read what a node wrote to a session above ``floor``; None when the session is unreadable."""
     data = transaction.get(tables.SESSIONS, tables.session_key(key))
     state = None if data is None else tables.state_of_record(data)
     return None if state is None else delta_since(key, state, node, floor)
 
 
 def size_about(delta: Delta) -> int:
-    """Encoded bytes, about."""
+    """Estimate how many bytes a delta takes, encoded."""
     return _DELTA_BYTES + sum(
         _REGISTER_BYTES + len(name) + len(register.value or b"")
         for name, register in delta.state.registers.items()

@@ -1,4 +1,4 @@
-"""The tables of a replica, and how their keys and small values are laid out.
+"""A replica consists of these tables; their keys and small values are laid out here.
 
 Keys sort as bytes, so every number in a key is big-endian. Sessions are kept by bucket and then by
 key: anti-entropy reads the few buckets that differ, and must not walk over all sessions for that.
@@ -46,9 +46,10 @@ _BUCKET_KEYS = tuple(_BUCKET.pack(bucket) for bucket in range(BUCKETS))
 
 
 class Head(NamedTuple):
-    """Who the replica is and how far it has come: read and written by every commit.
+    """Says who the replica is and how far it has come; every commit reads and writes it.
 
-    ``seq`` is the head of its feed, ``highest`` the highest hybrid time issued or seen.
+    ``seq`` is the head of its feed, ``highest`` the highest hybrid time issued or seen,
+    ``tombstones`` how many of its sessions have ended.
     """
 
     node: bytes
@@ -58,7 +59,7 @@ class Head(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A session as stored: where it stands in feed, expiry index and digests, and its state.
+    """Holds a session as stored: its place in feed, expiry index and digests, and its state.
 
     ``feed_seq`` is 0 when this node never wrote the session. ``state`` is None when its bytes do
     not decode; the places are known even then, so that a fresh copy can replace it.
@@ -72,12 +73,12 @@ class Record(NamedTuple):
 
 
 def encode_head(head: Head) -> bytes:
-    """The stored form."""
+    """Encode the head."""
     return _HEAD.pack(LAYOUT, *head)
 
 
 def decode_head(data: bytes) -> Head:
-    """Raises WireError, and OtherVersion for a layout that only a later version knows.
+    """Decode the head. Raises WireError, and OtherVersion for the layout of a later version.
 
     Where the head stands, and that it begins with the layout, must never change.
     """
@@ -95,14 +96,14 @@ def decode_head(data: bytes) -> Head:
 def encode_record(
     feed_seq: int, expiry_ms: int, entry_hash: int, state: SessionState
 ) -> bytes:
-    """The stored form of a session. Raises SessionTooLarge."""
+    """Return the stored form of a session. Raises SessionTooLarge."""
     return _HEADER.pack(feed_seq, expiry_ms, entry_hash, state.ended is not None) + encode_state(
         state
     )
 
 
 def decode_places(data: bytes) -> tuple[int, int, int, bool]:
-    """The places of a record: its fields but the state. Raises WireError."""
+    """Return the places of a record: its fields but the state. Raises WireError."""
     try:
         return _HEADER.unpack_from(data)
     except StructError:
@@ -110,12 +111,12 @@ def decode_places(data: bytes) -> tuple[int, int, int, bool]:
 
 
 def decode_record(data: bytes) -> Record:
-    """Raises WireError when not even the places can be read."""
+    """Decode a record. Raises WireError when not even the places can be read."""
     return Record(*decode_places(data), state_of_record(data))
 
 
 def state_of_record(data: bytes) -> SessionState | None:
-    """The session of a stored record alone, or None when it does not decode."""
+    """Return the session of a stored record alone, or None when it does not decode."""
     try:
         return decode_state(data[_HEADER.size :])
     except WireError:
@@ -123,7 +124,7 @@ def state_of_record(data: bytes) -> SessionState | None:
 
 
 def copy_of_record(data: bytes) -> SessionState | None:
-    """``state_of_record`` of what is to be sent as it is."""
+    """Read the session of a stored record that is to be sent as it is."""
     try:
         return decode_copy(data[_HEADER.size :])
     except WireError:
@@ -132,42 +133,42 @@ def copy_of_record(data: bytes) -> SessionState | None:
 
 @lru_cache(maxsize=4096)
 def session_key(key: str) -> bytes:
-    """A session's place in the sessions table."""
+    """Return a session's place in the sessions table."""
     return _BUCKET_KEYS[bucket_of(key)] + key.encode()
 
 
 def start_of_bucket(bucket: int) -> bytes:
-    """Where a bucket begins in the sessions table."""
+    """Return where a bucket begins in the sessions table."""
     return _BUCKET.pack(bucket)
 
 
 def start_after(after_key: str) -> bytes:
-    """Where the sessions after a key begin; the empty key stands before all."""
+    """Return where the sessions after a key begin; the empty key stands before all."""
     return session_key(after_key) + b"\x00" if after_key else b""
 
 
 def key_of_session(table_key: bytes) -> str:
-    """The inverse of ``session_key``. Raises ReplicaUnusable, like all that read keys."""
+    """Return the inverse of ``session_key``. Raises ReplicaUnusable, like all that read keys."""
     return _text(table_key[_BUCKET.size :])
 
 
 def feed_key(seq: int) -> bytes:
-    """A place in the feed."""
+    """Return a place in the feed."""
     return _NUMBER.pack(seq)
 
 
 def seq_of_feed(table_key: bytes) -> int:
-    """The inverse of ``feed_key``."""
+    """Return the inverse of ``feed_key``."""
     return _number(_NUMBER, table_key)
 
 
 def session_of_feed(entry: bytes) -> str:
-    """The key of the session at a place in the feed."""
+    """Return the key of the session at a place in the feed."""
     return _text(entry)
 
 
 def expiry_index_ms(expires_ms: int) -> int:
-    """Where in the expiry index a session stands: not before it expires, and in steps.
+    """Return where in the expiry index a session stands: not before it expires, and in steps.
 
     The steps leave the entry in place when writes follow each other within seconds.
     """
@@ -175,32 +176,32 @@ def expiry_index_ms(expires_ms: int) -> int:
 
 
 def expiry_key(index_ms: int, key: str) -> bytes:
-    """An entry of the expiry index."""
+    """Return an entry of the expiry index."""
     return _NUMBER.pack(index_ms) + key.encode()
 
 
 def split_expiry(table_key: bytes) -> tuple[int, str]:
-    """The inverse of ``expiry_key``."""
+    """Return the inverse of ``expiry_key``."""
     return _number(_NUMBER, table_key[: _NUMBER.size]), _text(table_key[_NUMBER.size :])
 
 
 def principal_key(tag: bytes, key: str) -> bytes:
-    """An entry of the index of principals; the tag alone stands before all of its entries."""
+    """Return an entry of the index of principals; the tag alone stands before all its entries."""
     return tag + key.encode()
 
 
 def session_of_principal(table_key: bytes) -> str:
-    """The key of the session that an entry of the index points at."""
+    """Return the key of the session that an entry of the index points at."""
     return _text(table_key[TAG_BYTES:])
 
 
 def digest_key_of(key: str) -> bytes:
-    """The row of a session's bucket in the digests table."""
+    """Return the row of a session's bucket in the digests table."""
     return session_key(key)[: _BUCKET.size]
 
 
 def bucket_of_digest(table_key: bytes) -> int:
-    """Which bucket a row of the digests is of."""
+    """Return which bucket a row of the digests is of."""
     bucket = _number(_BUCKET, table_key)
     if bucket >= BUCKETS:
         raise ReplicaUnusable(f"the replica has a digest of a bucket {bucket}")
@@ -208,23 +209,23 @@ def bucket_of_digest(table_key: bytes) -> int:
 
 
 def encode_digest(digest: int) -> bytes:
-    """The stored form of one digest."""
+    """Return the stored form of one digest."""
     return _NUMBER.pack(digest)
 
 
 def decode_digest(data: bytes | None) -> int:
-    """A digest, 0 for a bucket that never had a session."""
+    """Return a digest, 0 for a bucket that never had a session."""
     return 0 if data is None else int.from_bytes(data, "big")
 
 
 def encode_cursor(cursor: Cursor) -> bytes:
-    """The stored form of a cursor: two numbers, and a third in the midst of catching up."""
+    """Return the stored form of a cursor: two numbers, and a third in the midst of catching up."""
     numbers = cursor if cursor.scanned else cursor[:2]
     return b"".join(map(_NUMBER.pack, numbers))
 
 
 def decode_cursor(data: bytes) -> Cursor:
-    """The inverse of ``encode_cursor``.
+    """Return the inverse of ``encode_cursor``.
 
     What does not read as a cursor is one at the start, which is never wrong: what is here already
     is merged once more.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from clustersession.core.counters import Counters
 from clustersession.core.state import SessionState
 from clustersession.core.versions import covers
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 
 POLL_S = 0.002

@@ -28,7 +28,8 @@ from clustersession.core.state import (
     idle_timeout_ms,
     login_time,
 )
-from clustersession.replica.protocol import Committed, Replica
+from clustersession.replica.replica import Replica
+from clustersession.replica.results import Committed
 from clustersession.session.changes import Changes
 from clustersession.session.events import Events, commit_with_events
 from clustersession.session.exchange import exchange

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from clustersession.core.errors import WireError
-from clustersession.core.state import PRINCIPAL, SYSTEM_PREFIX, Change, SessionState, principal_of
+from clustersession.core.state import SYSTEM_PREFIX, Change, SessionState, principal_of
 from clustersession.core.transitions import (
     CHANGED,
     CREATED,
@@ -22,8 +22,10 @@ from clustersession.core.transitions import (
     EXPIRED,
     PRINCIPAL_ENDED,
     Transition,
+    transitions,
 )
-from clustersession.replica.protocol import Committed, Replica
+from clustersession.replica.replica import Replica
+from clustersession.replica.results import Committed
 from clustersession.session.token import log_name
 from clustersession.wire.values import decode_value
 
@@ -153,40 +155,18 @@ def commit_with_events(
     replica: Replica, events: Events, changes: Sequence[Change], now_ms: int
 ) -> Committed:
     """Commit, and note what it means to those who asked. Raises what the commit raises."""
-    if not events:
-        return replica.commit(changes, now_ms)
-    ending = events.wants(ENDED)
-    before = [replica.get(c.key) if ending and c.end is not None else None for c in changes]
     committed = replica.commit(changes, now_ms)
-    for change, old, new in zip(changes, before, committed.states, strict=True):
-        if new is not None and not change.key.startswith("."):
-            _note(events, change, old, new)
+    if events:
+        for happened in transitions(committed.stored):
+            events.add(event_of(happened))
     return committed
 
 
-def _note(events: Events, change: Change, old: SessionState | None, new: SessionState) -> None:
-    if change.end is not None:
-        happened = Transition(ENDED, reason=change.end)
-    else:
-        names = (*change.sets, *change.deletes)
-        names = tuple(name for name in names if not name.startswith(SYSTEM_PREFIX))
-        if change.creation is not None:
-            happened = Transition(CREATED, names)
-        elif names or PRINCIPAL in change.sets:
-            happened = Transition(CHANGED, names)
-        else:
-            return
-    events.add(event_of(change.key, happened, old if change.end is not None else new))
-
-
-def event_of(
-    key: str, happened: Transition, state: SessionState | None, *, here: bool = True
-) -> Event:
-    """The event about a session; ``state`` is the copy whose data can be read."""
+def event_of(happened: Transition, *, here: bool = True) -> Event:
+    """Return the event that tells of a transition."""
+    kind, key, names, reason, state = happened
     principal = None if state is None else principal_of(state)
-    return Event(
-        happened.kind, log_name(key), principal, happened.names, happened.reason, here, state
-    )
+    return Event(kind, log_name(key), principal, names, reason, here, state)
 
 
 def decoded(state: SessionState) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from itsdangerous import BadSignature, Signer
 from clustersession.core.clock import wall_ms_of
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.cookie import CookieWriter, cookie_values
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import IMPORTED_PREFIX, Session

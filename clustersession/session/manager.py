@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from clustersession.core.counters import Counters
 from clustersession.core.ids import join_cookie
 from clustersession.core.state import Change, SessionState
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.authentic import Authenticator, Candidate
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort

@@ -20,7 +20,7 @@ from clustersession.core.state import (
     expires_ms,
 )
 from clustersession.core.transitions import PRINCIPAL_ENDED
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.events import Event, Events, commit_with_events
 from clustersession.session.session import Session
 from clustersession.settings.settings import Settings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.core.transitions import EXPIRED, changed_names
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import ClusterPort, Subscription
 from clustersession.session.events import decoded
 

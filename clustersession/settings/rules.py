@@ -1,4 +1,4 @@
-"""What the values of the settings must be, and the sentences that say so.
+"""The values of the settings are judged here, with the sentences that say what is wrong.
 
 The rules work on a mapping and not on ``Settings``, so that whoever collects values from several
 sources can have every problem at once and say where each value came from.
@@ -59,7 +59,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 
 class Problem(NamedTuple):
-    """One setting that cannot work, and the end of the sentence "<setting> is <value>; ..."."""
+    """Names a setting that cannot work, and ends the sentence "<setting> is <value>; ..."."""
 
     setting: str
     advice: str
@@ -70,7 +70,7 @@ def problems_in(
     types: Mapping[str, str],
     choices: Mapping[str, tuple[str, ...]],
 ) -> list[Problem]:
-    """Everything that is wrong with a complete set of values, every problem at once.
+    """Find everything that is wrong with a complete set of values, every problem at once.
 
     ``types`` names each setting's type, ``choices`` the words a setting may be. Rules on values are
     applied only when all types are right, relations only when each number is within its bounds.
@@ -85,7 +85,7 @@ def problems_in(
 
 
 def describe(problem: Problem, value: object, source: str = "") -> str:
-    """One line for a problem. The text of a secret never appears."""
+    """Describe a problem in one line. The text of a secret never appears."""
     shown = "(hidden)" if problem.setting in HIDDEN else repr(value)
     origin = f" ({source})" if source else ""
     return f"{problem.setting} is {shown}{origin}; {problem.advice}"
@@ -189,7 +189,7 @@ def _addresses(v: Mapping[str, Any]) -> list[Problem]:
 
 
 def split_address(text: str) -> tuple[str, int | None]:
-    """Host and port of "address", "address:port" or "[IPv6 address]:port"; None: no port.
+    """Split "address", "address:port" or "[IPv6 address]:port"; None: there is no port.
 
     What is neither comes back whole as the host, for the caller to refuse.
     """
@@ -200,7 +200,7 @@ def split_address(text: str) -> tuple[str, int | None]:
 
 
 def _needs_zone(text: str) -> bool:
-    """Whether an address means another place on each interface."""
+    """Tell whether an address means another place on each interface."""
     address = ip_address(text)
     return address.version == 6 and address.is_link_local
 
@@ -236,11 +236,6 @@ def _cookie(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(
             "cookie_name", "browsers take __Host- only with cookie_path '/' and no cookie_domain"
         ))
-    old_name = v["legacy_cookie_name"]
-    if old_name and _TOKEN.fullmatch(old_name) is None:
-        problems.append(Problem(
-            "legacy_cookie_name", "it must be the name that the old session cookie has"
-        ))
     if v["cookie_samesite"] == "none" and not secure:
         problems.append(Problem(
             "cookie_samesite", "browsers drop such a cookie unless it is secure; set cookie_secure "
@@ -255,6 +250,15 @@ def _cookie(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem("cookie_path", "it must begin with / and hold no semicolon"))
     if v["cookie_domain"] and re.fullmatch(r"\.?[A-Za-z0-9.-]{1,253}", v["cookie_domain"]) is None:
         problems.append(Problem("cookie_domain", "it must be a host name"))
+    return problems
+
+
+def _requests(v: Mapping[str, Any]) -> list[Problem]:
+    problems: list[Problem] = []
+    if v["legacy_cookie_name"] and _TOKEN.fullmatch(v["legacy_cookie_name"]) is None:
+        problems.append(Problem(
+            "legacy_cookie_name", "it must be the name that the old session cookie has"
+        ))
     if v["ready_path"] and re.fullmatch(r"/[A-Za-z0-9/._~-]*", v["ready_path"]) is None:
         problems.append(Problem(
             "ready_path", "it must begin with / and hold letters, digits and any of / . _ ~ - only"
@@ -263,11 +267,6 @@ def _cookie(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem("header_name", "it must be the name of an HTTP header"))
     if v["header_name"].lower() in _HEADERS_OF_OTHERS:
         problems.append(Problem("header_name", "this header has a meaning of its own; make up one"))
-    return problems
-
-
-def _requests(v: Mapping[str, Any]) -> list[Problem]:
-    problems: list[Problem] = []
     if v["url_parameter"] and re.fullmatch(r"[A-Za-z0-9_-]{1,60}", v["url_parameter"]) is None:
         problems.append(Problem("url_parameter", "it must be 1 to 60 of A-Z a-z 0-9 _ -"))
     for name in ("exclude", "local_attributes"):

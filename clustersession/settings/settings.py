@@ -1,13 +1,14 @@
-"""Every setting, validated once: a frozen object that the whole library reads.
+"""The settings are one frozen object, validated once, that the whole library reads.
 
 Times are seconds. The names are the same as keyword argument, TOML key and, in capitals after
-``CLUSTERSESSION_``, environment variable; reading those is the business of
-``settings.sources``, judging them that of ``settings.rules``.
+``CLUSTERSESSION_``, environment variable; ``settings.sources`` reads those, ``settings.rules``
+judges them. To add a setting: a field and its line here (what may be chosen is its type), a row in
+``docs/configuration.md``, and in ``settings.rules`` the bounds of a number, or what else to refuse.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.settings.rules import Problem, describe, problems_in
@@ -21,6 +22,7 @@ LogFormat = Literal["text", "json"]
 Carrier = Literal["auto", "multicast", "tcp"]
 PrincipalPolicy = Literal["end_oldest", "refuse"]
 EventsMode = Literal["once", "everywhere"]
+SameSite = Literal["lax", "strict", "none", ""]
 
 IDLE_TIMEOUT_S_DEFAULT = 1800.0
 ABSOLUTE_TIMEOUT_S_MIN_DEFAULT = 7 * 86_400.0
@@ -28,7 +30,7 @@ ABSOLUTE_TIMEOUT_S_MIN_DEFAULT = 7 * 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings with their defaults. Tomcat's name for one, where it has one, in brackets.
+    """Holds all settings with their defaults. Tomcat's name, where it has one, is in brackets.
 
     distributable: replicate to other hosts; off, the same code is a store shared by the host's
         workers.
@@ -46,8 +48,8 @@ class Settings:
     port, port_range: first TCP port and how many to try [port, autoBind of the Receiver].
     multicast_address, multicast_port, multicast_ttl: the group; an empty address: no multicast
         [address, port, ttl of Membership].
-    heartbeat_interval_s, drop_time_s: pulse, and how long a silent member lives [frequency,
-        dropTime].
+    heartbeat_interval_s, drop_time_s: how often a node sends a heartbeat, and how long a silent
+        member counts as alive [frequency, dropTime].
     seeds: "host:port" or "dns:name:port", where there is no multicast.
     carrier: how deltas travel; "auto" takes multicast when it is seen to reach three peers or
         more.
@@ -130,7 +132,7 @@ class Settings:
     cookie_domain: str = ""
     cookie_secure: bool = False
     cookie_httponly: bool = True
-    cookie_samesite: str = "lax"
+    cookie_samesite: SameSite = "lax"
     cookie_partitioned: bool = False
     cookie_max_age_s: int = 0
     legacy_cookie_name: str = ""
@@ -168,19 +170,19 @@ class Settings:
 
     @property
     def effective_absolute_timeout_s(self) -> float:
-        """The absolute timeout with its default worked out."""
+        """Return the absolute timeout with its default worked out."""
         if self.absolute_timeout_s:
             return self.absolute_timeout_s
         return max(ABSOLUTE_TIMEOUT_S_MIN_DEFAULT, 4 * self.idle_timeout_s)
 
     @property
     def longest_life_s(self) -> float:
-        """How long any session may live, whatever it asked for."""
+        """Return how long any session may live, whatever it asked for."""
         return max(self.effective_absolute_timeout_s, self.lifetime_s_max)
 
     @property
     def stamp_lead_ms_max(self) -> int:
-        """How far ahead of our clock a stamp may be: twice as far as a peer's clock.
+        """Return how far ahead of our clock a stamp may be: twice as far as a peer's clock.
 
         A peer within the bound may pass on stamps of one that is as far ahead of it again.
         """
@@ -188,7 +190,7 @@ class Settings:
 
 
 def setting_names() -> tuple[str, ...]:
-    """Every setting's name, in the order of the documentation."""
+    """Return every setting's name, in the order of the documentation."""
     return tuple(f.name for f in fields(Settings))
 
 
@@ -198,20 +200,13 @@ SETTING_TYPES: dict[str, str] = {
 """Per setting: bool, int, float, str, or tuple (of texts)."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "carrier": get_args(Carrier),
-    "ack": get_args(Ack),
-    "ack_failure": get_args(AckFailure),
-    "rewrite": get_args(Rewrite),
-    "consistency": get_args(Consistency),
-    "agent": get_args(AgentMode),
-    "log_format": get_args(LogFormat),
-    "sessions_per_principal_policy": get_args(PrincipalPolicy),
-    "events": get_args(EventsMode),
-    "cookie_samesite": ("lax", "strict", "none", ""),
+    field.name: get_args(field.type)
+    for field in fields(Settings)
+    if get_origin(field.type) is Literal
 }
 """The settings that are one of a few words."""
 
 
 def find_problems(values: Mapping[str, Any]) -> list[Problem]:
-    """Everything that is wrong with a complete set of values, every problem at once."""
+    """Find everything that is wrong with a complete set of values, every problem at once."""
     return problems_in(values, SETTING_TYPES, CHOICES)

@@ -1,4 +1,4 @@
-"""Settings from keyword arguments, the environment and a TOML file, in that order of precedence.
+"""Settings come from keyword arguments, the environment and a TOML file; the first ones win.
 
 A misspelt name that is silently ignored is how clusters come to run with their defaults, so every
 name in all three sources is known or refused, with the nearest right name.
@@ -94,14 +94,14 @@ _VARIABLES = {PREFIX + name.upper(): alias for name, alias in _NAMES.items()}
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value as somebody wrote it, and the words that tell them where."""
+    """Holds a value as somebody wrote it, and the words that tell where."""
 
     value: object
     source: str
 
 
 class _Problems(list[str]):
-    """Lines of the report."""
+    """Collects the lines of the report."""
 
     def raise_if_any(self) -> None:
         if self:
@@ -111,7 +111,7 @@ class _Problems(list[str]):
 def load_settings(
     framework: Mapping[str, object] | None = None, /, **keyword_arguments: object
 ) -> Settings:
-    """The settings of this process, validated.
+    """Load the settings of this process, validated.
 
     ``framework`` holds what the web framework's own configuration says (cookie, lifetimes), by our
     names; it gives way to all three sources and replaces only our defaults. ``config`` among the
@@ -207,7 +207,7 @@ def _from_file(path: object, problems: _Problems) -> dict[str, _Given]:
 def _collect(
     given: Iterable[tuple[str, str, object]], known: Mapping[str, _Alias], problems: _Problems
 ) -> dict[str, _Given]:
-    """One source's values by our names; unknown names and names given twice become problems."""
+    """Collect one source's values by our names; wrong names and doubles become problems."""
     collected: dict[str, _Given] = {}
     for name, source, value in given:
         alias = known.get(name)
@@ -233,7 +233,7 @@ def _suggestion(name: str, known: Mapping[str, _Alias]) -> str:
 
 
 def _from_milliseconds(value: object) -> object:
-    """Tomcat's milliseconds as seconds. What is no number is left for the conversion to refuse."""
+    """Turn Tomcat's milliseconds into seconds; leave what is no number to the conversion."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -245,7 +245,7 @@ def _from_milliseconds(value: object) -> object:
 
 
 def _convert(name: str, value: object) -> object:
-    """The value in the setting's type. Raises ValueError with what it must be."""
+    """Convert a value to the setting's type. Raises ValueError with what it must be."""
     if isinstance(value, timedelta) and name.endswith("_s"):
         value = value.total_seconds()
     converted = _CONVERSIONS[SETTING_TYPES[name]](value)

@@ -1,1 +1,1 @@
-"""Bytes and what they mean: records, messages, frames, sealed datagrams, session values. Pure."""
+"""Bytes get their meaning here: records, messages, frames, datagrams, session values. Pure."""

@@ -1,4 +1,4 @@
-"""Sealed datagrams: who sent them, that they are whole, and that they are not repeated.
+"""Datagrams are sealed: they show who sent them, that they are whole, and not repeated.
 
 Layout, all numbers big-endian, 36 bytes of header::
 
@@ -38,7 +38,7 @@ OVERHEAD_BYTES = _HEADER.size + _SEAL_BYTES
 
 
 class DropReason(StrEnum):
-    """Why a datagram was not opened; the value is the name of its counter."""
+    """Says why a datagram was not opened; the value is the name of its counter."""
 
     TOO_SHORT = "too_short"
     NOT_OURS = "not_ours"
@@ -52,7 +52,7 @@ class DropReason(StrEnum):
 
 
 class Opened(NamedTuple):
-    """An authentic datagram, seen for the first time."""
+    """Holds an authentic datagram, seen for the first time."""
 
     sender: bytes
     epoch: int
@@ -60,13 +60,13 @@ class Opened(NamedTuple):
     payload: bytes
 
 
-class Dropped(NamedTuple):
-    """A datagram that was refused."""
+class Unopened(NamedTuple):
+    """Says why a datagram was refused."""
 
     reason: DropReason
 
 
-_DROPPED = {reason: Dropped(reason) for reason in DropReason}
+_UNOPENED = {reason: Unopened(reason) for reason in DropReason}
 
 
 class Sealer:
@@ -76,6 +76,8 @@ class Sealer:
     they would use a nonce twice, which betrays the key of that epoch. So the epoch grows with every
     start of the sender, and its low bits should be random, because a copied disk image makes two
     senders with one id and one idea of the next epoch.
+
+    _sequence: the number of the last datagram sealed; grows by one with each.
     """
 
     def __init__(self, keys: ClusterKeys, cluster_name: str, sender: bytes, epoch: int) -> None:
@@ -92,7 +94,7 @@ class Sealer:
         self._sequence = 0
 
     def seal(self, payload: bytes) -> bytes:
-        """The datagram for a payload, OVERHEAD_BYTES longer than it."""
+        """Seal a payload into a datagram, OVERHEAD_BYTES longer than it."""
         self._sequence = sequence = self._sequence + 1
         header = _HEADER.pack(
             MAGIC, VERSION, self._tag, self._key_id, self._sender, self._epoch, sequence
@@ -101,9 +103,11 @@ class Sealer:
 
 
 class _SenderState:
-    """What is remembered of a sender: its highest epoch, and which sequence numbers were seen.
+    """Remembers of a sender its highest epoch, and which sequence numbers were seen.
 
-    Bit n of ``seen`` stands for ``highest - n``.
+    epoch, key_id, cipher: of its last life, with what opens its datagrams; a later epoch makes a
+        new state. highest: the highest sequence number seen. seen: bit n stands for
+        ``highest - n``; those WINDOW and more behind count as seen.
     """
 
     __slots__ = ("cipher", "epoch", "highest", "key_id", "seen")
@@ -137,6 +141,9 @@ class Opener:
     Of at most ``senders_max`` senders the epoch and the last WINDOW sequence numbers are kept in
     mind; the one silent longest is forgotten first. An opener that has just been made remembers
     nothing, so a recorded datagram passes it until the sender itself was heard.
+
+    _senders: what is remembered of each, the one silent longest first; only authentic datagrams
+        change it.
     """
 
     def __init__(
@@ -148,51 +155,56 @@ class Opener:
         self._senders_max = senders_max
         self._senders: OrderedDict[bytes, _SenderState] = OrderedDict()
 
-    def open(self, datagram: bytes) -> Opened | Dropped:
-        """The payload and where it came from, or why it was dropped. Never raises."""
+    def open(self, datagram: bytes) -> Opened | Unopened:
+        """Open a datagram, or say why it stays unopened. Never raises."""
         header = datagram[: _HEADER.size]
         if len(datagram) < OVERHEAD_BYTES:
             ours = datagram[: len(MAGIC)] == MAGIC
-            return _DROPPED[DropReason.TOO_SHORT if ours else DropReason.NOT_OURS]
+            return _UNOPENED[DropReason.TOO_SHORT if ours else DropReason.NOT_OURS]
         magic, version, tag, key_id, sender, epoch, sequence = _HEADER.unpack(header)
         if magic != MAGIC:
-            return _DROPPED[DropReason.NOT_OURS]
+            return _UNOPENED[DropReason.NOT_OURS]
         if version != VERSION:
-            return _DROPPED[DropReason.UNKNOWN_VERSION]
+            return _UNOPENED[DropReason.UNKNOWN_VERSION]
         if tag != self._tag:
-            return _DROPPED[DropReason.OTHER_CLUSTER]
+            return _UNOPENED[DropReason.OTHER_CLUSTER]
         state = self._senders.get(sender)
-        known = state is not None and state.epoch == epoch and state.key_id == key_id
-        if state is not None and known:
-            cipher = state.cipher
-        else:
-            keys = self._keys.by_id(key_id)
-            if keys is None:
-                return _DROPPED[DropReason.UNKNOWN_KEY]
-            cipher = _cipher(keys.datagram_key, sender, epoch)
+        cipher = self._cipher_of(state, key_id, sender, epoch)
+        if cipher is None:
+            return _UNOPENED[DropReason.UNKNOWN_KEY]
         try:
             payload = cipher.decrypt(
                 _nonce(sequence), datagram[_HEADER.size :], header + self._name
             )
         except InvalidTag:
-            return _DROPPED[DropReason.FORGED]
+            return _UNOPENED[DropReason.FORGED]
         # Nothing is remembered before this line: a stranger must not be able to move a window or
         # to push a real sender out of memory.
         if state is None or epoch > state.epoch:
             state = self._senders[sender] = _SenderState(epoch, key_id, cipher)
         elif epoch < state.epoch:
-            return _DROPPED[DropReason.OLD_EPOCH]
+            return _UNOPENED[DropReason.OLD_EPOCH]
         refusal = state.admit(sequence)
         if refusal is not None:
-            return _DROPPED[refusal]
+            return _UNOPENED[refusal]
         self._senders.move_to_end(sender)
         if len(self._senders) > self._senders_max:
             self._senders.popitem(last=False)
         return Opened(sender, epoch, sequence, payload)
 
 
+    def _cipher_of(
+        self, state: _SenderState | None, key_id: bytes, sender: bytes, epoch: int
+    ) -> AESGCM | None:
+        """Return what opens a sender's datagrams of an epoch; None when the secret is not ours."""
+        if state is not None and state.epoch == epoch and state.key_id == key_id:
+            return state.cipher
+        keys = self._keys.by_id(key_id)
+        return None if keys is None else _cipher(keys.datagram_key, sender, epoch)
+
+
 def cluster_tag(cluster_name: str) -> bytes:
-    """The public 4-byte mark of a cluster name."""
+    """Return the public 4-byte mark of a cluster name."""
     return sha256(b"clustersession name\x00" + cluster_name.encode()).digest()[:4]
 
 

@@ -1,4 +1,4 @@
-"""The kinds of fields that messages are made of: how each is packed and, checked, unpacked.
+"""Messages are made of fields of these kinds; each is packed and, checked, unpacked here.
 
 Every length is bounded before it is believed; what does not fit is refused with WireError.
 """
@@ -35,7 +35,7 @@ _PHASES = frozenset(Phase)
 
 
 class Kind(NamedTuple):
-    """How one field goes into a msgpack structure and, checked, comes out of it."""
+    """Says how a field goes into a msgpack structure and, checked, comes out of it."""
 
     pack: Callable[[Any], Any]
     unpack: Callable[[Any], Any]
@@ -53,7 +53,7 @@ def _uint(value: Any) -> int:
 
 def _bool(value: Any) -> bool:
     if type(value) is not bool:
-        raise WireError("a truth value is none")
+        raise WireError("a flag is neither true nor false")
     return value
 
 
@@ -155,7 +155,7 @@ def _pack_versions(versions: Mapping[bytes, int]) -> list[Any]:
 
 
 class Entry(NamedTuple):
-    """One line of an anti-entropy listing: a session, the writes it contains, when it expires."""
+    """Lists a session for anti-entropy: its key, the writes it contains, when it expires."""
 
     key: str
     versions: Mapping[bytes, int]
@@ -220,7 +220,7 @@ ENTRIES = Kind(
 
 
 def kept_as(kind: Kind, default: Any = MISSING) -> Any:
-    """A dataclass field that travels as this kind.
+    """Declare a dataclass field that travels as this kind.
 
     One that was appended to a message has a default, which stands for it in what older nodes send.
     """

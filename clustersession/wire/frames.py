@@ -1,4 +1,4 @@
-"""Frames of a byte stream: a 4-byte big-endian length, then that many bytes."""
+"""A byte stream is cut into frames: a 4-byte big-endian length, then that many bytes."""
 
 from clustersession.core.errors import WireError
 
@@ -7,17 +7,17 @@ PAYLOAD_BYTES_LIMIT = 2**32 - 1
 
 
 def frame_header(payload: bytes) -> bytes:
-    """The length prefix of a payload, for writers that join several frames at once."""
+    """Return the length prefix of a payload, for writers that join several frames at once."""
     return len(payload).to_bytes(LENGTH_BYTES, "big")
 
 
 def encode_frame(payload: bytes) -> bytes:
-    """The payload as one frame. The payload is at most 2**32 - 1 bytes."""
+    """Return the payload as one frame. The payload is at most 2**32 - 1 bytes."""
     return frame_header(payload) + payload
 
 
 def split_first_frame(data: bytes | bytearray, bytes_max: int) -> tuple[bytes, bytes] | None:
-    """The first frame of a stream and what follows it, or None while it is incomplete.
+    """Return the first frame of a stream and what follows it, or None while it is incomplete.
 
     For streams that greet with a frame under a tighter bound than the frames after it. Raises
     WireError as soon as the announced length exceeds ``bytes_max``.
@@ -36,17 +36,19 @@ class FrameDecoder:
     A frame longer than ``bytes_max`` is refused when its length is read, before any of it is kept;
     so at most ``bytes_max`` and one piece are ever held. After a WireError the stream has no
     meaning any more and the decoder must not be used again.
+
+    _rest: the beginning of a frame that is not whole yet.
+    _bytes_needed: how long ``_rest`` must be before another look is worthwhile; without it a large
+        frame that arrives in small pieces would be looked at once per piece.
     """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._rest = bytearray()
-        # How much must be there before another look is worthwhile: without it a large frame that
-        # arrives in small pieces would be looked at once per piece.
         self._bytes_needed = LENGTH_BYTES
 
     def receive(self, data: bytes) -> list[bytes]:
-        """The frames completed by this piece, in order. Raises WireError for one too long."""
+        """Return the frames completed by a piece, in order. Raises WireError for one too long."""
         rest = self._rest
         if rest:
             rest += data

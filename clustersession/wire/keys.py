@@ -1,4 +1,4 @@
-"""Keys of a cluster, derived from its secrets.
+"""The keys of a cluster are derived from its secrets.
 
 Everything a node needs to talk to its peers follows from a secret and the cluster name alone, so
 that equal configuration on every host is all the setting up there is. The derivations are
@@ -20,7 +20,7 @@ _SALT = b"clustersession keys 1"
 
 @dataclass(frozen=True, slots=True)
 class SecretKeys:
-    """What one secret yields in one cluster.
+    """Holds what one secret yields in one cluster.
 
     key_id: public name of the secret, 4 bytes; shows which of several secrets sealed a datagram.
     datagram_key: 32 bytes from which the key of each sender's datagrams is derived.
@@ -36,7 +36,7 @@ class SecretKeys:
 
 @dataclass(frozen=True, slots=True)
 class ClusterKeys:
-    """The keys of all secrets a node knows.
+    """Holds the keys of all secrets a node knows.
 
     The first secret seals datagrams and is presented to peers; all of them open datagrams and are
     trusted. To replace a secret without an interruption: give every node the new one as second,
@@ -47,7 +47,7 @@ class ClusterKeys:
 
     @classmethod
     def derive(cls, secrets: Sequence[str | bytes], cluster_name: str) -> "ClusterKeys":
-        """The keys for these secrets, newest first. Raises ConfigurationError for an empty one."""
+        """Derive the keys of secrets, newest first. Raises ConfigurationError for an empty one."""
         if not secrets:
             raise ConfigurationError("the cluster needs a secret: set secret to at least one")
         derived = dict.fromkeys(derive_keys(secret, cluster_name) for secret in secrets)
@@ -55,11 +55,11 @@ class ClusterKeys:
 
     @property
     def first(self) -> SecretKeys:
-        """The keys to seal with and to present."""
+        """Return the keys to seal with and to present."""
         return self.secrets[0]
 
     def by_id(self, key_id: bytes) -> SecretKeys | None:
-        """The keys a peer named, or None when it holds a secret that we do not."""
+        """Return the keys a peer named, or None when it holds a secret that we do not."""
         for keys in self.secrets:
             if keys.key_id == key_id:
                 return keys
@@ -67,7 +67,7 @@ class ClusterKeys:
 
 
 def derive_keys(secret: str | bytes, cluster_name: str) -> SecretKeys:
-    """The keys that one secret yields in the named cluster. Raises ConfigurationError if empty."""
+    """Derive the keys of one secret in the named cluster. Raises ConfigurationError if empty."""
     secret_bytes = secret.encode() if isinstance(secret, str) else secret
     if not secret_bytes:
         raise ConfigurationError("a cluster secret is empty; give at least 16 random characters")

@@ -1,4 +1,4 @@
-"""What a worker and its node's agent say to each other over the unix socket.
+"""A worker and its node's agent talk over the unix socket in the frames that are made here.
 
 Frames as between nodes, each a msgpack array. A request is [operation, token, argument]; token 0
 wants no answer. An answer is [token, value]. With token 0 the agent pushes an event for the log.
@@ -20,7 +20,7 @@ LOCAL_BYTES_MAX = 4 * 2**20
 
 
 class Operation(IntEnum):
-    """What a worker or the command line may ask. Numbers are append-only.
+    """Names what a worker or the command line may ask. Numbers are append-only.
 
     ATTACH [pid, stopping]: this connection is a worker; ``stopping``, which may be missing: it was
     told to stop and goes on for now, and when all of them were, the node drains.
@@ -53,48 +53,51 @@ class Operation(IntEnum):
 
 
 class Request(NamedTuple):
-    """One request from a worker; ``operation`` may be one that only a later version knows."""
+    """Holds a request of a worker; ``operation`` may be one that only a later version knows."""
 
     operation: int
     token: int
     argument: list[Any]
 
 
-class Answer(NamedTuple):
-    """One answer, or with token 0 an event: [level name, text] for the log, [] for a worker to tell
-    its counts (an older one ignores it), or one about a session:
-    [kind, key, the session as a whole or nil, names of changed attributes, reason of its end]."""
+class AgentAnswer(NamedTuple):
+    """Holds an answer of the agent or, with token 0, an event.
+
+    Events are [level name, text] for the log; [] for a worker to tell its counts (an older one
+    ignores it); and about a session:
+    [kind, key, the session as a whole or nil, names of changed attributes, reason of its end].
+    """
 
     token: int
     value: Any
 
 
 def encode_request(operation: Operation, token: int, *argument: object) -> bytes:
-    """The bytes of a request."""
+    """Return the bytes of a request."""
     packed: bytes = msgpack.packb([int(operation), token, list(argument)])
     return packed
 
 
 def encode_answer(token: int, value: object) -> bytes:
-    """The bytes of an answer."""
+    """Return the bytes of an answer."""
     packed: bytes = msgpack.packb([token, value])
     return packed
 
 
 def decode_request(data: bytes) -> Request:
-    """The request in some bytes. Raises WireError for anything that is not one."""
+    """Return the request in some bytes. Raises WireError for anything that is not one."""
     row = _row(data, 3)
     if type(row[0]) is not int or type(row[1]) is not int or type(row[2]) is not list:
         raise WireError("not a request")
     return Request(row[0], row[1], row[2])
 
 
-def decode_answer(data: bytes) -> Answer:
-    """The answer in some bytes. Raises WireError for anything that is not one."""
+def decode_answer(data: bytes) -> AgentAnswer:
+    """Return the answer in some bytes. Raises WireError for anything that is not one."""
     row = _row(data, 2)
     if type(row[0]) is not int:
         raise WireError("not an answer")
-    return Answer(row[0], row[1])
+    return AgentAnswer(row[0], row[1])
 
 
 def _row(data: bytes, length: int) -> list[Any]:

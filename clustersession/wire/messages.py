@@ -1,4 +1,4 @@
-"""What nodes say to each other, and how it looks in bytes.
+"""Nodes talk to each other in these messages; their form in bytes is made and read here.
 
 A message is a msgpack array: its number, then its fields in order. Numbers and the order of fields
 are append-only. Nodes of several versions understand each other: a field that was appended has a
@@ -55,7 +55,7 @@ QUESTION = "it only asks who we are"
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first message of a connection, from either side.
+    """Opens a connection, from either side, and says who the sender is.
 
     ``version`` is the highest the node speaks, ``version_min`` the lowest.
     """
@@ -68,7 +68,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A node's pulse.
+    """Tells at short intervals that a node lives, and how far it is.
 
     ``head`` is its feed's head and ``multicast_head`` how much of it went out by multicast;
     ``cursors`` how far it has applied the others' feeds; ``heard`` whose multicast reaches it;
@@ -91,9 +91,10 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """A part of the sender's feed. ``confirm``: somebody is to answer at once.
+    """Carries a part of the sender's feed.
 
-    ``confirmers`` are those who are; None: everybody. The others' next heartbeat will do.
+    ``confirm``: somebody is to answer at once; ``confirmers`` are those who are, None: everybody.
+    The others' next heartbeat will do.
     """
 
     batch: Batch = kept_as(BATCH)
@@ -103,9 +104,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far we have applied the receiver's feed. ``resume``: send from here, again if need be.
+    """Tells how far the sender has applied the receiver's feed.
 
-    ``provisional``: we are still loading a snapshot, so only what follows this place is ours.
+    ``resume``: send from here, again if need be. ``provisional``: we are still loading a snapshot,
+    so only what follows this place is ours.
     """
 
     cursor: Cursor = kept_as(CURSOR)
@@ -115,14 +117,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Do you hold this session?"""
+    """Asks for the receiver's copy of a session."""
 
     key: str = kept_as(KEY)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The copy we hold, or none."""
+    """Answers with the copy that the sender holds, or None."""
 
     key: str = kept_as(KEY)
     state: SessionState | None = kept_as(STATE)
@@ -130,14 +132,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
-    """The next page of everything you hold, after a key."""
+    """Asks for the next page of all that the receiver holds, after a key."""
 
     after_key: str = kept_as(PLACE)
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPageMessage:
-    """A page of sessions, with cursors that were true before it was read."""
+    """Answers with a page of sessions, and cursors that were true before it was read."""
 
     after_key: str = kept_as(PLACE)
     sessions: tuple[tuple[str, SessionState], ...] = kept_as(SESSIONS)
@@ -149,7 +151,7 @@ class SnapshotPageMessage:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Anti-entropy, first step: the digest of everything, or one for each bucket."""
+    """Begins anti-entropy: with the digest of everything, or one for each bucket."""
 
     root: int = kept_as(ROOT)
     buckets: bytes = kept_as(DIGESTS)
@@ -157,7 +159,7 @@ class Digests:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Anti-entropy, second step: what stands in the buckets that differ. ``answer``: list yours."""
+    """Goes on with what stands in the buckets that differ. ``answer``: list yours too."""
 
     buckets: tuple[int, ...] = kept_as(BUCKET_NUMBERS)
     entries: tuple[Entry, ...] = kept_as(ENTRIES)
@@ -166,42 +168,42 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class SessionsRequest:
-    """Anti-entropy, third step: send me these."""
+    """Asks for whole copies of sessions, as the last step of anti-entropy."""
 
     keys: tuple[str, ...] = kept_as(KEYS)
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Whole copies, asked for."""
+    """Answers with whole copies."""
 
     sessions: tuple[tuple[str, SessionState], ...] = kept_as(SESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Are you there? Any message back is an answer."""
+    """Asks whether the receiver is there; any message back is an answer."""
 
     number: int = kept_as(UINT)
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """We are."""
+    """Answers a ping."""
 
     number: int = kept_as(UINT)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """We cannot reach this member: can you?"""
+    """Asks whether the receiver reaches a member that the sender cannot reach."""
 
     target: bytes = kept_as(NODE)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReply:
-    """Whether the member answered us."""
+    """Tells whether the member answered the sender."""
 
     target: bytes = kept_as(NODE)
     alive: bool = kept_as(BOOL)
@@ -228,7 +230,7 @@ _TYPES = {number: message for message, number in _NUMBERS.items()}
 
 
 def encode_message(message: Message) -> bytes:
-    """The bytes of a message."""
+    """Return the bytes of a message."""
     plain: list[Any] = [_NUMBERS[type(message)]]
     plain += [kind.pack(getattr(message, name)) for name, kind in _KINDS[type(message)]]
     packed: bytes = msgpack.packb(plain)
@@ -236,7 +238,7 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(data: bytes) -> Message:
-    """The message in some bytes. Raises WireError for anything that is not one."""
+    """Return the message in some bytes. Raises WireError for anything that is not one."""
     try:
         plain = unpack_plain(data, use_list=True, strict_map_key=False)
     except Exception as error:
@@ -255,7 +257,7 @@ def decode_message(data: bytes) -> Message:
 
 
 def check_version(hello: Hello) -> None:
-    """Raises OtherVersion when there is none that both its sender and we speak."""
+    """Raise OtherVersion when there is no version that both its sender and we speak."""
     if max(hello.version_min, PROTOCOL_VERSION_MIN) <= min(hello.version, PROTOCOL_VERSION):
         return
     if hello.version == QUESTION_VERSION:

@@ -1,4 +1,4 @@
-"""Msgpack from outside, read at a cost that stays in proportion to its length."""
+"""Msgpack from outside is read here at a cost that stays in proportion to its length."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _LISTS_MIN = 4096
 
 
 def unpack(data: bytes | memoryview, **options: Any) -> Any:
-    """What ``msgpack.unpackb`` makes of the bytes; it raises what that raises.
+    """Unpack like ``msgpack.unpackb``, and raise what that raises.
 
     Msgpack makes room for all elements that a list says it has before it has seen one. Lists inside
     of lists, each claiming as many as there are bytes, would take megabytes for each kilobyte. So
@@ -29,7 +29,7 @@ def unpack(data: bytes | memoryview, **options: Any) -> Any:
 
 
 def unpack_plain(data: bytes | memoryview, **options: Any) -> Any:
-    """``unpack`` for what nodes write themselves, in which a list takes twelve bytes and more.
+    """Unpack what nodes write themselves, in which a list takes twelve bytes and more.
 
     In 16 MiB there is room for as many empty lists, which would take a gigabyte and seconds.
     """

@@ -1,4 +1,4 @@
-"""Proof in a hello that its sender holds the cluster's secret, for connections that cannot show it.
+"""A hello proves that its sender holds the secret, where the handshake cannot show it.
 
 With certificates of one's own the handshake only proves that a peer has one of that authority. So
 each hello carries a code made with a key from the secret. It covers the certificates that both
@@ -28,13 +28,13 @@ class HelloProof:
         self._own = sha256(own_certificate).digest()
 
     def add(self, hello: bytes, peer_certificate: bytes, *, we_dialled: bool) -> bytes:
-        """The hello with our proof in front."""
+        """Return the hello with our proof in front."""
         peer = sha256(peer_certificate).digest()
         ends = (self._own, peer) if we_dialled else (peer, self._own)
         return _code(self._keys.first, we_dialled, ends, hello) + hello
 
     def check(self, data: bytes, peer_certificate: bytes, *, we_dialled: bool) -> bytes:
-        """The peer's hello without its proof. Raises WireError when the proof is wrong."""
+        """Return the peer's hello without its proof. Raises WireError when the proof is wrong."""
         proof, hello = data[:PROOF_BYTES], data[PROOF_BYTES:]
         peer = sha256(peer_certificate).digest()
         ends = (self._own, peer) if we_dialled else (peer, self._own)
@@ -47,6 +47,6 @@ class HelloProof:
 def _code(
     keys: SecretKeys, from_dialler: bool, ends: tuple[bytes, bytes], hello: bytes
 ) -> bytes:
-    """The code of a hello; ``ends`` are the hashes of the dialler's and the other certificate."""
+    """Compute the code of a hello; ``ends``: hashes of the dialler's and the other certificate."""
     side = b"dialler" if from_dialler else b"answerer"
     return hmac.digest(keys.hello_key, b"\x00".join((side, ends[0] + ends[1] + hello)), "sha256")

@@ -1,4 +1,4 @@
-"""One session, one delta and one batch as msgpack.
+"""Sessions, deltas and batches are written as msgpack here, and read.
 
 Each has two forms: a plain structure to nest inside a message, and bytes that stand alone. The way
 in is validated in full; malformed input raises WireError and nothing else.
@@ -36,7 +36,7 @@ _new_tuple = tuple.__new__
 
 
 def state_to_plain(state: SessionState) -> list[Any]:
-    """The session as a structure of lists, integers, strings and bytes.
+    """Return the session as a structure of lists, integers, strings and bytes.
 
     Raises SessionTooLarge for what ``state_from_plain`` would refuse to read for its size.
     """
@@ -68,7 +68,7 @@ def state_to_plain(state: SessionState) -> list[Any]:
 
 
 def state_from_plain(plain: object) -> SessionState:
-    """The session from its plain structure. Raises WireError."""
+    """Return the session from its plain structure. Raises WireError."""
     version, created_ms, accessed_ms, deadline_ms, nodes, versions, registers, ended = (
         plain if type(plain) is list and len(plain) == _STATE_PARTS
         else _parts(plain, _STATE_PARTS)
@@ -92,7 +92,7 @@ def state_from_plain(plain: object) -> SessionState:
 
 
 def encode_state(state: SessionState) -> bytes:
-    """The session as bytes. Raises SessionTooLarge."""
+    """Return the session as bytes. Raises SessionTooLarge."""
     try:
         encoded = state._encoded
     except AttributeError:
@@ -103,12 +103,12 @@ def encode_state(state: SessionState) -> bytes:
 
 
 def decode_state(data: bytes | memoryview) -> SessionState:
-    """The session from its bytes. Raises WireError."""
+    """Return the session from its bytes. Raises WireError."""
     return state_from_plain(_unpack(data))
 
 
 def decode_copy(data: bytes) -> SessionState:
-    """``decode_state`` of what is passed on or stored as it is, and need not be encoded again.
+    """Decode what is passed on or stored as it is, and need not be encoded again.
 
     What this version does not know is not passed on.
     """
@@ -120,28 +120,28 @@ def decode_copy(data: bytes) -> SessionState:
 
 
 def delta_to_plain(delta: Delta) -> list[Any]:
-    """The delta as a plain structure."""
+    """Return the delta as a plain structure."""
     return [delta.key, delta.full, state_to_plain(delta.state)]
 
 
 def delta_from_plain(plain: object) -> Delta:
-    """The delta from its plain structure. Raises WireError."""
+    """Return the delta from its plain structure. Raises WireError."""
     key, full, state = _parts(plain, 3)
     return Delta(checked_key(key), state_from_plain(state), _boolean(full))
 
 
 def encode_delta(delta: Delta) -> bytes:
-    """The delta as bytes."""
+    """Return the delta as bytes."""
     return _pack(delta_to_plain(delta))
 
 
 def decode_delta(data: bytes | memoryview) -> Delta:
-    """The delta from its bytes. Raises WireError."""
+    """Return the delta from its bytes. Raises WireError."""
     return delta_from_plain(_unpack(data))
 
 
 def batch_to_plain(batch: Batch) -> list[Any]:
-    """The batch as a plain structure. One that reaches the head of the feed does not repeat it."""
+    """Return the batch as a plain structure; when it reaches the head, that is not repeated."""
     plain = [
         FORMAT, batch.sender, batch.floor, batch.after, batch.upto, batch.complete,
         [delta_to_plain(delta) for delta in batch.deltas],
@@ -150,7 +150,7 @@ def batch_to_plain(batch: Batch) -> list[Any]:
 
 
 def batch_from_plain(plain: object) -> Batch:
-    """The batch from its plain structure. Raises WireError."""
+    """Return the batch from its plain structure. Raises WireError."""
     version, sender, floor, after, upto, complete, deltas, *more = _parts(plain, 7, 8)
     if type(version) is not int or version != FORMAT:
         raise WireError("a batch in an unknown format")
@@ -172,31 +172,31 @@ def batch_from_plain(plain: object) -> Batch:
 
 
 def encode_batch(batch: Batch) -> bytes:
-    """The batch as bytes."""
+    """Return the batch as bytes."""
     return _pack(batch_to_plain(batch))
 
 
 def decode_batch(data: bytes | memoryview) -> Batch:
-    """The batch from its bytes. Raises WireError."""
+    """Return the batch from its bytes. Raises WireError."""
     return batch_from_plain(_unpack(data))
 
 
 def checked_key(key: object) -> str:
-    """The session key when it can be one: 1 to 128 ASCII characters. Raises WireError."""
+    """Return the session key when it can be one: 1 to 128 ASCII characters. Raises WireError."""
     if type(key) is not str or not 0 < len(key) <= KEY_LENGTH_MAX or not key.isascii():
         raise WireError("a session key of the wrong type, length or alphabet")
     return key
 
 
 def checked_node(node: object) -> bytes:
-    """The node id when it can be one: 8 bytes. Raises WireError."""
+    """Return the node id when it can be one: 8 bytes. Raises WireError."""
     if type(node) is not bytes or len(node) != NODE_BYTES:
         raise WireError("a node id that is not 8 bytes")
     return node
 
 
 def checked_integer(value: object) -> int:
-    """The number when it is one that fields hold: 63 bits, not negative. Raises WireError."""
+    """Return the number when fields can hold it: 63 bits, not negative. Raises WireError."""
     if type(value) is not int or not 0 <= value <= INTEGER_MAX:
         raise WireError("a number of the wrong type or size")
     return value
@@ -225,7 +225,6 @@ def _boolean(value: object) -> bool:
     if type(value) is not bool:
         raise WireError("a flag that is neither true nor false")
     return value
-
 
 
 def _check_nodes(nodes: object) -> None:

@@ -1,4 +1,4 @@
-"""Types that an application registers, to be kept in sessions under a name.
+"""An application registers types here, to be kept in sessions under a name.
 
 A value is stored as its name and what its ``encode`` made of it. The name is the version: nodes
 that do not know it leave the attribute out and keep its bytes, so that old and new code can run
@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 
 
 class Registered(NamedTuple):
-    """How values of one type are written."""
+    """Says how values of one type are written."""
 
     name: str
     encode: Encode
@@ -58,28 +58,33 @@ def register(
     decoder everywhere (in ``older``), then write it. Raises ConfigurationError for a type that
     sessions hold anyway, and for a type or name that is registered already in another way.
     """
+    decoders: dict[str, Decode] = {name: decode, **(older or {})}
+    _check(kind, Registered(name, encode), decoders)
+    _by_type[kind] = Registered(name, encode)
+    _decoders.update(decoders)
+    for forget in _on_change:
+        forget()
+
+
+def _check(kind: Any, wanted: Registered, decoders: Mapping[str, Decode]) -> None:
+    """Raise ConfigurationError for a registration that cannot be."""
     if not isinstance(kind, type):
         raise ConfigurationError(f"register takes a type, not {kind!r:.80}")
     if kind in _BUILT_IN:
         raise ConfigurationError(f"{kind.__name__} cannot be registered; sessions have their own "
                                  "way with it")
-    decoders: dict[str, Decode] = {name: decode, **(older or {})}
-    for each in decoders:
-        if _NAME.fullmatch(str(each)) is None:
+    for name in decoders:
+        if _NAME.fullmatch(str(name)) is None:
             raise ConfigurationError(
-                f"{each!r:.80} is no name to register {kind.__qualname__} under: 1 to 100 of A-Z "
+                f"{name!r:.80} is no name to register {kind.__qualname__} under: 1 to 100 of A-Z "
                 "a-z 0-9 _ . : / -"
             )
     known = _by_type.get(kind)
-    if known is not None and known != (name, encode):
+    if known is not None and known != wanted:
         raise ConfigurationError(f"{kind.__qualname__} is registered already, as {known.name!r}")
-    for each, decoder in decoders.items():
-        if _decoders.get(each, decoder) != decoder:
-            raise ConfigurationError(f"another type is registered as {each!r} already")
-    _by_type[kind] = Registered(name, encode)
-    _decoders.update(decoders)
-    for forget in _on_change:
-        forget()
+    for name, decoder in decoders.items():
+        if _decoders.get(name, decoder) != decoder:
+            raise ConfigurationError(f"another type is registered as {name!r} already")
 
 
 def unregister(kind: type) -> None:
@@ -92,15 +97,15 @@ def unregister(kind: type) -> None:
 
 
 def registered(kind: Any) -> Registered | None:
-    """How values of exactly this type are written, if an application said so."""
+    """Return how values of exactly this type are written, if an application said so."""
     return _by_type.get(kind)
 
 
 def decoder_of(name: str) -> Decode | None:
-    """What reads values stored under a name."""
+    """Return what reads values stored under a name."""
     return _decoders.get(name)
 
 
 def on_change(forget: Callable[[], None]) -> None:
-    """Call this after each registration: what was remembered about types may be wrong."""
+    """Have ``forget`` called after each registration, when what is known of types may be wrong."""
     _on_change.append(forget)

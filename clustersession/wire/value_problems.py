@@ -1,4 +1,4 @@
-"""Why a session value cannot be stored: found by walking it again in the packer's order.
+"""A value that cannot be stored is walked here again, in the packer's order, to say why.
 
 Only runs after the fast path has failed, so that the fast path need not keep track of where it is.
 """
@@ -22,7 +22,7 @@ def explain(
     encoder_of: Callable[[Any], Encoder | None],
     registered: Callable[[Any], Registered | None],
 ) -> str:
-    """One sentence for a value that failed to encode with ``error``."""
+    """Explain in one sentence why a value failed to encode with ``error``."""
     where = f"session[{key!r}]" if key else "the value"
     waiting: list[tuple[object, str, int]] = [(value, "", 0)]
     while waiting:
@@ -37,30 +37,37 @@ def explain(
                     f"{where}{path} is registered as {known.name!r}, and its encode raised "
                     f"{type(raised).__name__}: {raised}"
                 )
-            if type(content) is dict and all(isinstance(name, str) for name in content):
-                # The usual form of an object: told apart from the keys of a dict by the dot.
-                waiting.extend(
-                    (item, _longer(path, f".{name:.60}"), depth + 1)
-                    for name, item in reversed(list(content.items()))
-                )
-            else:
-                waiting.append((content, path, depth + 1))
+            inside = _inside_registered(content, path)
+            waiting.extend((item, place, depth + 1) for item, place in reversed(inside))
             continue
-        if isinstance(current, dict):
-            for name, item in reversed(list(dict.items(current))):
-                waiting.append((item, _longer(path, f"[{name!r:.60}]"), depth + 1))
-                if type(name) is not str:
-                    waiting.append((name, _longer(path, f" key {name!r:.60}"), depth + 1))
-        elif isinstance(current, (list, tuple, set, frozenset)):
-            items = list(enumerate(current))
-            waiting.extend(
-                (item, _longer(path, f"[{index}]"), depth + 1) for index, item in reversed(items)
-            )
+        inside = _inside(current, path)
+        waiting.extend((item, place, depth + 1) for item, place in reversed(inside))
         if problem := _problem(current, encoder_of):
             return f"{where}{path} {problem}"
     if isinstance(error, (ValueError, RecursionError)):
         return f"{where} is nested too deeply or contains itself"
     return f"{where} cannot be stored ({error})"
+
+
+def _inside_registered(content: Any, path: str) -> list[tuple[object, str]]:
+    """List what a registered type was encoded as, with its place."""
+    if type(content) is dict and all(isinstance(name, str) for name in content):
+        # The usual form of an object: told apart from the keys of a dict by the dot.
+        return [(item, _longer(path, f".{name:.60}")) for name, item in content.items()]
+    return [(content, path)]
+
+
+def _inside(value: object, path: str) -> list[tuple[object, str]]:
+    """List what a container holds, in the packer's order, each with its place."""
+    found: list[tuple[object, str]] = []
+    if isinstance(value, dict):
+        for name, item in dict.items(value):
+            if type(name) is not str:
+                found.append((name, _longer(path, f" key {name!r:.60}")))
+            found.append((item, _longer(path, f"[{name!r:.60}]")))
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        found = [(item, _longer(path, f"[{index}]")) for index, item in enumerate(value)]
+    return found
 
 
 def _longer(path: str, segment: str) -> str:

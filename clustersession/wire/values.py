@@ -1,4 +1,4 @@
-"""Session values to bytes and back: msgpack with extension types, canonical, never pickle.
+"""Session values become canonical msgpack here, with extension types, and come back.
 
 Canonical means that decoding and encoding again gives the same bytes (sets are sorted by their
 encoded elements), because a changed value is recognised by comparing bytes.
@@ -49,7 +49,7 @@ _TIMEDELTA_FORMAT = struct.Struct(">iiI")
 
 
 def encode_value(value: object, key: str = "") -> bytes:
-    """The canonical bytes of a session value.
+    """Return the canonical bytes of a session value.
 
     Raises UnserializableValue, naming the session key, the path inside the value and the type.
     """
@@ -68,7 +68,7 @@ def encode_value(value: object, key: str = "") -> bytes:
 
 
 def decode_value(data: bytes) -> object:
-    """The value; raises WireError when the bytes are not a whole value, and nothing else."""
+    """Decode a value; raises WireError when the bytes are not a whole one, and nothing else."""
     try:
         return unpack(data, strict_map_key=False, ext_hook=_decode_at_top, timestamp=3)
     except UnicodeDecodeError:
@@ -110,7 +110,7 @@ def _decode_with_surrogates(data: bytes) -> object:
 
 
 def _pack(value: object, depth: int) -> bytes:
-    """``encode_value`` at a depth; lone surrogates, which JSON input can bring, are allowed."""
+    """Encode a value at a depth; lone surrogates, which JSON input can bring, are allowed."""
     if depth > _EXTENSION_DEPTH_MAX:
         raise ValueError("nested too deeply")
     data: bytes = _packer(depth, "surrogatepass").pack(value)
@@ -118,7 +118,7 @@ def _pack(value: object, depth: int) -> bytes:
 
 
 def _encode_special(value: Any, depth: int) -> Any:
-    """What msgpack cannot do itself: called by the packer for each such value inside another."""
+    """Encode what msgpack cannot do itself; the packer calls this for each such value."""
     kind: Any = type(value)
     encoder = _encoder_of(kind)
     if encoder is None:

@@ -13,7 +13,7 @@ from clustersession.core.errors import ReplicaError, WireError
 from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool
 from clustersession.replica.home import NodeHome
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import Subscription
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation

@@ -40,8 +40,10 @@ class AgentEvents:
         kind, key, data, names, reason = event[:5]
         try:
             state = None if data is None else decode_state(data)
-            happened = Transition(str(kind), tuple(map(str, names)), reason)
-            told = event_of(checked_key(key), happened, state, here=False)
+            happened = Transition(
+                str(kind), checked_key(key), tuple(map(str, names)), reason, state
+            )
+            told = event_of(happened, here=False)
         except (WireError, TypeError):
             return
         for events in list(self._all):

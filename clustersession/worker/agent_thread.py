@@ -9,7 +9,7 @@ from clustersession.agent.agent import Agent
 from clustersession.agent.process import agent_lock, new_event_loop
 from clustersession.core.errors import ReplicaError
 from clustersession.replica.home import NodeHome
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 
 logger = logging.getLogger("clustersession")

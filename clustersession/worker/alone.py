@@ -3,8 +3,8 @@
 import time
 
 from clustersession.core.errors import ReplicaError
-from clustersession.replica.ends import sweep_in_parts
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
+from clustersession.replica.sweeping import sweep_in_parts
 from clustersession.session.cluster_port import LocalOnly
 
 SWEEP_INTERVAL_S = 5.0

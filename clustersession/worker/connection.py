@@ -9,7 +9,7 @@ from clustersession.net.discovery import parse_seed
 from clustersession.net.interfaces import advertised_address, bind_address
 from clustersession.net.operator_certificates import own_certificates
 from clustersession.replica.home import NodeHome
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings

@@ -20,7 +20,7 @@ from types import FrameType
 from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.worker.agent_client import AgentClient
 
 # Siblings are told within moments of each other; one that is told alone is being recycled.

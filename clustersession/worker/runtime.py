@@ -17,7 +17,7 @@ from typing import Any
 
 from clustersession.core.errors import ConfigurationError, ReplicaError
 from clustersession.replica.home import NodeHome, open_node_replica
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner

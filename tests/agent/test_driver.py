@@ -74,14 +74,14 @@ async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_cl
 ) -> None:
     node = pair.b.replica.node
     (link, *_) = pair.a._links[node]
-    identity = link.identity
+    identity = link.hello.identity
     member = pair.a.engine.membership.get(node)
     assert member is not None
     now = moment()
     lost = pair.a.engine.membership._bury(member, "for this test", now.now_s)
     pair.a.engine._member_events.tell([lost], now)
     pair.a.pump()
-    assert identity.identity.node not in pair.a.engine.context.peers
+    assert identity.node not in pair.a.engine.context.peers
     await until(pair.joined)
 
 

@@ -1,4 +1,4 @@
-"""All nodes agree on an owner, and only the sessions of a leaver move."""
+"""All nodes agree on holders and owner, and only the sessions of a leaver move."""
 
 from collections import Counter
 from random import Random
@@ -6,9 +6,34 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustersession.core.placement import owner
+from clustersession.core.digest import bucket_of
+from clustersession.core.placement import holders, owner
 
+nodes = st.lists(st.binary(min_size=8, max_size=8), unique=True, max_size=6)
 routes = st.lists(st.text("abcxyz_0", min_size=1, max_size=4), unique=True, max_size=6)
+
+
+def test_every_member_holds_every_session_at_present() -> None:
+    assert holders("key", [b"node-ccc", b"node-aaa"]) == [b"node-ccc", b"node-aaa"]
+
+
+@given(st.text(), nodes, st.randoms(use_true_random=False))
+def test_all_nodes_agree_on_the_holders(key: str, members: list[bytes], random: Random) -> None:
+    found = list(holders(key, members))
+    assert bool(found) is bool(members)
+    assert found == [node for node in members if node in found]
+    shuffled = list(members)
+    random.shuffle(shuffled)
+    assert set(holders(key, shuffled)) == set(found)
+
+
+@given(nodes)
+def test_the_holders_are_those_of_the_bucket(members: list[bytes]) -> None:
+    by_bucket: dict[int, list[bytes]] = {}
+    for number in range(3000):
+        key = f"key{number}"
+        found = list(holders(key, members))
+        assert by_bucket.setdefault(bucket_of(key), found) == found
 
 
 def test_nobody_owns_without_members() -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 from clustersession.net.agent_link import AgentGone
 from clustersession.operations.nodes import ask_agent
-from clustersession.replica.engines.lmdb_inspection import is_whole
+from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation

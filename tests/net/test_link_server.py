@@ -85,14 +85,14 @@ def test_messages_arrive_whole_and_in_order(run, tls, until) -> None:
     async def scenario() -> None:
         async with peer(tls, echo=True) as server:
             link = await server.dial(tls)
-            assert link.identity == "server"
+            assert link.hello == "server"
             received: list[bytes] = []
             link.start(lambda link, payload: received.append(payload), ignore)
             for payload in sent:
                 link.send(payload)
             await until(lambda: len(received) == len(sent))
             assert received == server.messages == sent
-            assert server.links[0].identity == "client"
+            assert server.links[0].hello == "client"
             assert server.links[0].peer_address[0] == "127.0.0.1"
             assert link.peer_address == server.server.address
             assert link.pending_bytes == 0

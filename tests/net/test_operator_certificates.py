@@ -33,13 +33,13 @@ async def refusals_of(ours: TlsContexts, theirs: TlsContexts, until) -> LinkServ
             link = await dial(
                 *server.address, theirs.client, b"client", bytes.decode, 5, proof=theirs.proof
             )
-            assert link.identity == "server"
+            assert link.hello == "server"
         except (WireError, ConnectionError):
             # Refused; what the server says about it counts.
             pass
         else:
             await until(lambda: links)
-            assert links[0].identity == "client"
+            assert links[0].hello == "client"
             link.abort("seen enough")
             await link.wait_closed()
         await until(lambda: links or server.refused.total())

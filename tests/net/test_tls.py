@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from clustersession.net.certificate import cluster_certificate
+from clustersession.net.cluster_certificate import cluster_certificate
 from clustersession.net.tls import TlsContexts, tls_contexts
 from clustersession.replica.opening import open_memory
 from clustersession.wire.keys import ClusterKeys, derive_keys
@@ -55,7 +55,7 @@ def test_one_that_was_built_is_kept_and_building_is_not_even_imported(
 ) -> None:
     keys, replica = derive_keys("secret", "shop"), open_memory(b"node-aaa", clock_skew_ms_max=0)
     built = cluster_certificate(keys, replica)
-    monkeypatch.setitem(sys.modules, "clustersession.net.certificate_issuing", None)
+    monkeypatch.setitem(sys.modules, "clustersession.net.cluster_certificate_issuing", None)
     assert cluster_certificate(keys, replica) == built
     with pytest.raises(ImportError):
         cluster_certificate(derive_keys("another secret", "shop"), replica)

@@ -10,7 +10,7 @@ from clustersession.node import claims as module
 from clustersession.node.claims import Claims
 from clustersession.node.context import Context
 from clustersession.replica.opening import open_memory
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.messages import Sessions
 
@@ -20,19 +20,19 @@ NOW_MS = 1_800_000_000_000
 OLDER = Identity(b"the peer", 1 << REFUTATION_BITS, "peer", Address("10.0.0.2", 4000))
 
 
-def replica_with(writes: int) -> ReplicaStore:
+def replica_with(writes: int) -> Replica:
     replica = open_memory(NODE, clock_skew_ms_max=1000)
     write(replica, writes)
     return replica
 
 
-def write(replica: ReplicaStore, writes: int) -> None:
+def write(replica: Replica, writes: int) -> None:
     for _ in range(writes):
         creation = Creation(NOW_MS, NOW_MS + 10**9, 0)
         replica.commit([Change("1key", NOW_MS, {"a": b"1"}, creation=creation)], NOW_MS)
 
 
-def claims_over(replica: ReplicaStore) -> Claims:
+def claims_over(replica: Replica) -> Claims:
     own = Identity(NODE, 2 << REFUTATION_BITS, "own", Address("10.0.0.1", 4000))
     membership = Membership(own, FailureDetector(0.5, 3.0))
     return Claims(Context(Settings(), replica, membership, lambda n: 0, multicast=False))

@@ -16,7 +16,7 @@ from clustersession.node import outputs as out
 from clustersession.node.engine import Engine
 from clustersession.node.outputs import Moment
 from clustersession.replica.opening import open_memory
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 

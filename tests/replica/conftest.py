@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from replica_checks import SKEW_MS, Open
 
 from clustersession.replica.opening import open_lmdb, open_memory
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import SKEW_MS, Open
 
 
 @pytest.fixture(params=["memory", "lmdb"])
 def open_replica(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    opened: list[ReplicaStore] = []
+    opened: list[Replica] = []
 
-    def open_one(node: bytes) -> ReplicaStore:
+    def open_one(node: bytes) -> Replica:
         if request.param == "memory":
             replica = open_memory(node, clock_skew_ms_max=SKEW_MS)
         else:
@@ -31,5 +31,5 @@ def open_replica(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ope
 
 
 @pytest.fixture
-def replica(open_replica: Open) -> ReplicaStore:
+def replica(open_replica: Open) -> Replica:
     return open_replica(b"node-aaa")

@@ -6,9 +6,9 @@ from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
 from clustersession.core.state import Change, Creation, SessionState, expires_ms, highest_time
 from clustersession.replica import tables
 from clustersession.replica.principals import tag_of
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.replica import Replica
 
-Open = Callable[[bytes], ReplicaStore]
+Open = Callable[[bytes], Replica]
 
 NODE_A, NODE_B, NODE_C = b"node-aaa", b"node-bbb", b"node-ccc"
 WALL_MS = 1_763_800_000_000
@@ -39,11 +39,11 @@ def end(number: int, *, wall_ms: int = WALL_MS) -> Change:
     return Change(key_of(number), wall_ms, end="invalidated")
 
 
-def sessions_of(replica: ReplicaStore) -> dict[str, SessionState]:
+def sessions_of(replica: Replica) -> dict[str, SessionState]:
     return dict(replica.snapshot("", 2**40).sessions)
 
 
-def check(replica: ReplicaStore) -> None:
+def check(replica: Replica) -> None:
     """Every index says what the sessions say."""
     digests = [0] * BUCKETS
     expiry: set[bytes] = set()

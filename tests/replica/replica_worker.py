@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from replica_checks import NODE_A, SKEW_MS, WALL_MS, check, creation, key_of, write
 
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.replica.opening import LmdbReplica, open_lmdb
+from tests.replica.replica_checks import NODE_A, SKEW_MS, WALL_MS, check, creation, key_of, write
 
 
 def opened(directory: str) -> LmdbReplica:
@@ -111,8 +111,8 @@ def forks(directory: str) -> None:
 
 def in_other_process(directory: str) -> None:
     done = subprocess.run(
-        [sys.executable, __file__, "checks_readers", directory], capture_output=True, text=True,
-        timeout=30, check=False,
+        [sys.executable, "-m", "tests.replica.replica_worker", "checks_readers", directory],
+        capture_output=True, text=True, timeout=30, check=False,
     )
     assert done.stdout.strip() == "0", done.stdout + done.stderr
 

@@ -1,12 +1,20 @@
 """The index of principals and revocations, on every engine."""
 
-from replica_checks import IDLE_MS, LIFE_MS, NODE_A, NODE_B, WALL_MS, Open, check, key_of
-
 from clustersession.core.feed import START
 from clustersession.core.revocation import revoke
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica import tables
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import (
+    IDLE_MS,
+    LIFE_MS,
+    NODE_A,
+    NODE_B,
+    WALL_MS,
+    Open,
+    check,
+    key_of,
+)
 
 
 def login(number: int, user: str = "ann", wall_ms: int = WALL_MS) -> Change:
@@ -16,16 +24,16 @@ def login(number: int, user: str = "ann", wall_ms: int = WALL_MS) -> Change:
     )
 
 
-def users(replica: ReplicaStore, user: str = "ann") -> list[str]:
+def users(replica: Replica, user: str = "ann") -> list[str]:
     return sorted(key for key, _ in replica.sessions_of(user))
 
 
-def pass_on(receiver: ReplicaStore, sender: ReplicaStore) -> None:
+def pass_on(receiver: Replica, sender: Replica) -> None:
     cursor = receiver.cursors().get(sender.node, START)
     assert not receiver.apply(sender.feed(cursor.floor, cursor.position, 2**30), WALL_MS).missing
 
 
-def test_sessions_are_found_by_user_as_long_as_they_are_the_users(replica: ReplicaStore) -> None:
+def test_sessions_are_found_by_user_as_long_as_they_are_the_users(replica: Replica) -> None:
     replica.commit([login(1), login(2), login(3, "bob"), login(4, "annabel")], WALL_MS)
     assert users(replica) == [key_of(1), key_of(2)]
     replica.commit([Change(key_of(1), WALL_MS, {PRINCIPAL: b"bob"})], WALL_MS)
@@ -91,13 +99,13 @@ def test_a_write_to_a_revoked_session_has_no_effect(open_replica: Open) -> None:
     assert users(a) == users(b) == []
 
 
-def test_the_one_that_is_spared_stays(replica: ReplicaStore) -> None:
+def test_the_one_that_is_spared_stays(replica: Replica) -> None:
     replica.commit([login(1), login(2)], WALL_MS)
     replica.commit([revoke("ann", key_of(2), WALL_MS, LIFE_MS)], WALL_MS)
     assert users(replica) == [key_of(2)]
 
 
-def test_an_index_that_an_older_version_left_behind_is_completed(replica: ReplicaStore) -> None:
+def test_an_index_that_an_older_version_left_behind_is_completed(replica: Replica) -> None:
     replica.commit([login(1), login(2), login(3, "bob")], WALL_MS)
     replica.commit([revoke("ann", "", WALL_MS + 1, LIFE_MS)], WALL_MS + 1)
     replica.commit([login(4, wall_ms=WALL_MS + 2)], WALL_MS + 2)
@@ -110,7 +118,7 @@ def test_an_index_that_an_older_version_left_behind_is_completed(replica: Replic
     check(replica)
 
 
-def test_an_entry_whose_session_is_anothers_is_no_hit(replica: ReplicaStore) -> None:
+def test_an_entry_whose_session_is_anothers_is_no_hit(replica: Replica) -> None:
     replica.commit([login(1), login(2, "bob")], WALL_MS)
     with replica._engine.write() as transaction:
         entry = next(key for key, _ in transaction.scan(tables.PRINCIPALS, b""))

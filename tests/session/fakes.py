@@ -5,7 +5,8 @@ from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
-from clustersession.replica.protocol import Committed, Replica
+from clustersession.replica.replica import Replica
+from clustersession.replica.results import Committed, Stored
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner
 from clustersession.settings.settings import Settings
@@ -14,7 +15,7 @@ SECRETS = (b"a secret of at least 16 characters",)
 
 
 class FakeReplica:
-    """The commit and get of the protocol over a dict."""
+    """Commit and get over a dict."""
 
     def __init__(self) -> None:
         self.node = b"nodenode"
@@ -33,6 +34,7 @@ class FakeReplica:
             raise ReplicaFull("the test says so")
         self.commits.append(changes)
         results: list[SessionState | None] = []
+        stored: list[Stored] = []
         for change in changes:
             current = self.states.get(change.key)
             if current is not None and wall_ms > expires_ms(current):
@@ -45,8 +47,9 @@ class FakeReplica:
             if state is not None:
                 self._head += 1
                 self.states[change.key] = state
+                stored.append((change.key, current, state))
             results.append(state)
-        return Committed(self._head, results)
+        return Committed(self._head, results, stored)
 
     def sessions_of(self, principal: str) -> list[tuple[str, SessionState]]:
         return [(k, s) for k, s in self.states.items() if principal_of(s) == principal]

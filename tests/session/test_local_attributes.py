@@ -16,8 +16,8 @@ from clustersession.core.state import (
     merge,
     shared,
 )
-from clustersession.replica.engines.memory_engine import MemoryEngine
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.engines.memory import MemoryEngine
+from clustersession.replica.replica import Replica
 from clustersession.wire.messages import (
     Changes,
     Fetched,
@@ -113,8 +113,8 @@ attributes = st.sampled_from(["a", "b", f"{LOCAL_PREFIX}x", f"{LOCAL_PREFIX}y"])
 writes = st.lists(st.tuples(st.integers(0, 1), attributes, st.binary(min_size=1, max_size=3)))
 
 
-def replica(node: bytes) -> ReplicaStore:
-    return ReplicaStore(MemoryEngine(), lambda: node, clock_skew_ms_max=600_000)
+def replica(node: bytes) -> Replica:
+    return Replica(MemoryEngine(), lambda: node, clock_skew_ms_max=600_000)
 
 
 def over_the_wire(message: Any) -> Any:

@@ -3,14 +3,14 @@
 from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
 from clustersession.core.feed import Cursor
 from clustersession.core.state import SessionState
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.replica import Replica
 from tests.simulation.ledger import Ledger, Violation
 
 KEYS_MAX = 10_000
 
 
 def check_claim(
-    replica: ReplicaStore, host: str, ledger: Ledger, node: bytes, moved: tuple[Cursor, Cursor],
+    replica: Replica, host: str, ledger: Ledger, node: bytes, moved: tuple[Cursor, Cursor],
     latest_ms: int,
 ) -> None:
     """A cursor has moved: everything up to its floor is here, or is expired by the latest clock."""
@@ -46,7 +46,7 @@ def check_versions(ledger: Ledger, host: str, key: str, state: SessionState) -> 
                 raise Violation(f"{host} has {state.versions} of {key[:6]} and lacks {fact}")
 
 
-def check_digests(replica: ReplicaStore, host: str) -> None:
+def check_digests(replica: Replica, host: str) -> None:
     """Anti-entropy compares digests: they must name what is here, and nothing else."""
     digests = [0] * BUCKETS
     for key in replica.keys("", KEYS_MAX):

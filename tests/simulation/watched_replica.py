@@ -19,9 +19,9 @@ from clustersession.core.state import (
     expires_ms,
     merge,
 )
-from clustersession.replica.engines.memory_engine import MemoryEngine, MemoryTransaction
-from clustersession.replica.protocol import Applied, Committed
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.engines.memory import MemoryEngine, MemoryTransaction
+from clustersession.replica.replica import Replica
+from clustersession.replica.results import Applied, Committed
 from clustersession.replica.tables import META, NOTES
 from tests.simulation.claims import check_claim, check_versions
 from tests.simulation.ledger import Fact, Ledger, Violation
@@ -73,7 +73,7 @@ class Disk(MemoryEngine):
 
 
 
-class WatchedReplica(ReplicaStore):
+class WatchedReplica(Replica):
     """One store of one host."""
 
     def __init__(

@@ -12,7 +12,7 @@ import pytest
 from clustersession.agent.process import decode_start, unknown_settings
 from clustersession.core.errors import WireError
 from clustersession.core.serving_view import View
-from clustersession.net.certificate import Certificate
+from clustersession.net.cluster_certificate import Certificate
 from clustersession.net.link_server import Link, LinkServer, dial
 from clustersession.net.tls import TlsContexts, _context, tls_contexts
 from clustersession.operations.show import members_text, status_text
@@ -94,7 +94,7 @@ def test_an_old_node_and_we_greet_each_other(recording: Recording, old_dials: bo
             for end in links:
                 end.abort("seen")
                 await end.wait_closed()
-            return links[0].identity, links[1].identity
+            return links[0].hello, links[1].hello
         finally:
             await server.close()
 

@@ -5,7 +5,7 @@ import pytest
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, Creation
 from clustersession.replica.opening import open_memory
-from clustersession.replica.store import ReplicaStore
+from clustersession.replica.replica import Replica
 from clustersession.worker import alone
 from clustersession.worker.alone import SWEEP_AGAIN_S, SWEEP_INTERVAL_S, SWEEP_LIMIT, Alone
 
@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now_s
 
 
-def replica_with(sessions: int) -> ReplicaStore:
+def replica_with(sessions: int) -> Replica:
     replica = open_memory(b"our node", clock_skew_ms_max=1000)
     for number in range(sessions):
         creation = Creation(LONG_AGO_MS, LONG_AGO_MS + 1000, 0)
@@ -44,7 +44,7 @@ async def test_expired_sessions_go_at_intervals_and_a_few_at_a_time(clock: list[
 
 
 def test_a_full_disk_is_no_trouble_of_the_request(clock: list[float]) -> None:
-    class Full(ReplicaStore):
+    class Full(Replica):
         def sweep(self, *arguments: object) -> int:
             raise ReplicaFull("no space")
 

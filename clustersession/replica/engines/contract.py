@@ -1,8 +1,17 @@
-"""What the replica's logic needs of a storage engine: ordered tables of bytes, and transactions.
+"""A storage engine keeps ordered tables of bytes, and reads and writes them in transactions.
 
 A table is named by its number in ``replica.tables``. A reading transaction sees one state of all
 tables throughout. A writing transaction excludes every other writer, takes effect as a whole when
 its block ends, and not at all when the block raises; ``Undo`` it keeps to itself.
+
+An engine whose space is bounded keeps a **reserve**: so much free space as the end of a session
+needs while it is stored, which frees more than it takes. A write says what share of the reserve it
+must leave: all of it when it stores something new, none when it ends sessions. So a logout is
+stored although the space is used up. An engine that nothing but memory bounds has no reserve and
+ignores the share.
+
+To add an engine, implement ``StorageEngine``, open it in ``replica.opening``, and add it to the
+parameters of ``tests/replica/conftest.py``: every test of the replica then runs on it.
 """
 
 from collections.abc import Iterator
@@ -11,30 +20,30 @@ from typing import Protocol
 
 
 class Undo(Exception):
-    """Raised in the block of a writing transaction: nothing of it takes effect."""
+    """Leaves the block of a writing transaction, of which then nothing takes effect."""
 
 
 class ReadTransaction(Protocol):
-    """One consistent view of the tables."""
+    """Reads one consistent view of the tables."""
 
     def get(self, table: int, key: bytes) -> bytes | None:
-        """The value under a key."""
+        """Return the value under a key."""
         ...
 
     def scan(self, table: int, start: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values in order from ``start``, which is included.
+        """Yield keys and values in order from ``start``, which is included.
 
         A writing transaction must not change the table while it scans it.
         """
         ...
 
     def count(self, table: int) -> int:
-        """How many keys the table has."""
+        """Return how many keys the table has."""
         ...
 
 
 class WriteTransaction(ReadTransaction, Protocol):
-    """The only writer. Raises ReplicaFull when there is no space left."""
+    """Reads and writes, as the only writer. Raises ReplicaFull when there is no space left."""
 
     def put(self, table: int, key: bytes, value: bytes) -> None:
         """Set the value under a key."""
@@ -45,7 +54,7 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
     def pop(self, table: int, key: bytes) -> bytes | None:
-        """Remove a key; returns what it had."""
+        """Remove a key; return what it had."""
         ...
 
     def clear(self, table: int) -> None:
@@ -53,11 +62,11 @@ class WriteTransaction(ReadTransaction, Protocol):
         ...
 
 
-class Engine(Protocol):
-    """Storage for one replica. Engine trouble is raised as ReplicaError."""
+class StorageEngine(Protocol):
+    """Stores one replica. Whatever fails in an engine is raised as ReplicaError."""
 
     def get(self, table: int, key: bytes) -> bytes | None:
-        """One value, read in a transaction of its own; what most requests need and no more."""
+        """Return one value, read in a transaction of its own: all that most requests need."""
         ...
 
     def read(self) -> AbstractContextManager[ReadTransaction]:
@@ -65,18 +74,19 @@ class Engine(Protocol):
         ...
 
     def write(self, *, leaving: float = 0.0) -> AbstractContextManager[WriteTransaction]:
-        """Begin a writing transaction; waits for the one writer before it.
+        """Begin a writing transaction, after the one writer before it.
 
-        ``leaving``: the share of the reserve for ends that must be left, or ReplicaFull is raised.
+        ``leaving``: the share of the reserve, 0 to 1, that must be free, or ReplicaFull is raised
+        before the block begins.
         """
         ...
 
     def bytes_used(self) -> int:
-        """Space in use, about."""
+        """Estimate the bytes in use."""
         ...
 
     def bytes_max(self) -> int:
-        """Space there is; 0 when nothing but memory bounds it."""
+        """Return the bytes there are; 0 when nothing but memory bounds the engine."""
         ...
 
     def close(self) -> None:

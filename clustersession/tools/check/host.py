@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from clustersession.replica.engines import lmdb_directory as directories
-from clustersession.replica.engines.lmdb_inspection import is_whole
+from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
 from clustersession.tools.check.report import Verdict, ok, problem, warning

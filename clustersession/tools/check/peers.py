@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from clustersession.core.errors import OtherVersion, WireError
 from clustersession.core.identity import NODE_ID_BYTES, Address, Identity
-from clustersession.net.certificate import cluster_certificate
+from clustersession.net.cluster_certificate import cluster_certificate
 from clustersession.net.link_server import dial
 from clustersession.net.multicast import MulticastChannel
 from clustersession.net.operator_certificates import own_certificates
@@ -102,7 +102,7 @@ class Asker:
             answer.trouble = f"it cannot be reached: {error.strerror or error}"
         else:
             link.abort("only asked")
-            self._judge(link.identity, answer)
+            self._judge(link.hello, answer)
         return answer
 
     def _judge(self, hello: Hello, answer: Answer) -> None:

@@ -26,7 +26,7 @@ from clustersession.core.state import (
     encode_ms,
     expires_ms,
 )
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.session import IMPORTED_PREFIX, SOURCE
 from clustersession.settings.settings import Settings
 from clustersession.tools.migration.old_stores import OldSession, Refused

@@ -10,15 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from replica_checks import NODE_A, NODE_B, SKEW_MS, WALL_MS, check, creation, key_of, write
 
 from clustersession.core.errors import ReplicaFull, ReplicaUnusable
 from clustersession.core.state import SessionState
-from clustersession.replica.engines import lmdb_directory as directories
-from clustersession.replica.engines.lmdb_engine import LmdbEngine
+from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.engine import LmdbEngine
 from clustersession.replica.opening import LmdbReplica, open_lmdb
+from tests.replica.replica_checks import (
+    NODE_A,
+    NODE_B,
+    SKEW_MS,
+    WALL_MS,
+    check,
+    creation,
+    key_of,
+    write,
+)
 
-WORKER = str(Path(__file__).parents[1] / "replica_worker.py")
+WORKER = ("-m", "tests.replica.replica_worker")
 
 
 def opened(
@@ -32,7 +41,7 @@ def opened(
 
 def start(what: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore::DeprecationWarning", WORKER, what, *map(str, arguments)],
+        [sys.executable, "-W", "ignore::DeprecationWarning", *WORKER, what, *map(str, arguments)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
 

@@ -7,7 +7,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from replica_checks import (
+
+from clustersession.core.errors import ReplicaFull
+from clustersession.core.feed import START
+from clustersession.core.revocation import revoke
+from clustersession.core.state import PRINCIPAL, Change, Creation, SessionState
+from clustersession.replica.engines.lmdb import disk_reserve as reserve
+from clustersession.replica.opening import LmdbReplica, open_lmdb, open_memory
+from clustersession.replica.replica import Replica
+from clustersession.replica.sweeping import sweep_in_parts
+from tests.replica.replica_checks import (
     IDLE_MS,
     NODE_A,
     NODE_B,
@@ -19,15 +28,6 @@ from replica_checks import (
     key_of,
     write,
 )
-
-from clustersession.core.errors import ReplicaFull
-from clustersession.core.feed import START
-from clustersession.core.revocation import revoke
-from clustersession.core.state import PRINCIPAL, Change, Creation, SessionState
-from clustersession.replica.ends import sweep_in_parts
-from clustersession.replica.engines import disk_reserve as reserve
-from clustersession.replica.opening import LmdbReplica, open_lmdb, open_memory
-from clustersession.replica.store import ReplicaStore
 from tests.support.disks import fill, small_disk
 
 USER = {PRINCIPAL: b"ann"}
@@ -59,7 +59,7 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[LmdbR
         replica.close()
 
 
-def filled(replica: ReplicaStore, number: int = 0) -> int:
+def filled(replica: Replica, number: int = 0) -> int:
     """Create sessions until one is refused; returns how many there are."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:

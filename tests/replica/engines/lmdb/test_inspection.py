@@ -5,10 +5,10 @@ import random
 from pathlib import Path
 
 import pytest
-from replica_checks import NODE_A, NODE_B, SKEW_MS, WALL_MS, check, creation, write
 
-from clustersession.replica.engines.lmdb_inspection import is_whole
+from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.opening import LmdbReplica, open_lmdb
+from tests.replica.replica_checks import NODE_A, NODE_B, SKEW_MS, WALL_MS, check, creation, write
 
 PAGE_BYTES = 4096
 SESSIONS = 300

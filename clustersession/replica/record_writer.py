@@ -1,4 +1,4 @@
-"""Writing sessions within one transaction, with every index that must move along."""
+"""Sessions are written here, within one transaction, with every index that must move along."""
 
 from clustersession.core.clock import next_time
 from clustersession.core.digest import entry_hash
@@ -25,11 +25,22 @@ from clustersession.replica import tables
 from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engines.contract import WriteTransaction
 from clustersession.replica.principals import keys_of, tag_of
-from clustersession.replica.reading import head_of
+from clustersession.replica.reading import head_from
+from clustersession.replica.results import Stored
 
 
-class SessionWriter:
-    """The head of the replica and its sessions, open for writing until ``finish``."""
+class RecordWriter:
+    """Writes records, and the head and the digests when it is done: call ``finish`` at the end.
+
+    node: the node id; never changes here.
+    seq: the highest place in our feed; grows with each commit.
+    highest: the highest hybrid time issued or seen; never goes back.
+    stored: every session written, in order, when somebody wants to know; else None.
+    _before: the head as it was read; written back by ``finish`` if it is another by then.
+    _tombstones: how many sessions of the replica have ended.
+    _digests: per row of the digests table, what is to be mixed in by ``finish``: once per bucket
+        and not per session, because those of a page of a snapshot share a few.
+    """
 
     def __init__(
         self, transaction: WriteTransaction, decoded: DecodedRecords, clock_skew_ms_max: int
@@ -38,13 +49,12 @@ class SessionWriter:
         self._decoded = decoded
         self._clock_skew_ms_max = clock_skew_ms_max
         self._digests: dict[bytes, int] = {}
-        # Filled when somebody wants to know; see ``Replica.observe``.
-        self.stored: list[tuple[str, SessionState | None, SessionState]] | None = None
-        self._before = head_of(transaction)
+        self.stored: list[Stored] | None = None
+        self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
         self.node, self.seq, self.highest, self._tombstones = self._before
 
     def raise_highest(self, time: int) -> None:
-        """The clock must not fall behind ``time``."""
+        """Keep the clock from falling behind ``time``."""
         if time > self.highest:
             self.highest = time
 
@@ -60,7 +70,7 @@ class SessionWriter:
             self._transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
 
     def load(self, key: str) -> tables.Record | None:
-        """The session as stored."""
+        """Read the session as stored."""
         data = self._transaction.get(tables.SESSIONS, tables.session_key(key))
         if data is None:
             return None
@@ -71,7 +81,7 @@ class SessionWriter:
         return tables.Record(*places, self._decoded.state_of(key, data))
 
     def kept_until_ms(self, state: SessionState) -> int:
-        """When the session may be removed here; a tombstone outlasts clocks that lag behind."""
+        """Return when the session may be removed here; a tombstone outlasts clocks that lag."""
         return expires_ms(state) + (self._clock_skew_ms_max if state.ended is not None else 0)
 
     def store(
@@ -81,7 +91,7 @@ class SessionWriter:
         state: SessionState,
         new_feed_seq: int | None = None,
     ) -> SessionState:
-        """Put the session in place of the record loaded before; returns it as it stands now.
+        """Put the session in place of the record loaded before; return it as it stands now.
 
         It moves to a new place in our feed, or keeps the one it has. One whose user's sessions were
         revoked is stored as ended; a revocation ends those that are here. Raises SessionTooLarge.
@@ -94,6 +104,29 @@ class SessionWriter:
         version_hash = entry_hash(key, state.versions)
         # Encoding comes first: it is the only step that may refuse, and nothing is touched by then.
         data = tables.encode_record(feed_seq, index_ms, version_hash, state)
+        self._move(key, before, index_ms, version_hash, new_feed_seq)
+        self._tombstones += state.ended is not None
+        self._transaction.put(tables.SESSIONS, tables.session_key(key), data)
+        # Should the transaction fail, these bytes are never met, and neither is the state.
+        self._decoded.note(key, data, state)
+        state_before = None if before is None else before.state
+        self._index(key, state_before, state)
+        if self.stored is not None:
+            self.stored.append((key, state_before, state))
+        revoked = tag_of_revocation(key) if key[0] == RESERVED_PREFIX else None
+        if revoked is not None:
+            self._carry_out(revoked)
+        return state
+
+    def _move(
+        self,
+        key: str,
+        before: tables.Record | None,
+        index_ms: int,
+        version_hash: int,
+        new_feed_seq: int | None,
+    ) -> None:
+        """Move the session in the digests, in the expiry index and, to a new place, in the feed."""
         transaction = self._transaction
         if before is None:
             self._mix_digest(key, version_hash)
@@ -104,21 +137,10 @@ class SessionWriter:
                 transaction.delete(tables.EXPIRY, tables.expiry_key(before.expiry_ms, key))
                 transaction.put(tables.EXPIRY, tables.expiry_key(index_ms, key), b"")
             self._tombstones -= before.ended
-        self._tombstones += state.ended is not None
         if new_feed_seq is not None:
             if before is not None:
                 self._leave_feed(key, before.feed_seq)
             transaction.put(tables.FEED, tables.feed_key(new_feed_seq), key.encode())
-        transaction.put(tables.SESSIONS, tables.session_key(key), data)
-        # Should the transaction fail, these bytes are never met, and neither is the state.
-        self._decoded.note(key, data, state)
-        self._index(key, None if before is None or before.state is None else before.state, state)
-        if self.stored is not None:
-            self.stored.append((key, None if before is None else before.state, state))
-        revoked = tag_of_revocation(key) if key[0] == RESERVED_PREFIX else None
-        if revoked is not None:
-            self._carry_out(revoked)
-        return state
 
     def commit(self, change: Change, wall_ms: int) -> SessionState | None:
         """Apply one local change under the next place in our feed; None when it has no effect."""
@@ -132,8 +154,7 @@ class SessionWriter:
         if state is None:
             return None
         stored = self.store(change.key, record, state, new_feed_seq=seq)
-        self.seq = seq
-        self.raise_highest(time)
+        self.seq, self.highest = seq, time
         return state if stored is state else None
 
     def adopt(self, delta: Delta, wall_ms: int, missing: list[str]) -> bool:
@@ -163,7 +184,7 @@ class SessionWriter:
         return True
 
     def remove(self, key: str) -> tables.Record | None:
-        """Take the session out of every table; returns what it was."""
+        """Take the session out of every table; return what it was."""
         record = self.load(key)
         if record is None:
             return None
@@ -217,6 +238,5 @@ class SessionWriter:
             self._transaction.put(tables.FEED, place, entry)
 
     def _mix_digest(self, key: str, change: int) -> None:
-        # Once per bucket and not per session: those of a page of a snapshot share a few.
         row = tables.digest_key_of(key)
         self._digests[row] = self._digests.get(row, 0) ^ change

@@ -1,4 +1,4 @@
-"""Tables in memory, for tests, the deterministic simulator and a single process without a disk.
+"""Memory holds the tables: for tests, the simulator and a single process without a disk.
 
 It has no lock: one thread at a time.
 """
@@ -13,7 +13,7 @@ from clustersession.replica.tables import TABLE_NAMES
 
 
 class _Table:
-    """An ordered map: values by key, and the keys in order beside them."""
+    """Maps keys to values, with the keys in order beside them."""
 
     __slots__ = ("order", "values")
 
@@ -22,7 +22,7 @@ class _Table:
         self.values: dict[bytes, bytes] = {}
 
     def set(self, key: bytes, value: bytes | None) -> bytes | None:
-        """Set or, with None, remove; returns what was there."""
+        """Set or, with None, remove; return what was there."""
         before = self.values.get(key)
         if value is not None:
             if before is None:
@@ -35,7 +35,7 @@ class _Table:
 
 
 class MemoryTransaction:
-    """A view of the tables which, when it writes, remembers how to undo it."""
+    """Reads and writes the tables at once, and remembers how to undo each write."""
 
     def __init__(self, tables: list[_Table]) -> None:
         self._tables = tables
@@ -76,7 +76,7 @@ class MemoryTransaction:
 
 
 class MemoryEngine:
-    """The engine without files."""
+    """Keeps tables without files. It has no bound, and so no reserve."""
 
     def __init__(self) -> None:
         self._tables = [_Table() for _ in TABLE_NAMES]

@@ -1,4 +1,4 @@
-"""Space that is kept for ends, so that a logout is stored though the disk is full.
+"""The reserve of an LMDB file is judged here, so that a logout is stored though the disk is full.
 
 An end needs a few pages for a moment and gives back more than it took. So the file's blocks are
 allocated a little ahead of its end, and what makes the replica grow is refused while no more than
@@ -37,15 +37,24 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class HasSize(Protocol):
-    """A transaction that knows what its tables take."""
+    """Knows what its tables take."""
 
     def bytes_used(self) -> int:
-        """The pages of all tables."""
+        """Return the bytes of all tables' pages."""
         ...
 
 
-class Reserve:
-    """Judges the growing writes of one process. To be asked within a writing transaction."""
+class DiskReserve:
+    """Judges the growing writes of one process. To be asked within a writing transaction.
+
+    bytes: how large the reserve is; never changes.
+    _map_bytes: how far the file may grow at most; never changes.
+    _allocated: up to where the file has blocks, as far as this process has allocated or seen them;
+        other processes may have allocated more.
+    _scarce: the last look found little space, so every write looks from now on.
+    _unchecked: how many writes were let pass since the last look.
+    _allocate: the system's fallocate; None where there is none.
+    """
 
     def __init__(self, file: Path, environment: lmdb.Environment) -> None:
         self._file = file
@@ -62,7 +71,7 @@ class Reserve:
         self._unchecked = CHECKED_EVERY
 
     def admits(self, transaction: HasSize, leaving: float) -> bool:
-        """Whether a write may go on that is to leave a share of the reserve."""
+        """Tell whether a write may go on that is to leave a share of the reserve."""
         self._unchecked += 1
         if self._unchecked < CHECKED_EVERY and not self._scarce:
             return True
@@ -80,7 +89,7 @@ class Reserve:
         return room >= leaving * self.bytes
 
     def _limit(self) -> int:
-        """How far the file can be written to, whoever else fills the disk."""
+        """Return how far the file can be written to, whoever else fills the disk."""
         return self._map_bytes if _fallocate is None else min(self._allocated, self._map_bytes)
 
     def _allocate_beyond(self, end: int) -> None:
@@ -131,4 +140,4 @@ def _find_fallocate() -> Callable[[int, int, int], int] | None:
 
 _fallocate = _find_fallocate()
 
-__all__ = ["RESERVE_BYTES", "Reserve"]
+__all__ = ["RESERVE_BYTES", "DiskReserve"]

@@ -3,7 +3,20 @@
 from dataclasses import replace
 
 import pytest
-from replica_checks import (
+
+from clustersession.core.clock import COUNTER_BITS, wall_ms_of
+from clustersession.core.errors import ReplicaUnusable, SessionTooLarge
+from clustersession.core.feed import START, Batch, Cursor
+from clustersession.core.state import (
+    Delta,
+    Ended,
+    Register,
+    SessionState,
+    expires_ms,
+)
+from clustersession.replica import tables
+from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import (
     IDLE_MS,
     LIFE_MS,
     NODE_A,
@@ -20,27 +33,14 @@ from replica_checks import (
     write,
 )
 
-from clustersession.core.clock import COUNTER_BITS, wall_ms_of
-from clustersession.core.errors import ReplicaUnusable, SessionTooLarge
-from clustersession.core.feed import START, Batch, Cursor
-from clustersession.core.state import (
-    Delta,
-    Ended,
-    Register,
-    SessionState,
-    expires_ms,
-)
-from clustersession.replica import tables
-from clustersession.replica.store import ReplicaStore
 
-
-def catch_up(receiver: ReplicaStore, sender: ReplicaStore, wall_ms: int = WALL_MS) -> None:
+def catch_up(receiver: Replica, sender: Replica, wall_ms: int = WALL_MS) -> None:
     cursor = receiver.cursors().get(sender.node, START)
     applied = receiver.apply(sender.feed(cursor.floor, cursor.position, 2**30), wall_ms)
     assert not applied.missing
 
 
-def test_an_empty_replica_has_nothing(replica: ReplicaStore) -> None:
+def test_an_empty_replica_has_nothing(replica: Replica) -> None:
     assert replica.node == NODE_A
     assert replica.get(key_of(1)) is None
     assert replica.head() == 0
@@ -54,7 +54,7 @@ def test_an_empty_replica_has_nothing(replica: ReplicaStore) -> None:
     check(replica)
 
 
-def test_each_effective_change_takes_one_number(replica: ReplicaStore) -> None:
+def test_each_effective_change_takes_one_number(replica: Replica) -> None:
     committed = replica.commit([creation(1, {"a": b"1"}), write(9, a=b"x"), creation(2)], WALL_MS)
     assert committed.head == 2
     assert committed.effective
@@ -65,7 +65,7 @@ def test_each_effective_change_takes_one_number(replica: ReplicaStore) -> None:
     check(replica)
 
 
-def test_a_change_without_effect_leaves_nothing_behind(replica: ReplicaStore) -> None:
+def test_a_change_without_effect_leaves_nothing_behind(replica: Replica) -> None:
     committed = replica.commit([write(1, a=b"x")], WALL_MS)
     assert not committed.effective
     assert committed.head == 0
@@ -73,7 +73,7 @@ def test_a_change_without_effect_leaves_nothing_behind(replica: ReplicaStore) ->
     check(replica)
 
 
-def test_times_grow_even_when_the_wall_clock_goes_back(replica: ReplicaStore) -> None:
+def test_times_grow_even_when_the_wall_clock_goes_back(replica: Replica) -> None:
     replica.commit([creation(1)], WALL_MS)
     first = replica.commit([write(1, a=b"1")], WALL_MS).states[0]
     second = replica.commit([write(1, a=b"2")], WALL_MS - 60_000).states[0]
@@ -86,7 +86,7 @@ def test_times_grow_even_when_the_wall_clock_goes_back(replica: ReplicaStore) ->
     assert wall_ms_of(later.registers["a"].time) == WALL_MS + 5
 
 
-def test_a_session_expired_takes_no_write(replica: ReplicaStore) -> None:
+def test_a_session_expired_takes_no_write(replica: Replica) -> None:
     state = replica.commit([creation(1)], WALL_MS).states[0]
     assert state is not None
     limit_ms = expires_ms(state)
@@ -95,7 +95,7 @@ def test_a_session_expired_takes_no_write(replica: ReplicaStore) -> None:
     check(replica)
 
 
-def test_an_ended_session_is_ended_for_good(replica: ReplicaStore) -> None:
+def test_an_ended_session_is_ended_for_good(replica: Replica) -> None:
     replica.commit([creation(1, {"a": b"1"})], WALL_MS)
     ended = replica.commit([end(1)], WALL_MS).states[0]
     assert ended is not None
@@ -107,7 +107,7 @@ def test_an_ended_session_is_ended_for_good(replica: ReplicaStore) -> None:
     check(replica)
 
 
-def test_the_feed_has_one_entry_per_session_at_its_last_write(replica: ReplicaStore) -> None:
+def test_the_feed_has_one_entry_per_session_at_its_last_write(replica: Replica) -> None:
     replica.commit([creation(1, {"a": b"1"}), creation(2), write(1, b=b"2")], WALL_MS)
     batch = replica.feed(0, 0, 2**20)
     assert [delta.key for delta in batch.deltas] == [key_of(2), key_of(1)]
@@ -120,7 +120,7 @@ def test_the_feed_has_one_entry_per_session_at_its_last_write(replica: ReplicaSt
     assert replica.feed(3, 3, 2**20) == Batch(NODE_A, 3, 3, 3, 3, [])
 
 
-def test_a_small_batch_holds_one_session_and_is_not_complete(replica: ReplicaStore) -> None:
+def test_a_small_batch_holds_one_session_and_is_not_complete(replica: Replica) -> None:
     replica.commit([creation(n) for n in range(3)], WALL_MS)
     first = replica.feed(0, 0, 1)
     assert [delta.key for delta in first.deltas] == [key_of(0)]
@@ -129,7 +129,7 @@ def test_a_small_batch_holds_one_session_and_is_not_complete(replica: ReplicaSto
     assert (last.upto, last.complete) == (3, True)
 
 
-def test_a_feed_position_beyond_the_head_is_not_moved_back(replica: ReplicaStore) -> None:
+def test_a_feed_position_beyond_the_head_is_not_moved_back(replica: Replica) -> None:
     batch = replica.feed(7, 9, 100)
     assert (batch.after, batch.upto, batch.complete, batch.deltas) == (9, 9, True, [])
 
@@ -181,7 +181,7 @@ def test_a_batch_read_before_the_one_it_continues_does_not_hide_a_session_that_m
     assert sessions_of(b) == sessions_of(a)
 
 
-def test_own_batches_are_ignored(replica: ReplicaStore) -> None:
+def test_own_batches_are_ignored(replica: Replica) -> None:
     replica.commit([creation(1)], WALL_MS)
     applied = replica.apply(replica.feed(0, 0, 100), WALL_MS)
     assert (applied.cursor, applied.changed) == (Cursor(1, 1), 0)
@@ -274,7 +274,7 @@ def test_a_session_held_is_joined_though_the_copy_looks_expired(open_replica: Op
     assert held.registers["x"].value == b"1"
 
 
-def test_merge_passes_over_a_future_and_counts_what_changed(replica: ReplicaStore) -> None:
+def test_merge_passes_over_a_future_and_counts_what_changed(replica: Replica) -> None:
     def copy(time_ms: int) -> SessionState:
         stamp = Register(time_ms << COUNTER_BITS, NODE_B, 1, b"v")
         return SessionState(WALL_MS, WALL_MS, WALL_MS + LIFE_MS, {"a": stamp}, {NODE_B: 1})
@@ -315,7 +315,7 @@ def test_an_end_learned_from_a_peer_is_final(open_replica: Open) -> None:
     assert a.digests() == b.digests()
 
 
-def test_cursors_inherited_never_go_back(replica: ReplicaStore) -> None:
+def test_cursors_inherited_never_go_back(replica: Replica) -> None:
     replica.inherit({NODE_B: Cursor(5, 9), NODE_A: Cursor(3, 3)})
     assert replica.apply(Batch(NODE_B, 5, 5, 9, 12, []), WALL_MS).cursor == Cursor(5, 9, 12)
     replica.inherit({NODE_B: Cursor(7, 8), NODE_C: Cursor(1, 1)})
@@ -326,7 +326,7 @@ def test_cursors_inherited_never_go_back(replica: ReplicaStore) -> None:
     assert replica.cursors()[NODE_B] == Cursor(10, 10)
 
 
-def test_a_snapshot_comes_in_pages_and_misses_nothing(replica: ReplicaStore) -> None:
+def test_a_snapshot_comes_in_pages_and_misses_nothing(replica: Replica) -> None:
     replica.commit([creation(n, {"v": b"x" * 50}) for n in range(20)], WALL_MS)
     replica.commit([end(3)], WALL_MS)
     seen: dict[str, SessionState] = {}
@@ -342,14 +342,14 @@ def test_a_snapshot_comes_in_pages_and_misses_nothing(replica: ReplicaStore) -> 
     assert seen == {key_of(n): replica.get(key_of(n)) for n in range(20)}
 
 
-def test_keys_come_once_each_across_pages(replica: ReplicaStore) -> None:
+def test_keys_come_once_each_across_pages(replica: Replica) -> None:
     replica.commit([creation(n) for n in range(10)], WALL_MS)
     first = replica.keys("", 4)
     rest = replica.keys(first[-1], 100)
     assert sorted(first + rest) == [key_of(n) for n in range(10)]
 
 
-def test_a_listing_covers_the_buckets_asked_for(replica: ReplicaStore) -> None:
+def test_a_listing_covers_the_buckets_asked_for(replica: Replica) -> None:
     replica.commit([creation(n) for n in range(50)], WALL_MS)
     wanted = {tables.bucket_of(key_of(n)) for n in range(5)}
     listed = {row.key: row for row in replica.listing([*wanted, -1, 1024], 1000)}
@@ -363,7 +363,7 @@ def test_a_listing_covers_the_buckets_asked_for(replica: ReplicaStore) -> None:
     assert len(replica.listing(range(1024), 7)) == 7
 
 
-def test_the_sweeper_takes_the_expired_and_nothing_else(replica: ReplicaStore) -> None:
+def test_the_sweeper_takes_the_expired_and_nothing_else(replica: Replica) -> None:
     replica.commit([creation(1), creation(2, idle_ms=60_000), creation(3)], WALL_MS)
     replica.commit([end(3)], WALL_MS)
     short = replica.get(key_of(2))
@@ -381,13 +381,13 @@ def test_the_sweeper_takes_the_expired_and_nothing_else(replica: ReplicaStore) -
     check(replica)
 
 
-def test_the_sweeper_obeys_its_limit(replica: ReplicaStore) -> None:
+def test_the_sweeper_obeys_its_limit(replica: Replica) -> None:
     replica.commit([creation(n) for n in range(5)], WALL_MS)
     late_ms = WALL_MS + LIFE_MS
     assert [replica.sweep(late_ms, 2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_an_access_moves_the_expiry(replica: ReplicaStore) -> None:
+def test_an_access_moves_the_expiry(replica: Replica) -> None:
     replica.commit([creation(1)], WALL_MS)
     replica.commit([write(1, wall_ms=WALL_MS + IDLE_MS)], WALL_MS + IDLE_MS)
     assert replica.sweep(WALL_MS + IDLE_MS + IDLE_MS, 10) == 0
@@ -395,7 +395,7 @@ def test_an_access_moves_the_expiry(replica: ReplicaStore) -> None:
     assert replica.sweep(WALL_MS + 3 * IDLE_MS, 10) == 1
 
 
-def test_notes_are_kept(replica: ReplicaStore) -> None:
+def test_notes_are_kept(replica: Replica) -> None:
     assert replica.load_note("view") is None
     replica.save_note("view", b"1")
     replica.save_note("view", b"2")
@@ -467,7 +467,7 @@ def test_a_record_that_does_not_decode_is_replaced_by_the_next_copy(open_replica
     check(b)
 
 
-def test_a_failure_inside_a_commit_changes_nothing(replica: ReplicaStore) -> None:
+def test_a_failure_inside_a_commit_changes_nothing(replica: Replica) -> None:
     replica.commit([creation(1)], WALL_MS)
     before = sessions_of(replica)
     with pytest.raises(SessionTooLarge):
@@ -476,7 +476,7 @@ def test_a_failure_inside_a_commit_changes_nothing(replica: ReplicaStore) -> Non
     check(replica)
 
 
-def test_a_closed_replica_says_so(replica: ReplicaStore) -> None:
+def test_a_closed_replica_says_so(replica: Replica) -> None:
     replica.close()
     replica.close()
     with pytest.raises(ReplicaUnusable):
@@ -488,7 +488,7 @@ def test_a_closed_replica_says_so(replica: ReplicaStore) -> None:
 
 
 def test_two_huge_copies_that_join_to_more_than_the_limit_do_not_stop_the_batch(
-    replica: ReplicaStore,
+    replica: Replica,
 ) -> None:
     def huge(node: bytes, prefix: str) -> SessionState:
         register = Register(1, node, 1, b"")
@@ -506,7 +506,7 @@ def test_two_huge_copies_that_join_to_more_than_the_limit_do_not_stop_the_batch(
     check(replica)
 
 
-def test_a_tombstone_not_held_is_adopted_until_it_is_of_no_use(replica: ReplicaStore) -> None:
+def test_a_tombstone_not_held_is_adopted_until_it_is_of_no_use(replica: Replica) -> None:
     tombstone = SessionState(
         WALL_MS, WALL_MS, WALL_MS, {}, {NODE_B: 1}, Ended(1, NODE_B, "invalidated")
     )

@@ -1,8 +1,8 @@
-"""Building the cluster's own certificate: the same bytes on every node that knows the secret.
+"""The cluster's own certificate is built here: the same bytes on every node with the secret.
 
 It is not in ``wire`` because it needs calendar dates. And building one pulls in a large part of
 ``cryptography``, four megabytes and as much time as a sixth of an agent's start, that nobody else
-needs: see ``certificate``.
+needs: see ``cluster_certificate``.
 """
 
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ _SERIAL = 1
 
 
 def issue(keys: SecretKeys) -> bytes:
-    """The self-signed certificate of a secret, its own trust anchor; equal input, equal bytes."""
+    """Build the self-signed certificate of a secret; equal input gives equal bytes."""
     private_key = Ed25519PrivateKey.from_private_bytes(keys.tls_seed)
     public_key = private_key.public_key()
     # The name differs per secret: with one name for all, chain building could pick the wrong one of

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from replica_checks import (
+
+from clustersession.core.feed import START, Batch
+from clustersession.core.state import SessionState
+from clustersession.replica.opening import open_lmdb, open_memory
+from clustersession.replica.replica import Replica
+from tests.replica.replica_checks import (
     LIFE_MS,
     NODE_A,
     NODE_B,
@@ -21,11 +26,6 @@ from replica_checks import (
     sessions_of,
     write,
 )
-
-from clustersession.core.feed import START, Batch
-from clustersession.core.state import SessionState
-from clustersession.replica.opening import open_lmdb, open_memory
-from clustersession.replica.store import ReplicaStore
 
 NODES = (NODE_A, NODE_B, NODE_C)
 
@@ -54,7 +54,7 @@ steps = st.lists(
 class World:
     """Some replicas, the wall clock, and every batch that was ever sent."""
 
-    def __init__(self, replicas: list[ReplicaStore]) -> None:
+    def __init__(self, replicas: list[Replica]) -> None:
         self.replicas = replicas
         self.wall_ms = WALL_MS
         self.sent: list[Batch] = []
@@ -63,7 +63,7 @@ class World:
     def run(self, step: tuple[object, ...]) -> None:
         getattr(self, f"do_{step[0]}")(*step[1:])
 
-    def at(self, place: int) -> ReplicaStore:
+    def at(self, place: int) -> Replica:
         return self.replicas[place % len(self.replicas)]
 
     def do_create(self, place: int, number: int) -> None:
@@ -139,7 +139,7 @@ def without_access(sessions: dict[str, SessionState]) -> dict[str, SessionState]
     return {key: replace(state, accessed_ms=0) for key, state in sessions.items()}
 
 
-def play(replicas: list[ReplicaStore], plan: list[tuple[object, ...]]) -> None:
+def play(replicas: list[Replica], plan: list[tuple[object, ...]]) -> None:
     world = World(replicas)
     replicas[0].commit([creation(number) for number in range(2)], WALL_MS)
     world.settle()
@@ -177,9 +177,9 @@ def test_one_receiver_follows_one_writer(plan: list[tuple[object, ...]]) -> None
 
 
 @contextmanager
-def two_on_disk() -> Iterator[list[ReplicaStore]]:
+def two_on_disk() -> Iterator[list[Replica]]:
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
-        replicas: list[ReplicaStore] = []
+        replicas: list[Replica] = []
         for node in NODES[:2]:
             draw: Callable[[], bytes] = lambda node=node: node  # noqa: E731
             replica = open_lmdb(

@@ -1,4 +1,9 @@
-"""The replica's logic, once, over any engine: every method is one transaction."""
+"""A replica is a node's copy of every session; it is written once, over any storage engine.
+
+Every public method is one transaction, unless it says otherwise. A commit moves session, change
+feed, expiry index, digests, sequence number and highest stamp together or not at all; any number of
+processes of one host may commit at the same time. Times are wall-clock milliseconds.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -17,17 +22,8 @@ from clustersession.core.state import (
 )
 from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.ends import ends_among, share_left_by
-from clustersession.replica.engines.contract import Engine, Undo, WriteTransaction
+from clustersession.replica.engines.contract import StorageEngine, Undo, WriteTransaction
 from clustersession.replica.principals import is_indexed, is_users, sessions_of
-from clustersession.replica.protocol import (
-    Applied,
-    Committed,
-    Listed,
-    Observer,
-    ReplicaStats,
-    SnapshotPage,
-)
 from clustersession.replica.reading import (
     cursor_of,
     cursors_of,
@@ -36,22 +32,38 @@ from clustersession.replica.reading import (
     head_of,
     size_about,
 )
-from clustersession.replica.writer import SessionWriter
+from clustersession.replica.record_writer import RecordWriter
+from clustersession.replica.reserve import ends_among, share_left_by
+from clustersession.replica.results import (
+    Applied,
+    Committed,
+    Listed,
+    Observer,
+    ReplicaStats,
+    SnapshotPage,
+    Stored,
+)
 
 _INDEXED_AT_ONCE = 500
 
 
-class ReplicaStore:
-    """A node's copy of every session, over an engine.
+class Replica:
+    """Keeps a node's copy of every session.
 
-    ``new_node`` draws the node id when the engine is found empty. ``clock_skew_ms_max`` bounds how
-    far a stamp may lie in our future, and how much longer than its deadline a tombstone is kept:
-    another node's clock may be that far behind, and still hold the session it ends. Raises
-    WireError when what the engine holds cannot be read as a replica.
+    ``new_node`` draws the node id when the engine is found empty. Raises WireError when what the
+    engine holds cannot be read as a replica.
+
+    _engine: holds the tables; all state that outlives this object is there.
+    _clock_skew_ms_max: bounds how far a stamp may lie in our future, and how much longer than its
+        deadline a tombstone is kept: another node's clock may be that far behind, and still hold
+        the session it ends. Never changes.
+    _decoded: a cache. An entry is used only for the very bytes that it was made from or into.
+    _observer: is told of what peers bring; None while nobody listens. Only this object's own
+        ``apply`` and ``merge`` are reported, not those of other processes.
     """
 
     def __init__(
-        self, engine: Engine, new_node: Callable[[], bytes], *, clock_skew_ms_max: int
+        self, engine: StorageEngine, new_node: Callable[[], bytes], *, clock_skew_ms_max: int
     ) -> None:
         self._engine = engine
         self._clock_skew_ms_max = clock_skew_ms_max
@@ -72,31 +84,38 @@ class ReplicaStore:
 
     @property
     def node(self) -> bytes:
-        """The node id, 8 bytes."""
+        """Return the node id: 8 random bytes drawn when the replica was made empty."""
         return self._head().node
 
     def get(self, key: str) -> SessionState | None:
-        """The copy as it stands: it may be ended or past its expiry."""
+        """Return the copy as it stands: it may be ended or past its expiry."""
         data = self._engine.get(tables.SESSIONS, tables.session_key(key))
         return None if data is None else self._decoded.state_of(key, data)
 
     def commit(self, changes: Sequence[Change], wall_ms: int) -> Committed:
-        """Apply local changes, each effective one under a sequence number of its own.
+        """Apply local changes; each effective one takes a sequence number.
 
-        Raises ReplicaFull and SessionTooLarge; then nothing has changed.
+        Changes with no effect (see ``apply_change``; also to a session expired at ``wall_ms``)
+        leave nothing behind. Raises ReplicaFull when there is no space, and SessionTooLarge for
+        more attributes or a longer name than a record can hold; then nothing has changed.
         """
         states: list[SessionState | None] = []
+        stored: list[Stored] = []
         with self._engine.write(leaving=share_left_by(changes)) as transaction:
             writer = self._writer(transaction)
+            writer.stored = stored
             for change in changes:
                 states.append(writer.commit(change, wall_ms))
             writer.finish()
-            return Committed(writer.seq, states)
+            return Committed(writer.seq, states, stored)
 
     def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
         """Apply a peer's batch and move our cursor on its feed.
 
-        Raises ReplicaFull; the ends in the batch are taken all the same if they fit.
+        A batch that does not follow the cursor, or one with a stamp too far in the future, changes
+        nothing; ``whole``: nor does one with changes of a session that is missing here. Sessions
+        that are expired here and not held are passed over. Raises ReplicaFull; the ends in the
+        batch are then taken all the same, each in a transaction of its own, if they fit.
         """
         try:
             return self._apply(batch, wall_ms, whole=whole)
@@ -131,10 +150,11 @@ class ReplicaStore:
         return Applied(moved, changed, missing)
 
     def merge(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
-        """Join whole copies; returns how many changed us.
+        """Join whole copies from a snapshot, a fetch or anti-entropy; return how many changed us.
 
         One that we do not hold and that is expired, and any with a stamp too far in the future, is
-        passed over. Raises ReplicaFull; ends are taken all the same if they fit.
+        passed over. Raises ReplicaFull; ends are then taken all the same, each in a transaction of
+        its own, if they fit.
         """
         deltas = [
             Delta(key, state, full=True)
@@ -173,7 +193,11 @@ class ReplicaStore:
                     self._adopt([delta], wall_ms, leaving=0.0)
 
     def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
-        """Our own feed after a position, with everything we wrote above ``floor``."""
+        """Read our own feed after a position, with everything we wrote above ``floor``.
+
+        At least one session when there is one, at most about ``bytes_max``; ``complete`` when it
+        reached the head.
+        """
         deltas: list[Delta] = []
         bytes_left = bytes_max
         with self._engine.read() as transaction:
@@ -192,11 +216,11 @@ class ReplicaStore:
         return Batch(head.node, floor, after, upto, upto, deltas)
 
     def head(self) -> int:
-        """The highest sequence number issued."""
+        """Return the highest sequence number issued."""
         return self._head().seq
 
     def cursors(self) -> dict[bytes, Cursor]:
-        """How far we have applied each other node's feed."""
+        """Return how far we have applied each other node's feed."""
         with self._engine.read() as transaction:
             return cursors_of(transaction)
 
@@ -216,7 +240,11 @@ class ReplicaStore:
                     transaction.put(tables.CURSORS, node, tables.encode_cursor(raised))
 
     def snapshot(self, after_key: str, bytes_max: int) -> SnapshotPage:
-        """The next page of whole sessions, ended ones included; at least one when there is one."""
+        """Read the next page of whole sessions after a key, ended ones included.
+
+        At least one when there is one. The cursors include our own head as the cursor on our own
+        feed.
+        """
         sessions: list[tuple[str, SessionState]] = []
         next_key = after_key
         bytes_left = bytes_max
@@ -238,7 +266,7 @@ class ReplicaStore:
         return SnapshotPage(sessions, next_key, done, cursors)
 
     def digests(self) -> bytes:
-        """One 8-byte big-endian digest per bucket."""
+        """Return one 8-byte big-endian digest per bucket, see ``core.digest``."""
         rows = [tables.encode_digest(0)] * BUCKETS
         with self._engine.read() as transaction:
             for digest_key, digest in transaction.scan(tables.DIGESTS, b""):
@@ -246,7 +274,7 @@ class ReplicaStore:
         return b"".join(rows)
 
     def listing(self, buckets: Iterable[int], limit: int) -> list[Listed]:
-        """Key, versions and expiry of the sessions in some buckets, at most ``limit``."""
+        """List key, versions and expiry of the sessions in some buckets, at most ``limit``."""
         listed: list[Listed] = []
         with self._engine.read() as transaction:
             for bucket in sorted({b for b in buckets if 0 <= b < BUCKETS}):
@@ -265,7 +293,10 @@ class ReplicaStore:
     def sweep(
         self, wall_ms: int, limit: int, removed: list[tuple[str, SessionState]] | None = None
     ) -> int:
-        """Remove at most ``limit`` sessions expired at ``wall_ms``; returns how many went."""
+        """Remove at most ``limit`` sessions expired at ``wall_ms``; return how many went.
+
+        Those that had not ended are appended to ``removed``.
+        """
         with self._engine.write() as transaction:
             due: list[bytes] = []
             for expiry_key, _ in transaction.scan(tables.EXPIRY, b""):
@@ -287,7 +318,7 @@ class ReplicaStore:
             return len(due)
 
     def moved(self, after: int, limit: int) -> list[str]:
-        """The sessions in our own feed after a place, at most ``limit``."""
+        """Return the sessions in our own feed after a place, at most ``limit``."""
         found: list[str] = []
         with self._engine.read() as transaction:
             for _, entry in transaction.scan(tables.FEED, tables.feed_key(after + 1)):
@@ -300,12 +331,12 @@ class ReplicaStore:
         """Have every change that comes from peers reported, after its transaction."""
         self._observer = observer
 
-    def _report(self, writer: SessionWriter) -> None:
+    def _report(self, writer: RecordWriter) -> None:
         if self._observer is not None and writer.stored:
             self._observer(writer.stored)
 
     def keys(self, after_key: str, limit: int) -> list[str]:
-        """Session keys in the replica's order, after a key."""
+        """Return session keys after a key, in the order of a snapshot; for the command line."""
         found: list[str] = []
         with self._engine.read() as transaction:
             for session_key, _ in transaction.scan(tables.SESSIONS, tables.start_after(after_key)):
@@ -315,14 +346,14 @@ class ReplicaStore:
         return found
 
     def sessions_of(self, principal: str) -> list[tuple[str, SessionState]]:
-        """The sessions of a user that have not ended; they may be past their expiry."""
+        """Return the sessions of a user that have not ended; they may be past their expiry."""
         with self._engine.read() as transaction:
             return sessions_of(transaction, principal)
 
     def index_principals(self) -> None:
-        """Complete the index of principals: it may lack what an older version wrote.
+        """Complete the index behind ``sessions_of`` by what an older version wrote.
 
-        In steps, so that others can write meanwhile.
+        In many transactions, so that others can write meanwhile.
         """
         after = ""
         while keys := self.keys(after, _INDEXED_AT_ONCE):
@@ -340,7 +371,7 @@ class ReplicaStore:
             transaction.put(tables.PRINCIPALS, tables.INDEXED_KEY, b"1")
 
     def load_note(self, name: str) -> bytes | None:
-        """A small named value kept beside the sessions."""
+        """Return a small named value kept beside the sessions, such as the view of who serves."""
         return self._engine.get(tables.NOTES, name.encode())
 
     def save_note(self, name: str, value: bytes) -> None:
@@ -349,28 +380,36 @@ class ReplicaStore:
             transaction.put(tables.NOTES, name.encode(), value)
 
     def note_opening(self) -> None:
-        """Keep where our feed stands, for the agent to come."""
+        """Keep where our feed stands, for the agent to come.
+
+        To be called when no other process has the replica open, before anything is written.
+        """
         with self._engine.write() as transaction:
             lineage.note_opening(transaction)
 
     def opening(self) -> int:
-        """Where our feed stood at the last opening; the present head once that is forgotten."""
+        """Return where our feed stood at the last opening; the head once that is forgotten."""
         with self._engine.read() as transaction:
             return lineage.opening(transaction)
 
     def forget_opening(self) -> None:
-        """Peers have been told of what was written since."""
+        """Forget where our feed stood, because peers have been told of what was written since."""
         with self._engine.write() as transaction:
             lineage.forget_opening(transaction)
 
     def renew_identity(self, node: bytes, floor: int) -> None:
-        """Take a new node id; what was written beyond ``floor`` becomes its first writes."""
+        """Take a new node id because peers have seen a future of ours that we do not remember.
+
+        Sessions and cursors stay. The feed begins again with what was written beyond ``floor``,
+        which becomes the new id's: its places may have been given out before, to other writes.
+        Anti-entropy spreads what else the peers may not have.
+        """
         with self._engine.write() as transaction:
             late = lineage.begin_feed(transaction, node, floor)
             lineage.reissue_late(self._writer(transaction), late)
 
     def stats(self) -> ReplicaStats:
-        """Counts for the status command."""
+        """Count what the status command shows."""
         with self._engine.read() as transaction:
             head = head_of(transaction)
             held = transaction.count(tables.SESSIONS)
@@ -384,8 +423,8 @@ class ReplicaStore:
         """Release the files; safe to call twice."""
         self._engine.close()
 
-    def _writer(self, transaction: WriteTransaction) -> SessionWriter:
-        return SessionWriter(transaction, self._decoded, self._clock_skew_ms_max)
+    def _writer(self, transaction: WriteTransaction) -> RecordWriter:
+        return RecordWriter(transaction, self._decoded, self._clock_skew_ms_max)
 
     def _head(self) -> tables.Head:
         return head_from(self._engine.get(tables.META, tables.HEAD_KEY))

@@ -1,4 +1,4 @@
-"""Is the file of an LMDB environment whole? Looking is cheap; LMDB kills a process that finds out.
+"""A damaged LMDB file is found here, because LMDB would kill the process that finds out.
 
 A page beyond the end of the file is a SIGBUS, one that is not what its parent says often an
 assertion of LMDB and an abort. So before a replica that nobody uses is opened, the pages of its
@@ -25,7 +25,7 @@ _ROOT = Struct("<40xQ")
 
 
 def is_whole(path: Path) -> bool:
-    """Whether every page of every tree is there and is what its parent says.
+    """Tell whether every page of every tree is there and is what its parent says.
 
     Nobody may write meanwhile. Of a format that we do not know, LMDB itself is the judge.
     """
@@ -50,7 +50,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _named(data: mmap.mmap, page_bytes: int, main: int) -> Iterator[int]:
-    """Where the trees that have names are described: in the leaves of the main one."""
+    """Yield where the trees that have names are described: in the leaves of the main one."""
     for leaf in _leaves(data, page_bytes, main):
         for at in _nodes(data, leaf):
             _, _, flags, key_bytes = _NODE.unpack_from(data, at)
@@ -59,7 +59,7 @@ def _named(data: mmap.mmap, page_bytes: int, main: int) -> Iterator[int]:
 
 
 def _leaves(data: mmap.mmap, page_bytes: int, root: int) -> Iterator[int]:
-    """Where the leaves of a tree are. Raises ValueError for a page that is something else."""
+    """Yield where the leaves of a tree are. Raises ValueError for a page that is something else."""
     pages = [] if root == _NO_ROOT else [root]
     pages_max = len(data) // page_bytes
     while pages:

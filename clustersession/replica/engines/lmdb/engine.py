@@ -1,4 +1,4 @@
-"""Tables in an LMDB environment, shared by all processes of a host.
+"""An LMDB environment holds the tables, shared by all processes of a host.
 
 The environment is opened without writemap, so that a full disk is an error and not a SIGBUS, and
 without syncing, because the contents can be had again from peers. One process may have it open
@@ -15,9 +15,9 @@ from typing import Any
 import lmdb
 
 from clustersession.core.errors import ReplicaError, ReplicaFull, ReplicaUnusable
-from clustersession.replica.engines import lmdb_directory as directories
 from clustersession.replica.engines.contract import Undo
-from clustersession.replica.engines.disk_reserve import Reserve
+from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.disk_reserve import DiskReserve
 from clustersession.replica.tables import TABLE_NAMES
 
 READERS_MAX = 1024
@@ -30,7 +30,16 @@ DAMAGE = (
 
 
 class LmdbEngine:
-    """The engine in an existing, private directory. Raises lmdb.Error when it cannot be opened."""
+    """Keeps tables in an existing, private directory. Raises lmdb.Error when it cannot be opened.
+
+    pid: the process that opened it, the only one that may use it.
+    reserve: judges writes by the free space of the file.
+    _in_use: one entry for each transaction of this process that runs at this moment; adding to a
+        set is atomic, counting up is not.
+    _users: the open file whose lock says that this process uses the replica; None until it is
+        taken. Closing it, or any descriptor of that file, gives the lock up.
+    _closed: nothing may be called any more but ``close``.
+    """
 
     def __init__(self, directory: Path, map_bytes: int) -> None:
         self.directory = directory
@@ -40,14 +49,13 @@ class LmdbEngine:
             max_readers=READERS_MAX, mode=0o600, sync=False, metasync=False, writemap=False,
             max_spare_txns=0,
         )
-        # What is running at this moment. Adding to a set is atomic, counting up is not.
         self._in_use: set[object] = set()
         self._closed = False
         self._users: int | None = None
         try:
             self._environment.reader_check()
             self._databases = [self._environment.open_db(name) for name in TABLE_NAMES]
-            self.reserve = Reserve(directory / directories.DATA_FILE, self._environment)
+            self.reserve = DiskReserve(directory / directories.DATA_FILE, self._environment)
             self._users = directories.join_users(directory)
         except BaseException:
             self.close()
@@ -101,7 +109,7 @@ class LmdbEngine:
             raise self.trouble(error) from error
 
     def is_last_user(self) -> bool:
-        """Whether no other process has the environment open."""
+        """Tell whether no other process has the environment open."""
         return self._users is not None and directories.is_last_user(self._users)
 
     def close(self) -> None:
@@ -128,7 +136,7 @@ class LmdbEngine:
         self.close()
 
     def trouble(self, error: lmdb.Error) -> ReplicaError:
-        """What to raise for an error of LMDB."""
+        """Return what to raise for an error of LMDB, and note damage."""
         if out_of_space(error):
             return ReplicaFull(f"no space left for the replica in {self.directory}: {error}")
         if isinstance(error, lmdb.MapResizedError):
@@ -141,14 +149,18 @@ class LmdbEngine:
 
 
 def out_of_space(error: Exception) -> bool:
-    """Whether the map or the device is full."""
+    """Tell whether the map or the device is full."""
     if isinstance(error, lmdb.Error):
         return isinstance(error, lmdb.MapFullError) or error.code in _NO_SPACE
     return isinstance(error, OSError) and error.errno in _NO_SPACE
 
 
 class LmdbTransaction:
-    """A transaction, and the block it lives in."""
+    """Runs one transaction in the block of a ``with`` statement.
+
+    _transaction: LMDB's own; None before and after the block.
+    _leaving: the share of the reserve that must be free when the block begins.
+    """
 
     __slots__ = (
         "_databases", "_engine", "_environment", "_in_use", "_leaving", "_transaction", "_write",
@@ -175,7 +187,11 @@ class LmdbTransaction:
     def __enter__(self) -> "LmdbTransaction":
         self._in_use.add(self)
         try:
-            self._transaction = self._begin()
+            try:
+                self._transaction = self._environment.begin(write=self._write)
+            except lmdb.ReadersFullError:
+                self._environment.reader_check()
+                self._transaction = self._environment.begin(write=self._write)
             if self._leaving and not self._engine.reserve.admits(self, self._leaving):
                 raise ReplicaFull(
                     f"no space left for the replica in {self._engine.directory}: the last "
@@ -241,7 +257,7 @@ class LmdbTransaction:
         self._transaction.drop(self._databases[table], delete=False)
 
     def bytes_used(self) -> int:
-        """The pages of all tables."""
+        """Return the bytes of all tables' pages."""
         used = 0
         for database in self._databases:
             pages = self._transaction.stat(database)
@@ -249,10 +265,3 @@ class LmdbTransaction:
                 pages["branch_pages"] + pages["leaf_pages"] + pages["overflow_pages"]
             )
         return used
-
-    def _begin(self) -> Any:
-        try:
-            return self._environment.begin(write=self._write)
-        except lmdb.ReadersFullError:
-            self._environment.reader_check()
-            return self._environment.begin(write=self._write)

@@ -1,4 +1,4 @@
-"""The directory of an LMDB replica: is it ours, is it local, and did the machine crash under it?
+"""The directory of an LMDB replica is judged here: is it ours, is it local, can it be trusted?
 
 LMDB is opened without syncing, so after a crash of the whole machine its file may hold anything,
 and even looking into it may kill the process. The file ``boot`` beside it says, before LMDB is
@@ -65,7 +65,7 @@ def _make_private(directory: Path) -> None:
 
 
 def file_system_of(path: str, mountinfo: str) -> str:
-    """The type of the file system an absolute path is on, from the text of ``mountinfo``."""
+    """Return the type of the file system an absolute path is on, from the text of ``mountinfo``."""
     kind, longest = "", -1
     for line in mountinfo.splitlines():
         head, _, tail = line.partition(" - ")
@@ -101,7 +101,7 @@ def join_users(directory: Path) -> int:
 
 
 def is_last_user(descriptor: int) -> bool:
-    """Whether no other process uses the replica. Ask only while opening is excluded."""
+    """Tell whether no other process uses the replica. Ask only while opening is excluded."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -121,7 +121,7 @@ def _open_lock(path: Path) -> int:
 
 
 def is_trustworthy(directory: Path, boot_id: str) -> bool:
-    """Whether what the directory holds, if anything, survived in full."""
+    """Tell whether what the directory holds, if anything, survived in full."""
     if not (directory / DATA_FILE).exists():
         return True
     try:
@@ -132,17 +132,17 @@ def is_trustworthy(directory: Path, boot_id: str) -> bool:
 
 
 def note_open(directory: Path, boot_id: str) -> None:
-    """From here on, only this boot of the machine may trust the contents."""
+    """Note that from here on only this boot of the machine may trust the contents."""
     _write_boot(directory, f"{boot_id}\n{_OPEN}")
 
 
 def note_clean(directory: Path, boot_id: str) -> None:
-    """The contents are synced to disk and nobody has them open."""
+    """Return the contents are synced to disk and nobody has them open."""
     _write_boot(directory, f"{boot_id}\n{_CLEAN}")
 
 
 def note_damaged(directory: Path) -> None:
-    """Whoever opens the replica next shall set it aside."""
+    """Have whoever opens the replica next set it aside."""
     with suppress(OSError):
         (directory / _BOOT_FILE).unlink()
 
@@ -170,7 +170,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def is_used(directory: Path) -> bool:
-    """Whether other processes use the replica and this one does not."""
+    """Tell whether other processes use the replica and this one does not."""
     descriptor = join_users(directory)
     try:
         return not is_last_user(descriptor)

@@ -1,4 +1,4 @@
-"""The cluster's own certificate and its key, kept between starts.
+"""The certificate that follows from a secret, and its key, are kept here between starts.
 
 Building it costs memory and time that every start of an agent would pay, so what was built once is
 kept. It is no secret: every peer is shown it.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from clustersession.core.errors import ReplicaError
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.wire.keys import SecretKeys
 
 # RFC 8410, section 7: what stands before the 32 bytes of an Ed25519 key in PKCS #8.
@@ -22,21 +22,21 @@ _PURPOSE = b"clustersession kept certificate 1\x00"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate and its private key, both PEM."""
+    """Holds a certificate and its private key, both PEM."""
 
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
 
 
 def cluster_certificate(keys: SecretKeys, replica: Replica | None = None) -> Certificate:
-    """The certificate of a secret; a note of the replica, if it is there and whole, else made one.
+    """Return the certificate of a secret: as the replica has kept it, or made anew and kept.
 
     The note carries a code made with the key, so that neither damage nor another secret's
     certificate is taken for it.
     """
     pem = _kept(keys, replica) if replica is not None else b""
     if not pem:
-        from clustersession.net.certificate_issuing import issue
+        from clustersession.net.cluster_certificate_issuing import issue
 
         pem = issue(keys)
         if replica is not None:

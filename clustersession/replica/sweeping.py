@@ -1,0 +1,39 @@
+"""Expired sessions are swept from a replica in steps that fit where space is short."""
+
+from clustersession.core.errors import ReplicaFull
+from clustersession.core.state import SessionState
+from clustersession.replica.replica import Replica
+
+SMALLER_STEP_DIVISOR = 8
+
+
+def sweep_in_parts(
+    replica: Replica,
+    wall_ms: int,
+    limit: int,
+    removed: list[tuple[str, SessionState]] | None = None,
+) -> int:
+    """Remove at most ``limit`` expired sessions, in smaller steps while one does not fit.
+
+    A step copies the pages that it touches, and for many sessions those are more than there are.
+    Returns how many went. Raises ReplicaFull when not even one session could be removed.
+    """
+    part, gone = limit, 0
+    while gone < limit:
+        found: list[tuple[str, SessionState]] = []
+        wanted = min(part, limit - gone)
+        try:
+            swept = replica.sweep(wall_ms, wanted, found)
+        except ReplicaFull:
+            if part == 1 and not gone:
+                raise
+            if part == 1:
+                break
+            part = max(1, part // SMALLER_STEP_DIVISOR)
+            continue
+        gone += swept
+        if removed is not None:
+            removed += found
+        if swept < wanted:
+            break
+    return gone
