@@ -25,11 +25,12 @@ from clustersession.settings import sources as configuration
 from clustersession.settings.rules import BOUNDS
 from clustersession.settings.settings import CHOICES, Settings, setting_names
 from clustersession.wire import messages
+from tests.support.alerting import alert_names
 from tests.support.processes import free_port, require_programs
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
-    ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md",
+    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CHANGELOG")),
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -49,7 +50,11 @@ class Block(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.document.name}-{self.number}-{self.language}"
+        return f"{short(self.document)}-{self.number}-{self.language}"
+
+
+def short(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -265,7 +270,7 @@ def test_the_readmes_defaults_are_those_of_the_code() -> None:
             assert not getattr(Settings(), setting), setting
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
 def test_environment_variables_exist(document: Path) -> None:
     known = {*configuration._VARIABLES, configuration.CONFIG_VARIABLE, *VARIABLES_OF_OTHERS}
     assert set(VARIABLE.findall(document.read_text())) <= known
@@ -314,7 +319,7 @@ def texts_of_the_code() -> str:
 
 
 def test_every_log_line_in_the_table_is_in_the_code() -> None:
-    rows = list(table_rows(ROOT / "docs" / "operations.md", "level", "line"))
+    rows = list(table_rows(ROOT / "docs" / "operations" / "watch.md", "level", "line"))
     assert len(rows) > 20
     texts = re.sub(r"%[.\d]*[sdgr]", "…", texts_of_the_code())
     for _, line, *_ in rows:
@@ -326,6 +331,14 @@ def test_every_log_line_in_the_table_is_in_the_code() -> None:
         for fragment in fragments:
             if len(fragment.strip(" :();,")) >= LOG_FRAGMENT_LENGTH_MIN:
                 assert fragment.strip() in texts, (line, fragment)
+
+
+def test_every_alert_leads_to_its_repair() -> None:
+    repairs = ROOT / "docs" / "operations" / "repair.md"
+    seen = [row[0] for row in table_rows(repairs, "what you see")]
+    assert {name for cell in seen for name in re.findall(r"`(Cluster\w+)`", cell)} == set(
+        alert_names()
+    )
 
 
 # ---- balancers, systemd -------------------------------------------------------------------------
@@ -383,7 +396,7 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
 def test_links_resolve(document: Path) -> None:
     for target in LINK.findall(prose(document)):
         if re.match(r"https?://", target):
@@ -397,7 +410,7 @@ def test_links_resolve(document: Path) -> None:
             assert fragment in map(anchor, headings), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
 def test_python_names_in_code_spans_exist(document: Path) -> None:
     for span in code_spans(prose(document)):
         if re.fullmatch(r"clustersession(\.\w+)+", span) is None:
