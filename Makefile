@@ -12,7 +12,7 @@
 #   make lifecycle                tests of the node's processes that take long; root
 #   make rolling ROUNDS=2         rolling restarts behind HAProxy, every server and way
 #   make planted                  planted bugs that the suite must notice
-#   make drill ROUNDS=2           the operator's drill of docs/operations.md; needs root
+#   make drill ROUNDS=2           the operator's drill of docs/operations/drill.md; needs root
 #   make faults RUNS=3            faults on real processes; needs root
 #   make balancers                every scenario with every balancer; prints the table
 #   make fuzz INPUTS=10000000     everything that reads bytes

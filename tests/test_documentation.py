@@ -25,11 +25,12 @@ from clustersession.settings import sources as configuration
 from clustersession.settings.rules import BOUNDS
 from clustersession.settings.settings import CHOICES, Settings, setting_names
 from clustersession.wire import messages
+from tests.support.alerting import alert_names
 from tests.support.processes import free_port, require_programs
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
-    ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md",
+    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CHANGELOG", "CONTRIBUTING")),
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -49,7 +50,11 @@ class Block(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.document.name}-{self.number}-{self.language}"
+        return f"{short(self.document)}-{self.number}-{self.language}"
+
+
+def short(document: Path) -> str:
+    return document.relative_to(ROOT).as_posix()
 
 
 def blocks(*languages: str) -> list[Block]:
@@ -212,6 +217,14 @@ def test_make_target_exists(line: str) -> None:
     assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
+def test_modules_that_python_is_to_run_exist(document: Path) -> None:
+    ours = r"python3? -m ((?:tests|benchmarks|clustersession)[\w.]*)"
+    for name in re.findall(ours, document.read_text()):
+        path = ROOT.joinpath(*name.split("."))
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
+
+
 @pytest.mark.parametrize("line", commands("pip"))
 def test_extra_exists(line: str) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -265,7 +278,7 @@ def test_the_readmes_defaults_are_those_of_the_code() -> None:
             assert not getattr(Settings(), setting), setting
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
 def test_environment_variables_exist(document: Path) -> None:
     known = {*configuration._VARIABLES, configuration.CONFIG_VARIABLE, *VARIABLES_OF_OTHERS}
     assert set(VARIABLE.findall(document.read_text())) <= known
@@ -314,7 +327,7 @@ def texts_of_the_code() -> str:
 
 
 def test_every_log_line_in_the_table_is_in_the_code() -> None:
-    rows = list(table_rows(ROOT / "docs" / "operations.md", "level", "line"))
+    rows = list(table_rows(ROOT / "docs" / "operations" / "watch.md", "level", "line"))
     assert len(rows) > 20
     texts = re.sub(r"%[.\d]*[sdgr]", "…", texts_of_the_code())
     for _, line, *_ in rows:
@@ -326,6 +339,59 @@ def test_every_log_line_in_the_table_is_in_the_code() -> None:
         for fragment in fragments:
             if len(fragment.strip(" :();,")) >= LOG_FRAGMENT_LENGTH_MIN:
                 assert fragment.strip() in texts, (line, fragment)
+
+
+def test_every_alert_leads_to_its_repair() -> None:
+    repairs = ROOT / "docs" / "operations" / "repair.md"
+    seen = [row[0] for row in table_rows(repairs, "what you see")]
+    assert {name for cell in seen for name in re.findall(r"`(Cluster\w+)`", cell)} == set(
+        alert_names()
+    )
+
+
+# ---- the map ------------------------------------------------------------------------------------
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+PACKAGE = ROOT / "clustersession"
+
+
+def modules() -> dict[str, str]:
+    """Every module that holds more than a docstring, and the first line of that."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        documented = ast.get_docstring(tree) or ""
+        if len(tree.body) > bool(documented):
+            found[path.relative_to(PACKAGE).as_posix()] = documented.partition("\n")[0]
+    return found
+
+
+def test_the_map_has_one_line_for_each_module() -> None:
+    lines = [name.strip("`") for name, *_ in table_rows(ARCHITECTURE, "module", "what it does")]
+    there = modules()
+    absent = [f"| `{name}` | {there[name]} |" for name in there if name not in lines]
+    assert not absent, "missing, to be said in your words:\n" + "\n".join(absent)
+    assert not [name for name in lines if name not in there], "these modules are gone"
+    assert len(lines) == len(set(lines)), "a module stands in the map twice"
+
+
+def test_the_table_of_layers_is_that_of_the_linter() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [c["layers"] for c in linter["contracts"] if c["type"] == "layers"]
+    documented = [code_spans(row[0]) for row in table_rows(ARCHITECTURE, "layer", "content")]
+    assert documented == [
+        [room.removeprefix("clustersession.") for room in layer.split(" | ")] for layer in layers
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
+def test_files_in_code_spans_exist(document: Path) -> None:
+    """Paths of tests anywhere, and those of modules where the map stands."""
+    for span in code_spans(prose(document)):
+        if re.fullmatch(r"(tests|examples|benchmarks|docs)(/[\w.-]+)+/?", span):
+            assert (ROOT / span).exists(), span
+        elif document == ARCHITECTURE and re.fullmatch(r"[\w/]+(\.py|/)", span):
+            assert (PACKAGE / span).exists(), span
 
 
 # ---- balancers, systemd -------------------------------------------------------------------------
@@ -383,7 +449,7 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
 def test_links_resolve(document: Path) -> None:
     for target in LINK.findall(prose(document)):
         if re.match(r"https?://", target):
@@ -397,7 +463,7 @@ def test_links_resolve(document: Path) -> None:
             assert fragment in map(anchor, headings), target
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=short)
 def test_python_names_in_code_spans_exist(document: Path) -> None:
     for span in code_spans(prose(document)):
         if re.fullmatch(r"clustersession(\.\w+)+", span) is None:

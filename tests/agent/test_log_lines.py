@@ -96,5 +96,5 @@ def test_the_documented_events_are_those_of_the_code() -> None:
     }
     in_code |= {"dropped_datagram", "dropped_connection_refused", "dropped_not_a_peer",
                 "dropped_message", "line"}
-    rows = table_rows(ROOT / "docs" / "operations.md", "event", "fields", "when")
+    rows = table_rows(ROOT / "docs" / "operations" / "watch.md", "event", "fields", "when")
     assert {name.strip("`") for name, *_ in rows} == in_code

@@ -42,7 +42,7 @@ def samples(status: dict[str, Any]) -> dict[str, float]:
 
 
 def test_the_documented_metrics_are_those_of_the_code() -> None:
-    rows = table_rows(ROOT / "docs" / "operations.md", "metric", "labels", "meaning")
+    rows = table_rows(ROOT / "docs" / "operations" / "watch.md", "metric", "labels", "meaning")
     documented = {
         name.strip("`"): tuple(re.findall(r"`(\w+)`", labels)) for name, labels, _ in rows
     }

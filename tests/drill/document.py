@@ -1,6 +1,6 @@
-"""The operator's drill as docs/operations.md has it: what to type, and what is then to be seen.
+"""Reads docs/operations/drill.md: what to type, and what is then to be seen.
 
-A drill is a heading below "An operator's drill", a step is a numbered paragraph. The blocks of a
+A drill is a heading of the second level, a step is a numbered paragraph. The blocks of a
 step are transcripts: a prompt names the host, ``#`` is for root, and what a command prints follows.
 A ``…`` stands for anything, and lines between those shown may be left out.
 """
@@ -9,8 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
-CHAPTER = "An operator's drill"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations" / "drill.md"
 EACH = "tomcatN"
 _STEP = re.compile(r"^(\d+)\. ", re.MULTILINE)
 _BLOCK = re.compile(r"^   ```console\n(.*?)^   ```$", re.MULTILINE | re.DOTALL)
@@ -71,10 +70,7 @@ class Drill:
 
 def drills() -> dict[str, Drill]:
     """All of them by title."""
-    text = OPERATIONS.read_text()
-    _, _, chapter = text.partition(f"\n## {CHAPTER}\n")
-    chapter = re.split(r"^## ", chapter, maxsplit=1, flags=re.MULTILINE)[0]
-    _, *sections = re.split(r"^### ", chapter, flags=re.MULTILINE)
+    _, *sections = re.split(r"^## ", DOCUMENT.read_text(), flags=re.MULTILINE)
     return {drill.title: drill for drill in map(_drill, sections)}
 
 

@@ -1,4 +1,4 @@
-"""The operator's drill of docs/operations.md, every command typed and every output compared.
+"""The operator's drill of docs/operations/drill.md, every command typed and every output compared.
 
 One cluster for all: each drill must leave it healthy. ``make drill`` goes through it several times.
 """

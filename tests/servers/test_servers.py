@@ -52,7 +52,7 @@ def test_what_a_server_lacks_is_a_scenario_with_a_reason() -> None:
 def _documented() -> list[str]:
     lines = [
         line.removeprefix("$ ")
-        for block in blocks("console") if block.document.name == "operations.md"
+        for block in blocks("console") if block.document.name == "run.md"
         for line in block.text.splitlines()
     ]
     return [line for line in lines if line.split()[0] in PROGRAMS]

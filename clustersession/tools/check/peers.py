@@ -137,7 +137,7 @@ class Asker:
         if shown in {_der(k) for k in self._keys.secrets}:
             return (
                 "it holds one of our secrets and does not accept our first; give it all of them "
-                "(docs/operations.md, rotating the secret)"
+                "(docs/operations/run.md, rotating the secret)"
             )
         return (
             "it holds another secret (or is of a cluster with another name); set the same "

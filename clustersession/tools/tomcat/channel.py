@@ -27,7 +27,7 @@ _SEEDS = (
 )
 _CLOUD = (
     'set seeds = ["dns:NAME:4000"] with NAME a headless service; see "Multicast or seeds" in '
-    "docs/operations.md"
+    "docs/operations/run.md"
 )
 
 CHANNEL: Table = {

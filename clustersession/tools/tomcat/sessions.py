@@ -34,7 +34,7 @@ _SINGLE_SIGN_ON = (
 )
 _DEPLOY = (
     "clustersession moves no code: deploy with your own tool, node after node as in "
-    '"Rolling restart" of docs/operations.md'
+    '"Rolling restart" of docs/operations/run.md'
 )
 _APPLICATION = "about the application server, not about sessions"
 
