@@ -20,7 +20,7 @@ from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.operations import show
 from clustersession.operations.drain import drain
 from clustersession.operations.ending import (
-    Ended,
+    EndResult,
     end_principal,
     end_session,
     find_session,
@@ -28,7 +28,7 @@ from clustersession.operations.ending import (
 from clustersession.operations.nodes import find_home, replica, status
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
-from clustersession.tools.top.top import run_top
+from clustersession.tools.top.live import run_top
 from clustersession.worker.connection import complete
 from clustersession.worker.places import node_home
 
@@ -251,8 +251,8 @@ def check_command(options: dict[str, str], as_json: bool) -> None:
     nothing. Exits with 1 if something will not work. Unless the settings say otherwise,
     distributable is taken to be true.
     """
-    from clustersession.tools.check.check import check_all
     from clustersession.tools.check.report import as_text, has_problem
+    from clustersession.tools.check.run import check_all
 
     verdicts = check_all(options)
     rows = [verdict._asdict() for verdict in verdicts]
@@ -276,9 +276,9 @@ def import_tomcat_command(
     Each attribute gets a line: mapped, not needed and why, no equivalent and what to do instead, or
     to decide. Nothing is read but the files named.
     """
+    from clustersession.tools.tomcat.application import find_application
     from clustersession.tools.tomcat.importing import import_application
-    from clustersession.tools.tomcat.places import find_application
-    from clustersession.tools.tomcat.text import as_plain, as_toml
+    from clustersession.tools.tomcat.output import as_plain, as_toml
 
     found = import_application(find_application(files, cluster, context))
     click.echo(_json(as_plain(found)) if as_json else as_toml(found))
@@ -313,7 +313,7 @@ def dashboard_command(options: dict[str, str], bind: str, port: int) -> None:
 @click.option("--port", default=0, help="The balancer's port; any free one by default.")
 def demo(serve: bool, port: int) -> None:
     """The reference scenario on this machine, every step with its real output."""
-    from clustersession.tools.demo.demo import run_demo
+    from clustersession.tools.demo.run import run_demo
 
     sys.exit(run_demo(serve, port=port))
 
@@ -354,7 +354,7 @@ def import_command(
     click.echo(_json(report.as_dict()) if as_json else show.import_text(report.as_dict()))
 
 
-def _ended_text(ended: Ended) -> str:
+def _ended_text(ended: EndResult) -> str:
     number = f"{ended.sessions} session{'' if ended.sessions == 1 else 's'} ended"
     if ended.peers is None:
         return f"{number}; the agent did not answer: other nodes hear of it when it does"

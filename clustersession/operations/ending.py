@@ -19,7 +19,7 @@ CONFIRM_TIMEOUT_S = 5.0
 NAME_LENGTH_MIN = 8
 
 
-class Ended(NamedTuple):
+class EndResult(NamedTuple):
     """What an end came to. ``peers``: other nodes that hold it already; None: no agent to ask."""
 
     sessions: int
@@ -44,21 +44,21 @@ def find_session(replica: Replica, identifier: str) -> tuple[str, SessionState] 
     return None
 
 
-def end_session(replica: Replica, home: NodeHome, key: str) -> Ended:
+def end_session(replica: Replica, home: NodeHome, key: str) -> EndResult:
     """End one session everywhere."""
     now_ms = _now_ms()
     committed = replica.commit([Change(key, now_ms, end=ENDED_REVOKED)], now_ms)
     if not committed.effective:
-        return Ended(0, 0)
-    return Ended(1, Peers(home).ask(committed.head))
+        return EndResult(0, 0)
+    return EndResult(1, Peers(home).ask(committed.head))
 
 
-def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> Ended:
+def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> EndResult:
     """End all sessions of a user everywhere, those that this node does not know of too."""
     peers = Peers(home)
     route = home.directory.name.rpartition(".")[2]
     count = ClusterSessions(replica, settings, route, peers, _now_ms).end_all(user)
-    return Ended(count, peers.confirmed)
+    return EndResult(count, peers.confirmed)
 
 
 class Peers:

@@ -39,7 +39,7 @@ LISTEN_S_MAX = 3.0
 
 
 @dataclass(slots=True)
-class Answer:
+class PeerAnswer:
     """What a peer said. ``trouble``: why it could not be a peer of ours, with what to change.
 
     ``absent``: nobody is there, which may change.
@@ -75,14 +75,14 @@ class Asker:
         name = settings.cluster_name
         self._question = encode_message(Hello(QUESTION_VERSION, name, nobody, QUESTION_VERSION))
 
-    async def ask_all(self, addresses: Iterable[Address]) -> list[Answer]:
+    async def ask_all(self, addresses: Iterable[Address]) -> list[PeerAnswer]:
         """Everybody at once; of many the first PEERS_MAX."""
         asked = list(dict.fromkeys(addresses))[:PEERS_MAX]
         return list(await asyncio.gather(*(self.ask(address) for address in asked)))
 
-    async def ask(self, address: Address) -> Answer:
+    async def ask(self, address: Address) -> PeerAnswer:
         """One address: who is there, or what stands between us."""
-        answer = Answer(address)
+        answer = PeerAnswer(address)
         try:
             link = await dial(
                 address.host, address.port, self._tls.client, self._question, _any_hello,
@@ -105,7 +105,7 @@ class Asker:
             self._judge(link.identity, answer)
         return answer
 
-    def _judge(self, hello: Hello, answer: Answer) -> None:
+    def _judge(self, hello: Hello, answer: PeerAnswer) -> None:
         answer.identity = hello.identity
         ours = self._settings.cluster_name
         if hello.cluster_name != ours:

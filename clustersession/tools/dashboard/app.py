@@ -27,7 +27,7 @@ from starlette.types import Message, Receive, Scope, Send
 from clustersession.core.errors import ClusterSessionError, ConfigurationError
 from clustersession.core.state import principal_of
 from clustersession.net.agent_link import AgentGone
-from clustersession.operations.ending import Ended, end_principal, end_session
+from clustersession.operations.ending import EndResult, end_principal, end_session
 from clustersession.operations.explaining import UNKNOWN, Explanation, explain
 from clustersession.operations.nodes import ask_agent
 from clustersession.operations.observing import Access, SharedAccess, Snapshot, look
@@ -274,7 +274,7 @@ class Dashboard:
         if found.state is None:
             return self._explained(request, found, 404)
 
-        def end() -> Ended:
+        def end() -> EndResult:
             with self._access.replica() as replica:
                 return end_session(replica, self._access.home, found.key)
 
@@ -294,7 +294,7 @@ class Dashboard:
             return self._said(request, "No user given", "Nothing was ended.", 400)
         return await self._act(request, "end all sessions of a user", lambda: self._end_all(user))
 
-    def _end_all(self, user: str) -> Ended:
+    def _end_all(self, user: str) -> EndResult:
         with self._access.replica() as replica:
             return end_principal(replica, self._access.home, self._access.settings, user)
 
@@ -313,7 +313,7 @@ class Dashboard:
         except (ClusterSessionError, TimeoutError) as error:
             return self._said(request, "Not done", str(error), 503)
         _log.warning("dashboard: told to %s by %s", what, _client(request))
-        done = _ended_text(result) if isinstance(result, Ended) else "Its users move away now."
+        done = _ended_text(result) if isinstance(result, EndResult) else "Its users move away now."
         return self._said(request, "Done", done, 200)
 
     def _said(self, request: Request, title: str, text: str, status: int) -> Response:
@@ -406,7 +406,7 @@ def _html(html: Html, status: int = 200) -> Response:
     return Response(html, status, media_type="text/html")
 
 
-def _ended_text(ended: Ended) -> str:
+def _ended_text(ended: EndResult) -> str:
     number = f"{ended.sessions} session{'' if ended.sessions == 1 else 's'} ended"
     if ended.peers is None:
         return f"{number}. The agent did not answer: other nodes hear of it when it does."

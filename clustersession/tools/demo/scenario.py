@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """One response: its JSON body, and the session cookie it set, if it did."""
 
     status: int
@@ -52,11 +52,11 @@ class Browser:
         """The part of the cookie after the first dot."""
         return (self.cookie or "").partition(".")[2]
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Reply:
         """GET a JSON page."""
         return self._request("GET", path, None)
 
-    def post(self, path: str, content: dict[str, Any] | None = None) -> Answer:
+    def post(self, path: str, content: dict[str, Any] | None = None) -> Reply:
         """POST a JSON object."""
         return self._request("POST", path, json.dumps(content or {}))
 
@@ -64,7 +64,7 @@ class Browser:
         """The same cookie taken to another port, past the balancer."""
         return Browser(port, self.cookie, self.cookie_name)
 
-    def _request(self, method: str, path: str, body: str | None) -> Answer:
+    def _request(self, method: str, path: str, body: str | None) -> Reply:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -87,7 +87,7 @@ class Browser:
         cookie = given[self.cookie_name].value if self.cookie_name in given else None
         if cookie is not None:
             self.cookie = cookie
-        return Answer(response.status, _json_object(content), cookie)
+        return Reply(response.status, _json_object(content), cookie)
 
 
 def _json_object(content: bytes) -> dict[str, Any]:

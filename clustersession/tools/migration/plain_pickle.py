@@ -50,14 +50,14 @@ _MADE: dict[str, Callable[..., Any]] = {
 def read_plain_pickle(data: bytes) -> Any:
     """The data; raises NotPlain, and nothing else, for whatever else the bytes may be."""
     try:
-        return _Reader().read(data)
+        return _PickleMachine().read(data)
     except NotPlain:
         raise
     except Exception as error:  # whatever pickletools or a container makes of hostile bytes
         raise NotPlain(f"{type(error).__name__}") from error
 
 
-class _Reader:
+class _PickleMachine:
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from clustersession.settings.rules import SECRET_COMMAND
-from clustersession.tools.tomcat.places import Application
+from clustersession.tools.tomcat.application import Application
 from clustersession.tools.tomcat.rows import Fate
 from clustersession.tools.tomcat.xml import Element
 

@@ -6,15 +6,14 @@ from typing import Any
 
 from clustersession.settings.rules import describe
 from clustersession.settings.settings import Settings, find_problems, setting_names
+from clustersession.tools.tomcat.application import Application
 from clustersession.tools.tomcat.channel import CHANNEL
 from clustersession.tools.tomcat.defaults import missing
-from clustersession.tools.tomcat.places import Application
 from clustersession.tools.tomcat.rows import Fate, Row, Table, host
 from clustersession.tools.tomcat.sessions import SESSIONS
-from clustersession.tools.tomcat.transport import TRANSPORT
 from clustersession.tools.tomcat.xml import Element
 
-TABLE: Table = {**CHANNEL, **TRANSPORT, **SESSIONS}
+TABLE: Table = {**CHANNEL, **SESSIONS}
 
 _CLASS_OF = {
     "Cluster": "SimpleTcpCluster", "Manager": "DeltaManager", "Channel": "GroupChannel",

@@ -46,10 +46,10 @@ def read_xml(path: Path) -> Element:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > FILE_BYTES_MAX:
         raise ConfigurationError(f"{path} is larger than {FILE_BYTES_MAX // 2**20} MiB")
-    return _Reader(path.name).read(content)
+    return _XmlReader(path.name).read(content)
 
 
-class _Reader:
+class _XmlReader:
     def __init__(self, file: str) -> None:
         self._file = file
         self._open: list[Element] = []

@@ -32,7 +32,7 @@ from clustersession.tools.check.host import (
     check_frameworks,
     check_state,
 )
-from clustersession.tools.check.peers import Answer, Asker, Heard
+from clustersession.tools.check.peers import Asker, Heard, PeerAnswer
 from clustersession.tools.check.report import Verdict, ok, problem, warning
 from clustersession.wire.envelope import DropReason
 from clustersession.wire.local import Operation
@@ -209,7 +209,7 @@ async def _seeds(settings: Settings) -> tuple[list[Verdict], set[Address]]:
 
 
 def _group(
-    settings: Settings, heard: Heard, own: str, answers: list[Answer]
+    settings: Settings, heard: Heard, own: str, answers: list[PeerAnswer]
 ) -> Iterator[Verdict]:
     if not settings.multicast_address:
         if not settings.seeds:
@@ -243,7 +243,7 @@ def _group(
 
 
 def _peers(
-    answers: list[Answer], settings: Settings, status: dict[str, Any] | None
+    answers: list[PeerAnswer], settings: Settings, status: dict[str, Any] | None
 ) -> Iterator[Verdict]:
     own = status["node"] if status else ""
     for answer in answers:
