@@ -1,4 +1,4 @@
-"""Finding sessions and ending them from the command line, beside the processes that serve."""
+"""Find sessions and end them, beside the processes that serve."""
 
 import time
 from typing import NamedTuple
@@ -59,6 +59,14 @@ def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: st
     route = home.directory.name.rpartition(".")[2]
     count = ClusterSessions(replica, settings, route, peers, _now_ms).end_all(user)
     return EndResult(count, peers.confirmed)
+
+
+def end_text(result: EndResult) -> str:
+    """Say what an end came to, in one line."""
+    number = f"{result.sessions} session{'' if result.sessions == 1 else 's'} ended"
+    if result.peers is None:
+        return f"{number}; the agent did not answer: other nodes hear of it when it does"
+    return f"{number}; held by {result.peers} other node{'' if result.peers == 1 else 's'}"
 
 
 class Peers:

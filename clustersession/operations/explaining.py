@@ -16,8 +16,8 @@ from clustersession.core.state import (
 )
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.operations.ending import find_session
+from clustersession.operations.listing import when
 from clustersession.operations.observing import Access
-from clustersession.operations.show import when
 from clustersession.replica.home import NodeHome
 from clustersession.session.token import IdSigner
 from clustersession.session.users import handle_of

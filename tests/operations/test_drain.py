@@ -9,9 +9,9 @@ from click.testing import CliRunner, Result
 
 from clustersession.cli import main
 from clustersession.operations.drain import Drain
-from clustersession.operations.show import drain_text
 from clustersession.replica.home import NodeHome
 from clustersession.tools.demo.processes import free_port, wait_for
+from clustersession.tools.terminal import drain_text
 from clustersession.wire.local import Operation
 from clustersession.worker.runtime import Runtime
 

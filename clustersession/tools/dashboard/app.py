@@ -27,7 +27,7 @@ from starlette.types import Message, Receive, Scope, Send
 from clustersession.core.errors import ClusterSessionError, ConfigurationError
 from clustersession.core.state import principal_of
 from clustersession.net.agent_link import AgentGone
-from clustersession.operations.ending import EndResult, end_principal, end_session
+from clustersession.operations.ending import EndResult, end_principal, end_session, end_text
 from clustersession.operations.explaining import UNKNOWN, Explanation, explain
 from clustersession.operations.nodes import ask_agent
 from clustersession.operations.observing import Access, SharedAccess, Snapshot, look
@@ -313,7 +313,8 @@ class Dashboard:
         except (ClusterSessionError, TimeoutError) as error:
             return self._said(request, "Not done", str(error), 503)
         _log.warning("dashboard: told to %s by %s", what, _client(request))
-        done = _ended_text(result) if isinstance(result, EndResult) else "Its users move away now."
+        ended = isinstance(result, EndResult)
+        done = f"{end_text(result)}." if ended else "Its users move away now."
         return self._said(request, "Done", done, 200)
 
     def _said(self, request: Request, title: str, text: str, status: int) -> Response:
@@ -404,10 +405,3 @@ def _client(request: Request) -> str:
 
 def _html(html: Html, status: int = 200) -> Response:
     return Response(html, status, media_type="text/html")
-
-
-def _ended_text(ended: EndResult) -> str:
-    number = f"{ended.sessions} session{'' if ended.sessions == 1 else 's'} ended"
-    if ended.peers is None:
-        return f"{number}. The agent did not answer: other nodes hear of it when it does."
-    return f"{number}; {ended.peers} other node{'' if ended.peers == 1 else 's'} confirmed it."

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from clustersession.agent.copies import HELD
 from clustersession.core.errors import WireError
 from clustersession.core.state import SYSTEM_PREFIX, SessionState
-from clustersession.operations import show
+from clustersession.operations import listing
 from clustersession.operations.explaining import LIVE, Explanation
 from clustersession.operations.observing import Snapshot
 from clustersession.tools.dashboard.html import Html, fill, join
@@ -199,7 +199,7 @@ def _copies(found: Explanation) -> Html:
             route=copy["route"] or copy["node"], own=" (this node)" if copy.get("own") else "",
             held=copy["copy"] if not is_held or not copy["ended"] else "held, ended",
             versions=versions or "-",
-            used=show.when(copy["accessed_ms"]) if is_held else "-",
+            used=listing.when(copy["accessed_ms"]) if is_held else "-",
             n=copy["attributes"] if is_held else "-",
         ))
     return fill(
@@ -215,7 +215,7 @@ def _attributes(
     place: Place, found: Explanation, now_ms: int, *, reveals: bool, values: bool
 ) -> Html:
     assert found.state is not None
-    detail = show.session_detail(found.key, found.state, now_ms)
+    detail = listing.session_detail(found.key, found.state, now_ms)
     facts = join(
         fill("<div><dt>{name}</dt><dd>{value}</dd></div>", name=name, value=value)
         for name, value in (

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from clustersession.operations.show import in_order, members_text
+from clustersession.operations.listing import in_order
+from clustersession.tools.terminal import members_text
 
 RATES = (
     ("commits", "work", "commits"), ("applied", "", "applied"), ("fetches", "work", "fetches"),
