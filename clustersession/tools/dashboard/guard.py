@@ -1,22 +1,25 @@
 """Who may use the dashboard: tokens, the cookie, form tokens, host names and headers.
 
-No state: whoever knows the key can judge every cookie, so that all workers of a mounted dashboard
-agree. A cookie is ``kind.expires.nonce.mac``; ``form`` lets a browser send the login form and
-nothing else, ``in`` is somebody who showed the token.
+Whoever knows the key can judge every cookie, so that all workers of a mounted dashboard agree. A
+cookie is ``nonce.time.signature``, of one of two kinds that differ in the signature's salt: one
+lets a browser send the login form and nothing else, the other is of somebody who showed the token.
 """
 
 import hmac
 import re
 import secrets
-import time
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import Any
+
+from itsdangerous import Signer, TimestampSigner
 
 COOKIE = "clustersession_dashboard"
 LOGIN_LIFE_S = 8 * 3600
 FORM_LIFE_S = 3600
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_IN, _FORM = "in", "form"
+
+_SIGNING: dict[str, Any] = {"key_derivation": "hmac", "digest_method": sha256}
 
 # RFC 9110, section 7.2, without user information and without what no name of ours holds.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
@@ -27,12 +30,17 @@ class Guard:
 
     token: what a person types in; empty: only the one-time token of ``new_ticket`` lets anybody in.
     hosts: names in the Host header, besides loopback, under which the dashboard may be reached.
+
+    State: ``_ticket``, the one-time token that is still good; empty before the first and after its
+    use. Everything else follows from the arguments; without a token the key is this object's own.
     """
 
     def __init__(self, token: str = "", hosts: Iterable[str] = ()) -> None:
         self._token = token.encode()
-        material = self._token or secrets.token_bytes(32)
-        self._key = hmac.digest(material, b"clustersession dashboard", "sha256")
+        key = self._token or secrets.token_bytes(32)
+        self._login = TimestampSigner(key, b"clustersession dashboard login", **_SIGNING)
+        self._form = TimestampSigner(key, b"clustersession dashboard form", **_SIGNING)
+        self._form_token = Signer(key, b"clustersession dashboard form token", **_SIGNING)
         self._hosts = LOOPBACK_NAMES | {name.lower().strip("[]") for name in hosts}
         self._ticket = b""
 
@@ -60,45 +68,30 @@ class Guard:
         return self.takes_token and hmac.compare_digest(_hashed(self._token), _hashed(given))
 
     def login_cookie(self) -> str:
-        """A cookie for somebody who showed a token."""
-        return self._signed(_IN, LOGIN_LIFE_S)
+        """Make a cookie for somebody who showed a token."""
+        return self._login.sign(secrets.token_urlsafe(16)).decode()
 
     def form_cookie(self) -> str:
-        """A cookie for somebody who may show one."""
-        return self._signed(_FORM, FORM_LIFE_S)
+        """Make a cookie for somebody who may show one."""
+        return self._form.sign(secrets.token_urlsafe(16)).decode()
 
     def is_in(self, cookie: str) -> bool:
         """Whether the cookie is that of somebody who showed a token, and not too old."""
-        return self._kind(cookie) == _IN
+        return self._login.validate(_bytes(cookie), max_age=LOGIN_LIFE_S)
 
     def form_token(self, cookie: str) -> str:
-        """What every form carries: of use only together with the cookie."""
-        return hmac.new(self._key, b"form " + cookie.encode(), sha256).hexdigest()
+        """Make what every form carries: of use only together with the cookie."""
+        return self._form_token.get_signature(_bytes(cookie)).decode()
 
     def accepts_form(self, cookie: str, form_token: str) -> bool:
         """Whether a form was made for the browser that holds the cookie."""
-        return bool(self._kind(cookie)) and hmac.compare_digest(
-            _hashed(self.form_token(cookie)), _hashed(form_token)
-        )
+        known = self.is_in(cookie) or self._form.validate(_bytes(cookie), max_age=FORM_LIFE_S)
+        return known and self._form_token.verify_signature(_bytes(cookie), _bytes(form_token))
 
     def accepts_host(self, host: str) -> bool:
         """Whether the Host header names us. Another name may have been bound to our address."""
         name = host_name(host)
         return bool(name) and name in self._hosts
-
-    def _signed(self, kind: str, life_s: int) -> str:
-        body = f"{kind}.{int(time.time()) + life_s}.{secrets.token_hex(16)}"
-        return f"{body}.{self._mac(body)}"
-
-    def _mac(self, body: str) -> str:
-        return hmac.new(self._key, b"cookie " + body.encode(), sha256).hexdigest()
-
-    def _kind(self, cookie: str) -> str:
-        body, _, mac = cookie.rpartition(".")
-        if not hmac.compare_digest(_hashed(self._mac(body)), _hashed(mac)):
-            return ""
-        kind, expires, _ = body.split(".")
-        return kind if int(expires) > time.time() else ""
 
 
 def host_name(host: str) -> str:
@@ -134,5 +127,9 @@ def headers(nonce: str) -> dict[str, str]:
 
 
 def _hashed(value: str | bytes) -> bytes:
-    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    return sha256(data).digest()
+    return sha256(_bytes(value)).digest()
+
+
+def _bytes(value: str | bytes) -> bytes:
+    # What a stranger sends may hold halves of characters.
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value

@@ -46,7 +46,7 @@ async def client(options: dict[str, object]) -> AsyncIterator[httpx.AsyncClient]
 async def sign_in(client: httpx.AsyncClient) -> None:
     form = await client.get("/cluster/")
     assert form.status_code == 401
-    token = re.findall(r'name="form_token" value="(\w+)"', form.text)[0]
+    token = re.findall(r'name="form_token" value="([\w-]+)"', form.text)[0]
     answer = await client.post("/cluster/login", data={"form_token": token, "token": TOKEN})
     assert answer.status_code == 303
     assert answer.headers["location"] == "/cluster/"
@@ -68,7 +68,7 @@ async def test_it_shares_the_node_of_the_middleware(client: httpx.AsyncClient) -
     page = await client.get(f"/cluster/session/{handle}")
     assert "set, not shown" in page.text
     assert "bob-the-user" not in page.text
-    token = re.findall(r'name="form_token" value="(\w+)"', page.text)[0]
+    token = re.findall(r'name="form_token" value="([\w-]+)"', page.text)[0]
     ended = await client.post(
         f"/cluster/session/{handle}/end-principal", data={"form_token": token, "sure": "yes"}
     )
