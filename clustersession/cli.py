@@ -27,7 +27,7 @@ ID_LENGTH_MIN = 20
 
 
 class _Tidy(click.Group):
-    """Our own errors are one line for people, not a traceback."""
+    """Shows our own errors as one line for people, not as a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -37,7 +37,7 @@ class _Tidy(click.Group):
 
 
 class _TakesId(click.Command):
-    """A cookie's value may begin with a dash, and is then no option."""
+    """Takes an id for an id even if it begins with a dash, as a cookie's value may."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options = {name for parameter in self.params for name in parameter.opts}

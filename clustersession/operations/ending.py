@@ -1,4 +1,4 @@
-"""Find sessions and end them, beside the processes that serve."""
+"""Finds sessions and ends them, beside the processes that serve."""
 
 import time
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class EndResult(NamedTuple):
 
 
 def find_session(replica: Replica, identifier: str) -> tuple[str, SessionState] | None:
-    """A session by its cookie value, its id, its handle, or the hash that logs show."""
+    """Find a session by its cookie value, its id, its handle, or the hash that logs show."""
     key = identifier.partition(".")[0][:KEY_LENGTH]
     state = replica.get(key) if len(key) == KEY_LENGTH else None
     if state is not None:
@@ -70,22 +70,25 @@ def end_text(result: EndResult) -> str:
 
 
 class Peers:
-    """Asks the agent how many other nodes hold what was written."""
+    """Asks the agent how many other nodes hold what was written.
+
+    State: ``confirmed``, the answer to the last ``confirm``; None without an agent or an answer.
+    """
 
     def __init__(self, home: NodeHome) -> None:
         self._home = home
         self.confirmed: int | None = None
 
     def confirm(self, head: int) -> None:
-        """Note how many there are."""
+        """Ask, and note the answer in ``confirmed``."""
         self.confirmed = self.ask(head)
 
     async def confirm_async(self, head: int) -> None:
-        """``confirm``."""
+        """Do what ``confirm`` does, for callers that await."""
         self.confirm(head)
 
     def ask(self, head: int) -> int | None:
-        """How many hold our feed up to there; None without an agent."""
+        """Ask how many hold our feed up to there; None without an agent."""
         timeout_ms = int(CONFIRM_TIMEOUT_S * 1000)
         try:
             link = BlockingLink(self._home.agent_socket)

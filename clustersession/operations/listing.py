@@ -1,4 +1,4 @@
-"""Members and sessions as rows of plain values, for people and for programs."""
+"""Lists members and sessions as rows of plain values, for people and for programs."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +13,12 @@ PAGE = 500
 
 
 def in_order(status: dict[str, Any]) -> list[dict[str, Any]]:
-    """The other nodes as they are listed: by status, then by route."""
+    """Sort the other nodes as they are listed: by status, then by route."""
     return sorted(status["members"], key=lambda m: (m["status"], m["route"]))
 
 
 def member_rows(status: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cluster for programs, this node first; null is what a node cannot say of itself."""
+    """List the members, this node first; None is what a node cannot say of itself."""
     own = {
         "route": status["route"], "node": status["node"], "address": status.get("address"),
         "status": "self", "phase": status["phase"], "serving": status.get("serving"),
@@ -32,7 +32,7 @@ def member_rows(status: dict[str, Any]) -> list[dict[str, Any]]:
 def session_rows(
     replica: Replica, count_max: int, now_ms: int, *, with_ended: bool = False
 ) -> list[dict[str, Any]]:
-    """The first sessions of the replica, in the order of their keys."""
+    """List the first sessions of the replica, in the order of their keys."""
     rows: list[dict[str, Any]] = []
     after = ""
     while len(rows) < count_max and (keys := replica.keys(after, PAGE)):
@@ -45,7 +45,7 @@ def session_rows(
 
 
 def session_row(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
-    """One session in plain values; its id stays out of it."""
+    """Describe one session in plain values; its id stays out of it."""
     shown = {n: r for n, r in state.registers.items() if _is_shown(n, r)}
     live = "live" if expires_ms(state) >= now_ms else "expired"
     return {
@@ -60,7 +60,7 @@ def session_row(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
 
 
 def session_detail(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
-    """Everything about one session but its values: who wrote what, when, how much."""
+    """Describe all of one session but its values: who wrote what, when, how much."""
     attributes = [
         {
             "name": name,
@@ -77,7 +77,7 @@ def session_detail(key: str, state: SessionState, now_ms: int) -> dict[str, Any]
 
 
 def when(wall_ms: int) -> str:
-    """A moment in UTC, for people."""
+    """Write a moment in UTC, for people."""
     return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

@@ -1,4 +1,4 @@
-"""Finding a node of this host and asking it, for the command line."""
+"""Finds a node of this host and asks it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ class NoSuchNode(ClusterSessionError):
 
 
 def find_home(settings: Settings) -> NodeHome:
-    """The directory of the node that the settings name, or of the only node there is.
+    """Find the directory of the node that the settings name, or of the only node there is.
 
     Makes nothing. Raises NoSuchNode.
     """
@@ -67,7 +67,7 @@ def ask_agent(home: NodeHome, operation: Operation) -> Any:
 
 
 def status(home: NodeHome) -> dict[str, Any]:
-    """The agent's status, or, with no agent, what the replica tells about itself."""
+    """Ask for the agent's status or, with no agent, for what the replica tells of itself."""
     try:
         answer: dict[str, Any] = ask_agent(home, Operation.STATUS)
         return answer
@@ -90,9 +90,20 @@ def status(home: NodeHome) -> dict[str, Any]:
         }
 
 
+def newest_events(home: NodeHome) -> list[list[Any]]:
+    """Ask for the newest lines of the agent's log, oldest first: [wall ms, level, text] each.
+
+    Empty without an agent, or with one of an older version, which keeps none.
+    """
+    try:
+        return ask_agent(home, Operation.EVENTS) or []
+    except AgentGone:
+        return []
+
+
 @contextmanager
 def replica(home: NodeHome) -> Iterator[LmdbReplica]:
-    """The node's replica, beside whatever processes serve from it."""
+    """Open the node's replica for a block, beside whatever processes serve from it."""
     if not home.replica.is_dir():
         raise ReplicaUnusable(f"there is no replica in {home.directory}")
     opened = open_node_replica(home, Settings())

@@ -1,4 +1,4 @@
-"""Texts for a terminal: the status, the members, sessions, and how far a drain is."""
+"""Writes status, members, sessions and a drain as text for a terminal."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ SESSION_COLUMNS = ("SESSION", "STATE", "CREATED", "LAST ACCESS", "EXPIRES", "ATT
 
 
 def status_text(status: dict[str, Any]) -> str:
-    """The status, a line each."""
+    """Write the status, a line for each fact."""
     lines = [
         f"{label:<18} {_plain(status[name])}" for label, name in STATUS_LINES if name in status
     ]
@@ -44,7 +44,7 @@ def status_text(status: dict[str, Any]) -> str:
 
 
 def members_text(status: dict[str, Any]) -> str:
-    """The cluster in one table, this node first."""
+    """Write the cluster as one table, this node first."""
     rows = [
         [
             m["route"], _known(m["address"]), m["status"], m["phase"], _known(m["serving"]),
@@ -61,7 +61,7 @@ def members_text(status: dict[str, Any]) -> str:
 
 
 def drain_text(drain: Drain) -> str:
-    """How far a drain is, one line."""
+    """Write how far a drain is, in one line."""
     if drain.phase != "draining":
         return f"{drain.route} is {drain.phase} and drains when it is ready"
     if not drain.peers:
@@ -74,12 +74,12 @@ def drain_text(drain: Drain) -> str:
 
 
 def sessions_text(rows: Sequence[dict[str, Any]]) -> str:
-    """A table of sessions."""
+    """Write a table of sessions."""
     return table(SESSION_COLUMNS, [[str(value) for value in row.values()] for row in rows])
 
 
 def detail_text(detail: dict[str, Any]) -> str:
-    """One session, a line each, and its attributes as a table."""
+    """Write one session, a line for each fact, and its attributes as a table."""
     lines = [f"{name:<12} {_plain(detail[name])}" for name in detail if name != "attribute_list"]
     columns = ("ATTRIBUTE", "BYTES", "WRITTEN", "BY NODE", "SEQUENCE")
     rows = [[str(v) for v in attribute.values()] for attribute in detail["attribute_list"]]
@@ -87,7 +87,7 @@ def detail_text(detail: dict[str, Any]) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell."""
+    """Write a table; columns are as wide as their widest cell."""
     cells = [list(columns), *rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     return "\n".join(

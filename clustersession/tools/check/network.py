@@ -1,4 +1,4 @@
-"""What can be checked beyond this host: address, ports, seeds, the group, and the peers."""
+"""Checks what lies beyond this host: address, ports, seeds, the group, and the peers."""
 
 import asyncio
 import socket
@@ -39,7 +39,7 @@ async def check_network(
     settings: Settings, cluster_names: set[str], status: dict[str, Any] | None,
     skews: dict[str, int],
 ) -> list[Verdict]:
-    """Everything beyond this host. ``settings`` are complete; peers' clocks go into ``skews``."""
+    """Check all of it. ``settings`` are complete; peers' clocks go into ``skews``."""
     verdicts: list[Verdict] = [*_address(settings), _ports(settings, status)]
     if verdicts[-1].level == "problem":
         return verdicts
@@ -115,7 +115,7 @@ async def _listen(asker: Asker, settings: Settings) -> Heard:
 
 
 async def _seeds(settings: Settings) -> tuple[list[Verdict], set[Address]]:
-    """What the seeds stand for, and a verdict for each that stands for nothing."""
+    """Resolve the seeds, with a verdict for each that has no address."""
     verdicts: list[Verdict] = []
     found = await resolve(
         settings.seeds,

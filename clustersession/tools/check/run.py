@@ -1,4 +1,4 @@
-"""``clustersession check``: are the settings, this host and the other nodes fit for each other?
+"""Runs all checks: whether the settings, this host and the other nodes fit each other.
 
 It joins nobody, takes a port for an instant at most, and makes no file. With everything silent it
 takes as long as listening to the group and one unanswered connection: some five seconds.
@@ -44,7 +44,7 @@ def check_all(options: Mapping[str, object]) -> list[Verdict]:
 
 
 def run_checks(settings: Settings) -> list[Verdict]:
-    """Every check, in an order in which the first problem is often the cause of the next."""
+    """Run every check; the first problem is often the cause of the next."""
     base = Path(settings.state_dir) if settings.state_dir else user_state_dir()
     home = NodeHome(base / f"{settings.cluster_name}.{route_of(settings)}")
     status = _ask_status(home)
@@ -72,7 +72,7 @@ def run_checks(settings: Settings) -> list[Verdict]:
 
 
 def _ask_status(home: NodeHome) -> dict[str, Any] | str | None:
-    """The agent's status; None without an agent; or what is wrong with it."""
+    """Ask the agent for its status; None without an agent, or a text that says what is wrong."""
     try:
         found: dict[str, Any] = ask_agent(home, Operation.STATUS)
         return found
@@ -83,7 +83,7 @@ def _ask_status(home: NodeHome) -> dict[str, Any] | str | None:
 
 
 def _completed(settings: Settings) -> Settings:
-    """``complete``, without making the user's own secret: the check leaves no files."""
+    """Complete the settings without making the user's own secret: a check leaves no files."""
     if not settings.secret:
         require_secret(settings, bind_address(settings.bind, settings.multicast_address))
         if not (user_state_dir() / f"{settings.cluster_name}.id-secret").exists():

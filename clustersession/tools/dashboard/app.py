@@ -91,7 +91,7 @@ class Dashboard:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Serve a request: judge it first, and put the policy's headers on whatever is answered."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

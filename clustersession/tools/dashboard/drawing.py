@@ -62,7 +62,7 @@ def draw(own: dict[str, Any], members: list[dict[str, Any]]) -> tuple[Picture, P
 
 
 def status_word(member: dict[str, Any]) -> str:
-    """One word for how a member is: its status, or its phase while it is well but not ready."""
+    """Say in one word how a member is: its status, or its phase while it is not ready."""
     if member["status"] == "alive" and member["phase"] != "ready":
         return str(member["phase"])
     return str(member["status"])
@@ -81,7 +81,7 @@ def _picture(own: dict[str, Any], members: list[dict[str, Any]], *, upright: boo
 
 
 def _around(count: int) -> tuple[list[Point], int, int, Point]:
-    """On an ellipse around the middle; more nodes, a larger one."""
+    """Place the nodes on an ellipse around the middle; more nodes, a larger one."""
     # A box must not touch its neighbour on the ellipse, nor the one in the middle.
     radius_x = max(310.0, count * 36.0)
     radius_y = 0.0 if count <= 2 else max(140.0, count * 26.0)
@@ -100,7 +100,7 @@ def _around(count: int) -> tuple[list[Point], int, int, Point]:
 
 
 def _upright(count: int) -> tuple[list[Point], int, int, Point]:
-    """This node on top, the others below it in two columns."""
+    """Place this node on top, the others below it in two columns."""
     rows = (count + 1) // 2
     places = [
         (98.0 + 184.0 * (number % 2), 195.0 + 130.0 * (number // 2)) for number in range(count)

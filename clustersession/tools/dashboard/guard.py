@@ -1,4 +1,4 @@
-"""Who may use the dashboard: tokens, the cookie, form tokens, host names and headers.
+"""Judges who may use the dashboard: tokens, the cookie, form tokens, host names, headers.
 
 Whoever knows the key can judge every cookie, so that all workers of a mounted dashboard agree. A
 cookie is ``nonce.time.signature``, of one of two kinds that differ in the signature's salt: one
@@ -26,7 +26,7 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?"
 
 
 class Guard:
-    """Judges requests.
+    """Judges requests, and makes what they are judged by.
 
     token: what a person types in; empty: only the one-time token of ``new_ticket`` lets anybody in.
     hosts: names in the Host header, besides loopback, under which the dashboard may be reached.
@@ -46,24 +46,24 @@ class Guard:
 
     @property
     def takes_token(self) -> bool:
-        """Whether there is a token to type in."""
+        """Tell whether there is a token to type in."""
         return bool(self._token)
 
     def new_ticket(self) -> str:
-        """A token that lets one browser in, once; the one before is void."""
+        """Make a token that lets one browser in, once; the one before is void."""
         ticket = secrets.token_urlsafe(24)
         self._ticket = ticket.encode()
         return ticket
 
     def use_ticket(self, given: str) -> bool:
-        """Whether it is the one-time token; it is void from now on."""
+        """Tell whether it is the one-time token, which is void from now on."""
         if not self._ticket or not hmac.compare_digest(_hashed(self._ticket), _hashed(given)):
             return False
         self._ticket = b""
         return True
 
     def is_token(self, given: str) -> bool:
-        """Whether it is the configured token."""
+        """Tell whether it is the configured token."""
         # Hashes are compared, so that the time does not even tell the length.
         return self.takes_token and hmac.compare_digest(_hashed(self._token), _hashed(given))
 
@@ -76,7 +76,7 @@ class Guard:
         return self._form.sign(secrets.token_urlsafe(16)).decode()
 
     def is_in(self, cookie: str) -> bool:
-        """Whether the cookie is that of somebody who showed a token, and not too old."""
+        """Tell whether the cookie is that of somebody who showed a token, and not too old."""
         return self._login.validate(_bytes(cookie), max_age=LOGIN_LIFE_S)
 
     def form_token(self, cookie: str) -> str:
@@ -84,25 +84,26 @@ class Guard:
         return self._form_token.get_signature(_bytes(cookie)).decode()
 
     def accepts_form(self, cookie: str, form_token: str) -> bool:
-        """Whether a form was made for the browser that holds the cookie."""
+        """Tell whether a form was made for the browser that holds the cookie."""
         known = self.is_in(cookie) or self._form.validate(_bytes(cookie), max_age=FORM_LIFE_S)
         return known and self._form_token.verify_signature(_bytes(cookie), _bytes(form_token))
 
     def accepts_host(self, host: str) -> bool:
-        """Whether the Host header names us. Another name may have been bound to our address."""
+        """Tell whether the Host header names us: any name may have been bound to our address."""
         name = host_name(host)
         return bool(name) and name in self._hosts
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without the port; empty for what is no host and port."""
+    """Read the name in a Host header, without the port; empty for what is no host and port."""
     found = _HOST.fullmatch(host)
     return "" if found is None else (found[1] or found[2]).lower()
 
 
 def is_same_origin(host: str, origin: str | None, fetch_site: str | None) -> bool:
-    """Whether a browser says that a form came from one of our own pages. Silence is no objection:
-    the form token decides then.
+    """Tell whether a form may have come from one of our own pages, by what the browser says.
+
+    Where it says nothing, the form token decides.
     """
     if fetch_site not in (None, "same-origin"):
         return False
@@ -110,7 +111,7 @@ def is_same_origin(host: str, origin: str | None, fetch_site: str | None) -> boo
 
 
 def headers(nonce: str) -> dict[str, str]:
-    """What every answer carries. Scripts and styles need the nonce; nothing comes from outside."""
+    """Make every answer's headers: scripts and styles need the nonce, nothing is from outside."""
     return {
         "content-security-policy": (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "

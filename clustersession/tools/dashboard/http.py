@@ -1,4 +1,4 @@
-"""What the dashboard reads from a request, and how it answers with a page."""
+"""Reads a request's form, paths and cookie, and answers with a page."""
 
 from urllib.parse import parse_qs
 
@@ -13,7 +13,7 @@ FIELDS_MAX = 20
 
 
 async def read_form(request: Request) -> dict[str, str] | None:
-    """The first value of each field; None for what is no form or too long."""
+    """Read the first value of each field; None for what is no form or too long."""
     if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return None
     body = b""
@@ -29,12 +29,12 @@ async def read_form(request: Request) -> dict[str, str] | None:
 
 
 def base_of(request: Request) -> str:
-    """The path under which the dashboard stands, with a slash at its end."""
+    """Read the path under which the dashboard stands, with a slash at its end."""
     return str(request.scope.get("root_path", "")).rstrip("/") + "/"
 
 
 def path_of(request: Request) -> str:
-    """The path below our own root, by which the router chooses too.
+    """Read the path below our own root, by which the router chooses too.
 
     Not that of ``request.url``: Starlette before 1.0.1 puts that together with the Host header, in
     which a stranger may write a path, and a question mark that hides the real one.
@@ -44,18 +44,18 @@ def path_of(request: Request) -> str:
 
 
 def host_of(request: Request) -> str:
-    """The Host header; empty when there is none, or more than one."""
+    """Read the Host header; empty when there is none, or more than one."""
     hosts = request.headers.getlist("host")
     return hosts[0] if len(hosts) == 1 else ""
 
 
 def cookie_of(request: Request) -> str:
-    """The dashboard's cookie."""
+    """Read the dashboard's cookie."""
     return request.cookies.get(COOKIE, "")
 
 
 def client_of(request: Request) -> str:
-    """The client's address, for the log."""
+    """Read the client's address, for the log."""
     return request.client.host if request.client else "an unknown address"
 
 

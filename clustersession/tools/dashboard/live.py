@@ -1,4 +1,4 @@
-"""The newest look at the node, and the streams that bring it to the pages that are open."""
+"""Looks at the node, and streams what changes to the pages that are open."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ class Live:
         self._streams = 0
 
     async def newest(self) -> Snapshot:
-        """A look that is at most as old as the interval between looks."""
+        """Return a look that is at most as old as the interval between looks."""
         async with self._lock:
             before = self._newest
             # A node without an agent has to be read from disk, and changes no more.
@@ -48,7 +48,7 @@ class Live:
             return self._newest
 
     def stream(self) -> Response:
-        """Server-sent events: what changes in the page, from now on."""
+        """Answer with server-sent events: what changes in the page, from now on."""
         if self._streams >= STREAMS_MAX:
             return PlainTextResponse(
                 "Too many pages are live already.\n", 503, {"retry-after": "30"}

@@ -1,4 +1,4 @@
-"""Who is let in, and what everybody else is answered."""
+"""Lets people in, and answers everybody else."""
 
 import logging
 import time
@@ -35,12 +35,12 @@ class Login:
         self._warned_s = float("-inf")
 
     def context(self, request: Request, cookie: str = "") -> pages.PageContext:
-        """What a page needs to know of a request. ``cookie``: the one that its answer sets."""
+        """Tell what a page needs to know of a request. ``cookie``: the one that its answer sets."""
         form_token = self._guard.form_token(cookie or cookie_of(request))
         return pages.PageContext(base_of(request), request.state.nonce, form_token)
 
     async def refusal(self, request: Request) -> Response | None:
-        """The answer to a request that is not served; None when it is."""
+        """Answer a request that is not to be served; None for one that is."""
         if not self._guard.accepts_host(host_of(request)):
             return PlainTextResponse(
                 "The dashboard is not served under this host name. Add it to dashboard_hosts.\n",

@@ -1,4 +1,4 @@
-"""The pages: what each template is filled with."""
+"""Makes the pages: gathers what each template is filled with."""
 
 import time
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ class PageContext(NamedTuple):
 
 
 def overview(context: PageContext, snapshot: Snapshot) -> Markup:
-    """The cluster: what is live, a search, and what can be done."""
+    """Show the cluster: what is live, a search, and what can be done."""
     status = snapshot.status
     return render(
         "overview.html", context=context, parts=sections(snapshot),
@@ -44,7 +44,7 @@ def overview(context: PageContext, snapshot: Snapshot) -> Markup:
 def explanation(
     context: PageContext, found: Explanation, *, reveals: bool, values: bool = False
 ) -> Markup:
-    """What became of one session, where it is, and what can be done with it.
+    """Show what became of one session, where it is, and what can be done with it.
 
     ``reveals``: values may be shown; ``values``: they are, on this page.
     """
@@ -64,13 +64,13 @@ def explanation(
 
 
 def login(context: PageContext, *, takes_token: bool, wrong: bool) -> Markup:
-    """The page on which the token is typed in, or which says how to get a link."""
+    """Show where the token is typed in, or say how to get a link."""
     return render("login.html", context=context, title="Sign in · clustersession",
                   takes_token=takes_token, wrong=wrong)
 
 
 def message(context: PageContext, headline: str, text: str, *, good: bool = False) -> Markup:
-    """A page that says one thing."""
+    """Say one thing."""
     return render("message.html", context=context, title=f"{headline} · clustersession",
                   headline=headline, text=text, good=good)
 
@@ -141,7 +141,7 @@ def _attributes(
 
 
 def _value(state: SessionState, name: str, shown: bool) -> tuple[str, str | None]:
-    """What a value is, and, if it is to be ``shown``, how it looks."""
+    """Tell what a value is or, if it is to be ``shown``, how it looks."""
     data = state.registers[name].value
     if data is None or name.startswith(SYSTEM_PREFIX):
         return "-", None

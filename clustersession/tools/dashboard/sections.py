@@ -1,4 +1,4 @@
-"""The live parts of the overview: each is made anew for every look, and sent when it differs."""
+"""Makes the live parts of the overview anew for every look; what differs is sent."""
 
 import shlex
 from datetime import UTC, datetime
@@ -42,7 +42,7 @@ def sections(snapshot: Snapshot) -> dict[str, Markup]:
 
 
 def own_row(snapshot: Snapshot) -> dict[str, Any]:
-    """This node in the form of a member."""
+    """Describe this node in the form of a member."""
     status = snapshot.status
     absent = "agent_pid" not in status
     return {
@@ -55,7 +55,7 @@ def own_row(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def member_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The other nodes, those that are there first, in an order that does not change."""
+    """List the other nodes in an order that does not change, each route once if it is there."""
     rows = [
         {**member, "last_written": snapshot.last_written.get(member["node"], 0)}
         for member in snapshot.status["members"]
@@ -67,7 +67,7 @@ def member_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def _summary(snapshot: Snapshot, members: list[dict[str, Any]]) -> tuple[str, str]:
-    """The kind of the banner and what it says: the worst that is true."""
+    """Choose the banner's kind and what it says: the worst that is true."""
     if snapshot.trouble:
         return "bad", snapshot.trouble
     dead = [m["route"] for m in members if m["status"] == "dead"]
@@ -96,7 +96,7 @@ def _names(routes: list[str]) -> str:
 
 
 def _figures(snapshot: Snapshot, members: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """The large numbers: name, value and a note below it."""
+    """List the large numbers: name, value and a note below it."""
     status = snapshot.status
     present = sum(m["status"] in ("alive", "suspect") for m in members) + 1
     workers = status.get("workers")
@@ -122,7 +122,7 @@ class _NodeRow(NamedTuple):
 
 
 def _rows(own: dict[str, Any], members: list[dict[str, Any]]) -> list[_NodeRow]:
-    """This node first. It is neither behind itself nor told why it is in trouble."""
+    """Make the table's rows, this node first; it is not behind itself and needs no reason."""
     first = _row(own, "this node", ("-", "-"), "")._replace(reason="")
     return [first, *(
         _row(member, member["status"], (f"{member['behind_us']:,}", f"{member['we_are_behind']:,}"),
@@ -152,7 +152,7 @@ class _EventLine(NamedTuple):
 
 
 def _events(events: list[list[Any]]) -> list[_EventLine]:
-    """The newest lines of the agent's log, the newest first."""
+    """List the newest lines of the agent's log, the newest first."""
     return [
         _EventLine(
             level, _moment(at_ms).isoformat(timespec="milliseconds"),
@@ -163,7 +163,7 @@ def _events(events: list[list[Any]]) -> list[_EventLine]:
 
 
 def _drain_commands(members: list[dict[str, Any]]) -> list[str]:
-    """What is typed on another node's host to drain it."""
+    """List what is typed on each other node's host to drain it."""
     routes = [m["route"] for m in members if m["status"] == "alive" and m["phase"] == "ready"]
     return [
         f"clustersession --route {shlex.quote(route)} drain"

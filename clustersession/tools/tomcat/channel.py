@@ -1,4 +1,4 @@
-"""Tomcat's ``<Cluster>`` and all that its ``<Channel>`` holds: attribute by attribute."""
+"""Maps Tomcat's ``<Cluster>`` and all that its ``<Channel>`` holds, attribute by attribute."""
 
 from clustersession.tools.tomcat.rows import (
     Table,
