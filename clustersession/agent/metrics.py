@@ -1,4 +1,4 @@
-"""Every metric: its name, kind and help, and how its values follow from the status.
+"""Defines every metric: its name, kind and help, and how its values follow from the status.
 
 Names and units are by Prometheus' conventions. There is a bounded number of each: labels are closed
 sets of words, or routes of nodes that are here or were within the hour, ROUTES_MAX at most.
@@ -19,7 +19,7 @@ PREFIX = "clustersession_"
 
 
 def require_client() -> None:
-    """Raises ConfigurationError that says what to install when prometheus-client is missing."""
+    """Raise a ConfigurationError that says what to install if prometheus-client is missing."""
     if find_spec("prometheus_client") is None:
         raise ConfigurationError(
             "metrics need the package prometheus-client; install clustersession[metrics], or leave "
@@ -38,7 +38,7 @@ class Metric(NamedTuple):
 
     @property
     def sample_name(self) -> str:
-        """What stands in a query."""
+        """Name it as a query does."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
@@ -72,7 +72,7 @@ def _peer(value: Callable[[Mapping[str, Any]], float], *, absent_too: bool = Fal
 
 
 def peers_by_route(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """One member for each route: one that is here before one that was, the newest before others.
+    """Choose a member for each route: one that is here before one that was, then the newest.
 
     Nodes that left on purpose are nobody's business any more.
     """

@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them, with ``prometheus-client``, which is an extra."""
+"""Writes the metrics as Prometheus reads them, with ``prometheus-client``, an extra."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposed(status: Mapping[str, Any]) -> Iterator[bytes]:
-    """The text, one metric at a time, so that the caller can do something else in between."""
+    """Write one metric at a time, so that the caller can do something else in between."""
     for metric in METRICS:
         yield generate_latest(_One(_family(metric, status)))
 

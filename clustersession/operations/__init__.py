@@ -1,1 +1,1 @@
-"""What people run: the command line and the demo."""
+"""Operations: what is done to a node of this host, or looked up on it, by tools."""

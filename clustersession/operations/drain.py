@@ -1,4 +1,4 @@
-"""Draining this host's node: ask its agent, then wait until the others hold all it wrote."""
+"""Drains this host's node: asks its agent, then waits until the others hold all it wrote."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Drain(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether every node that is there holds all we wrote, and users move away."""
+        """Tell whether every node that is there holds all we wrote, and users move away."""
         return self.phase == "draining" and not self.behind
 
 

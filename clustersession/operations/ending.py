@@ -1,4 +1,4 @@
-"""Finding sessions and ending them from the command line, beside the processes that serve."""
+"""Finds sessions and ends them, beside the processes that serve."""
 
 import time
 from typing import NamedTuple
@@ -19,7 +19,7 @@ CONFIRM_TIMEOUT_S = 5.0
 NAME_LENGTH_MIN = 8
 
 
-class Ended(NamedTuple):
+class EndResult(NamedTuple):
     """What an end came to. ``peers``: other nodes that hold it already; None: no agent to ask."""
 
     sessions: int
@@ -27,7 +27,7 @@ class Ended(NamedTuple):
 
 
 def find_session(replica: Replica, identifier: str) -> tuple[str, SessionState] | None:
-    """A session by its cookie value, its id, its handle, or the hash that logs show."""
+    """Find a session by its cookie value, its id, its handle, or the hash that logs show."""
     key = identifier.partition(".")[0][:KEY_LENGTH]
     state = replica.get(key) if len(key) == KEY_LENGTH else None
     if state is not None:
@@ -44,40 +44,51 @@ def find_session(replica: Replica, identifier: str) -> tuple[str, SessionState] 
     return None
 
 
-def end_session(replica: Replica, home: NodeHome, key: str) -> Ended:
+def end_session(replica: Replica, home: NodeHome, key: str) -> EndResult:
     """End one session everywhere."""
     now_ms = _now_ms()
     committed = replica.commit([Change(key, now_ms, end=ENDED_REVOKED)], now_ms)
     if not committed.effective:
-        return Ended(0, 0)
-    return Ended(1, Peers(home).ask(committed.head))
+        return EndResult(0, 0)
+    return EndResult(1, Peers(home).ask(committed.head))
 
 
-def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> Ended:
+def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> EndResult:
     """End all sessions of a user everywhere, those that this node does not know of too."""
     peers = Peers(home)
     route = home.directory.name.rpartition(".")[2]
     count = ClusterSessions(replica, settings, route, peers, _now_ms).end_all(user)
-    return Ended(count, peers.confirmed)
+    return EndResult(count, peers.confirmed)
+
+
+def end_text(result: EndResult) -> str:
+    """Say what an end came to, in one line."""
+    number = f"{result.sessions} session{'' if result.sessions == 1 else 's'} ended"
+    if result.peers is None:
+        return f"{number}; the agent did not answer: other nodes hear of it when it does"
+    return f"{number}; held by {result.peers} other node{'' if result.peers == 1 else 's'}"
 
 
 class Peers:
-    """Asks the agent how many other nodes hold what was written."""
+    """Asks the agent how many other nodes hold what was written.
+
+    State: ``confirmed``, the answer to the last ``confirm``; None without an agent or an answer.
+    """
 
     def __init__(self, home: NodeHome) -> None:
         self._home = home
         self.confirmed: int | None = None
 
     def confirm(self, head: int) -> None:
-        """Note how many there are."""
+        """Ask, and note the answer in ``confirmed``."""
         self.confirmed = self.ask(head)
 
     async def confirm_async(self, head: int) -> None:
-        """``confirm``."""
+        """Do what ``confirm`` does, for callers that await."""
         self.confirm(head)
 
     def ask(self, head: int) -> int | None:
-        """How many hold our feed up to there; None without an agent."""
+        """Ask how many hold our feed up to there; None without an agent."""
         timeout_ms = int(CONFIRM_TIMEOUT_S * 1000)
         try:
             link = BlockingLink(self._home.agent_socket)

@@ -1,4 +1,4 @@
-"""Why was this id not found here? Judges the id and what each node holds."""
+"""Explains why an id was not found: judges the id and what each node holds."""
 
 import time
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ from clustersession.core.state import (
 )
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.operations.ending import find_session
+from clustersession.operations.listing import when
 from clustersession.operations.observing import Access
-from clustersession.operations.show import when
 from clustersession.replica.home import NodeHome
 from clustersession.session.token import IdSigner
 from clustersession.session.users import handle_of
@@ -66,7 +66,7 @@ class Explanation:
 
     @property
     def name(self) -> str:
-        """The session as logs name it."""
+        """Name the session as logs do."""
         return self.handle[:8]
 
 
@@ -99,7 +99,7 @@ def explain(access: Access, text: str) -> Explanation:
 
 
 def _judge_signature(settings: Settings, identifier: str) -> str:
-    """What speaks against an id."""
+    """Say why an id is refused; empty when its signature is good."""
     if IdSigner([secret.encode() for secret in settings.secret]).key_of(identifier):
         return ""
     return (

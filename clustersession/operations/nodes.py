@@ -1,7 +1,7 @@
-"""Finding a node of this host and asking it, for the command line."""
+"""Finds a node of this host and asks it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from clustersession.core.errors import ClusterSessionError, ReplicaUnusable
 from clustersession.net.agent_link import AgentGone, ask_once
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.opening import LmdbReplica
+from clustersession.replica.protocol import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from clustersession.worker.places import user_state_dir
@@ -19,7 +20,7 @@ class NoSuchNode(ClusterSessionError):
 
 
 def find_home(settings: Settings) -> NodeHome:
-    """The directory of the node that the settings name, or of the only node there is.
+    """Find the directory of the node that the settings name, or of the only node there is.
 
     Makes nothing. Raises NoSuchNode.
     """
@@ -66,15 +67,20 @@ def ask_agent(home: NodeHome, operation: Operation) -> Any:
         ) from None
 
 
-def status(home: NodeHome) -> dict[str, Any]:
-    """The agent's status, or, with no agent, what the replica tells about itself."""
+def status(
+    home: NodeHome, open_replica: Callable[[], AbstractContextManager[Replica]] | None = None
+) -> dict[str, Any]:
+    """Ask for the agent's status or, with no agent, for what the replica tells of itself.
+
+    ``open_replica``: for a process that serves, which must not open its replica a second time.
+    """
     try:
         answer: dict[str, Any] = ask_agent(home, Operation.STATUS)
         return answer
     except AgentGone:
         pass
     cluster_name, _, route = home.directory.name.rpartition(".")
-    with replica(home) as node_replica:
+    with open_replica() if open_replica else replica(home) as node_replica:
         stats = node_replica.stats()
         return {
             "cluster_name": cluster_name,
@@ -90,9 +96,20 @@ def status(home: NodeHome) -> dict[str, Any]:
         }
 
 
+def newest_events(home: NodeHome) -> list[list[Any]]:
+    """Ask for the newest lines of the agent's log, oldest first: [wall ms, level, text] each.
+
+    Empty without an agent, or with one of an older version, which keeps none.
+    """
+    try:
+        return ask_agent(home, Operation.EVENTS) or []
+    except AgentGone:
+        return []
+
+
 @contextmanager
 def replica(home: NodeHome) -> Iterator[LmdbReplica]:
-    """The node's replica, beside whatever processes serve from it."""
+    """Open the node's replica for a block, beside whatever processes serve from it."""
     if not home.replica.is_dir():
         raise ReplicaUnusable(f"there is no replica in {home.directory}")
     opened = open_node_replica(home, Settings())

@@ -1,4 +1,4 @@
-"""One look at a node and, through its agent, at the cluster: plain values for whoever shows them.
+"""Looks at a node and, through its agent, at the cluster; gives plain values.
 
 A ``NodeAccess`` is for the command line, beside the processes that serve; a ``SharedAccess`` for
 code inside a process that serves, which must not open the replica a second time.
@@ -15,13 +15,11 @@ from typing import Any, Protocol
 from clustersession.core.errors import ClusterSessionError
 from clustersession.core.identity import short
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.net.agent_link import AgentGone
-from clustersession.operations.nodes import ask_agent, replica, status
+from clustersession.operations.nodes import newest_events, replica, status
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
 from clustersession.session.users import last_writer
 from clustersession.settings.settings import Settings
-from clustersession.wire.local import Operation
 from clustersession.worker.connection import complete
 from clustersession.worker.places import node_home
 from clustersession.worker.runtime import Runtime
@@ -41,12 +39,15 @@ class Access(Protocol):
     def home(self) -> NodeHome: ...
 
     def replica(self) -> AbstractContextManager[Replica]:
-        """The node's replica for a block. Raises ReplicaUnusable."""
+        """Give the node's replica for a block. Raises ReplicaUnusable."""
         ...
 
 
 class NodeAccess:
-    """A node of this host, from a process that is no part of it. Safe under threads."""
+    """A node of this host, from a process that is no part of it. Safe under threads.
+
+    State: ``_lock``, so that the replica is open once at a time in this process.
+    """
 
     def __init__(self, settings: Settings, home: NodeHome) -> None:
         self.settings = settings
@@ -61,7 +62,10 @@ class NodeAccess:
 
 
 class SharedAccess:
-    """The node that this process serves from. Opens nothing before it is asked."""
+    """The node that this process serves from. Opens nothing before it is asked.
+
+    State: ``_completed``, the settings with the secret, once they were asked for.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -103,14 +107,14 @@ class Snapshot:
 
 
 def look(access: Access, before: Snapshot | None = None) -> Snapshot:
-    """One look. Never raises for a node that is in trouble: that is what people look for.
+    """Look once. Never raises for a node that is in trouble: that is what people look for.
 
     What costs most is taken over from a look ``before`` that is not too old.
     """
     at_ms = time.time_ns() // 1_000_000
     try:
-        found = status(access.home)
-        events = _events(access.home)
+        found = status(access.home, access.replica)
+        events = newest_events(access.home)
         if before is not None and at_ms - before.sampled_at_ms < SAMPLE_AGE_MS_MAX:
             written, sampled, sampled_at_ms = (
                 before.last_written, before.sampled, before.sampled_at_ms
@@ -129,7 +133,7 @@ def look(access: Access, before: Snapshot | None = None) -> Snapshot:
 
 
 def last_written(replica: Replica, sessions: int) -> tuple[dict[str, int], int]:
-    """How many of the sessions each node wrote last, and from how many that is estimated."""
+    """Estimate how many sessions each node wrote last, and tell from how many."""
     counts: Counter[str] = Counter()
     for key in replica.keys("", SAMPLE_SESSIONS):
         state = None if key.startswith(RESERVED_PREFIX) else replica.get(key)
@@ -138,11 +142,3 @@ def last_written(replica: Replica, sessions: int) -> tuple[dict[str, int], int]:
     sampled = counts.total()
     scale = max(1.0, sessions / sampled) if sampled == SAMPLE_SESSIONS else 1.0
     return {node: round(count * scale) for node, count in counts.items()}, sampled
-
-
-def _events(home: NodeHome) -> list[list[Any]]:
-    try:
-        # An agent of an older version does not know the question and answers with nil.
-        return ask_agent(home, Operation.EVENTS) or []
-    except AgentGone:
-        return []

@@ -19,7 +19,7 @@ from typing import Any
 from websockets.sync.client import connect as connect_websocket
 
 from clustersession.tools.demo.nodes import COOKIE_NAME
-from clustersession.tools.demo.scenario import Answer, Browser, expect
+from clustersession.tools.demo.scenario import Browser, Reply, expect
 from tests.balancers.stand import ROUTES, SETTLE_S, Stand
 from tests.support.processes import StepFailed, wait_for
 
@@ -235,7 +235,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-def _page(user: Browser, data: dict[str, Any], path: str = "/api/session") -> Answer:
+def _page(user: Browser, data: dict[str, Any], path: str = "/api/session") -> Reply:
     answer = user.get(path)
     expect(answer.status, 200, "a request is answered")
     expect(answer.body.get("data"), data, "with all that the session holds")

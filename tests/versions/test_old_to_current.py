@@ -15,9 +15,9 @@ from clustersession.core.serving_view import View
 from clustersession.net.cluster_certificate import Certificate
 from clustersession.net.link_server import Link, LinkServer, dial
 from clustersession.net.tls import TlsContexts, _context, tls_contexts
-from clustersession.operations.show import members_text, status_text
 from clustersession.session.seen import decode_seen
 from clustersession.session.token import IdSigner
+from clustersession.tools.terminal import members_text, status_text
 from clustersession.wire.envelope import Opened, Opener
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.local import decode_answer, decode_request

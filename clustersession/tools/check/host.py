@@ -1,4 +1,4 @@
-"""What can be checked on this host alone: files, limits, versions, cookie, clock. Changes nothing.
+"""Checks this host alone: files, limits, versions, cookie, clock. Changes nothing.
 
 Nothing is made either: a check that runs as another user than the application must not leave
 directories behind that the application cannot use.
@@ -30,7 +30,7 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9-]+)>=([\d.]+)")
 
 
 def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
-    """The node's directory: ours, private, local, with space, and the replica in it readable."""
+    """Check the node's directory: ours, private, local, with space, its replica readable."""
     directory = home.directory
     existing = next(path for path in (directory, *directory.parents) if path.exists())
     if not existing.is_dir():
@@ -96,7 +96,7 @@ def _replica(path: Path, agent_runs: bool) -> Verdict:
 
 
 def check_files(worker_pids: Iterable[int]) -> Verdict:
-    """How many files this process and the running workers may have open."""
+    """Check how many files this process and the running workers may have open."""
     limits = {"this shell": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
     for pid in worker_pids:
         try:
@@ -119,7 +119,7 @@ def _countable(limit: int) -> float:
 
 
 def check_frameworks() -> Verdict:
-    """Whether the installed web frameworks are new enough for their adapters."""
+    """Check that the installed web frameworks are new enough for their adapters."""
     needed = {}
     for requirement in metadata.requires("clustersession") or ():
         if (found := _REQUIREMENT.match(requirement)) and found[1].lower() in _FRAMEWORKS:
@@ -144,7 +144,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def check_cookie(settings: Settings) -> Iterator[Verdict]:
-    """Settings of the cookie that are valid each and do not go together."""
+    """Check the cookie's settings, which may each be valid and contradict each other."""
     remarks = []
     age_s, idle_s = settings.cookie_max_age_s, settings.idle_timeout_s
     if age_s > 0 and (idle_s == 0 or age_s < idle_s):
@@ -167,7 +167,7 @@ def check_cookie(settings: Settings) -> Iterator[Verdict]:
 
 
 def check_clock(now_s: float, skews_ms: dict[str, int], skew_s_max: float) -> Verdict:
-    """``skews_ms``: how far each peer's clock is ahead of ours."""
+    """Check this host's clock. ``skews_ms``: how far each peer's clock is ahead of ours."""
     now = datetime.fromtimestamp(now_s, UTC)
     if not _YEAR_MIN <= now.year <= _YEAR_MAX:
         return problem("clock", f"this host believes it is {now:%Y-%m-%d}; set its clock (NTP)")

@@ -1,4 +1,4 @@
-"""Asking other nodes who they are without becoming a member: over TCP, and on the group.
+"""Asks other nodes who they are without becoming a member: over TCP, and on the group.
 
 A hello of version 0, which no node speaks, is answered with the other's hello and a closed
 connection, so nobody is told of us. On the group a Pong is sent: nodes heed it from members only.
@@ -39,8 +39,8 @@ LISTEN_S_MAX = 3.0
 
 
 @dataclass(slots=True)
-class Answer:
-    """What a peer said. ``trouble``: why it could not be a peer of ours, with what to change.
+class PeerAnswer:
+    """What a peer answered. ``trouble``: why it cannot be a peer of ours, and what to change.
 
     ``absent``: nobody is there, which may change.
     """
@@ -75,14 +75,14 @@ class Asker:
         name = settings.cluster_name
         self._question = encode_message(Hello(QUESTION_VERSION, name, nobody, QUESTION_VERSION))
 
-    async def ask_all(self, addresses: Iterable[Address]) -> list[Answer]:
-        """Everybody at once; of many the first PEERS_MAX."""
+    async def ask_all(self, addresses: Iterable[Address]) -> list[PeerAnswer]:
+        """Ask all of them at once; of many the first PEERS_MAX."""
         asked = list(dict.fromkeys(addresses))[:PEERS_MAX]
         return list(await asyncio.gather(*(self.ask(address) for address in asked)))
 
-    async def ask(self, address: Address) -> Answer:
-        """One address: who is there, or what stands between us."""
-        answer = Answer(address)
+    async def ask(self, address: Address) -> PeerAnswer:
+        """Ask who is at an address, or find out what stands between us."""
+        answer = PeerAnswer(address)
         try:
             link = await dial(
                 address.host, address.port, self._tls.client, self._question, _any_hello,
@@ -105,7 +105,7 @@ class Asker:
             self._judge(link.hello, answer)
         return answer
 
-    def _judge(self, hello: Hello, answer: Answer) -> None:
+    def _judge(self, hello: Hello, answer: PeerAnswer) -> None:
         answer.identity = hello.identity
         ours = self._settings.cluster_name
         if hello.cluster_name != ours:
@@ -145,7 +145,7 @@ class Asker:
         )
 
     async def listen(self, listen_s: float) -> Heard:
-        """Send to the group, and tell who is heard there, ourselves first of all."""
+        """Send to the group and listen to who is heard there, ourselves first of all."""
         settings, heard = self._settings, Heard()
         name = settings.cluster_name
         node = secrets.token_bytes(NODE_ID_BYTES)
@@ -200,7 +200,7 @@ def _any_hello(data: bytes) -> Hello:
 
 
 def _certificate_at(address: Address) -> bytes | None:
-    """What is shown to anybody who connects, or None where nobody speaks TLS."""
+    """Fetch the certificate that anybody is shown; None where nobody speaks TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:

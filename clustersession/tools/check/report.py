@@ -1,4 +1,4 @@
-"""What one check found, and a report of several."""
+"""Verdicts: what one check found, and the report of several."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Level(StrEnum):
-    """ok: nothing to do. warning: works, and may not be what is wanted. problem: will not work."""
+    """How bad it is. warning: it works, and may not be wanted so. problem: it will not work."""
 
     OK = "ok"
     WARNING = "warning"
@@ -14,7 +14,7 @@ class Level(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """One line. ``text`` says what was found and, unless it is ok, what to change."""
+    """What one check found. ``text`` says it and, unless it is ok, what to change."""
 
     check: str
     level: Level
@@ -22,25 +22,25 @@ class Verdict(NamedTuple):
 
 
 def ok(check: str, text: str) -> Verdict:
-    """Nothing to do."""
+    """Say that nothing is to be done."""
     return Verdict(check, Level.OK, text)
 
 
 def warning(check: str, text: str) -> Verdict:
-    """It works, and may not be what is wanted."""
+    """Say that it works, and may not be what is wanted."""
     return Verdict(check, Level.WARNING, text)
 
 
 def problem(check: str, text: str) -> Verdict:
-    """It will not work."""
+    """Say that it will not work."""
     return Verdict(check, Level.PROBLEM, text)
 
 
 def has_problem(verdicts: Iterable[Verdict]) -> bool:
-    """Whether anything will not work."""
+    """Tell whether anything will not work."""
     return any(verdict.level is Level.PROBLEM for verdict in verdicts)
 
 
 def as_text(verdicts: Iterable[Verdict]) -> str:
-    """A line for each, the level first."""
+    """Write a line for each, the level first."""
     return "\n".join(f"{v.level.value:<8} {v.check:<10} {v.text}" for v in verdicts)

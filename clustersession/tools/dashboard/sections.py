@@ -1,49 +1,48 @@
-"""The live parts of the overview: each is made anew for every look, and sent when it differs."""
+"""Makes the live parts of the overview anew for every look; what differs is sent."""
 
 import shlex
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from markupsafe import Markup, escape
 
 from clustersession.operations.observing import Snapshot
-from clustersession.tools.dashboard.drawing import draw, shape, status_word
-from clustersession.tools.dashboard.html import Html, fill, join
+from clustersession.tools.dashboard.drawing import draw
+from clustersession.tools.dashboard.rendering import render
 
+PARTS = ("summary", "figures", "picture", "nodes", "timeline", "others", "clock")
 EVENTS_SHOWN = 40
 COMMANDS_SHOWN_MAX = 8
 MEMBERS_SHOWN_MAX = 200
-_COLUMNS = (
+COLUMNS = (
     "Node", "Status", "Phase", "Serves", "Sessions", "Behind us", "We are behind", "Carrier",
     "Since", "Address",
 )
 
 
-def sections(snapshot: Snapshot) -> dict[str, Html]:
-    """Every live part by the id of the element that it fills."""
+def sections(snapshot: Snapshot) -> dict[str, Markup]:
+    """Fill every live part, by the id of the element that it stands in."""
+    parts = dict.fromkeys(PARTS, Markup())
+    parts["clock"] = escape(f"{_moment(snapshot.at_ms):%Y-%m-%d %H:%M:%S} UTC")
     if not snapshot.status:
-        trouble = fill(
-            '<p class="banner bad" role="alert">{why}</p>',
-            why=snapshot.trouble or "The node could not be looked at.",
-        )
-        return {
-            "summary": trouble, "figures": Html(""), "picture": Html(""), "nodes": Html(""),
-            "timeline": Html(""), "others": Html(""), "clock": _clock(snapshot.at_ms),
-        }
+        why = snapshot.trouble or "The node could not be looked at."
+        parts["summary"] = render("live/summary.html", kind="bad", text=why, looked=False)
+        return parts
     own, members = own_row(snapshot), member_rows(snapshot)
+    kind, text = _summary(snapshot, members)
     return {
-        "summary": _summary(snapshot, members),
-        "figures": _figures(snapshot, members),
-        "picture": join([
-            draw(own, members, upright=False), draw(own, members, upright=True)
-        ]),
-        "nodes": _table(own, members),
-        "timeline": _timeline(snapshot.events),
-        "others": _others(members),
-        "clock": _clock(snapshot.at_ms),
+        **parts,
+        "summary": render("live/summary.html", kind=kind, text=text, looked=True),
+        "figures": render("live/figures.html", figures=_figures(snapshot, members)),
+        "picture": render("live/picture.html", pictures=draw(own, members)),
+        "nodes": render("live/nodes.html", columns=COLUMNS, rows=_rows(own, members)),
+        "timeline": render("live/timeline.html", events=_events(snapshot.events)),
+        "others": render("live/others.html", commands=_drain_commands(members)),
     }
 
 
 def own_row(snapshot: Snapshot) -> dict[str, Any]:
-    """This node in the form of a member."""
+    """Describe this node in the form of a member."""
     status = snapshot.status
     absent = "agent_pid" not in status
     return {
@@ -56,7 +55,7 @@ def own_row(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def member_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """The other nodes, those that are there first, in an order that does not change."""
+    """List the other nodes in an order that does not change, each route once if it is there."""
     rows = [
         {**member, "last_written": snapshot.last_written.get(member["node"], 0)}
         for member in snapshot.status["members"]
@@ -67,9 +66,10 @@ def member_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda m: (m["route"], m["node"]))[:MEMBERS_SHOWN_MAX]
 
 
-def _summary(snapshot: Snapshot, members: list[dict[str, Any]]) -> Html:
+def _summary(snapshot: Snapshot, members: list[dict[str, Any]]) -> tuple[str, str]:
+    """Choose the banner's kind and what it says: the worst that is true."""
     if snapshot.trouble:
-        return fill('<p class="banner bad" role="status">{text}</p>', text=snapshot.trouble)
+        return "bad", snapshot.trouble
     dead = [m["route"] for m in members if m["status"] == "dead"]
     suspect = [m["route"] for m in members if m["status"] == "suspect"]
     late = [
@@ -78,18 +78,16 @@ def _summary(snapshot: Snapshot, members: list[dict[str, Any]]) -> Html:
     ]
     phase = snapshot.status["phase"]
     if dead:
-        kind, text = "bad", f"{_names(dead)} lost. The others serve its users."
-    elif suspect:
-        kind, text = "warn", f"{_names(suspect)} not heard for a while; being probed."
-    elif phase != "ready":
-        kind, text = "warn", f"This node is {phase}."
-    elif late:
-        kind, text = "warn", f"Changes are on their way: {_names(late)} not in step."
-    elif not any(m["status"] == "alive" for m in members):
-        kind, text = "warn", "This node is alone: nothing it writes has a copy elsewhere."
-    else:
-        kind, text = "good", "All nodes are there and in step."
-    return fill('<p class="banner {kind}" role="status">{text}</p>', kind=kind, text=text)
+        return "bad", f"{_names(dead)} lost. The others serve its users."
+    if suspect:
+        return "warn", f"{_names(suspect)} not heard for a while; being probed."
+    if phase != "ready":
+        return "warn", f"This node is {phase}."
+    if late:
+        return "warn", f"Changes are on their way: {_names(late)} not in step."
+    if not any(m["status"] == "alive" for m in members):
+        return "warn", "This node is alone: nothing it writes has a copy elsewhere."
+    return "good", "All nodes are there and in step."
 
 
 def _names(routes: list[str]) -> str:
@@ -97,11 +95,12 @@ def _names(routes: list[str]) -> str:
     return f"{shown} {'is' if len(routes) == 1 else 'are'}"
 
 
-def _figures(snapshot: Snapshot, members: list[dict[str, Any]]) -> Html:
+def _figures(snapshot: Snapshot, members: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """List the large numbers: name, value and a note below it."""
     status = snapshot.status
     present = sum(m["status"] in ("alive", "suspect") for m in members) + 1
     workers = status.get("workers")
-    rows = [
+    return [
         ("Nodes", f"{present}", f"of {len(members) + 1} known"),
         ("Live sessions", f"{status['sessions']:,}",
          f"{status['tombstones']:,} ended, kept for a while"),
@@ -111,74 +110,65 @@ def _figures(snapshot: Snapshot, members: list[dict[str, Any]]) -> Html:
         ("Carrier", status.get("carrier", "-"), f"multicast {status.get('multicast', '-')}"),
         ("Replica", _size(status["replica_bytes"]), f"{status['feed_head']:,} changes written"),
     ]
-    return join(
-        fill("<div><dt>{name}</dt><dd>{value}</dd><dd class=note>{note}</dd></div>",
-             name=name, value=value, note=note)
-        for name, value, note in rows
-    )
 
 
-def _table(own: dict[str, Any], members: list[dict[str, Any]]) -> Html:
-    head = join(fill("<th scope=col>{name}</th>", name=name) for name in _COLUMNS)
-    rows = join([_row(own, True), *(_row(member, False) for member in members)])
-    return fill("<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>",
-                head=head, rows=rows)
+class _NodeRow(NamedTuple):
+    """A row of the table of nodes. cells: by the column's name."""
+
+    route: str
+    status: str
+    reason: str
+    cells: tuple[tuple[str, str], ...]
 
 
-def _row(member: dict[str, Any], own: bool) -> Html:
-    status = fill(
-        '<span class="status {kind}"><svg viewBox="-8 -8 16 16" aria-hidden="true">{shape}</svg>'
-        "{word}</span>",
-        kind=member["status"], shape=shape(member["status"]),
-        word="this node" if own else member["status"],
-    )
-    behind = ("-", "-") if own else (
-        f"{member['behind_us']:,}", f"{member['we_are_behind']:,}"
-    )
+def _rows(own: dict[str, Any], members: list[dict[str, Any]]) -> list[_NodeRow]:
+    """Make the table's rows, this node first; it is not behind itself and needs no reason."""
+    first = _row(own, "this node", ("-", "-"), "")._replace(reason="")
+    return [first, *(
+        _row(member, member["status"], (f"{member['behind_us']:,}", f"{member['we_are_behind']:,}"),
+             _ago(member["since_s"]))
+        for member in members
+    )]
+
+
+def _row(member: dict[str, Any], word: str, behind: tuple[str, str], since: str) -> _NodeRow:
     cells = (
-        member["route"], status, member["phase"], "yes" if member["serving"] else "no",
-        f"{member['last_written']:,}", *behind, member["carrier"],
-        "" if own else _ago(member["since_s"]), member["address"],
+        member["route"], word, member["phase"], "yes" if member["serving"] else "no",
+        f"{member['last_written']:,}", *behind, member["carrier"], since, member["address"],
     )
-    row = join(
-        fill('<td data-label="{name}">{cell}</td>', name=name, cell=cell)
-        for name, cell in zip(_COLUMNS, cells, strict=True)
+    return _NodeRow(
+        member["route"], member["status"], member["reason"],
+        tuple(zip(COLUMNS, cells, strict=True)),
     )
-    why = member["reason"]
-    return fill("<tr>{row}</tr>{why}", row=row, why=fill(
-        '<tr class="why"><td colspan="{n}">{route}: {why}</td></tr>',
-        n=len(_COLUMNS), route=member["route"], why=why,
-    ) if why and not own else "")
 
 
-def _timeline(events: list[list[Any]]) -> Html:
-    if not events:
-        return Html('<p class="note">Nothing since the agent started.</p>')
-    return fill("<ol>{items}</ol>", items=join(
-        fill(
-            '<li class="{level}"><time datetime="{iso}">{clock}</time> '
-            "<span class=level>{level}</span> <span>{text}</span></li>",
-            iso=_moment(at_ms).isoformat(timespec="milliseconds"),
-            clock=_moment(at_ms).strftime("%H:%M:%S"), level=level, text=line,
+class _EventLine(NamedTuple):
+    """A line of the agent's log."""
+
+    level: str
+    iso: str
+    clock: str
+    text: str
+
+
+def _events(events: list[list[Any]]) -> list[_EventLine]:
+    """List the newest lines of the agent's log, the newest first."""
+    return [
+        _EventLine(
+            level, _moment(at_ms).isoformat(timespec="milliseconds"),
+            f"{_moment(at_ms):%H:%M:%S}", text,
         )
-        for at_ms, level, line in reversed(events[-EVENTS_SHOWN:])
-    ))
+        for at_ms, level, text in reversed(events[-EVENTS_SHOWN:])
+    ]
 
 
-def _others(members: list[dict[str, Any]]) -> Html:
+def _drain_commands(members: list[dict[str, Any]]) -> list[str]:
+    """List what is typed on each other node's host to drain it."""
     routes = [m["route"] for m in members if m["status"] == "alive" and m["phase"] == "ready"]
-    return fill(
-        "<p>Another node is drained on its own host:</p>{commands}",
-        commands=join(
-            fill("<pre><code>{line}</code></pre>",
-                 line=f"clustersession --route {shlex.quote(route)} drain")
-            for route in routes[:COMMANDS_SHOWN_MAX]
-        ),
-    ) if routes else Html("")
-
-
-def _clock(at_ms: int) -> Html:
-    return fill("{now} UTC", now=_moment(at_ms).strftime("%Y-%m-%d %H:%M:%S"))
+    return [
+        f"clustersession --route {shlex.quote(route)} drain"
+        for route in routes[:COMMANDS_SHOWN_MAX]
+    ]
 
 
 def _moment(wall_ms: int) -> datetime:
@@ -198,6 +188,3 @@ def _size(size_bytes: int) -> str:
         if size_bytes >= unit_bytes:
             return f"{size_bytes / unit_bytes:.1f} {unit}"
     return f"{size_bytes} bytes"
-
-
-__all__ = ["member_rows", "own_row", "sections", "status_word"]

@@ -1,4 +1,4 @@
-"""``clustersession dashboard``: the page of this host's node, served by itself."""
+"""Serves the page of this host's node by itself, for ``clustersession dashboard``."""
 
 import logging
 import socket
@@ -35,7 +35,7 @@ def serve(settings: Settings, home: NodeHome, host: str, port: int) -> None:
 
 
 def listen(settings: Settings, host: str, port: int) -> socket.socket:
-    """The socket to serve on. Raises ConfigurationError where that must not be or cannot be."""
+    """Open the socket to serve on. Raises ConfigurationError where that must not or cannot be."""
     try:
         address = ip_address(host)
     except ValueError:

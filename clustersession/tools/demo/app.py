@@ -44,7 +44,7 @@ async def tea(request: Request) -> RedirectResponse:
 
 @app.get("/api/session")
 async def show(request: Request) -> dict[str, object]:
-    """Who answered, and the session; changes nothing."""
+    """Tell who answered, and the session; change nothing."""
     return {"node": NODE, "pid": os.getpid(), "data": dict(request.session)}
 
 

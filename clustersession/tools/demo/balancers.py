@@ -1,4 +1,4 @@
-"""The balancer of the demo: HAProxy or Apache httpd where installed, else the embedded one."""
+"""Configures the demo's balancer: HAProxy or Apache httpd where installed, else our own."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _MODULE_DIRECTORIES = (
 
 
 def make_balancer(port: int, ports: Mapping[str, int], directory: Path) -> tuple[str, Program]:
-    """A sticky balancer that is not started yet, and its name. ``ports`` maps routes to ports."""
+    """Make a sticky balancer, not started, and tell its name. ``ports`` maps routes to ports."""
     log_path = directory / "balancer.log"
     haproxy = _find("haproxy")
     if haproxy is not None:
@@ -40,7 +40,7 @@ def make_balancer(port: int, ports: Mapping[str, int], directory: Path) -> tuple
 
 
 def haproxy_configuration(port: int, ports: Mapping[str, int]) -> str:
-    """HAProxy 2.4 or newer: the server is named by what follows the first dot of the cookie."""
+    """Configure HAProxy, 2.4 or newer: what follows the cookie's first dot names the server."""
     servers = "\n".join(
         f"    server {route} 127.0.0.1:{node_port} check inter 500ms fall 2 rise 1"
         for route, node_port in ports.items()
@@ -65,7 +65,7 @@ backend app
 
 
 def apache_frame(directory: Path, port: int, modules: Sequence[str]) -> str:
-    """What httpd needs around a virtual host to run in the foreground from a directory of ours."""
+    """Configure what httpd needs around a virtual host to run from a directory of ours."""
     found = modules_directory()
     loads = "\n".join(
         f'LoadModule {module}_module "{found}/mod_{module}.so"'
@@ -86,7 +86,7 @@ StartServers 1
 
 
 def modules_directory() -> Path | None:
-    """Where httpd's modules are installed."""
+    """Find where httpd's modules are installed."""
     return next((path for path in map(Path, _MODULE_DIRECTORIES) if path.is_dir()), None)
 
 

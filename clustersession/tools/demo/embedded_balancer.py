@@ -26,7 +26,8 @@ _UNAVAILABLE = (
 class StickyBalancer:
     """Forwards each request to the node its cookie names, or to the next one that answers.
 
-    ``ports`` maps routes to ports on 127.0.0.1.
+    ``ports`` maps routes to ports on 127.0.0.1. State: ``_turn`` counts requests, so that those
+    without a known route go to the nodes in turn.
     """
 
     def __init__(self, cookie_name: str, ports: Mapping[str, int]) -> None:
@@ -35,7 +36,7 @@ class StickyBalancer:
         self._turn = itertools.count()
 
     def candidates(self, head: bytes) -> list[str]:
-        """The routes to try for a request, best first."""
+        """List the routes to try for a request, best first."""
         routes = list(self._ports)
         start = next(self._turn) % len(routes)
         in_turn = routes[start:] + routes[:start]
@@ -99,7 +100,7 @@ class StickyBalancer:
 
 
 def _one_request_only(head: bytes) -> bytes:
-    """The request head with "Connection: close", so that the answer ends when the node says so."""
+    """Put "Connection: close" into the head, so that the answer ends when the node says so."""
     lines = [
         line for line in head[:-4].split(b"\r\n")
         if not line.lower().startswith((b"connection:", b"keep-alive:"))

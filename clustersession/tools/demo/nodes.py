@@ -1,4 +1,4 @@
-"""A node of the demo and of the tests: an app server with its agent, and what it logged."""
+"""Runs a node of the demo and of the tests: an app server with its agent, and its log."""
 
 import re
 import secrets
@@ -24,7 +24,7 @@ CLUSTER_PORTS = 20
 
 @dataclass(slots=True)
 class Node:
-    """One node: how to start it, where it listens and keeps its state.
+    """A node that can be started, killed and started again.
 
     ``port`` is the balancer's, ``direct_port`` answers HTTP to us: the same, unless the balancer
     speaks something else to its nodes.
@@ -49,11 +49,11 @@ class Node:
         self.program.wait_until_listening(self.direct_port, deadline_s)
 
     def pids(self) -> list[int]:
-        """All its live processes, agent included."""
+        """List its live processes, agent included."""
         return node_pids(self.state_dir)
 
     def kill(self) -> list[int]:
-        """kill -9 every process of the node; returns their ids."""
+        """End every process of the node with kill -9; return their ids."""
         pids = kill_node(self.state_dir)
         if self.program.process is not None:
             self.program.process.wait()
@@ -67,7 +67,7 @@ class Node:
         kill_node(self.state_dir)
 
     def log_lines(self) -> list[str]:
-        """Everything the agent has logged; what the server has, while there is no agent.
+        """Read what the agent has logged, or the server while there is no agent.
 
         Not both: the agent passes its lines on to a worker, which logs them once more.
         """
@@ -76,14 +76,14 @@ class Node:
         return text.splitlines()
 
     def lines_about(self, route: str, event: re.Pattern[str]) -> list[str]:
-        """The log lines that report an event of the member with that route."""
+        """Read the log lines that report an event of the member with that route."""
         name = re.compile(rf"\b{re.escape(route)}\b")
         return [line for line in self.log_lines() if name.search(line) and event.search(line)]
 
     def wait_for_line(
         self, route: str, event: re.Pattern[str], after: int = 0, deadline_s: float = 15.0
     ) -> list[str]:
-        """The lines about an event once there are more than ``after`` of them."""
+        """Return the lines about an event once there are more than ``after`` of them."""
         def grown() -> list[str]:
             lines = self.lines_about(route, event)
             return lines if len(lines) > after else []
@@ -105,7 +105,7 @@ class ClusterPorts:
     first_port: int = field(default_factory=lambda: min(free_port(), 65_535 - CLUSTER_PORTS))
 
     def environment(self, route: str, state_dir: Path) -> dict[str, str]:
-        """The settings of one node."""
+        """Make the settings of one node."""
         return {
             "CLUSTERSESSION_CLUSTER_NAME": self.name,
             "CLUSTERSESSION_SECRET": self.secret,
@@ -127,7 +127,7 @@ def make_node(
     app_directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Node:
-    """A node that is not started yet.
+    """Make a node; it is not started.
 
     "{port}" in the command becomes its listening port, "{direct_port}" one more.
     """
@@ -149,7 +149,7 @@ def make_node(
 
 
 def uvicorn_command(app: str) -> list[str]:
-    """uvicorn with one worker."""
+    """Tell how uvicorn is started with one worker."""
     return [
         sys.executable, "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", "{port}",
         "--log-level", "info", "--no-access-log",

@@ -1,4 +1,4 @@
-"""Processes of the demo: start one, find all that belong to a node, and kill -9 them.
+"""Starts the demo's processes, finds all that belong to a node, and ends them by kill -9.
 
 A node is its workers and its agent, and the agent is detached from the worker that started it.
 What they share is the node's state directory: in their environment, on their command line, or
@@ -27,7 +27,7 @@ class StepFailed(Exception):
 
 
 def wait_for(condition: Callable[[], T], what: str, deadline_s: float = 15.0) -> T:
-    """The first true value of ``condition``; StepFailed when there is none within the deadline."""
+    """Return the first true value of ``condition``; StepFailed without one by the deadline."""
     give_up_at_s = time.monotonic() + deadline_s
     while True:
         value = condition()
@@ -39,14 +39,14 @@ def wait_for(condition: Callable[[], T], what: str, deadline_s: float = 15.0) ->
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of the loopback interface that was free a moment ago."""
+    """Find a port of the loopback interface that was free a moment ago."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def accepts_connections(port: int) -> bool:
-    """Whether something listens on a loopback port."""
+    """Tell whether something listens on a loopback port."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -59,6 +59,8 @@ class Program:
     """One started program whose output goes to a file.
 
     It leads a session of its own, so that a Ctrl-C at the terminal reaches only the demo.
+
+    ``process`` is the one that was started last, alive or not; None before the first.
     """
 
     command: Sequence[str]
@@ -95,7 +97,7 @@ class Program:
             raise StepFailed(f"{error}\n{self.log_tail()}") from None
 
     def log_tail(self) -> str:
-        """The end of its output."""
+        """Read the end of its output."""
         if not self.log_path.exists():
             return ""
         return self.log_path.read_text(errors="replace")[-_LOG_TAIL_BYTES_MAX:]
@@ -114,7 +116,7 @@ class Program:
 
 
 def descendants(pid: int) -> list[int]:
-    """The children of a process, their children, and so on."""
+    """List the children of a process, their children, and so on."""
     children: dict[int, list[int]] = {}
     for child in _all_pids():
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -131,13 +133,13 @@ def descendants(pid: int) -> list[int]:
 
 
 def node_pids(state_dir: Path) -> list[int]:
-    """Every live process of the node whose state directory this is, agent included."""
+    """List every live process of the node with this state directory, agent included."""
     marker = os.fsencode(state_dir)
     return [pid for pid in _all_pids() if pid != os.getpid() and _belongs(pid, marker)]
 
 
 def kill_node(state_dir: Path, deadline_s: float = 5.0) -> list[int]:
-    """kill -9 every process of a node and wait until none is left; returns their ids.
+    """End every process of a node with kill -9, wait until none is left; return their ids.
 
     Repeated until nothing is found: a dying worker's sibling may just have started an agent.
     """
@@ -154,7 +156,7 @@ def kill_node(state_dir: Path, deadline_s: float = 5.0) -> list[int]:
 
 
 def kill_hard(pids: Sequence[int]) -> None:
-    """kill -9; a process that is gone already is no error."""
+    """End processes with kill -9; one that is gone already is no error."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -26,8 +26,8 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One response: its JSON body, and the session cookie it set, if it did."""
+class Reply:
+    """What was answered: a JSON body, and the session cookie if one was set."""
 
     status: int
     body: dict[str, Any]
@@ -44,27 +44,27 @@ class Browser:
 
     @property
     def identifier(self) -> str:
-        """The part of the cookie before the route."""
+        """Read the part of the cookie before the route."""
         return (self.cookie or "").partition(".")[0]
 
     @property
     def route(self) -> str:
-        """The part of the cookie after the first dot."""
+        """Read the part of the cookie after the first dot."""
         return (self.cookie or "").partition(".")[2]
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str) -> Reply:
         """GET a JSON page."""
         return self._request("GET", path, None)
 
-    def post(self, path: str, content: dict[str, Any] | None = None) -> Answer:
+    def post(self, path: str, content: dict[str, Any] | None = None) -> Reply:
         """POST a JSON object."""
         return self._request("POST", path, json.dumps(content or {}))
 
     def at(self, port: int) -> "Browser":
-        """The same cookie taken to another port, past the balancer."""
+        """Take the same cookie to another port, past the balancer."""
         return Browser(port, self.cookie, self.cookie_name)
 
-    def _request(self, method: str, path: str, body: str | None) -> Answer:
+    def _request(self, method: str, path: str, body: str | None) -> Reply:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -87,7 +87,7 @@ class Browser:
         cookie = given[self.cookie_name].value if self.cookie_name in given else None
         if cookie is not None:
             self.cookie = cookie
-        return Answer(response.status, _json_object(content), cookie)
+        return Reply(response.status, _json_object(content), cookie)
 
 
 def _json_object(content: bytes) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Scenario:
-    """The state of one walk through the scenario. ``say`` receives each line of its story.
+    """One walk through the scenario. ``say`` receives each line of its story.
 
     Each method is a step, to be called in the order they stand here; each raises StepFailed.
     """
@@ -116,7 +116,7 @@ class Scenario:
         self.others = []
 
     def run(self) -> None:
-        """All steps."""
+        """Take all steps."""
         self.form_cluster()
         self.open_page()
         self.refresh()
@@ -159,7 +159,7 @@ class Scenario:
         self.say(f"{REFRESHES} refreshes, all answered by {home}")
 
     def write(self) -> None:
-        """Data of several kinds, one of them changed in place, and sessions of other visitors."""
+        """Write data of several kinds, one changed in place, and sessions of other visitors."""
         self.browser.post("/api/set", {"key": "visits", "value": 3})
         for thing in ("tea", "cake"):
             answer = self.browser.post("/api/append", {"key": "cart", "value": thing})
@@ -172,7 +172,7 @@ class Scenario:
         self.say(f"session data now {json.dumps(self._data(self.browser))}")
 
     def kill_home(self) -> tuple[Node, Node]:
-        """kill -9 of every process of the node that serves the session."""
+        """End every process of the node that serves the session with kill -9."""
         dead = next(node for node in self.nodes if node.route == self.browser.route)
         survivor = next(node for node in self.nodes if node is not dead)
         pids = dead.kill()
@@ -195,7 +195,7 @@ class Scenario:
         self.say(f"session data {json.dumps(answer.body.get('data'))}")
 
     def read_loss(self, dead: Node, survivor: Node) -> None:
-        """One line in the survivor's log."""
+        """The survivor logs the loss, once."""
         lines = survivor.wait_for_line(dead.route, LOST)
         self.say(f"{survivor.route} logs: {lines[-1]}")
         expect(len(lines), 1, f"{survivor.route} logs the loss of {dead.route} once: {lines}")

@@ -1,0 +1,1 @@
+"""The product ``clustersession import``: takes over the live sessions of another store."""

@@ -1,4 +1,4 @@
-"""``clustersession import``: brings the sessions of another store into the replica, as records.
+"""Brings the sessions of another store into the replica, as records.
 
 See ``session.legacy`` for what a record is. Repeating the import while the old application still
 serves brings records up to date; what has been exchanged or ended here is never written again. A
@@ -57,7 +57,7 @@ class Report:
     peers: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Give it as plain values."""
         counts = ("read", "imported", "updated", "unchanged", "exchanged", "expired", "gone")
         return {
             "dry_run": self.dry_run,
@@ -75,6 +75,10 @@ class Importer:
     """One run. ``source``: what names the old store, so that others' records are left alone.
 
     principal_key: the attribute that names the user, so that ``end_all`` reaches records too.
+
+    State: ``_seen`` are the keys of all records that the old store had, so that the others can be
+    ended. ``_batch`` is what is written next, each change with whether it makes a new record; BATCH
+    at most. ``head`` is the feed's number of the last write, 0 before one. ``report`` counts.
     """
 
     def __init__(
@@ -182,7 +186,7 @@ class Importer:
             report.exchanged += not effective
 
     def _converted(self, values: dict[Any, Any]) -> dict[str, bytes] | None:
-        """What can be kept, encoded; None when that is too much for one session."""
+        """Encode what can be kept; None when that is too much for one session."""
         if not _is_bounded(values, self._settings.session_bytes_max):
             return None
         sets: dict[str, bytes] = {}
@@ -232,8 +236,9 @@ class Importer:
 
 
 def _is_bounded(value: object, bytes_max: int) -> bool:
-    """Whether walking through a value comes to an end soon: it may contain itself, or one part a
-    million times.
+    """Tell whether a walk through a value ends soon.
+
+    It may contain itself, or one part a million times.
     """
     waiting, nodes, size = [value], 0, 0
     while waiting:

@@ -54,14 +54,14 @@ class Refused(NamedTuple):
 
 
 class _Unreadable(ValueError):
-    """The reason why bytes are no session."""
+    """These bytes are no session; the message says why."""
 
 
 Found = Iterator[OldSession | Refused]
 
 
 def source_of(kind: str, source: str, prefix: str | None) -> tuple[Found, str]:
-    """The reader for what the command line names, and a name of the store without passwords.
+    """Find the reader for what is named, and the store's name without passwords.
 
     Raises ImportFailed.
     """
@@ -85,7 +85,7 @@ def source_of(kind: str, source: str, prefix: str | None) -> tuple[Found, str]:
 
 
 def read_redis(kind: str, url: str, prefix: str | None) -> Found:
-    """Every session in a Redis database. Raises ImportFailed."""
+    """Read every session in a Redis database. Raises ImportFailed."""
     try:
         import redis
     except ImportError:
@@ -152,7 +152,7 @@ def _session(
 
 
 def read_flask_files(directory: Path) -> Found:
-    """Every session of Flask-Session's files, which cachelib wrote. Raises ImportFailed."""
+    """Read every session of Flask-Session's files, which cachelib wrote. Raises ImportFailed."""
     for path in _files(directory):
         if len(path.name) not in (32, 64) or not all(c in "0123456789abcdef" for c in path.name):
             continue
@@ -174,7 +174,7 @@ def read_flask_files(directory: Path) -> Found:
 
 
 def read_django_files(directory: Path, prefix: str | None) -> Found:
-    """Every session of Django's file backend. Raises ImportFailed."""
+    """Read every session of Django's file backend. Raises ImportFailed."""
     settings = _django()
     begins = settings.SESSION_COOKIE_NAME if prefix is None else prefix
     for path in _files(directory):
@@ -191,7 +191,7 @@ def read_django_files(directory: Path, prefix: str | None) -> Found:
 
 
 def read_django_database() -> Found:
-    """Every live session of Django's database backend, cached_db too. Raises ImportFailed."""
+    """Read every live session of Django's database, cached_db too. Raises ImportFailed."""
     _django()
     from django.contrib.sessions.models import Session
     from django.db import DatabaseError
@@ -212,7 +212,7 @@ def read_django_database() -> Found:
 
 
 def _django() -> Any:
-    """The project's settings, for which DJANGO_SETTINGS_MODULE stands."""
+    """Load the project's settings, which DJANGO_SETTINGS_MODULE names."""
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         raise ImportFailed(
             "set DJANGO_SETTINGS_MODULE to the project's settings, and run this where manage.py is"
@@ -252,7 +252,7 @@ def _files(directory: Path) -> Iterator[Path]:
 
 
 def _read_file(path: Path) -> bytes | None:
-    """The file, None when it has just gone; of a larger one only what shows that it is."""
+    """Read a file, as far as shows that it is too large; None when it has just gone."""
     try:
         with path.open("rb") as file:
             return file.read(VALUE_BYTES_MAX + 1)

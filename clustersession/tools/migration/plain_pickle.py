@@ -1,4 +1,4 @@
-"""The plain data in a pickle, read without loading it.
+"""Reads the plain data in a pickle without loading it.
 
 Nothing is imported and nothing is called that the bytes name: the opcodes are listed by
 ``pickletools``, and only those that make plain data are followed here. Whatever stands for an
@@ -48,16 +48,22 @@ _MADE: dict[str, Callable[..., Any]] = {
 
 
 def read_plain_pickle(data: bytes) -> Any:
-    """The data; raises NotPlain, and nothing else, for whatever else the bytes may be."""
+    """Read the data; raise NotPlain, and nothing else, whatever else the bytes may be."""
     try:
-        return _Reader().read(data)
+        return _PickleMachine().read(data)
     except NotPlain:
         raise
     except Exception as error:  # whatever pickletools or a container makes of hostile bytes
         raise NotPlain(f"{type(error).__name__}") from error
 
 
-class _Reader:
+class _PickleMachine:
+    """Follows the opcodes that make plain data.
+
+    State, as in the pickle protocol: ``_stack`` has values and marks; ``_memo``, what was put
+    aside, by its number.
+    """
+
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
@@ -120,7 +126,7 @@ class _Reader:
             raise NotPlain("items for what takes none")
 
     def _object(self, name: str, argument: Any) -> None:
-        """What would import or call something: it comes to an Opaque instead."""
+        """Put an Opaque where the pickle would import or call something."""
         stack = self._stack
         if name == "GLOBAL":
             stack.append(Opaque(str(argument).replace(" ", ".")))

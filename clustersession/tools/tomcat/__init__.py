@@ -1,0 +1,1 @@
+"""The product ``clustersession import-tomcat``: Tomcat's configuration as settings of ours."""

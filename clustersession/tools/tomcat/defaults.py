@@ -1,18 +1,34 @@
-"""What Tomcat does where its files say nothing, and what stands for it here."""
+"""Says what Tomcat does where its files say nothing, and what stands for it here."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from clustersession.settings.rules import SECRET_COMMAND
-from clustersession.tools.tomcat.places import Application
+from clustersession.tools.tomcat.application import Application
 from clustersession.tools.tomcat.rows import Fate
 from clustersession.tools.tomcat.xml import Element
 
 _SAME = "the same here"
+_ELEMENTS = {
+    "Manager": ("DeltaManager", "every node holds every session here as well"),
+    "Membership": ("McastService 228.0.0.4:45564, frequency 500, dropTime 3000", _SAME),
+    "Receiver": ("NioReceiver, port 4000, autoBind 100", _SAME),
+    "Sender": ("ReplicationTransmitter with PooledParallelSender", "the agent sends"),
+    "Interceptor": (
+        "MessageDispatchInterceptor, TcpFailureDetector",
+        "the agent streams in the background and asks a silent member over TCP",
+    ),
+    "ClusterListener": ("ClusterSessionListener", "the agent hands changes to the replica"),
+    "Valve": (
+        "ReplicationValve, JvmRouteBinderValve",
+        'changes are committed before the response; rewrite is "failover"',
+    ),
+}
+"""What Tomcat takes for an element that is not there, and what stands for it here."""
 
 
 class Default(NamedTuple):
-    """Something not written in the files. ``setting`` and ``value``: what is set because of it."""
+    """What the files do not say. ``setting`` and ``value``: what is set because of it."""
 
     fate: Fate
     what: str
@@ -24,7 +40,7 @@ class Default(NamedTuple):
 def missing(
     application: Application, settings: Mapping[str, Any], named: Collection[str]
 ) -> Iterator[Default]:
-    """Everything that follows from what the files leave out.
+    """List everything that follows from what the files leave out.
 
     ``settings``: what the files did say. ``named``: the settings they speak of, decided or not.
     """
@@ -70,50 +86,25 @@ def _application(application: Application, settings: Collection[str]) -> Iterato
 
 
 def _cluster(cluster: Element, settings: Collection[str]) -> Iterator[Default]:
-    channel = next(cluster.named("Channel"), None)
-    inside = channel.children if channel is not None else []
-    names = {element.name for element in (*cluster.children, *inside)}
     if "channelSendOptions" not in cluster.attributes:
         yield Default(
             Fate.NOT_NEEDED, "no channelSendOptions: 8, asynchronous",
             'ack is "one" here, so that a node may die and nothing is lost; "none" is its '
             "counterpart",
         )
-    if "Manager" not in names:
-        yield Default(Fate.NOT_NEEDED, "no <Manager>: DeltaManager",
-                      "every node holds every session here as well")
     if "events" not in settings:
         yield Default(
             Fate.NOT_NEEDED, "no notifyListenersOnReplication: true",
             'events is "once" here: an event is reported by the node that caused it; set '
             '"everywhere" if listeners on all nodes have to know',
         )
-    if "Membership" not in names:
-        yield Default(
-            Fate.NOT_NEEDED,
-            "no <Membership>: McastService 228.0.0.4:45564, frequency 500, dropTime 3000", _SAME,
-        )
-    if "Receiver" not in names:
-        yield Default(Fate.NOT_NEEDED, "no <Receiver>: NioReceiver, port 4000, autoBind 100",
-                      _SAME)
-    if "Sender" not in names:
-        yield Default(Fate.NOT_NEEDED,
-                      "no <Sender>: ReplicationTransmitter with PooledParallelSender",
-                      "the agent sends")
-    if "Interceptor" not in names:
-        yield Default(
-            Fate.NOT_NEEDED, "no <Interceptor>: MessageDispatchInterceptor, TcpFailureDetector",
-            "the agent streams in the background and asks a silent member over TCP",
-        )
-    if "ClusterListener" not in names:
-        yield Default(Fate.NOT_NEEDED, "no <ClusterListener>: ClusterSessionListener",
-                      "the agent hands changes to the replica")
-    if "Valve" not in names:
-        yield Default(
-            Fate.NOT_NEEDED, "no <Valve>: ReplicationValve, JvmRouteBinderValve",
-            'changes are committed before the response; rewrite is "failover"',
-        )
-    elif "rewrite" not in settings:
+    channel = next(cluster.named("Channel"), None)
+    inside = channel.children if channel is not None else []
+    names = {element.name for element in (*cluster.children, *inside)}
+    for name, (what, words) in _ELEMENTS.items():
+        if name not in names:
+            yield Default(Fate.NOT_NEEDED, f"no <{name}>: {what}", words)
+    if "Valve" in names and "rewrite" not in settings:
         yield Default(
             Fate.TO_DECIDE, "a <Valve>, and no JvmRouteBinderValve",
             "Tomcat then leaves the route in the cookie as it is; here it is replaced at a "

@@ -1,4 +1,4 @@
-"""Tomcat's configuration as settings of ours, with one line for every attribute."""
+"""Turns Tomcat's configuration into settings of ours, with a line for every attribute."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -6,15 +6,14 @@ from typing import Any
 
 from clustersession.settings.rules import describe
 from clustersession.settings.settings import Settings, find_problems, setting_names
+from clustersession.tools.tomcat.application import Application
 from clustersession.tools.tomcat.channel import CHANNEL
 from clustersession.tools.tomcat.defaults import missing
-from clustersession.tools.tomcat.places import Application
 from clustersession.tools.tomcat.rows import Fate, Row, Table, host
 from clustersession.tools.tomcat.sessions import SESSIONS
-from clustersession.tools.tomcat.transport import TRANSPORT
 from clustersession.tools.tomcat.xml import Element
 
-TABLE: Table = {**CHANNEL, **TRANSPORT, **SESSIONS}
+TABLE: Table = {**CHANNEL, **SESSIONS}
 
 _CLASS_OF = {
     "Cluster": "SimpleTcpCluster", "Manager": "DeltaManager", "Channel": "GroupChannel",
@@ -46,14 +45,14 @@ class Line:
 
 @dataclass(slots=True)
 class Import:
-    """settings: by our names, all valid together. lines: everything that was said, in order."""
+    """What came of it. settings: by our names, all valid together. lines: all remarks, in order."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)
 
 
 def import_application(application: Application) -> Import:
-    """The settings of one application and what to know about them."""
+    """Work out the settings of one application and what to know about them."""
     importer = _Importer()
     importer.tree(application.cluster)
     if application.engine is not None:
@@ -85,11 +84,13 @@ def import_application(application: Application) -> Import:
 
 
 class _Importer:
+    """Collects settings and lines in ``result``, which grows in the order of what is taken."""
+
     def __init__(self) -> None:
         self.result = Import()
 
     def tree(self, element: Element) -> None:
-        """An element, then what stands inside."""
+        """Take an element, then what stands inside."""
         component = _component(element)
         if element.name == "LocalMember":
             for attribute, text in element.attributes.items():
@@ -102,7 +103,7 @@ class _Importer:
             self.tree(child)
 
     def element(self, element: Element, component: str) -> None:
-        """The attributes of one element."""
+        """Take the attributes of one element."""
         rows = TABLE.get(component)
         for attribute, text in element.attributes.items():
             if attribute == "channelStartOptions" and _is_mute(text):
@@ -126,7 +127,7 @@ class _Importer:
                       "no part of Tomcat's clustering")
 
     def web_app(self, root: Element) -> None:
-        """web.xml, as far as it is about sessions."""
+        """Take web.xml, as far as it is about sessions."""
         for found in root.named("distributable"):
             self._row(found, "", "", TABLE["web-app"]["distributable"])
         for config in root.named("session-config"):
@@ -140,7 +141,7 @@ class _Importer:
                               "the servlet specification has no such element")
 
     def note(self, element: Element, fate: Fate, what: str, words: str) -> None:
-        """A line about an element as a whole."""
+        """Add a line about an element as a whole."""
         where = f"{element.file}:{element.line}"
         self.result.lines.append(Line(fate, where, what, words))
 
@@ -232,7 +233,7 @@ def _component(element: Element) -> str:
 
 
 def _is_mute(start_options: str) -> bool:
-    """Whether a channel neither sends nor hears heartbeats."""
+    """Tell whether a channel neither sends nor hears heartbeats."""
     return start_options.isdigit() and not int(start_options) & _HEARTBEATS
 
 

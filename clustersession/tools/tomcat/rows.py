@@ -1,4 +1,4 @@
-"""What becomes of one attribute of Tomcat's: the form of the tables, and the change of units.
+"""Describes what becomes of an attribute of Tomcat's: a row of the tables, its conversion.
 
 Sources of the tables: the configuration reference of Tomcat 9.0, 10.1 and 11.0 (``config/cluster``,
 ``cluster-manager``, ``-channel``, ``-membership``, ``-interceptor``, ``-receiver``, ``-sender``,
@@ -43,22 +43,22 @@ Table = dict[str, Rows]
 
 
 def mapped(setting: str, convert: Callable[[str], object] = str, words: str = "") -> Row:
-    """An attribute that has a setting of ours."""
+    """Make the row of an attribute that has a setting of ours."""
     return Row(Fate.MAPPED, words, setting, convert)
 
 
 def not_needed(words: str, *names: str) -> Rows:
-    """Attributes that need nothing, for one reason."""
+    """Make the rows of attributes that need nothing, for one reason."""
     return dict.fromkeys(names, Row(Fate.NOT_NEEDED, words))
 
 
 def no_equivalent(words: str, *names: str) -> Rows:
-    """Attributes that nothing here stands for, and what to do instead."""
+    """Make the rows of attributes that nothing here stands for; say what to do instead."""
     return dict.fromkeys(names, Row(Fate.NO_EQUIVALENT, words))
 
 
 def whole(text: str) -> int:
-    """A whole number."""
+    """Read a whole number."""
     try:
         return int(text)
     except ValueError:
@@ -66,48 +66,48 @@ def whole(text: str) -> int:
 
 
 def truth(text: str) -> bool:
-    """Tomcat's booleans: anything but true is false, in Java; here it has to be one of the two."""
+    """Read a boolean. To Java anything but true is false; here it has to be one of the two."""
     if text.lower() not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
     return text.lower() == "true"
 
 
 def seconds_of_ms(text: str) -> float:
-    """Milliseconds, as seconds."""
+    """Turn milliseconds into seconds."""
     return whole(text) / 1000
 
 
 def seconds(text: str) -> int:
-    """Seconds; below zero means never, which is 0 here."""
+    """Read seconds; below zero means never, which is 0 here."""
     return max(0, whole(text))
 
 
 def seconds_of_minutes(text: str) -> int:
-    """Minutes of ``<session-timeout>``; 0 and below mean never, which is 0 here."""
+    """Turn ``<session-timeout>``'s minutes into seconds; 0 and below mean never, 0 here."""
     return max(0, 60 * whole(text))
 
 
 def ports(text: str) -> int:
-    """How many ports to try; with autoBind 0 Tomcat tries one all the same."""
+    """Read how many ports to try; with autoBind 0 Tomcat tries one all the same."""
     return max(1, whole(text))
 
 
 def host(text: str) -> str:
-    """An address, also one written as bytes: {10,0,0,1}."""
+    """Read an address, also one written as bytes: {10,0,0,1}."""
     if re.fullmatch(r"\{\s*-?\d+(\s*,\s*-?\d+){3}\s*\}", text):
         return ".".join(str(int(part) % 256) for part in text.strip("{} ").split(","))
     return text
 
 
 def name(text: str) -> str:
-    """A domain as the cluster's name; bytes in braces are no name."""
+    """Take a domain as the cluster's name; bytes in braces are no name."""
     if text.startswith("{"):
         raise ValueError("bytes are no name; choose one of letters, digits, _ . and -")
     return text
 
 
 def route(text: str) -> str:
-    """A jvmRoute as ours, where it is one."""
+    """Take a jvmRoute as our route, where it is a legal one."""
     if not is_route(text):
         raise ValueError(
             "a route is 1 to 32 letters, digits and _ here, because balancers cut at other "
@@ -121,7 +121,7 @@ _OPTIONS = {"byte": 1, "use_ack": 2, "sync": 4, "synchronized_ack": 4, "async": 
 
 
 def send_options(text: str) -> str:
-    """channelSendOptions, a sum of flags or their names, as ``ack``."""
+    """Turn channelSendOptions, a sum of flags or their names, into ``ack``."""
     try:
         flags = int(text, 0)
     except ValueError:
@@ -137,12 +137,12 @@ def send_options(text: str) -> str:
 
 
 def replicated_only(pattern: str) -> list[str]:
-    """A filter that names what is replicated, as a list of what is not."""
+    """Turn a filter that names what is replicated into a list of what is not."""
     return [_readable(rf"(?!(?:{pattern})\Z)(?s:.*)")] if pattern else []
 
 
 def patterns(pattern: str) -> list[str]:
-    """A filter of paths as a list."""
+    """Turn a filter of paths into a list."""
     return [_readable(pattern)] if pattern else []
 
 
@@ -155,20 +155,20 @@ def _readable(pattern: str) -> str:
 
 
 def everywhere(text: str) -> str:
-    """Whether listeners on all nodes are told."""
+    """Turn notifyListenersOnReplication into ``events``."""
     return "everywhere" if truth(text) else "once"
 
 
 def rewriting(enabled: str) -> str:
-    """JvmRouteBinderValve's enabled."""
+    """Turn JvmRouteBinderValve's enabled into ``rewrite``."""
     return "failover" if truth(enabled) else "never"
 
 
 def samesite(text: str) -> str:
-    """A CookieProcessor's sameSiteCookies; unset is the empty text."""
+    """Turn sameSiteCookies into ``cookie_samesite``; unset is the empty text."""
     return "" if text.lower() == "unset" else text.lower()
 
 
 def path_parameter(mode: str) -> str:
-    """A tracking mode as ``url_parameter``."""
+    """Turn a tracking mode into ``url_parameter``."""
     return "jsessionid" if mode.upper() == "URL" else ""

@@ -1,4 +1,4 @@
-"""Tomcat's session managers, valves, contexts, and web.xml: attribute by attribute."""
+"""Maps Tomcat's session managers, valves, contexts, and web.xml, attribute by attribute."""
 
 from clustersession.tools.tomcat.rows import (
     Table,

@@ -1,4 +1,4 @@
-"""Reading Tomcat's files: XML without entities of its own and without a way out of the file.
+"""Reads Tomcat's files: XML without entities of its own, without a way out of the file.
 
 No entity is declared or fetched and no DTD is read, so a file can neither open others nor grow on
 its own. A bare ``<!DOCTYPE web-app PUBLIC ...>``, as in old web.xml files, is passed over. The
@@ -29,12 +29,12 @@ class Element:
     children: list["Element"] = field(default_factory=list)
 
     def named(self, *names: str) -> Iterator["Element"]:
-        """The children of these names, in the file's order."""
+        """List the children of these names, in the file's order."""
         return (child for child in self.children if child.name in names)
 
 
 def read_xml(path: Path) -> Element:
-    """The root element of a file.
+    """Read the root element of a file.
 
     Raises ConfigurationError in one sentence for whatever is wrong with the file: it cannot be
     read, is no XML, declares entities or has an inner DTD, is too large or too deep.
@@ -46,10 +46,16 @@ def read_xml(path: Path) -> Element:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > FILE_BYTES_MAX:
         raise ConfigurationError(f"{path} is larger than {FILE_BYTES_MAX // 2**20} MiB")
-    return _Reader(path.name).read(content)
+    return _XmlReader(path.name).read(content)
 
 
-class _Reader:
+class _XmlReader:
+    """Builds the tree from expat's calls.
+
+    State: ``_open`` are the elements that have begun and not ended, the outermost first;
+    ``_root``, the first of all, None before it; ``_elements`` counts what has begun.
+    """
+
     def __init__(self, file: str) -> None:
         self._file = file
         self._open: list[Element] = []

@@ -1,0 +1,1 @@
+"""The product ``clustersession top``: a node as it lives, in a terminal."""

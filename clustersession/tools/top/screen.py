@@ -1,4 +1,4 @@
-"""What ``clustersession top`` shows, as lines: pure, from two looks at a node."""
+"""Makes the lines that ``clustersession top`` shows: pure, from two looks at a node."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from clustersession.operations.show import in_order, members_text
+from clustersession.operations.listing import in_order
+from clustersession.tools.terminal import members_text
 
 RATES = (
     ("commits", "work", "commits"), ("applied", "", "applied"), ("fetches", "work", "fetches"),
@@ -39,7 +40,7 @@ class Look:
 
 
 def rates(before: Look | None, now: Look) -> dict[str, float]:
-    """How many per second of each of RATES; 0 where there is nothing to compare with."""
+    """Compute each of RATES per second; 0 where there is nothing to compare with."""
     if before is None or now.at_s <= before.at_s:
         return {name: 0.0 for name, _, _ in RATES}
     passed_s = now.at_s - before.at_s
@@ -53,7 +54,7 @@ def rates(before: Look | None, now: Look) -> dict[str, float]:
 def screen(
     before: Look | None, now: Look, width: int, height: int, *, paused: bool = False
 ) -> list[Line]:
-    """At most ``height`` lines, none longer than ``width``."""
+    """Lay out at most ``height`` lines, none longer than ``width``."""
     lines = [(_title(now, paused), Style.TITLE), (_numbers(now), Style.PLAIN)]
     per_second = ", ".join(f"{name} {rate:.1f}" for name, rate in rates(before, now).items())
     lines += [(f"per second: {per_second}", Style.PLAIN), ("", Style.PLAIN)]
@@ -66,7 +67,7 @@ def screen(
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey; some of it comes from other hosts."""
+    """Replace what a terminal would obey; some of the text comes from other hosts."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -118,7 +119,7 @@ def _event(event: Sequence[Any]) -> Line:
 
 
 def bytes_text(size: float) -> str:
-    """A size for people."""
+    """Write a size for people."""
     unit = _UNITS[0]
     for unit in _UNITS:
         if size < 1024 or unit == _UNITS[-1]:

@@ -11,6 +11,7 @@ import pytest
 from flask.sessions import SecureCookieSessionInterface
 
 from clustersession.flask import ClusterSession, ClusterSessionInterface
+from clustersession.session.events import Events
 from clustersession.worker.runtime import Runtime
 
 _made: list["Restarting"] = []
@@ -44,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         original(self, *arguments, **keywords)
         if type(self.session_interface) is SecureCookieSessionInterface:
             ClusterSession(self)
-            self.session_interface = interface = Restarting({})
+            self.session_interface = interface = Restarting({}, Events())
             _made.append(interface)
 
     flask.Flask.__init__ = with_ours  # type: ignore[method-assign]

@@ -17,12 +17,27 @@ def test_a_cookie_is_good_for_its_time_and_its_key(monkeypatch: pytest.MonkeyPat
     assert not other.is_in(cookie)
     assert not Guard().is_in(Guard().login_cookie()), "without a token the key is of one process"
     assert not guard.is_in(guard.form_cookie())
-    forged = cookie.replace("in.", "in.9", 1)
-    for wrong in (forged, cookie[:-1], "", ".", "...", "in.x.y.z", "é", "\udcff", cookie + "0"):
+    nonce, at, signature = cookie.split(".")
+    later_at = guard.form_cookie().split(".")[1]
+    for wrong in (
+        f"{nonce}x.{at}.{signature}", f"{nonce}.{later_at}x.{signature}", f"{nonce}.{signature}",
+        cookie[:-1], "", ".", "...", "in.x.y.z", "é", "\udcff", cookie + "0",
+    ):
         assert not guard.is_in(wrong)
-    later = time.time() + 9 * 3600
+    now = time.time()
+    for passed_s, good in ((8 * 3600 - 5, True), (8 * 3600 + 5, False), (-60, False)):
+        monkeypatch.setattr(time, "time", lambda at=now + passed_s: at)
+        assert guard.is_in(cookie) is good
+
+
+def test_the_form_cookie_has_a_shorter_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard("t" * 20)
+    cookie = guard.form_cookie()
+    form_token = guard.form_token(cookie)
+    assert guard.accepts_form(cookie, form_token)
+    later = time.time() + 3605
     monkeypatch.setattr(time, "time", lambda: later)
-    assert not guard.is_in(cookie)
+    assert not guard.accepts_form(cookie, form_token)
 
 
 def test_a_form_token_belongs_to_its_cookie() -> None:

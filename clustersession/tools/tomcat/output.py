@@ -1,4 +1,4 @@
-"""An import as a TOML file that explains itself, or as plain values for programs."""
+"""Writes an import as a TOML file that explains itself, or as plain values for programs."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _HEADINGS = {
 
 
 def as_toml(found: Import) -> str:
-    """The settings, each below the attributes it comes from, then everything else as comments."""
+    """Write each setting below the attributes it comes from, then all else as comments."""
     parts = ["# Settings of clustersession, from Tomcat's. Everything in those files stands below."]
     for setting, value in found.settings.items():
         sources = [line for line in found.lines
@@ -29,7 +29,7 @@ def as_toml(found: Import) -> str:
 
 
 def as_plain(found: Import) -> dict[str, Any]:
-    """What as_toml says, for JSON."""
+    """Give what as_toml says as plain values."""
     lines = [
         {"fate": line.fate.value, "where": line.where, "what": line.what,
          "setting": line.setting, "words": line.words}
@@ -52,5 +52,5 @@ def _value(value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """No line break and no control character: they would end a comment or steer a terminal."""
+    """Escape line breaks and control characters, which end a comment or steer a terminal."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda m: f"\\u{ord(m[0]):04x}", text)

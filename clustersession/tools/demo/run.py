@@ -1,4 +1,4 @@
-"""``clustersession demo``: the reference scenario on this machine, every step with its real output.
+"""Walks through the reference scenario on this machine, every step with its real output.
 
 Two nodes under uvicorn, a sticky balancer in front, all on loopback and in a directory of their own
 that is removed at the end.
@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TextIO
@@ -26,16 +25,9 @@ REQUIREMENTS = ("fastapi", "uvicorn")
 WATCH_INTERVAL_S = 0.2
 LOG_LINES_SHOWN = 20
 
-_TITLES: tuple[tuple[str, str], ...] = (
-    ("form_cluster", "The nodes find each other"),
-    ("open_page", "A visitor opens the page"),
-    ("refresh", "The visitor refreshes: sticky"),
-    ("write", "The visitor, and five others, put data into their sessions"),
-)
-
 
 class Interrupted(Exception):
-    """Ctrl-C, or a polite request to end."""
+    """The user pressed Ctrl-C, or the process was asked to end."""
 
 
 def run_demo(
@@ -136,10 +128,14 @@ def _start_balancer(balancer: Program, port: int) -> None:
 
 def _walk(nodes: list[Node], balancer_port: int, story: _Story) -> None:
     scenario = Scenario(nodes, balancer_port, story.detail)
-    for step, title in _TITLES:
-        story.heading(title)
-        do: Callable[[], None] = getattr(scenario, step)
-        do()
+    story.heading("The nodes find each other")
+    scenario.form_cluster()
+    story.heading("A visitor opens the page")
+    scenario.open_page()
+    story.heading("The visitor refreshes: sticky")
+    scenario.refresh()
+    story.heading("The visitor, and five others, put data into their sessions")
+    scenario.write()
     story.heading("The whole node of the visitor is killed")
     dead, survivor = scenario.kill_home()
     story.heading("The visitor refreshes and notices nothing")
@@ -182,7 +178,7 @@ def _tell_pids(node: Node, story: _Story) -> None:
 
 
 def _tell_logs(nodes: list[Node], story: _Story) -> None:
-    """What the reader of a failed demo needs, before the directory goes."""
+    """Print what the reader of a failed demo needs, before the directory goes."""
     for node in nodes:
         for name, lines in (
             ("server", node.program.log_tail().splitlines()), ("agent", node.log_lines())
@@ -193,7 +189,7 @@ def _tell_logs(nodes: list[Node], story: _Story) -> None:
 
 
 def _enter_pressed(timeout_s: float) -> bool:
-    """Whether a line came from the terminal; without one, just the pause."""
+    """Tell whether a line came from the terminal; without one, just pause."""
     if not sys.stdin.isatty():
         time.sleep(timeout_s)
         return False

@@ -1,4 +1,4 @@
-"""Which of the elements in Tomcat's files make up the one application that is imported."""
+"""Chooses the elements in Tomcat's files that make up the application that is imported."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""``clustersession top``: a node as it lives, in a terminal; printed lines where there is none."""
+"""Shows a node as it lives, in a terminal; prints lines where there is none."""
 
 import os
 import select
@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from clustersession.net.agent_link import AgentGone
-from clustersession.operations.nodes import ask_agent, status
+from clustersession.operations.nodes import newest_events, status
 from clustersession.replica.home import NodeHome
 from clustersession.tools.top.screen import Look, Style, screen
-from clustersession.wire.local import Operation
 
 KEYS_LOOK_S = 0.2
 PRINTED_WIDTH = 200
@@ -25,13 +23,7 @@ _HOME, _CLEAR_LINE, _CLEAR_REST, _RESET = "\x1b[H", "\x1b[K", "\x1b[J", "\x1b[0m
 
 def look(home: NodeHome) -> Look:
     """Look at the node now. Raises TimeoutError when its agent is stuck."""
-    found = status(home)
-    try:
-        # An agent of an older version keeps no lines.
-        events = ask_agent(home, Operation.EVENTS) or []
-    except AgentGone:
-        events = []
-    return Look(time.monotonic(), found, events)
+    return Look(time.monotonic(), status(home), newest_events(home))
 
 
 def run_top(home: NodeHome, interval_s: float, *, once: bool, color: bool) -> None:
@@ -44,7 +36,7 @@ def run_top(home: NodeHome, interval_s: float, *, once: bool, color: bool) -> No
 
 
 def is_live() -> bool:
-    """Whether there is a terminal that can be drawn on."""
+    """Tell whether there is a terminal that can be drawn on."""
     on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     return on_terminal and os.environ.get("TERM", "") not in ("", "dumb")
 
@@ -63,6 +55,13 @@ def print_looks(home: NodeHome, interval_s: float, *, once: bool) -> None:
 
 
 class _Live:
+    """Draws the node again and again, and obeys keys.
+
+    State: ``_before`` and ``_now`` are the last two looks, None before them; rates are between
+    the two. ``_trouble`` says why the last look failed; empty when it did not. While ``_paused``
+    nobody looks, and what was seen last stays.
+    """
+
     def __init__(
         self, home: NodeHome, interval_s: float, write: Callable[[str], None], *, color: bool
     ) -> None:
@@ -125,7 +124,7 @@ class _Live:
 
 @contextmanager
 def _raw_terminal() -> Iterator[Callable[[str], None]]:
-    """Keys one by one and a screen of our own; all is put back whatever happens."""
+    """Read keys one by one and draw on a screen of our own; put all back whatever happens."""
     import termios
     import tty
 

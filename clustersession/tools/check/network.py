@@ -1,43 +1,20 @@
-"""``clustersession check``: are the settings, this host and the other nodes fit for each other?
-
-It joins nobody, takes a port for an instant at most, and makes no file. With everything silent it
-takes as long as listening to the group and one unanswered connection: some five seconds.
-"""
+"""Checks what lies beyond this host: address, ports, seeds, the group, and the peers."""
 
 import asyncio
-import dataclasses
-import secrets
 import socket
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from errno import EADDRINUSE
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from clustersession.core.errors import ClusterSessionError, ConfigurationError
 from clustersession.core.identity import Address
-from clustersession.net.agent_link import AgentGone
 from clustersession.net.discovery import parse_seed, resolve
-from clustersession.net.interfaces import advertised_address, bind_address, is_loopback
-from clustersession.operations.nodes import ask_agent
-from clustersession.replica.home import NodeHome
+from clustersession.net.interfaces import advertised_address, is_loopback
 from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import load_settings, require_secret
-from clustersession.tools.check.host import (
-    check_clock,
-    check_cookie,
-    check_files,
-    check_frameworks,
-    check_state,
-)
-from clustersession.tools.check.peers import Answer, Asker, Heard
+from clustersession.tools.check.peers import Asker, Heard, PeerAnswer
 from clustersession.tools.check.report import Verdict, ok, problem, warning
 from clustersession.wire.envelope import DropReason
-from clustersession.wire.local import Operation
-from clustersession.worker.connection import complete
-from clustersession.worker.places import route_of, user_state_dir
 
 RESOLVE_TIMEOUT_S = 2.0
 _STRANGERS = {
@@ -58,69 +35,11 @@ class _Member(NamedTuple):
     address: str
 
 
-def check_all(options: Mapping[str, object]) -> list[Verdict]:
-    """Read the settings as the application does and check; ``options`` override them."""
-    try:
-        # In the framework's place: it counts only where no source says anything.
-        settings = load_settings({"distributable": True}, **options)
-    except ConfigurationError as error:
-        return [problem("settings", line) for line in str(error).splitlines()]
-    return run_checks(settings)
-
-
-def run_checks(settings: Settings) -> list[Verdict]:
-    """Every check, in an order in which the first problem is often the cause of the next."""
-    base = Path(settings.state_dir) if settings.state_dir else user_state_dir()
-    home = NodeHome(base / f"{settings.cluster_name}.{route_of(settings)}")
-    status = _ask_status(home)
-    verdicts = [*check_state(home, agent_runs=isinstance(status, dict))]
-    if isinstance(status, str):
-        verdicts.append(problem("agent", status))
-        status = None
-    workers = status["workers"] if status else []
-    verdicts += [check_files(workers), check_frameworks(), *check_cookie(settings)]
-    skews: dict[str, int] = {}
-    if not settings.distributable:
-        verdicts.append(ok("network", "distributable is false: this node has no peers"))
-    else:
-        try:
-            completed = _completed(settings)
-            # The names that somebody else's cluster_name is likely to be.
-            found = {path.name.rpartition(".")[0] for path in base.glob("*.*") if path.is_dir()}
-            neighbours = {Settings().cluster_name, *found}
-            verdicts.insert(0, ok("settings", "all valid"))
-            verdicts += asyncio.run(_network(completed, neighbours, status, skews))
-        except ConfigurationError as error:
-            verdicts.insert(0, problem("settings", str(error)))
-    verdicts.append(check_clock(time.time(), skews, settings.clock_skew_s_max))
-    return verdicts
-
-
-def _ask_status(home: NodeHome) -> dict[str, Any] | str | None:
-    """The agent's status; None without an agent; or what is wrong with it."""
-    try:
-        found: dict[str, Any] = ask_agent(home, Operation.STATUS)
-        return found
-    except (AgentGone, PermissionError):
-        return None
-    except (TimeoutError, ClusterSessionError) as error:
-        return str(error)
-
-
-def _completed(settings: Settings) -> Settings:
-    """``complete``, without making the user's own secret: the check leaves no files."""
-    if not settings.secret:
-        require_secret(settings, bind_address(settings.bind, settings.multicast_address))
-        if not (user_state_dir() / f"{settings.cluster_name}.id-secret").exists():
-            settings = dataclasses.replace(settings, secret=(secrets.token_urlsafe(),))
-    return complete(settings)
-
-
-async def _network(
+async def check_network(
     settings: Settings, cluster_names: set[str], status: dict[str, Any] | None,
     skews: dict[str, int],
 ) -> list[Verdict]:
-    """Everything beyond this host. ``settings`` are complete; peers' clocks go into ``skews``."""
+    """Check all of it. ``settings`` are complete; peers' clocks go into ``skews``."""
     verdicts: list[Verdict] = [*_address(settings), _ports(settings, status)]
     if verdicts[-1].level == "problem":
         return verdicts
@@ -196,7 +115,7 @@ async def _listen(asker: Asker, settings: Settings) -> Heard:
 
 
 async def _seeds(settings: Settings) -> tuple[list[Verdict], set[Address]]:
-    """What the seeds stand for, and a verdict for each that stands for nothing."""
+    """Resolve the seeds, with a verdict for each that has no address."""
     verdicts: list[Verdict] = []
     found = await resolve(
         settings.seeds,
@@ -209,7 +128,7 @@ async def _seeds(settings: Settings) -> tuple[list[Verdict], set[Address]]:
 
 
 def _group(
-    settings: Settings, heard: Heard, own: str, answers: list[Answer]
+    settings: Settings, heard: Heard, own: str, answers: list[PeerAnswer]
 ) -> Iterator[Verdict]:
     if not settings.multicast_address:
         if not settings.seeds:
@@ -243,7 +162,7 @@ def _group(
 
 
 def _peers(
-    answers: list[Answer], settings: Settings, status: dict[str, Any] | None
+    answers: list[PeerAnswer], settings: Settings, status: dict[str, Any] | None
 ) -> Iterator[Verdict]:
     own = status["node"] if status else ""
     for answer in answers:

@@ -1,31 +1,22 @@
-"""``clustersession check``: its verdict on whatever can be wrong, with a real node to ask."""
+"""``clustersession check`` beside real nodes on another host, and what it says of them."""
 
 import json
 import os
-import resource
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from click.testing import CliRunner
 
-from clustersession.asgi import ClusterSessionMiddleware
-from clustersession.cli import main
 from clustersession.core.errors import ClusterSessionError
 from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
-from clustersession.settings.settings import Settings
-from clustersession.tools.check import host as check_host
 from clustersession.tools.demo.processes import wait_for
 from tests.support.namespaces import Host, network
-from tests.support.processes import free_port, require_programs, require_root
+from tests.support.processes import require_programs
+from tests.tools.check.found import SECRET, Found
 
-SECRET = "s" * 32
 OTHER_SECRET = "t" * 32
 PATIENCE_S = 40
 OF_ANOTHER_VERSION = """
@@ -36,19 +27,6 @@ for module in driver, messages:
 from clustersession.cli import main
 main()
 """
-
-
-class Found(NamedTuple):
-    """What a check printed, by check, and how it ended."""
-
-    verdicts: list[dict[str, str]]
-    status: int
-
-    def of(self, check: str) -> list[tuple[str, str]]:
-        return [(v["level"], v["text"]) for v in self.verdicts if v["check"] == check]
-
-    def problems(self) -> set[str]:
-        return {v["check"] for v in self.verdicts if v["level"] == "problem"}
 
 
 def environment(host: Host, state: Path, settings: dict[str, str]) -> dict[str, str]:
@@ -196,130 +174,3 @@ def test_a_node_of_another_version(hosts: list[Host], states: list[Path]) -> Non
     found = check(hosts[1], states[1], ROUTE="b")
     assert found.problems() == {"peer"}
     assert "it speaks protocol 9, we speak 1: upgrade this node" in found.of("peer")[0][1]
-
-
-# ---- without other hosts ------------------------------------------------------------------------
-
-
-def run(state: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Found:
-    given = {"STATE_DIR": str(state), "BIND": "127.0.0.1", "SECRET": SECRET, "ROUTE": "a",
-             "MULTICAST_PORT": str(free_port(socket.SOCK_DGRAM)), **settings}
-    for name, value in given.items():
-        monkeypatch.setenv(f"CLUSTERSESSION_{name}", value)
-    outcome = CliRunner().invoke(main, ["check", "--json"])
-    return Found(json.loads(outcome.output), outcome.exit_code)
-
-
-def test_settings_that_are_wrong_are_all_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = run(tmp_path, monkeypatch, PORT="0", ACK="some")
-    assert found.status == 1
-    assert [text.split()[0] for _, text in found.of("settings")] == ["port", "ack"]
-
-
-def test_no_secret_on_an_address_that_others_reach(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = run(tmp_path, monkeypatch, SECRET="", BIND="10.77.0.9")
-    assert found.status == 1
-    assert "without a secret" in found.of("settings")[0][1]
-
-
-def test_not_distributable_needs_no_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = run(tmp_path, monkeypatch, DISTRIBUTABLE="false")
-    assert found.status == 0
-    assert found.of("peer") == found.of("ports") == []
-
-
-def test_a_name_that_does_not_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clustersession.net.interfaces._is_elsewhere", lambda host: False)
-
-    def refuse(*arguments: Any, **options: Any) -> Any:
-        raise socket.gaierror(socket.EAI_NONAME, "no such name")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    found = run(tmp_path, monkeypatch, SEEDS="db.invalid:4000", MULTICAST_ADDRESS="")
-    assert found.problems() == {"seeds"}
-    assert "db.invalid:4000 does not resolve" in found.of("seeds")[0][1]
-
-
-def test_a_directory_of_somebody_else(tmp_path: Path) -> None:
-    home = NodeHome(tmp_path / "clustersession.a")
-    home.directory.mkdir(mode=0o700)
-    (good,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
-    assert good.level == "ok"
-    home.directory.chmod(0o755)
-    (loose,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
-    assert loose.level == "warning"
-    require_root("giving a directory away")
-    os.chown(home.directory, 12345, -1)
-    (foreign,) = check_host.check_state(home, agent_runs=False)
-    assert foreign.level == "problem"
-    assert "belongs to user 12345" in foreign.text
-
-
-def test_a_state_directory_on_the_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(check_host.directories, "file_system_of", lambda path, mounts: "nfs4")
-    (found,) = check_host.check_state(NodeHome(tmp_path / "clustersession.a"), agent_runs=False)
-    assert found.level == "problem"
-    assert "nfs4" in found.text
-
-
-def test_a_replica_is_looked_at_and_left_as_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="a")
-    node.runtime.manager()
-    home = NodeHome(tmp_path / "clustersession.a")
-    node.runtime.close()
-    data = home.replica / "data.mdb"
-
-    def replica() -> str:
-        return next(
-            v for v in check_host.check_state(home, agent_runs=False) if v.check == "replica"
-        ).level.value
-
-    assert replica() == "ok"
-    os.truncate(data, 5000)
-    assert replica() == "warning"
-    assert data.stat().st_size == 5000
-
-
-def test_limits_space_and_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 64))
-    assert check_host.check_files([]).level == "problem"
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (512, 512))
-    assert check_host.check_files([os.getpid()]).level == "warning"
-    monkeypatch.setattr(check_host, "SPACE_BYTES_MIN", 2**62)
-    home = NodeHome(tmp_path / "clustersession.a")
-    levels = {v.check: v.level for v in check_host.check_state(home, agent_runs=False)}
-    assert levels["space"] == "problem"
-    assert check_host.check_frameworks().level == "ok"
-    monkeypatch.setattr(check_host.metadata, "version", lambda name: "0.1")
-    assert "pip install" in check_host.check_frameworks().text
-
-
-def test_a_cookie_that_contradicts_itself() -> None:
-    def remarks(**settings: Any) -> list[str]:
-        settings = {"cookie_secure": True, **settings}
-        return [v.text for v in check_host.check_cookie(Settings(**settings)) if v.level != "ok"]
-
-    assert remarks() == []
-    assert "forgets the cookie" in remarks(cookie_max_age_s=60)[0]
-    assert "strict" in remarks(cookie_samesite="strict")[0]
-    assert "sticky" in remarks(consistency="causal", rewrite="always")[0]
-    assert "HTTPS" in remarks(cookie_secure=False)[0]
-
-
-@pytest.mark.parametrize(
-    ("now_s", "skews", "level"),
-    [(0, {}, "problem"), (time.time(), {}, "ok"), (time.time(), {"b": 90}, "ok"),
-     (time.time(), {"b": 90, "c": -5_000}, "warning"), (time.time(), {"b": 400_000}, "problem")],
-)
-def test_clocks(now_s: float, skews: dict[str, int], level: str) -> None:
-    assert check_host.check_clock(now_s, skews, 300).level == level

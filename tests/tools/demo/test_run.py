@@ -13,7 +13,7 @@ from clustersession.tools.demo.scenario import Browser
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
-RUN = "import sys; from clustersession.tools.demo.demo import run_demo; sys.exit(run_demo({}))"
+RUN = "import sys; from clustersession.tools.demo.run import run_demo; sys.exit(run_demo({}))"
 
 
 def environment(tmp_path: Path) -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""Runs all checks: whether the settings, this host and the other nodes fit each other.
+
+It joins nobody, takes a port for an instant at most, and makes no file. With everything silent it
+takes as long as listening to the group and one unanswered connection: some five seconds.
+"""
+
+import asyncio
+import dataclasses
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clustersession.core.errors import ClusterSessionError, ConfigurationError
+from clustersession.net.agent_link import AgentGone
+from clustersession.net.interfaces import bind_address
+from clustersession.operations.nodes import ask_agent
+from clustersession.replica.home import NodeHome
+from clustersession.settings.settings import Settings
+from clustersession.settings.sources import load_settings, require_secret
+from clustersession.tools.check.host import (
+    check_clock,
+    check_cookie,
+    check_files,
+    check_frameworks,
+    check_state,
+)
+from clustersession.tools.check.network import check_network
+from clustersession.tools.check.report import Verdict, ok, problem
+from clustersession.wire.local import Operation
+from clustersession.worker.connection import complete
+from clustersession.worker.places import route_of, user_state_dir
+
+
+def check_all(options: Mapping[str, object]) -> list[Verdict]:
+    """Read the settings as the application does and check; ``options`` override them."""
+    try:
+        # In the framework's place: it counts only where no source says anything.
+        settings = load_settings({"distributable": True}, **options)
+    except ConfigurationError as error:
+        return [problem("settings", line) for line in str(error).splitlines()]
+    return run_checks(settings)
+
+
+def run_checks(settings: Settings) -> list[Verdict]:
+    """Run every check; the first problem is often the cause of the next."""
+    base = Path(settings.state_dir) if settings.state_dir else user_state_dir()
+    home = NodeHome(base / f"{settings.cluster_name}.{route_of(settings)}")
+    status = _ask_status(home)
+    verdicts = [*check_state(home, agent_runs=isinstance(status, dict))]
+    if isinstance(status, str):
+        verdicts.append(problem("agent", status))
+        status = None
+    workers = status["workers"] if status else []
+    verdicts += [check_files(workers), check_frameworks(), *check_cookie(settings)]
+    skews: dict[str, int] = {}
+    if not settings.distributable:
+        verdicts.append(ok("network", "distributable is false: this node has no peers"))
+    else:
+        try:
+            completed = _completed(settings)
+            # The names that somebody else's cluster_name is likely to be.
+            found = {path.name.rpartition(".")[0] for path in base.glob("*.*") if path.is_dir()}
+            neighbours = {Settings().cluster_name, *found}
+            verdicts.insert(0, ok("settings", "all valid"))
+            verdicts += asyncio.run(check_network(completed, neighbours, status, skews))
+        except ConfigurationError as error:
+            verdicts.insert(0, problem("settings", str(error)))
+    verdicts.append(check_clock(time.time(), skews, settings.clock_skew_s_max))
+    return verdicts
+
+
+def _ask_status(home: NodeHome) -> dict[str, Any] | str | None:
+    """Ask the agent for its status; None without an agent, or a text that says what is wrong."""
+    try:
+        found: dict[str, Any] = ask_agent(home, Operation.STATUS)
+        return found
+    except (AgentGone, PermissionError):
+        return None
+    except (TimeoutError, ClusterSessionError) as error:
+        return str(error)
+
+
+def _completed(settings: Settings) -> Settings:
+    """Complete the settings without making the user's own secret: a check leaves no files."""
+    if not settings.secret:
+        require_secret(settings, bind_address(settings.bind, settings.multicast_address))
+        if not (user_state_dir() / f"{settings.cluster_name}.id-secret").exists():
+            settings = dataclasses.replace(settings, secret=(secrets.token_urlsafe(),))
+    return complete(settings)

@@ -1,0 +1,94 @@
+"""What ``clustersession check`` says about this host alone."""
+
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.replica.home import NodeHome
+from clustersession.settings.settings import Settings
+from clustersession.tools.check import host as check_host
+from tests.support.processes import require_root
+
+
+def test_a_directory_of_somebody_else(tmp_path: Path) -> None:
+    home = NodeHome(tmp_path / "clustersession.a")
+    home.directory.mkdir(mode=0o700)
+    (good,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
+    assert good.level == "ok"
+    home.directory.chmod(0o755)
+    (loose,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
+    assert loose.level == "warning"
+    require_root("giving a directory away")
+    os.chown(home.directory, 12345, -1)
+    (foreign,) = check_host.check_state(home, agent_runs=False)
+    assert foreign.level == "problem"
+    assert "belongs to user 12345" in foreign.text
+
+
+def test_a_state_directory_on_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_host.directories, "file_system_of", lambda path, mounts: "nfs4")
+    (found,) = check_host.check_state(NodeHome(tmp_path / "clustersession.a"), agent_runs=False)
+    assert found.level == "problem"
+    assert "nfs4" in found.text
+
+
+def test_a_replica_is_looked_at_and_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="a")
+    node.runtime.manager()
+    home = NodeHome(tmp_path / "clustersession.a")
+    node.runtime.close()
+    data = home.replica / "data.mdb"
+
+    def replica() -> str:
+        return next(
+            v for v in check_host.check_state(home, agent_runs=False) if v.check == "replica"
+        ).level.value
+
+    assert replica() == "ok"
+    os.truncate(data, 5000)
+    assert replica() == "warning"
+    assert data.stat().st_size == 5000
+
+
+def test_limits_space_and_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 64))
+    assert check_host.check_files([]).level == "problem"
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (512, 512))
+    assert check_host.check_files([os.getpid()]).level == "warning"
+    monkeypatch.setattr(check_host, "SPACE_BYTES_MIN", 2**62)
+    home = NodeHome(tmp_path / "clustersession.a")
+    levels = {v.check: v.level for v in check_host.check_state(home, agent_runs=False)}
+    assert levels["space"] == "problem"
+    assert check_host.check_frameworks().level == "ok"
+    monkeypatch.setattr(check_host.metadata, "version", lambda name: "0.1")
+    assert "pip install" in check_host.check_frameworks().text
+
+
+def test_a_cookie_that_contradicts_itself() -> None:
+    def remarks(**settings: Any) -> list[str]:
+        settings = {"cookie_secure": True, **settings}
+        return [v.text for v in check_host.check_cookie(Settings(**settings)) if v.level != "ok"]
+
+    assert remarks() == []
+    assert "forgets the cookie" in remarks(cookie_max_age_s=60)[0]
+    assert "strict" in remarks(cookie_samesite="strict")[0]
+    assert "sticky" in remarks(consistency="causal", rewrite="always")[0]
+    assert "HTTPS" in remarks(cookie_secure=False)[0]
+
+
+@pytest.mark.parametrize(
+    ("now_s", "skews", "level"),
+    [(0, {}, "problem"), (time.time(), {}, "ok"), (time.time(), {"b": 90}, "ok"),
+     (time.time(), {"b": 90, "c": -5_000}, "warning"), (time.time(), {"b": 400_000}, "problem")],
+)
+def test_clocks(now_s: float, skews: dict[str, int], level: str) -> None:
+    assert check_host.check_clock(now_s, skews, 300).level == level
