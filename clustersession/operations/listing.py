@@ -6,7 +6,7 @@ from typing import Any
 from clustersession.core.clock import wall_ms_of
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import SYSTEM_PREFIX, Register, SessionState, expires_ms
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.session.token import log_name
 
 PAGE = 500

@@ -9,7 +9,7 @@ from clustersession.core.errors import ClusterSessionError, ReplicaUnusable
 from clustersession.net.agent_link import AgentGone, ask_once
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.opening import LmdbReplica
-from clustersession.replica.protocol import Replica
+from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from clustersession.worker.places import user_state_dir

@@ -1,9 +1,10 @@
 """A replica with three sessions, two of them of one user, and a record of ours."""
 
+from clustersession.replica.store import ReplicaStore
+
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica.opening import open_memory
-from clustersession.replica.store import ReplicaStore
 from clustersession.wire.values import encode_value
 
 NOW = 1_700_000_000_000
