@@ -1,10 +1,9 @@
 """A replica with three sessions, two of them of one user, and a record of ours."""
 
-from clustersession.replica.store import ReplicaStore
-
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica.opening import open_memory
+from clustersession.replica.replica import Replica
 from clustersession.wire.values import encode_value
 
 NOW = 1_700_000_000_000
@@ -12,7 +11,7 @@ KEYS = tuple(letter * 23 for letter in "abc")
 DAY_MS = 86_400_000
 
 
-def filled() -> ReplicaStore:
+def filled() -> Replica:
     """Sessions of ann, bob and ann, that live for centuries."""
     replica = open_memory(b"nodenode", clock_skew_ms_max=300_000)
     creation = Creation(NOW, NOW + 100_000 * DAY_MS, 100_000 * DAY_MS)
