@@ -39,3 +39,24 @@ def test_the_frameworks_are_imported_by_their_adapters_only() -> None:
         "assert not found, found\n"
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_loads_what_a_command_needs_when_it_runs() -> None:
+    done = run(
+        "import sys, clustersession.cli\n"
+        "found = {'asyncio', 'lmdb', 'jinja2', 'cryptography'} & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_worker_imports_nothing_from_the_tools() -> None:
+    done = run(
+        "import sys, clustersession.asgi, clustersession.wsgi, clustersession.flask\n"
+        "import clustersession.fastapi, clustersession.quart, clustersession.litestar\n"
+        "import clustersession.django, clustersession.agent.process\n"
+        "found = {m for m in sys.modules if m.startswith(('clustersession.tools',\n"
+        "         'clustersession.operations', 'clustersession.cli'))}\n"
+        "assert not found, found\n"
+    )
+    assert done.returncode == 0, done.stderr

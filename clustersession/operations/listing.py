@@ -32,7 +32,7 @@ def member_rows(status: dict[str, Any]) -> list[dict[str, Any]]:
 def session_rows(
     replica: Replica, count_max: int, now_ms: int, *, with_ended: bool = False
 ) -> list[dict[str, Any]]:
-    """List the first sessions of the replica, in the order of their keys."""
+    """List the first sessions of the replica, in its order."""
     rows: list[dict[str, Any]] = []
     after = ""
     while len(rows) < count_max and (keys := replica.keys(after, PAGE)):

@@ -1,7 +1,7 @@
 """Finds a node of this host and asks it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from clustersession.core.errors import ClusterSessionError, ReplicaUnusable
 from clustersession.net.agent_link import AgentGone, ask_once
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.opening import LmdbReplica
+from clustersession.replica.protocol import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from clustersession.worker.places import user_state_dir
@@ -66,15 +67,20 @@ def ask_agent(home: NodeHome, operation: Operation) -> Any:
         ) from None
 
 
-def status(home: NodeHome) -> dict[str, Any]:
-    """Ask for the agent's status or, with no agent, for what the replica tells of itself."""
+def status(
+    home: NodeHome, open_replica: Callable[[], AbstractContextManager[Replica]] | None = None
+) -> dict[str, Any]:
+    """Ask for the agent's status or, with no agent, for what the replica tells of itself.
+
+    ``open_replica``: for a process that serves, which must not open its replica a second time.
+    """
     try:
         answer: dict[str, Any] = ask_agent(home, Operation.STATUS)
         return answer
     except AgentGone:
         pass
     cluster_name, _, route = home.directory.name.rpartition(".")
-    with replica(home) as node_replica:
+    with open_replica() if open_replica else replica(home) as node_replica:
         stats = node_replica.stats()
         return {
             "cluster_name": cluster_name,

@@ -113,7 +113,7 @@ def look(access: Access, before: Snapshot | None = None) -> Snapshot:
     """
     at_ms = time.time_ns() // 1_000_000
     try:
-        found = status(access.home)
+        found = status(access.home, access.replica)
         events = newest_events(access.home)
         if before is not None and at_ms - before.sampled_at_ms < SAMPLE_AGE_MS_MAX:
             written, sampled, sampled_at_ms = (

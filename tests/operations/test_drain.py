@@ -8,10 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from clustersession.cli import main
-from clustersession.operations.drain import Drain
 from clustersession.replica.home import NodeHome
 from clustersession.tools.demo.processes import free_port, wait_for
-from clustersession.tools.terminal import drain_text
 from clustersession.wire.local import Operation
 from clustersession.worker.runtime import Runtime
 
@@ -118,17 +116,3 @@ def test_without_an_agent_it_says_so(tmp_path: Path) -> None:
     result = run(tmp_path, "tomcat1", "drain")
     assert result.exit_code == 1
     assert "has no agent" in result.output
-
-
-@pytest.mark.parametrize(
-    ("drain", "text", "done"),
-    [
-        (Drain("a", "joining", 1, {}), "a is joining and drains when it is ready", False),
-        (Drain("a", "draining", 0, {}), "no other node to take over", True),
-        (Drain("a", "draining", 2, {"c": 2, "b": 1}), "b lacks 1 changes, c lacks 2", False),
-        (Drain("a", "draining", 2, {}), "2 other nodes hold all", True),
-    ],
-)
-def test_what_is_shown(drain: Drain, text: str, done: bool) -> None:
-    assert text in drain_text(drain)
-    assert drain.done is done

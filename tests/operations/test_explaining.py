@@ -8,7 +8,6 @@ import pytest
 from clustersession.core.state import ENDED_LIMIT, ENDED_ROTATED, Change, SessionState
 from clustersession.operations import explaining
 from clustersession.operations.explaining import Explanation, explain
-from clustersession.operations.nodes import NoSuchNode
 from clustersession.operations.observing import NodeAccess, SharedAccess, look
 from clustersession.replica.home import NodeHome
 from clustersession.session.token import IdSigner, log_name
@@ -153,17 +152,3 @@ def test_a_node_without_an_agent_or_secret_tells_what_it_can(tmp_path: Path) -> 
     seen = look(access)
     assert "no agent" in seen.trouble
     assert seen.last_written == {seen.status["node"]: 1}
-
-
-def test_a_look_at_nothing_says_why(tmp_path: Path) -> None:
-    class Missing(NodeAccess):
-        @property
-        def home(self) -> NodeHome:  # type: ignore[override]
-            raise NoSuchNode("no node here")
-
-        @home.setter
-        def home(self, value: NodeHome) -> None:
-            pass
-
-    seen = look(Missing(Runtime.from_options({}).settings, NodeHome(tmp_path)))
-    assert (seen.status, seen.trouble) == ({}, "no node here")

@@ -1,104 +1,24 @@
 """Who is let in, what is refused, and what never stands in a page: raw HTTP, real server."""
 
-import http.client
-import json
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
 from clustersession.session.token import log_name
 from clustersession.session.users import handle_of
 from clustersession.tools.dashboard.guard import COOKIE
-from clustersession.tools.dashboard.live import STREAMS_MAX
-from clustersession.tools.demo.nodes import ClusterPorts, Node
+from clustersession.tools.demo.nodes import Node
 from tests.support.apps import fastapi_under_uvicorn
 from tests.support.processes import wait_for
-from tests.system.client import agent_status, data, get, new_session, settled
+from tests.system.client import agent_status, data, new_session
 from tests.system.conftest import StartNodes
 from tests.tools.dashboard.running import running_dashboard
+from tests.tools.dashboard.visitor import TOKEN, Visitor
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
-
-TOKEN = "a-token-of-more-than-16"
-FORM_TOKEN = re.compile(r'name="form_token" value="([\w-]+)"')
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: http.client.HTTPMessage
-    body: str
-
-    @property
-    def form_token(self) -> str:
-        return FORM_TOKEN.findall(self.body)[0]
-
-    @property
-    def cookie(self) -> str:
-        return self.headers["set-cookie"].partition(";")[0]
-
-
-class Visitor:
-    """One browser, or what pretends to be one."""
-
-    def __init__(self, link: str) -> None:
-        self.link = urlsplit(link)
-        self.cookie = ""
-
-    def ask(
-        self, method: str, path: str, form: dict[str, str] | None = None, **headers: str
-    ) -> Answer:
-        sent = {"Host": self.link.netloc, "Connection": "close"}
-        if self.cookie:
-            sent["Cookie"] = self.cookie
-        body = None
-        if form is not None:
-            body = urlencode(form)
-            sent["Content-Type"] = "application/x-www-form-urlencoded"
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.link.port, timeout=20)
-        connection.request(method, path, body, sent)
-        response = connection.getresponse()
-        answer = Answer(response.status, response.headers, response.read().decode())
-        connection.close()
-        return answer
-
-    def get(self, path: str, **headers: str) -> Answer:
-        return self.ask("GET", path, **headers)
-
-    def enter(self) -> Answer:
-        answer = self.get(f"/enter?{self.link.query}")
-        if answer.status == 303:
-            self.cookie = answer.cookie
-        return answer
-
-    def post(self, path: str, **form: str) -> Answer:
-        token = self.get("/").form_token
-        return self.ask("POST", path, {"form_token": token, **form})
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """One node for all; a dashboard changes nothing that another test would see."""
-    node = fastapi_under_uvicorn("tomcat1", tmp_path_factory.mktemp("node"), ClusterPorts())
-    try:
-        node.start()
-        get(node, "/api/whoami")
-        wait_for(lambda: settled(node, 0), "the node to be ready")
-        yield node
-    finally:
-        node.stop()
-
-
-@pytest.fixture
-def link(node: Node, tmp_path: Path) -> Iterator[str]:
-    with running_dashboard(node, tmp_path) as (link, _):
-        yield link
 
 
 def key_of(cookie: str) -> str:
@@ -248,43 +168,6 @@ def test_ids_that_are_not_found_are_explained(link: str, node: Node) -> None:
         answer = visitor.post("/find", id=text)
         assert answer.status == 404
         assert why in answer.body
-
-
-def test_streams_are_bounded_and_only_changes_are_sent(link: str) -> None:
-    visitor = Visitor(link)
-    visitor.enter()
-    with ExitStack() as open_streams:
-        def stream() -> http.client.HTTPResponse:
-            connection = http.client.HTTPConnection("127.0.0.1", visitor.link.port, timeout=20)
-            open_streams.callback(connection.close)
-            connection.request("GET", "/events", headers={"Cookie": visitor.cookie})
-            return connection.getresponse()
-
-        streams = [stream() for _ in range(STREAMS_MAX)]
-        assert {response.status for response in streams} == {200}
-        assert stream().status == 503
-        sent = [next_data(streams[0]) for _ in range(3)]
-        assert set(sent[0]) == {
-            "summary", "picture", "nodes", "timeline", "figures", "others", "clock"
-        }
-        assert any(set(later) <= {"clock", "nodes"} for later in sent[1:])
-    wait_for(lambda: visitor_streams(visitor), "the streams to be counted off")
-
-
-def next_data(response: http.client.HTTPResponse) -> dict[str, Any]:
-    while not (line := response.readline()).startswith(b"data: "):
-        assert line
-    found: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
-    return found
-
-
-def visitor_streams(visitor: Visitor) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", visitor.link.port, timeout=20)
-    try:
-        connection.request("GET", "/events", headers={"Cookie": visitor.cookie})
-        return connection.getresponse().status == 200
-    finally:
-        connection.close()
 
 
 def test_a_token_is_typed_in_and_this_node_drained(

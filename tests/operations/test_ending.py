@@ -1,0 +1,67 @@
+"""Sessions are found by every name that people have, and ended; with nobody to ask."""
+
+from pathlib import Path
+
+import pytest
+
+from clustersession.core.revocation import RESERVED_PREFIX
+from clustersession.core.state import ENDED_REVOKED
+from clustersession.operations.ending import (
+    EndResult,
+    Peers,
+    end_principal,
+    end_session,
+    end_text,
+    find_session,
+)
+from clustersession.replica.home import NodeHome
+from clustersession.session.token import log_name
+from clustersession.session.users import handle_of
+from clustersession.settings.settings import Settings
+from tests.operations.sessions import KEYS, filled
+
+
+def test_a_session_is_found_by_each_of_its_names() -> None:
+    replica = filled()
+    key = KEYS[1]
+    identifier = key + "s" * 16
+    for name in (key, identifier, f"{identifier}.tomcat1", handle_of(key), log_name(key)):
+        found = find_session(replica, name)
+        assert found is not None, name
+        assert found[0] == key
+    for name in ("", "a", log_name(key)[:7], "0" * 32, RESERVED_PREFIX * 23):
+        assert find_session(replica, name) is None, name
+
+
+def test_a_session_is_ended_once(tmp_path: Path) -> None:
+    replica, home = filled(), NodeHome(tmp_path)
+    assert end_session(replica, home, KEYS[0]) == EndResult(1, None)
+    state = replica.get(KEYS[0])
+    assert state is not None
+    assert state.ended is not None
+    assert state.ended.reason == ENDED_REVOKED
+    assert end_session(replica, home, KEYS[0]) == EndResult(0, 0)
+
+
+def test_all_sessions_of_a_user_are_ended_and_no_other(tmp_path: Path) -> None:
+    replica, home = filled(), NodeHome(tmp_path / "shop.tomcat1")
+    assert end_principal(replica, home, Settings(), "ann") == EndResult(2, None)
+    states = [replica.get(key) for key in KEYS]
+    assert [s is not None and s.ended is None for s in states] == [False, True, False]
+    assert end_principal(replica, home, Settings(), "ann").sessions == 0
+
+
+def test_without_an_agent_nobody_confirms(tmp_path: Path) -> None:
+    peers = Peers(NodeHome(tmp_path))
+    peers.confirm(1)
+    assert peers.confirmed is None
+
+
+@pytest.mark.parametrize(("result", "text"), [
+    (EndResult(1, 1), "1 session ended; held by 1 other node"),
+    (EndResult(2, 0), "2 sessions ended; held by 0 other nodes"),
+    (EndResult(0, None), "0 sessions ended; the agent did not answer: other nodes hear of it when "
+                         "it does"),
+])
+def test_what_an_end_came_to_is_one_line(result: EndResult, text: str) -> None:
+    assert end_text(result) == text
