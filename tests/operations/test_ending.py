@@ -46,7 +46,8 @@ def test_a_session_is_ended_once(tmp_path: Path) -> None:
 def test_all_sessions_of_a_user_are_ended_and_no_other(tmp_path: Path) -> None:
     replica, home = filled(), NodeHome(tmp_path / "shop.tomcat1")
     assert end_principal(replica, home, Settings(), "ann") == EndResult(2, None)
-    assert [replica.get(key).ended is None for key in KEYS] == [False, True, False]  # type: ignore[union-attr]
+    states = [replica.get(key) for key in KEYS]
+    assert [s is not None and s.ended is None for s in states] == [False, True, False]
     assert end_principal(replica, home, Settings(), "ann").sessions == 0
 
 
