@@ -289,10 +289,10 @@ class Driver:
             self.pump()
 
     def _adopt(self, link: Link, dialled: Address | None) -> None:
-        identity: Identity = link.hello.identity
+        identity = link.identity
         links = self._links.setdefault(identity.node, [])
         ours = identity.node == self.engine.context.own.node
-        if links and _life(links[0].hello.identity) < _life(identity):
+        if links and _life(links[0].identity) < _life(identity):
             self._drop_links(identity.node, "restarted")
             links = self._links.setdefault(identity.node, [])
         if not ours:
@@ -320,13 +320,13 @@ class Driver:
         self.engine.link_down(node, reason, moment())
 
     def _on_message(self, link: Link, payload: bytes) -> None:
-        node: bytes = link.hello.identity.node
+        node = link.identity.node
         reads = link.pending_bytes <= UNREAD_BYTES_MAX
         self.engine.receive(node, payload, moment(), reliable=True, reads=reads)
         self.pump()
 
     def _on_closed(self, link: Link, reason: str) -> None:
-        node: bytes = link.hello.identity.node
+        node = link.identity.node
         links = self._links.get(node, [])
         if link not in links:
             return
@@ -337,7 +337,7 @@ class Driver:
             return
         if links:
             # What was under way on the broken one may be lost.
-            self.engine.link_up(links[0].hello.identity, moment())
+            self.engine.link_up(links[0].identity, moment())
         else:
             self.engine.link_down(node, "connection lost", moment())
         self.pump()

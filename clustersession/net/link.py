@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from clustersession.core.errors import WireError
+from clustersession.core.identity import Identity
 from clustersession.wire.frames import FrameDecoder, frame_header, split_first_frame
 from clustersession.wire.messages import Hello
 
@@ -95,6 +96,11 @@ class Link(asyncio.BufferedProtocol):
         self._lost = asyncio.Event()
 
     # For the owner
+
+    @property
+    def identity(self) -> Identity:
+        """Return who the peer is, by its hello."""
+        return self.hello.identity
 
     @property
     def is_closed(self) -> bool:

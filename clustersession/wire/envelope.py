@@ -60,13 +60,13 @@ class Opened(NamedTuple):
     payload: bytes
 
 
-class Unopened(NamedTuple):
-    """Says why a datagram was refused."""
+class DatagramDropped(NamedTuple):
+    """Says why a datagram was dropped."""
 
     reason: DropReason
 
 
-_UNOPENED = {reason: Unopened(reason) for reason in DropReason}
+_DROPPED = {reason: DatagramDropped(reason) for reason in DropReason}
 
 
 class Sealer:
@@ -155,38 +155,38 @@ class Opener:
         self._senders_max = senders_max
         self._senders: OrderedDict[bytes, _SenderState] = OrderedDict()
 
-    def open(self, datagram: bytes) -> Opened | Unopened:
-        """Open a datagram, or say why it stays unopened. Never raises."""
+    def open(self, datagram: bytes) -> Opened | DatagramDropped:
+        """Open a datagram, or say why it was dropped. Never raises."""
         header = datagram[: _HEADER.size]
         if len(datagram) < OVERHEAD_BYTES:
             ours = datagram[: len(MAGIC)] == MAGIC
-            return _UNOPENED[DropReason.TOO_SHORT if ours else DropReason.NOT_OURS]
+            return _DROPPED[DropReason.TOO_SHORT if ours else DropReason.NOT_OURS]
         magic, version, tag, key_id, sender, epoch, sequence = _HEADER.unpack(header)
         if magic != MAGIC:
-            return _UNOPENED[DropReason.NOT_OURS]
+            return _DROPPED[DropReason.NOT_OURS]
         if version != VERSION:
-            return _UNOPENED[DropReason.UNKNOWN_VERSION]
+            return _DROPPED[DropReason.UNKNOWN_VERSION]
         if tag != self._tag:
-            return _UNOPENED[DropReason.OTHER_CLUSTER]
+            return _DROPPED[DropReason.OTHER_CLUSTER]
         state = self._senders.get(sender)
         cipher = self._cipher_of(state, key_id, sender, epoch)
         if cipher is None:
-            return _UNOPENED[DropReason.UNKNOWN_KEY]
+            return _DROPPED[DropReason.UNKNOWN_KEY]
         try:
             payload = cipher.decrypt(
                 _nonce(sequence), datagram[_HEADER.size :], header + self._name
             )
         except InvalidTag:
-            return _UNOPENED[DropReason.FORGED]
+            return _DROPPED[DropReason.FORGED]
         # Nothing is remembered before this line: a stranger must not be able to move a window or
         # to push a real sender out of memory.
         if state is None or epoch > state.epoch:
             state = self._senders[sender] = _SenderState(epoch, key_id, cipher)
         elif epoch < state.epoch:
-            return _UNOPENED[DropReason.OLD_EPOCH]
+            return _DROPPED[DropReason.OLD_EPOCH]
         refusal = state.admit(sequence)
         if refusal is not None:
-            return _UNOPENED[refusal]
+            return _DROPPED[refusal]
         self._senders.move_to_end(sender)
         if len(self._senders) > self._senders_max:
             self._senders.popitem(last=False)

@@ -74,7 +74,7 @@ async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_cl
 ) -> None:
     node = pair.b.replica.node
     (link, *_) = pair.a._links[node]
-    identity = link.hello.identity
+    identity = link.identity
     member = pair.a.engine.membership.get(node)
     assert member is not None
     now = moment()

@@ -13,7 +13,7 @@ from clustersession.core.serving_view import View
 from clustersession.node import outputs as out
 from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.wire import messages as m
-from clustersession.wire.envelope import DropReason, Opener, Sealer, Unopened
+from clustersession.wire.envelope import DatagramDropped, DropReason, Opener, Sealer
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.records import decode_state
 from tests.versions import conversation, later
@@ -92,7 +92,7 @@ def test_a_datagram_to_come_is_dropped_and_counted() -> None:
     sealed = bytearray(Sealer(keys, CLUSTER_NAME, b"stranger", 1).seal(b"payload"))
     sealed[3] += 1
     opened = Opener(keys, CLUSTER_NAME).open(bytes(sealed))
-    assert opened == Unopened(DropReason.UNKNOWN_VERSION)
+    assert opened == DatagramDropped(DropReason.UNKNOWN_VERSION)
 
 
 def test_a_worker_to_come_starts_our_agent(newest: Recording) -> None:
