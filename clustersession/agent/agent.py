@@ -15,7 +15,7 @@ from clustersession.core.membership import Status
 from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.core.state import SessionState
 from clustersession.net.unix import listen_unix
-from clustersession.node.outputs import BecameReady, MembersChanged, Output
+from clustersession.node.news import BecameReady, MembersChanged, News
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
 from clustersession.settings.settings import Settings
@@ -37,7 +37,8 @@ class Agent:
         self.settings = settings
         self.home = home
         self.replica = replica
-        self.driver = Driver(settings, replica, on_output=self._on_output)
+        self.driver = Driver(settings, replica)
+        self.driver.on_news = self._on_news
         self.workers = WorkerServer(
             self.driver, status=self.status, on_stop=self.stop, on_workers=self._on_workers
         )
@@ -102,9 +103,8 @@ class Agent:
         """Everything the status command shows, in plain values."""
         return status_of(self.settings, self.home, self.driver, self.workers, self.sweeper)
 
-    def _on_output(self, output: Output) -> None:
-        self.workers.on_output(output)
-        if isinstance(output, MembersChanged | BecameReady):
+    def _on_news(self, news: News) -> None:
+        if isinstance(news, MembersChanged | BecameReady):
             self._write_view()
 
     def _write_view(self) -> None:

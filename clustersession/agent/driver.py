@@ -27,9 +27,10 @@ from clustersession.net.link_server import Link, LinkServer, Refusal, dial
 from clustersession.net.operator_certificates import own_certificates
 from clustersession.net.reachability import why_unreachable
 from clustersession.net.tls import tls_contexts
-from clustersession.node import outputs as out
+from clustersession.node.effects import Answer, BeginAgain, Dial, Effect, Multicast, Send, Unlink
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
+from clustersession.node.news import News
 from clustersession.replica.protocol import Replica
 from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
@@ -60,17 +61,12 @@ def moment() -> Moment:
 class Driver:
     """One running member of the cluster: engine, links, multicast, timer."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        replica: Replica,
-        *,
-        on_output: Callable[[out.Output], None],
-    ) -> None:
+    def __init__(self, settings: Settings, replica: Replica) -> None:
         self.settings = settings
         self.replica = replica
         self.reporter = EventLog(settings, self._name_of)
-        self._on_output = on_output
+        self.answer: Callable[[Answer], None] = lambda answer: None
+        self.on_news: Callable[[News], None] = lambda news: None
         self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
         self.group = Group(settings, self._keys, self.reporter, self._on_datagram)
         self._links: dict[bytes, list[Link]] = {}
@@ -161,33 +157,34 @@ class Driver:
 
     def pump(self) -> None:
         """Carry out what the engine wants and set its timer; to follow every call to the engine."""
-        while outputs := self.engine.outputs():
-            for output in outputs:
-                self._carry_out(output)
+        while effects := self.engine.effects():
+            for effect in effects:
+                self._carry_out(effect)
+        for news in self.engine.news():
+            self.reporter.report(news)
+            self.on_news(news)
         self._arm()
 
-    def _carry_out(self, output: out.Output) -> None:
-        match output:
-            case out.Send(node, data):
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send(node, data):
                 links = self._links.get(node)
                 if links:
                     links[0].send(data)
-            case out.Multicast(data):
+            case Multicast(data):
                 self.group.send(data)
-            case out.Dial(address):
+            case Dial(address):
                 self._spawn(self._dial(address, self.engine))
-            case out.Unlink(node):
+            case Unlink(node):
                 # Gone for the engine at once: a link that takes its time to close must not be
                 # taken for a connection with a member that comes back meanwhile.
                 for link in self._links.pop(node, []):
                     link.close("member gone")
                 self.engine.link_down(node, "member gone", moment())
-            case out.PastLost():
-                self.reporter.report(output)
+            case BeginAgain():
                 asyncio.get_running_loop().call_soon(self._begin_again, self.engine)
             case _:
-                self.reporter.report(output)
-                self._on_output(output)
+                self.answer(effect)
 
     # ---- identity --------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from clustersession.agent.driver import Driver, moment
 from clustersession.agent.watchers import Watchers
 from clustersession.agent.worker_counts import WorkerCounts
 from clustersession.core.errors import WireError
-from clustersession.node.outputs import Acknowledged, FetchAnswered, Located, Output
+from clustersession.node.effects import Answer, Confirmed, FetchAnswered
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import (
     LOCAL_BYTES_MAX,
@@ -37,6 +37,7 @@ class WorkerServer:
         on_workers: Callable[[int, int], None],
     ) -> None:
         self.driver = driver
+        driver.answer = self.pass_on
         self.status = status
         self.on_stop = on_stop
         self._on_workers = on_workers
@@ -65,15 +66,16 @@ class WorkerServer:
         """The process ids of the attached workers."""
         return [worker.pid for worker in self._workers]
 
-    def on_output(self, output: Output) -> None:
-        """The engine has an answer for somebody."""
-        match output:
-            case Acknowledged(token, confirmations):
-                self._answer(token, confirmations)
-            case FetchAnswered(token, found):
-                self._answer(token, found)
-            case Located(token):
-                self._answer(token, copies_of(self.driver.engine, output))
+    def pass_on(self, answer: Answer) -> None:
+        """Pass an answer of the engine on to whoever asked."""
+        connection, token = self._asked.pop(answer.token, (None, 0))
+        if connection is None:
+            return
+        match answer:
+            case Confirmed(_, value) | FetchAnswered(_, value):
+                connection.answer(token, value)
+            case _:
+                connection.answer(token, copies_of(self.driver.engine, answer))
 
     def forward(self, level: str, text: str) -> None:
         """Push a line to one worker, so that it stands once in the application's log."""
@@ -123,11 +125,6 @@ class WorkerServer:
         for worker in self._workers:
             if worker.unread_bytes == 0:
                 worker.push_event([])
-
-    def _answer(self, engine_token: int, value: object) -> None:
-        connection, token = self._asked.pop(engine_token, (None, 0))
-        if connection is not None:
-            connection.answer(token, value)
 
 
 class WorkerConnection(asyncio.Protocol):

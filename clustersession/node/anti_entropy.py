@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from clustersession.core.digest import BUCKETS, missing_here
 from clustersession.node.context import Context
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
 from clustersession.node.puller import Puller
 from clustersession.wire.fields import LISTED_MAX, Entry
 from clustersession.wire.messages import Digests, Listing

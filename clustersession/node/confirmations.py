@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from clustersession.core.feed import Batch
 from clustersession.core.identity import Phase
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import Acknowledged, Moment
+from clustersession.node.effects import Confirmed
+from clustersession.node.moment import Moment
 from clustersession.wire.messages import Changes
 
 WAITERS_MAX = 10_000
@@ -54,12 +55,12 @@ class Confirmations:
         self._confirmer = b""
 
     def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
-        """Answer with Acknowledged(token) when peers hold our feed up to ``seq``.
+        """Answer with Confirmed(token) when peers hold our feed up to ``seq``.
 
         At the deadline the answer is NOT_CONFIRMED.
         """
         if len(self._confirmations) >= WAITERS_MAX:
-            self._context.emit(Acknowledged(token, NOT_CONFIRMED))
+            self._context.emit(Confirmed(token, NOT_CONFIRMED))
             return
         self._confirmations[token] = Waiter(token, seq, all_peers, deadline_s)
 
@@ -134,7 +135,7 @@ class Confirmations:
             else:
                 answer = NOT_CONFIRMED
             del self._confirmations[waiter.token]
-            self._context.emit(Acknowledged(waiter.token, answer))
+            self._context.emit(Confirmed(waiter.token, answer))
 
     def expire(self, at: Moment) -> None:
         """Answer waiters past their deadline; ask everybody for those who wait too long.
@@ -144,7 +145,7 @@ class Confirmations:
         """
         for waiter in [w for w in self._confirmations.values() if w.deadline_s <= at.now_s]:
             del self._confirmations[waiter.token]
-            self._context.emit(Acknowledged(waiter.token, NOT_CONFIRMED))
+            self._context.emit(Confirmed(waiter.token, NOT_CONFIRMED))
             self._given_up |= self._context.unlinked()
             for peer in self._context.peers.values():
                 if not peer.progress.holds(waiter.seq):

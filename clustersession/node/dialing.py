@@ -11,7 +11,9 @@ from clustersession.core.membership import (
     Status,
 )
 from clustersession.node.context import Context
-from clustersession.node.outputs import Dial, Moment, SelfUnreachable, Unreachable
+from clustersession.node.effects import Dial
+from clustersession.node.moment import Moment
+from clustersession.node.news import SelfUnreachable, Unreachable
 from clustersession.wire.messages import Ping, ProbeReply, ProbeRequest
 
 RETRY_S_MIN = 0.25
@@ -98,7 +100,7 @@ class Dialer:
 
         The reply answers no request; a version that does not know this use of it ignores it.
         """
-        self._context.emit(Unreachable(identity.node, identity.address, reason))
+        self._context.tell(Unreachable(identity.node, identity.address, reason))
         self._context.send(identity.node, ProbeReply(identity.node, False))
 
     def forget(self, address: Address) -> None:
@@ -136,7 +138,7 @@ class Dialer:
         """A member tells whether it reaches another one, or unasked that it does not reach us."""
         own = self._context.own
         if message.target == own.node and not message.alive:
-            self._context.emit(SelfUnreachable(helper, own.address))
+            self._context.tell(SelfUnreachable(helper, own.address))
             return []
         return self._context.membership.vouched(message.target, helper, message.alive, at.now_s)
 

@@ -1,4 +1,4 @@
-"""The engine of one node: routes what arrives to its parts, and what they want to the outbox."""
+"""The engine of one node: it routes what arrives to its parts, and collects what they want."""
 
 from collections.abc import Callable
 
@@ -11,20 +11,20 @@ from clustersession.node.claims import Claims
 from clustersession.node.confirmations import Confirmations
 from clustersession.node.context import Context, Peer
 from clustersession.node.dialing import Dialer
+from clustersession.node.effects import BeginAgain, Effect, Unlink
 from clustersession.node.heartbeat import HeartbeatSender
 from clustersession.node.joiner import Joiner
 from clustersession.node.locator import Locator
 from clustersession.node.lookup import SessionLookup
 from clustersession.node.member_events import MemberEvents
-from clustersession.node.outputs import (
+from clustersession.node.moment import Moment
+from clustersession.node.news import (
     ClockSkewed,
-    Dropped,
     MembersChanged,
-    Moment,
-    Output,
+    MessageDropped,
+    News,
     PastLost,
     Repaired,
-    Unlink,
 )
 from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
@@ -42,7 +42,8 @@ class Engine:
 
     The driver calls ``start`` once, then ``receive``, ``link_up``, ``link_down``, ``dial_failed``,
     ``feed_moved``, ``wait`` and ``fetch`` as they happen and ``handle_timer`` when
-    ``next_deadline`` has come; after each call it takes ``outputs`` and carries them out in order.
+    ``next_deadline`` has come; after each call it carries out ``effects``, in order, and passes on
+    ``news``.
     """
 
     def __init__(
@@ -94,10 +95,14 @@ class Engine:
         for part in (self.confirmations, self.lookup, self.locator):
             part.expire(at._replace(now_s=float("inf")))
 
-    def outputs(self) -> list[Output]:
-        """Everything to be carried out since the last call, in order."""
-        taken = list(self.context.outbox)
-        self.context.outbox.clear()
+    def effects(self) -> list[Effect]:
+        """Take what is to be carried out since the last call, in order."""
+        taken, self.context.effects = self.context.effects, []
+        return taken
+
+    def news(self) -> list[News]:
+        """Take what there is to tell since the last call, in order."""
+        taken, self.context.news = self.context.news, []
         return taken
 
     def next_deadline(self) -> float:
@@ -127,7 +132,7 @@ class Engine:
         self.confirmations.settle()
         if self.context.phase is not phase:
             self.heartbeat.soon(at)
-            self.context.emit(MembersChanged())
+            self.context.tell(MembersChanged())
 
     def link_up(self, identity: Identity, at: Moment, dialled: Address | None = None) -> None:
         """An authenticated connection with a node is up; it said who it is.
@@ -194,11 +199,11 @@ class Engine:
             if reads or not isinstance(message, _QUESTIONS):
                 self._receive(node, message, at, reliable=reliable)
         except WireError as error:
-            self.context.emit(Dropped(node, str(error)))
+            self.context.tell(MessageDropped(node, str(error)))
         except ReplicaError as error:
             # A full disk, say. Nothing was confirmed, so the peer is asked for it again later.
             self.receiver.let_go(node)
-            self.context.emit(Dropped(node, f"the replica failed: {type(error).__name__}"))
+            self.context.tell(MessageDropped(node, f"the replica failed: {type(error).__name__}"))
 
     def _receive(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
         if isinstance(message, m.Heartbeat):
@@ -264,7 +269,11 @@ class Engine:
 
     def _announce(self, at: Moment) -> None:
         self.heartbeat.beat(at)
-        self.context.emit(MembersChanged())
+        self.context.tell(MembersChanged())
+
+    def _lose_past(self, witness: bytes) -> None:
+        self.context.tell(PastLost(witness))
+        self.context.emit(BeginAgain())
 
     def _heard(self, node: bytes, at: Moment) -> None:
         member = self.membership.get(node)
@@ -276,7 +285,7 @@ class Engine:
         self, node: bytes, message: m.Heartbeat, at: Moment, *, reliable: bool
     ) -> None:
         if message.identity.node != node or self.membership.is_stale(message.identity):
-            self.context.emit(Dropped(node, "a stale or foreign heartbeat"))
+            self.context.tell(MessageDropped(node, "a stale or foreign heartbeat"))
             return
         if message.phase is Phase.LEAVING:
             self._on_goodbye(node, at, reliable=reliable)
@@ -301,7 +310,7 @@ class Engine:
         # Not at each heartbeat: after a pause of ours, old ones wait in the socket.
         for member in self.membership.present():
             if abs(member.skew_ms) > CLOCK_SKEW_MS_NOTED:
-                self.context.emit(ClockSkewed(member.identity.node, member.skew_ms))
+                self.context.tell(ClockSkewed(member.identity.node, member.skew_ms))
 
     def _note(self, peer: Peer, message: m.Heartbeat, at: Moment, *, reliable: bool) -> None:
         member = self.membership.get(peer.node)
@@ -322,7 +331,7 @@ class Engine:
             peer.node, claimed.position,
             reliable=reliable, provisional=message.phase is Phase.JOINING,
         ):
-            self.context.emit(PastLost(peer.node))
+            self._lose_past(peer.node)
         elif claimed is not None and (
             reliable or (peer.settled and self.claims.has_heard(peer.node))
         ):
@@ -331,7 +340,7 @@ class Engine:
             # of it by TCP was judged: it may speak of what we wrote before we lost our past.
             peer.progress.confirmed_to(claimed)
         if changed:
-            self.context.emit(MembersChanged())
+            self.context.tell(MembersChanged())
 
     def _on_goodbye(self, node: bytes, at: Moment, *, reliable: bool) -> None:
         peer = self.context.peers.get(node)
@@ -348,14 +357,14 @@ class Engine:
     def _on_reliable(self, peer: Peer, message: m.Message, at: Moment) -> None:
         node = peer.node
         if not self.claims.remembers(message):
-            self.context.emit(PastLost(node))
+            self._lose_past(node)
             return
         match message:
             case m.Progress():
                 if not self.claims.believes(
                     node, message.cursor.position, reliable=True, provisional=message.provisional
                 ):
-                    self.context.emit(PastLost(node))
+                    self._lose_past(node)
                 else:
                     self.sender.on_progress(peer, message, at)
             case m.Fetch():
@@ -381,7 +390,7 @@ class Engine:
             case m.Sessions():
                 changed = self.puller.on_sessions(node, message, at)
                 if changed and not self.receiver.is_held(node):
-                    self.context.emit(Repaired(node, changed))
+                    self.context.tell(Repaired(node, changed))
                 self.receiver.pulled(node, at)
             case _:
                 pass

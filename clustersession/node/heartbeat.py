@@ -3,7 +3,9 @@
 from clustersession.core.detector import PAUSE_INTERVALS
 from clustersession.core.identity import Address, Phase
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import Moment, Multicast, MulticastHeard, MulticastUnheard
+from clustersession.node.effects import Multicast
+from clustersession.node.moment import Moment
+from clustersession.node.news import MulticastHeard, MulticastUnheard
 from clustersession.node.sender import DATAGRAM_PAYLOAD_BYTES_MAX, Sender
 from clustersession.wire.fields import MEMBERS_MAX
 from clustersession.wire.messages import Heartbeat, encode_message
@@ -41,7 +43,7 @@ class HeartbeatSender:
         self._self_heard_s = at.now_s
         if self._unheard:
             self._unheard = False
-            self._context.emit(MulticastHeard())
+            self._context.tell(MulticastHeard())
 
     @property
     def multicast_works(self) -> bool:
@@ -145,4 +147,4 @@ class HeartbeatSender:
         silence_s = UNHEARD_INTERVALS * self._context.settings.heartbeat_interval_s
         if at.now_s - max(self._self_heard_s, self._started_s) > silence_s:
             self._unheard = True
-            self._context.emit(MulticastUnheard())
+            self._context.tell(MulticastUnheard())

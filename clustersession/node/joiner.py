@@ -18,7 +18,8 @@ from clustersession.core.identity import Phase
 from clustersession.core.state import highest_time
 from clustersession.node.context import Context
 from clustersession.node.dialing import Dialer
-from clustersession.node.outputs import BecameReady, Dropped, Moment, SnapshotLoading
+from clustersession.node.moment import Moment
+from clustersession.node.news import BecameReady, MessageDropped, SnapshotLoading
 from clustersession.node.receiver import Receiver
 from clustersession.wire.messages import Heartbeat, SnapshotPageMessage, SnapshotRequest
 
@@ -102,10 +103,10 @@ class Joiner:
             # A full disk, say. What was asked for since does not fit behind what is here.
             self._after_key = message.after_key
             self._page_deadline_s = at.now_s + PAGE_TIMEOUT_S
-            self._context.emit(Dropped(donor, f"the replica failed: {type(error).__name__}"))
+            self._context.tell(MessageDropped(donor, f"the replica failed: {type(error).__name__}"))
             return False
         self._loaded += len(message.sessions)
-        self._context.emit(SnapshotLoading(donor, self._loaded, message.total))
+        self._context.tell(SnapshotLoading(donor, self._loaded, message.total))
         return True
 
     def on_page_request(self, node: bytes, message: SnapshotRequest) -> None:
@@ -234,7 +235,7 @@ class Joiner:
         how = self._how or (
             "caught up with its peers" if context.peers else "alone, with what its replica holds"
         )
-        context.emit(BecameReady(how if not behind else f"{how}, still catching up"))
+        context.tell(BecameReady(how if not behind else f"{how}, still catching up"))
 
 
 def _place(key: str) -> tuple[int, str]:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context
+from clustersession.node.effects import Located
 from clustersession.node.lookup import SessionLookup
-from clustersession.node.outputs import Located, Moment
+from clustersession.node.moment import Moment
 from clustersession.wire.messages import Fetch, Fetched
 
 QUESTIONS_MAX = 64

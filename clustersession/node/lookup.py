@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import FetchAnswered, Moment
+from clustersession.node.effects import FetchAnswered
+from clustersession.node.moment import Moment
 from clustersession.wire.messages import Fetch, Fetched
 
 LOOKUPS_MAX = 1024

@@ -12,7 +12,9 @@ from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Phase
 from clustersession.node.confirmations import Confirmations
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import Moment, Multicast, Send, TooLarge
+from clustersession.node.effects import Multicast, Send
+from clustersession.node.moment import Moment
+from clustersession.node.news import TooLarge
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Changes, Progress, encode_message
 
@@ -130,7 +132,7 @@ class Sender:
             return changes, data
         # A single session that no peer would accept: the others must not wait for it for ever.
         for delta in batch.deltas:
-            self._context.emit(TooLarge(delta.key))
+            self._context.tell(TooLarge(delta.key))
         changes = _changes(replace(batch, deltas=()), None)
         return changes, encode_message(changes)
 

@@ -60,13 +60,13 @@ class Opened(NamedTuple):
     payload: bytes
 
 
-class Dropped(NamedTuple):
+class DatagramDropped(NamedTuple):
     """A datagram that was refused."""
 
     reason: DropReason
 
 
-_DROPPED = {reason: Dropped(reason) for reason in DropReason}
+_DROPPED = {reason: DatagramDropped(reason) for reason in DropReason}
 
 
 class Sealer:
@@ -148,7 +148,7 @@ class Opener:
         self._senders_max = senders_max
         self._senders: OrderedDict[bytes, _SenderState] = OrderedDict()
 
-    def open(self, datagram: bytes) -> Opened | Dropped:
+    def open(self, datagram: bytes) -> Opened | DatagramDropped:
         """The payload and where it came from, or why it was dropped. Never raises."""
         header = datagram[: _HEADER.size]
         if len(datagram) < OVERHEAD_BYTES:

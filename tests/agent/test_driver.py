@@ -8,7 +8,7 @@ import pytest
 from clustersession.agent.driver import Driver, moment
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, Creation
-from clustersession.node import outputs as out
+from clustersession.node.effects import BeginAgain
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from tests.node.test_engine import key
@@ -17,10 +17,9 @@ SEED_PORT = 42_117
 
 
 class Pair:
-    """Two drivers, a the seed of b, and what they reported."""
+    """Two drivers, a the seed of b."""
 
     def __init__(self) -> None:
-        self.events: dict[str, list[out.Output]] = {"a": [], "b": []}
         self.drivers = {name: self._driver(name) for name in "ab"}
         self.a, self.b = self.drivers["a"], self.drivers["b"]
 
@@ -31,7 +30,7 @@ class Pair:
             seeds=(f"127.0.0.1:{SEED_PORT}",),
         )
         replica = open_memory(name.encode() * 8, clock_skew_ms_max=300_000)
-        return Driver(settings, replica, on_output=self.events[name].append)
+        return Driver(settings, replica)
 
     def joined(self) -> bool:
         return all(
@@ -119,8 +118,8 @@ async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:
 
 
 async def test_a_past_lost_noticed_twice_costs_one_node_id(pair: Pair) -> None:
-    pair.a._carry_out(out.PastLost(pair.b.replica.node))
-    pair.a._carry_out(out.PastLost(pair.b.replica.node))
+    pair.a._carry_out(BeginAgain())
+    pair.a._carry_out(BeginAgain())
     before = pair.a.replica.node
     engine = pair.a.engine
     await until(lambda: pair.a.engine is not engine)

@@ -31,7 +31,7 @@ def check_bounds(engine: Engine) -> None:
     sizes = {
         "members": (members, MEMBERS_KEPT_MAX),
         "cursors": (len(context.cursors), NODES_MAX),
-        "outbox": (len(context.outbox), 0),
+        "effects": (len(context.effects), 0),
         "attempts": (len(engine.dialer._attempts), ADDRESSES_MAX + members),
         "answered by": (len(engine.dialer._answered_by), ADDRESSES_MAX),
         "own addresses": (len(engine.dialer._own), ADDRESSES_MAX),

@@ -5,7 +5,7 @@ from random import Random
 from zlib import crc32
 
 from clustersession.core.errors import WireError
-from clustersession.wire.envelope import Dropped, Opened, Opener, Sealer
+from clustersession.wire.envelope import DatagramDropped, Opened, Opener, Sealer
 from clustersession.wire.frames import FrameDecoder, encode_frame, split_first_frame
 from clustersession.wire.keys import ClusterKeys
 from clustersession.wire.messages import encode_message
@@ -102,7 +102,7 @@ class _Datagrams:
 
     def check(self, data: bytes) -> bool:
         result = self._opener.open(data)
-        if isinstance(result, Dropped):
+        if isinstance(result, DatagramDropped):
             return False
         if not isinstance(result, Opened) or self._payloads.get(data) != result.payload:
             raise Broken("opened what nobody sealed")

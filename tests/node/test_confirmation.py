@@ -4,7 +4,7 @@ from typing import Any
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.membership import MemberAdded
-from clustersession.node import outputs as out
+from clustersession.node import news
 from tests.node.test_engine import formed, key
 from tests.node.world import World
 
@@ -28,7 +28,7 @@ def test_a_node_that_is_still_loading_confirms_what_it_receives() -> None:
     assert world.values("b", key(7)) == {"n": "7", "cart": "tea"}
     world.run(3)
     assert world.nodes["b"].replica.digests() == world.nodes["a"].replica.digests()
-    assert not world.nodes["b"].seen(out.Repaired)
+    assert not world.nodes["b"].seen(news.Repaired)
 
 
 def test_what_a_loading_node_was_sent_before_is_not_taken_as_confirmed() -> None:
@@ -40,7 +40,7 @@ def test_what_a_loading_node_was_sent_before_is_not_taken_as_confirmed() -> None
         head = world.write("a", key(number), create=True, pad="x" * 5000)
     world.wipe("b")
     world.start("b")
-    world.run_until(lambda: world.nodes["b"].seen(out.SnapshotLoading))
+    world.run_until(lambda: world.nodes["b"].seen(news.SnapshotLoading))
     peer = world.nodes["a"].running.context.peers[world.nodes["b"].replica.node]
     assert peer.progress.cursor is not None
     assert not peer.progress.holds(head)

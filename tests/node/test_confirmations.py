@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from clustersession.core.feed import Batch
-from clustersession.node import outputs as out
+from clustersession.node import news
 from clustersession.node.confirmations import PATIENCE_S
 from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
@@ -232,6 +232,6 @@ def test_a_datagram_about_a_past_that_we_have_lost_confirms_nothing(latency_s: f
     world.link_latency_s = latency_s
     world.run_until(lambda: b.replica.node in a.running.context.peers)
     token = world.wait("a", head)
-    world.run_until(lambda: a.seen(out.PastLost) or world.answer("a", token) is not None)
-    assert a.seen(out.PastLost)
+    world.run_until(lambda: a.seen(news.PastLost) or world.answer("a", token) is not None)
+    assert a.seen(news.PastLost)
     assert world.answer("a", token) is not True

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 from clustersession.core.identity import Address, Identity, first_incarnation
 from clustersession.core.state import Change, Creation
-from clustersession.node import outputs as out
+from clustersession.node import effects
+from clustersession.node.effects import Effect
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
+from clustersession.node.news import News
 from clustersession.replica.opening import open_memory
 from clustersession.replica.protocol import Replica
 from clustersession.settings.settings import Settings
@@ -32,7 +34,7 @@ class Node:
     address: Address
     starts: int = 0
     engine: Engine | None = None
-    events: list[out.Output] = field(default_factory=list)
+    events: list[Effect | News] = field(default_factory=list)
     links: set[str] = field(default_factory=set)
     skew_ms: int = 0
 
@@ -164,9 +166,9 @@ class World:
 
     def answer(self, name: str, token: int) -> object:
         for event in self.nodes[name].events:
-            if isinstance(event, out.Acknowledged) and event.token == token:
+            if isinstance(event, effects.Confirmed) and event.token == token:
                 return event.confirmations
-            if isinstance(event, out.FetchAnswered) and event.token == token:
+            if isinstance(event, effects.FetchAnswered) and event.token == token:
                 return event.found
         return None
 
@@ -204,20 +206,21 @@ class World:
 
     def _pump(self, node: Node) -> None:
         engine = node.running
-        for output in engine.outputs():
-            match output:
-                case out.Send(receiver_id, data):
+        for effect in engine.effects():
+            match effect:
+                case effects.Send(receiver_id, data):
                     self._send(node, receiver_id, data)
-                case out.Multicast(data):
+                case effects.Multicast(data):
                     self._multicast(node, data)
-                case out.Dial(address):
+                case effects.Dial(address):
                     self._later(LATENCY_S, lambda a=address: self._dial(node, engine, a))
-                case out.Unlink(receiver_id):
+                case effects.Unlink(receiver_id):
                     other = self._by_id(receiver_id)
                     if other is not None:
                         self._break_links(node.name, other.name)
                 case _:
-                    node.events.append(output)
+                    node.events.append(effect)
+        node.events += engine.news()
         self._arm(node, engine)
 
     def _arm(self, node: Node, engine: Engine) -> None:

@@ -23,7 +23,7 @@ from clustersession.core.identity import (
 )
 from clustersession.core.membership import Status
 from clustersession.core.serving_view import VIEW_NOTE, View
-from clustersession.node import outputs as out
+from clustersession.node import effects, news
 from clustersession.node.engine import Engine
 from clustersession.wire.envelope import Opened, Opener, Sealer
 from clustersession.wire.local import Operation, Request, decode_request, encode_answer
@@ -106,42 +106,42 @@ class Agent:
     def pump(self) -> None:
         """Carry out what the engine wants, and set its timer."""
         count = 0
-        while self.alive and (outputs := self.engine.outputs()):
-            for output in outputs:
+        while self.alive and (wanted := self.engine.effects()):
+            for effect in wanted:
                 count += 1
-                self._carry_out(output)
+                self._carry_out(effect)
             if count > OUTPUTS_MAX:
                 raise Violation(f"{self.host.name}: the engine does not come to rest")
+        for told in self.engine.news():
+            self.world.note(self.host, told)
+            if isinstance(told, news.MembersChanged | news.BecameReady):
+                self._write_view()
         self._arm()
 
-    def _carry_out(self, output: out.Output) -> None:
+    def _carry_out(self, effect: effects.Effect) -> None:
         world = self.world
-        match output:
-            case out.Send(node, data):
+        match effect:
+            case effects.Send(node, data):
                 self._note_donor(node, data)
                 ends = self.links.get(node)
                 if ends:
                     ends[0].send(data)
-            case out.Multicast(data):
+            case effects.Multicast(data):
                 world.network.multicast(self.host.name, self._sealer.seal(data))
-            case out.Dial(address):
+            case effects.Dial(address):
                 engine = self.engine
                 world.timeline.later(LATENCY_S, lambda: self._dial(address, engine))
-            case out.Unlink(node):
+            case effects.Unlink(node):
                 for end in self.links.pop(node, []):
                     end.close()
                 self.engine.link_down(node, "member gone", self.host.clock.moment())
-            case out.PastLost():
+            case effects.BeginAgain():
                 engine = self.engine
                 world.timeline.later(0.0, lambda: self._begin_again(engine))
-            case out.Acknowledged(token, value) | out.FetchAnswered(token, value):
+            case effects.Confirmed(token, value) | effects.FetchAnswered(token, value):
                 ask = self.asked.pop(token, None)
                 if ask is not None:
                     ask.answer(encode_answer(ask.token, value))
-            case _:
-                world.note(self.host, output)
-                if isinstance(output, out.MembersChanged | out.BecameReady):
-                    self._write_view()
 
     def _note_donor(self, node: bytes, data: bytes) -> None:
         if data[1] != SNAPSHOT_REQUEST:

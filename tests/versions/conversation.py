@@ -14,9 +14,11 @@ from unittest import mock
 
 from clustersession.core.identity import Address, Identity
 from clustersession.core.state import Change, Creation, SessionState
-from clustersession.node import outputs as out
+from clustersession.node import effects
+from clustersession.node.effects import Effect
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
+from clustersession.node.news import News
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from clustersession.wire.records import decode_state, encode_state
@@ -210,13 +212,13 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
     finish("a")
 
 
-def what_came(engine: Engine, replica: Any, events: Iterable[out.Output]) -> dict[str, Any]:
+def what_came(engine: Engine, replica: Any, events: Iterable[Effect | News]) -> dict[str, Any]:
     """What a node knows and has answered."""
     answers: dict[str, Any] = {}
     for event in events:
-        if isinstance(event, out.Acknowledged):
+        if isinstance(event, effects.Confirmed):
             answers[str(event.token)] = event.confirmations
-        elif isinstance(event, out.FetchAnswered):
+        elif isinstance(event, effects.FetchAnswered):
             answers[str(event.token)] = event.found
     return {
         "phase": engine.context.phase.name,
@@ -249,7 +251,7 @@ class Part:
         self.replica = open_memory(bytes.fromhex(first["nodes"][name]), clock_skew_ms_max=300_000)
         self.settings = Settings(distributable=True, **first["settings"])
         self.said: list[bytes] = []
-        self.events: list[out.Output] = []
+        self.events: list[Effect | News] = []
         self.now_s = 0.0
         self.engine: Engine
 
@@ -299,8 +301,9 @@ class Part:
         self.now_s = to_s
 
     def _take(self) -> None:
-        for output in self.engine.outputs():
-            if isinstance(output, out.Send | out.Multicast):
-                self.said.append(output.data)
+        for effect in self.engine.effects():
+            if isinstance(effect, effects.Send | effects.Multicast):
+                self.said.append(effect.data)
             else:
-                self.events.append(output)
+                self.events.append(effect)
+        self.events += self.engine.news()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from clustersession.wire.envelope import (
     OVERHEAD_BYTES,
     WINDOW,
-    Dropped,
+    DatagramDropped,
     DropReason,
     Opened,
     Opener,
@@ -30,8 +30,8 @@ def opener(keys: ClusterKeys = KEYS, senders_max: int = 64) -> Opener:
     return Opener(keys, NAME, senders_max)
 
 
-def reason_of(result: Opened | Dropped) -> DropReason:
-    assert isinstance(result, Dropped), result
+def reason_of(result: Opened | DatagramDropped) -> DropReason:
+    assert isinstance(result, DatagramDropped), result
     return result.reason
 
 
@@ -55,22 +55,22 @@ def test_any_changed_byte_is_refused(place: int, flip: int) -> None:
     datagram = bytearray(sealer(epoch=7).seal(b"payload"))
     datagram[place % len(datagram)] ^= flip
     receiver = opener()
-    assert isinstance(receiver.open(bytes(datagram)), Dropped)
+    assert isinstance(receiver.open(bytes(datagram)), DatagramDropped)
     assert isinstance(receiver.open(sealer(epoch=7).seal(b"payload")), Opened)
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_dropped(noise: bytes) -> None:
-    assert isinstance(opener().open(noise), Dropped)
-    assert isinstance(opener().open(b"CLS" + noise), Dropped)
-    assert isinstance(opener().open(sealer().seal(b"")[:20] + noise), Dropped)
+    assert isinstance(opener().open(noise), DatagramDropped)
+    assert isinstance(opener().open(b"CLS" + noise), DatagramDropped)
+    assert isinstance(opener().open(sealer().seal(b"")[:20] + noise), DatagramDropped)
 
 
 def test_every_truncation_is_dropped() -> None:
     datagram = sealer().seal(b"payload")
     for length in range(len(datagram)):
-        assert isinstance(opener().open(datagram[:length]), Dropped)
+        assert isinstance(opener().open(datagram[:length]), DatagramDropped)
 
 
 def test_reasons() -> None:
@@ -114,7 +114,7 @@ def test_the_window_against_a_set(order: list[int]) -> None:
     for index in order:
         result = receiver.open(STREAM[index])
         if index in seen or highest - index >= WINDOW:
-            assert isinstance(result, Dropped)
+            assert isinstance(result, DatagramDropped)
         else:
             assert isinstance(result, Opened)
             seen.add(index)
@@ -157,8 +157,8 @@ def test_the_sender_silent_longest_is_forgotten() -> None:
     a, b, c = (sealer(sender=name * 8).seal(b"") for name in (b"a", b"b", b"c"))
     for datagram in (a, b, c):
         assert isinstance(receiver.open(datagram), Opened)
-    assert isinstance(receiver.open(b), Dropped)
-    assert isinstance(receiver.open(c), Dropped)
+    assert isinstance(receiver.open(b), DatagramDropped)
+    assert isinstance(receiver.open(c), DatagramDropped)
     assert isinstance(receiver.open(a), Opened)
 
 
