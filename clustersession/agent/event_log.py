@@ -196,6 +196,18 @@ class EventLog:
         self.dropped(f"message: {event.reason}", self._name_of(event.node))
 
     @report.register
+    def _replica_failed(self, event: news.ReplicaFailed) -> None:
+        self.seldom("error", "replica_failed", f"the replica failed: {event.reason}")
+
+    @report.register
+    def _no_new_node_id(self, event: news.NoNewNodeId) -> None:
+        self.seldom("error", "replica_failed", f"no new node id: {event.reason}")
+
+    @report.register
+    def _view_not_written(self, event: news.ViewNotWritten) -> None:
+        self.seldom("error", "view_failed", f"no view for the workers: {event.reason}")
+
+    @report.register
     def _past_lost(self, event: news.PastLost) -> None:
         peer = self._name_of(event.node)
         self._tell(

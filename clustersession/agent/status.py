@@ -54,7 +54,7 @@ def status_of(
         "uptime_s": round(time.monotonic() - driver.started_s, 1),
         "members": [_member(driver, member) for member in engine.membership],
         "work": dict(workers.work.counts),
-        "applied": driver.applied,
+        "applied": driver.life.applied,
         "gaps_repaired": driver.reporter.counters["gaps_repaired"],
         "sessions_repaired": driver.reporter.counters["sessions_repaired"],
         "sweeps": sweeper.sweeps,

@@ -197,8 +197,9 @@ class WorkerConnection(asyncio.Protocol):
                 server.feed_moved()
             case Operation.FETCH:
                 key = checked_key(argument[0])
-                engine.fetch(server.new_token(self, token), key, moment())
-                server.driver.pump()
+                at = moment()
+                engine.fetch(server.new_token(self, token), key, at)
+                server.driver.pump(at)
             case Operation.ATTACH:
                 self.pid = checked_integer(argument[0])
                 self.stopping = len(argument) > 1 and argument[1] is True
@@ -210,8 +211,9 @@ class WorkerConnection(asyncio.Protocol):
             case Operation.REPORT:
                 server.work.add(dict(argument[0]))
             case Operation.DRAIN:
-                engine.drain(moment())
-                server.driver.pump()
+                at = moment()
+                engine.drain(at)
+                server.driver.pump(at)
                 self.answer(token, True)
             case Operation.STOP:
                 self.answer(token, True)
@@ -226,9 +228,11 @@ class WorkerConnection(asyncio.Protocol):
             case Operation.LOCATE:
                 key, timeout_ms = argument[:2]
                 wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-                token = server.new_token(self, token)
-                engine.locator.locate(token, checked_key(key), moment().now_s + wait_s)
-                server.driver.pump()
+                at = moment()
+                engine.locator.locate(
+                    server.new_token(self, token), checked_key(key), at.now_s + wait_s
+                )
+                server.driver.pump(at)
             case Operation.LISTEN:
                 everywhere, pid = argument[:2]
                 server.listen(checked_integer(pid), bool(everywhere))

@@ -218,7 +218,7 @@ class Membership:
 
     def suspected_by_peer(self, suspicions: Iterable[tuple[bytes, int]]) -> bool:
         """Refute: whether a peer suspects us; our incarnation is then above the one it named."""
-        own_life = self.own.incarnation >> REFUTATION_BITS
+        own_life = self.own.start
         for node, incarnation in suspicions:
             # One of another life is nonsense, and following it could leave no number to go to.
             same_life = (incarnation + 1) >> REFUTATION_BITS == own_life

@@ -57,6 +57,7 @@ class Context:
     phase: Phase = Phase.JOINING
     serving: bool = False
     discovered: bool = False
+    view_is_stale: bool = False
 
     @property
     def own(self) -> Identity:

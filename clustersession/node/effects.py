@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clustersession.core.identity import Address
+from clustersession.core.identity import Address, Identity
 from clustersession.core.state import SessionState
 
 
@@ -24,9 +24,25 @@ class Multicast:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Try to connect; answered by ``link_up`` or ``dial_failed``."""
+    """Try to connect; answered by ``Life.dialled`` or ``Life.dial_failed``."""
 
     address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class CheckAddress:
+    """Try whether anybody is reached at the address that a node tells; if not: ``address_failed``.
+    """
+
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class SealAs:
+    """Send datagrams as this node and in this epoch from now on; see ``wire.envelope.Sealer``."""
+
+    node: bytes
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +89,6 @@ class BeginAgain:
 
 
 Answer = Confirmed | FetchAnswered | Located
-Effect = Send | Multicast | Dial | Unlink | BeginAgain | Answer
+Outward = Multicast | Dial | CheckAddress | SealAs | Answer
+"""What ``Life.effects`` leaves to the driver."""
+Effect = Send | Unlink | BeginAgain | Outward

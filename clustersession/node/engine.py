@@ -20,11 +20,11 @@ from clustersession.node.member_events import MemberEvents
 from clustersession.node.moment import Moment
 from clustersession.node.news import (
     ClockSkewed,
-    MembersChanged,
     MessageDropped,
     News,
     PastLost,
     Repaired,
+    ReplicaFailed,
 )
 from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
@@ -114,7 +114,13 @@ class Engine:
         return min(part.next_deadline() for part in parts)
 
     def handle_timer(self, at: Moment) -> None:
-        """Time has passed."""
+        """Time has passed. Whatever is wrong with the replica, heartbeats go on."""
+        try:
+            self._handle_timer(at)
+        except ReplicaError as error:
+            self.context.tell(ReplicaFailed(str(error)))
+
+    def _handle_timer(self, at: Moment) -> None:
         phase = self.context.phase
         if self.heartbeat.handle_timer(at):
             self._member_events.tell(self.membership.handle_timer(at.now_s), at)
@@ -132,7 +138,7 @@ class Engine:
         self.confirmations.settle()
         if self.context.phase is not phase:
             self.heartbeat.soon(at)
-            self.context.tell(MembersChanged())
+            self.context.view_is_stale = True
 
     def link_up(self, identity: Identity, at: Moment, dialled: Address | None = None) -> None:
         """An authenticated connection with a node is up; it said who it is.
@@ -220,9 +226,12 @@ class Engine:
 
     def feed_moved(self, at: Moment) -> None:
         """Workers have committed, or wait since the last call."""
-        self.sender.flush(at)
-        self.confirmations.ask_for_the_sent(at)
-        self.confirmations.settle()
+        try:
+            self.sender.flush(at)
+            self.confirmations.ask_for_the_sent(at)
+            self.confirmations.settle()
+        except ReplicaError as error:
+            self.context.tell(ReplicaFailed(str(error)))
 
     def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
         """A worker waits until peers hold its write; ``feed_moved`` must follow."""
@@ -235,6 +244,12 @@ class Engine:
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
         """The configured seeds, as they resolve now."""
         self.dialer.seeds(addresses, at)
+
+    def workers_changed(self, attached: int, staying: int, at: Moment) -> None:
+        """So many workers are attached, and so many of them were not told to stop."""
+        self.set_serving(staying > 0, at)
+        if attached and not staying:
+            self.drain(at)
 
     def set_serving(self, serving: bool, at: Moment) -> None:
         """Whether any worker of this host is there to answer requests."""
@@ -260,16 +275,19 @@ class Engine:
         """Say goodbye; the driver closes the links afterwards."""
         self.context.phase = Phase.LEAVING
         self.context.serving = False
-        self.sender.flush(at)
-        self.heartbeat.beat(at)
-        for peer in self.context.peers.values():
-            self.heartbeat.greet(peer, at)
+        try:
+            self.sender.flush(at)
+            self.heartbeat.beat(at)
+            for peer in self.context.peers.values():
+                self.heartbeat.greet(peer, at)
+        except ReplicaError as error:
+            self.context.tell(ReplicaFailed(str(error)))
 
     # ---- inside ----------------------------------------------------------------------------------
 
     def _announce(self, at: Moment) -> None:
         self.heartbeat.beat(at)
-        self.context.tell(MembersChanged())
+        self.context.view_is_stale = True
 
     def _lose_past(self, witness: bytes) -> None:
         self.context.tell(PastLost(witness))
@@ -340,7 +358,7 @@ class Engine:
             # of it by TCP was judged: it may speak of what we wrote before we lost our past.
             peer.progress.confirmed_to(claimed)
         if changed:
-            self.context.tell(MembersChanged())
+            self.context.view_is_stale = True
 
     def _on_goodbye(self, node: bytes, at: Moment, *, reliable: bool) -> None:
         peer = self.context.peers.get(node)

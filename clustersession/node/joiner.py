@@ -235,6 +235,7 @@ class Joiner:
         how = self._how or (
             "caught up with its peers" if context.peers else "alone, with what its replica holds"
         )
+        context.view_is_stale = True
         context.tell(BecameReady(how if not behind else f"{how}, still catching up"))
 
 

@@ -15,7 +15,6 @@ from clustersession.node.dialing import Dialer
 from clustersession.node.effects import Unlink
 from clustersession.node.lookup import SessionLookup
 from clustersession.node.moment import Moment
-from clustersession.node.news import MembersChanged
 
 
 class MemberEvents:
@@ -57,4 +56,4 @@ class MemberEvents:
                     pass
                 case _:
                     continue
-            self._context.tell(MembersChanged())
+            self._context.view_is_stale = True

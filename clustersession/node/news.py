@@ -23,11 +23,6 @@ class SnapshotLoading:
 
 
 @dataclass(frozen=True, slots=True)
-class MembersChanged:
-    """The view that workers route by is no longer true."""
-
-
-@dataclass(frozen=True, slots=True)
 class Unreachable:
     """A peer that came to us is not to be found at the address it tells everybody."""
 
@@ -106,8 +101,29 @@ class MessageDropped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaFailed:
+    """The replica failed in the middle of what time or the workers brought; it is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoNewNodeId:
+    """The past is lost, and the replica could not be given a new node id; it is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewNotWritten:
+    """The workers still route by an old view; it is tried again."""
+
+    reason: str
+
+
 News = (
-    BecameReady | SnapshotLoading | MembersChanged | Unreachable | SelfUnreachable | ClockSkewed
+    BecameReady | SnapshotLoading | Unreachable | SelfUnreachable | ClockSkewed
     | FutureRefused | PastLost | MulticastUnheard | MulticastHeard | Repaired | GapFound | TooLarge
-    | MessageDropped | MembershipEvent
+    | MessageDropped | ReplicaFailed | NoNewNodeId | ViewNotWritten | MembershipEvent
 )

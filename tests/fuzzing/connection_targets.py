@@ -94,7 +94,7 @@ class _Driver:
         self.engine.feed_moved(self.world.at(self.world.nodes["a"]))
         self.pump()
 
-    def pump(self) -> None:
+    def pump(self, at: Moment | None = None) -> None:
         """Hand the answers over."""
         for effect in self.engine.effects():
             if isinstance(effect, Answer):
