@@ -73,7 +73,8 @@ class Driver:
         # Attempts to connect and what else waits for the network; each leaves when it is done.
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        # When the timer fires, on the monotonic clock; infinite while there is none.
+        # The engine's deadline that the timer was set for, infinity while none is set: a timer
+        # that fires for nothing would follow each confirmation.
         self._timer_s = float("inf")
         # True from the first word of a worker to the next turn of the loop, which streams for all.
         self._feed_moved = False
@@ -283,7 +284,7 @@ class Driver:
 
     def _arm(self) -> None:
         deadline_s = self.life.engine.next_deadline()
-        if self._closing or deadline_s >= self._timer_s:
+        if deadline_s == self._timer_s or self._closing:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -294,8 +295,12 @@ class Driver:
     def _on_timer(self) -> None:
         self._timer, self._timer_s = None, float("inf")
         at = moment()
-        self.life.engine.handle_timer(at)
-        self.pump(at)
+        if self.life.engine.next_deadline() <= at.now_s:
+            self.life.engine.handle_timer(at)
+            self.pump(at)
+        else:
+            # An event loop that counts in milliseconds may be early.
+            self._arm()
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

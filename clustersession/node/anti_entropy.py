@@ -29,11 +29,13 @@ class AntiEntropy:
     def start(self, at: Moment) -> None:
         """The first round comes one interval from now."""
         self._next_s = at.now_s + self._context.settings.repair_interval_s
+        self._context.retimed.add(self)
 
     def after_loss(self, at: Moment) -> None:
         """A member is gone: survivors compare notes at once."""
         self._with_all = True
         self._next_s = min(self._next_s, at.now_s + AFTER_LOSS_S)
+        self._context.retimed.add(self)
 
     def next_deadline(self) -> float:
         """When the next round is due."""

@@ -63,6 +63,7 @@ class Confirmations:
             self._context.emit(Confirmed(token, NOT_CONFIRMED))
             return
         self._confirmations[token] = Waiter(token, seq, all_peers, deadline_s)
+        self._context.retimed.add(self)
 
     def confirmers(self, batch: Batch, at: Moment) -> tuple[bytes, ...] | None:
         """Who is to confirm a batch at once, on behalf of those who wait; None: everybody.
@@ -76,6 +77,7 @@ class Confirmations:
         if not waiting:
             return None if drains else ()
         first = None if drains or any(w.all_peers for w in waiting) else self._first()
+        self._context.retimed.add(self)
         for waiter in waiting:
             if waiter.ask_s == float("inf"):
                 waiter.asked(b"" if first is None else first.node, at.now_s)
@@ -90,6 +92,7 @@ class Confirmations:
         unasked = [w for w in self._confirmations.values() if w.ask_s == float("inf")]
         if not unasked:
             return
+        self._context.retimed.add(self)
         first = self._first()
         for waiter in unasked:
             if first is not None and not waiter.all_peers and self.ask(waiter.seq, [first], at):
@@ -135,6 +138,7 @@ class Confirmations:
             else:
                 answer = NOT_CONFIRMED
             del self._confirmations[waiter.token]
+            self._context.retimed.add(self)
             self._context.emit(Confirmed(waiter.token, answer))
 
     def expire(self, at: Moment) -> None:
@@ -143,6 +147,9 @@ class Confirmations:
         Whoever let one wait in vain is not waited for again until it has caught up a little: a peer
         that is stuck costs one timeout and not one for every write.
         """
+        if not self._confirmations:
+            return
+        self._context.retimed.add(self)
         for waiter in [w for w in self._confirmations.values() if w.deadline_s <= at.now_s]:
             del self._confirmations[waiter.token]
             self._context.emit(Confirmed(waiter.token, NOT_CONFIRMED))

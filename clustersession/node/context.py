@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from clustersession.core.feed import START, Cursor
 from clustersession.core.identity import Address, Identity, Phase
@@ -15,7 +16,16 @@ from clustersession.settings.settings import Settings
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Message, encode_message
 
+DATAGRAM_PAYLOAD_BYTES_MAX = 1400
 COPY_BYTES_MAX = MESSAGE_BYTES_MAX - 2**16
+
+
+class Timed(Protocol):
+    """A part of the engine that wants to be called at a certain time."""
+
+    def next_deadline(self) -> float:
+        """Return when ``Engine.handle_timer`` is to be called for it, infinity for never."""
+        ...
 
 
 @dataclass(slots=True)
@@ -58,6 +68,7 @@ class Context:
     serving: bool = False
     discovered: bool = False
     view_is_stale: bool = False
+    retimed: set[Timed] = field(default_factory=set)
 
     @property
     def own(self) -> Identity:

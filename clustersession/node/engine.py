@@ -9,7 +9,7 @@ from clustersession.core.membership import Membership
 from clustersession.node.anti_entropy import AntiEntropy
 from clustersession.node.claims import Claims
 from clustersession.node.confirmations import Confirmations
-from clustersession.node.context import Context, Peer
+from clustersession.node.context import Context, Peer, Timed
 from clustersession.node.dialing import Dialer
 from clustersession.node.effects import BeginAgain, Effect, Unlink
 from clustersession.node.heartbeat import HeartbeatSender
@@ -62,17 +62,27 @@ class Engine:
         self.claims = Claims(self.context)
         self.dialer = Dialer(self.context)
         self.confirmations = Confirmations(self.context)
-        self.sender = Sender(self.context, self.confirmations)
+        self.heartbeat = HeartbeatSender(self.context)
+        self.sender = Sender(self.context, self.confirmations, self.heartbeat)
         self.puller = Puller(self.context)
         self.receiver = Receiver(self.context, self.puller)
         self.lookup = SessionLookup(self.context)
         self.locator = Locator(self.context, self.lookup)
         self.anti_entropy = AntiEntropy(self.context, self.puller)
-        self.heartbeat = HeartbeatSender(self.context, self.sender)
         self.joiner = Joiner(self.context, self.receiver, self.dialer)
         self._member_events = MemberEvents(
             self.context, self.dialer, self.anti_entropy, self.confirmations, self.lookup
         )
+
+        self.timed: tuple[Timed, ...] = (
+            self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
+            self.locator, self.anti_entropy,
+        )
+        self.context.retimed.update(self.timed)
+        # When each part is due, as it said when it was asked last; whichever it may have changed
+        # for since is in ``context.retimed``. The least of them all, for everybody who asks.
+        self._due_s: dict[Timed, float] = {}
+        self._deadline_s = float("inf")
 
     # ---- what the driver calls -------------------------------------------------------------------
 
@@ -106,12 +116,14 @@ class Engine:
         return taken
 
     def next_deadline(self) -> float:
-        """The monotonic second at which ``handle_timer`` wants to be called, at the latest."""
-        parts = (
-            self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
-            self.locator, self.anti_entropy,
-        )
-        return min(part.next_deadline() for part in parts)
+        """Return the monotonic second at which ``handle_timer`` is to be called, and not before."""
+        retimed = self.context.retimed
+        if retimed:
+            for part in retimed:
+                self._due_s[part] = part.next_deadline()
+            retimed.clear()
+            self._deadline_s = min(self._due_s.values())
+        return self._deadline_s
 
     def handle_timer(self, at: Moment) -> None:
         """Time has passed. Whatever is wrong with the replica, heartbeats go on."""
@@ -273,6 +285,7 @@ class Engine:
 
     def leave(self, at: Moment) -> None:
         """Say goodbye; the driver closes the links afterwards."""
+        self.context.retimed.add(self.joiner)
         self.context.phase = Phase.LEAVING
         self.context.serving = False
         try:

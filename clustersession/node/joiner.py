@@ -60,6 +60,7 @@ class Joiner:
     def start(self, at: Moment) -> None:
         """Begin; the receiver may stream at once when the replica was loaded before."""
         self._started_s = self._loaded_s = self._page_s = at.now_s
+        self._context.retimed.add(self)
         self._receiver.loaded = self._context.replica.load_note(LOADED_NOTE) is not None
         for peer in self._context.peers.values():
             self._receiver.announce(peer)
@@ -82,6 +83,7 @@ class Joiner:
             return
         self._page_s = at.now_s
         self._unstored = node, message
+        self._context.retimed.add(self)
         if message.done:
             self._page_deadline_s = float("inf")
             return
@@ -93,6 +95,7 @@ class Joiner:
         if self._unstored is None:
             return True
         (donor, message), self._unstored = self._unstored, None
+        self._context.retimed.add(self)
         try:
             self._context.replica.merge(message.sessions, at.wall_ms)
             self._lower(message.cursors)
@@ -134,6 +137,7 @@ class Joiner:
         """Move on when a wait is over."""
         context = self._context
         self._looked_s = at.now_s
+        self._context.retimed.add(self)
         self._store(at)
         waited_s = at.now_s - self._started_s
         if not context.discovered and waited_s >= DISCOVERY_S:

@@ -41,6 +41,7 @@ class Locator:
             self._conclude(question)
             return
         self._questions.append(question)
+        self._context.retimed.add(self)
         for node in question.waiting:
             self._context.send(node, Fetch(key))
         self._settle()
@@ -70,6 +71,7 @@ class Locator:
             reachable = question.waiting & self._context.peers.keys()
             if not reachable or question.deadline_s <= now_s:
                 self._questions.remove(question)
+                self._context.retimed.add(self)
                 self._conclude(question)
 
     def _conclude(self, question: Question) -> None:

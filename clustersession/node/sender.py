@@ -11,8 +11,9 @@ from dataclasses import replace
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Phase
 from clustersession.node.confirmations import Confirmations
-from clustersession.node.context import Context, Peer
+from clustersession.node.context import DATAGRAM_PAYLOAD_BYTES_MAX, Context, Peer
 from clustersession.node.effects import Multicast, Send
+from clustersession.node.heartbeat import HeartbeatSender
 from clustersession.node.moment import Moment
 from clustersession.node.news import TooLarge
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
@@ -21,7 +22,6 @@ from clustersession.wire.messages import Changes, Progress, encode_message
 BATCH_BYTES_MAX = 256 * 1024
 DELTAS_PER_FLUSH_MAX = 2000
 """Some 60 ms of work; a peer that begins anew must not hold up heartbeats and the others."""
-DATAGRAM_PAYLOAD_BYTES_MAX = 1400
 DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
 MULTICAST_PEERS_MIN = 3
@@ -31,13 +31,14 @@ BACK_TO_MULTICAST_CHANGES = 32
 class Sender:
     """Streams our feed to every peer that asked for it."""
 
-    def __init__(self, context: Context, confirmations: Confirmations) -> None:
+    def __init__(
+        self, context: Context, confirmations: Confirmations, heartbeat: HeartbeatSender
+    ) -> None:
         self._context = context
         self._confirmations = confirmations
+        self._heartbeat = heartbeat
         self._head_before = 0
         self._head_at_tick = 0
-        self.multicast_head = 0
-        self.multicast_sent_s = float("-inf")
 
     def carrier(self) -> str:
         """How deltas travel at present, for the status."""
@@ -160,8 +161,7 @@ class Sender:
             if len(data) > DATAGRAM_PAYLOAD_BYTES_MAX:
                 return
             self._context.emit(Multicast(data))
-            self.multicast_head = batch.upto
-            self.multicast_sent_s = at.now_s
+            self._heartbeat.follow_datagram(batch.upto, at)
             for peer in abreast:
                 peer.progress.sent(batch, len(data), expects_confirmation=False)
             after = abreast[0].progress.cursor

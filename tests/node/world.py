@@ -224,10 +224,12 @@ class World:
         self._arm(node, engine)
 
     def _arm(self, node: Node, engine: Engine) -> None:
-        deadline_s = max(engine.next_deadline(), self.now_s + 0.001)
+        deadline_s = engine.next_deadline()
+        assert deadline_s == min(part.next_deadline() for part in engine.timed)
         if deadline_s != self._timers.get(engine):
             self._timers[engine] = deadline_s
-            self._later(deadline_s - self.now_s, lambda: self._timer(node, engine, deadline_s))
+            delay_s = max(deadline_s - self.now_s, 0.001)
+            self._later(delay_s, lambda: self._timer(node, engine, deadline_s))
 
     def _timer(self, node: Node, engine: Engine, deadline_s: float) -> None:
         if node.engine is engine and self._timers.get(engine) == deadline_s:

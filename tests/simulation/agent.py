@@ -46,6 +46,7 @@ class Agent:
         self._seen: set[tuple[bytes, int, int]] = set()
         self._tokens = 0
         self._timer_s = float("inf")
+        self._timers = 0
         self._donor = b""
         chance = Chance(
             world.random_int, lambda: world.random_int(1 << EPOCH_RANDOM_BITS), world.new_node
@@ -143,19 +144,23 @@ class Agent:
         self._donor = end.identity.node
 
     def _arm(self) -> None:
-        deadline_s = max(self.engine.next_deadline(), self.world.timeline.now_s + TIMER_S_MIN)
-        if not self.alive or deadline_s >= self._timer_s:
+        deadline_s = self.engine.next_deadline()
+        if deadline_s != min(part.next_deadline() for part in self.engine.timed):
+            raise Violation(f"{self.host.name}: a deadline has changed unsaid")
+        if not self.alive or deadline_s == self._timer_s:
             return
         self._timer_s = deadline_s
+        self._timers += 1
+        number = self._timers
 
         def timer() -> None:
-            if self.alive and self._timer_s == deadline_s:
+            if self.alive and self._timers == number:
                 self._timer_s = float("inf")
                 self.engine.handle_timer(self.at())
                 self.pump()
 
-        later_s = deadline_s - self.world.timeline.now_s
-        self.world.timeline.later(later_s, lambda: self.host.do(timer))
+        delay_s = max(deadline_s - self.world.timeline.now_s, TIMER_S_MIN)
+        self.world.timeline.later(delay_s, lambda: self.host.do(timer))
 
     # ---- links -----------------------------------------------------------------------------------
 
