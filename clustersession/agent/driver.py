@@ -176,9 +176,13 @@ class Driver:
                     self._spawn(self._check_address(identity))
                 case SealAs(node, epoch):
                     self.group.seal_as(node, epoch)
-        for news in self.life.news():
-            self.reporter.report(news)
-        self._arm()
+        engine = self.life.engine
+        if engine.context.news:
+            for news in engine.news():
+                self.reporter.report(news)
+        deadline_s = engine.next_deadline()
+        if deadline_s != self._timer_s:
+            self._arm(deadline_s)
 
     def _hello(self) -> bytes:
         return self.life.hello()
@@ -282,9 +286,8 @@ class Driver:
         self.life.engine.feed_moved(at)
         self.pump(at)
 
-    def _arm(self) -> None:
-        deadline_s = self.life.engine.next_deadline()
-        if deadline_s == self._timer_s or self._closing:
+    def _arm(self, deadline_s: float) -> None:
+        if self._closing:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -294,13 +297,11 @@ class Driver:
 
     def _on_timer(self) -> None:
         self._timer, self._timer_s = None, float("inf")
-        at = moment()
-        if self.life.engine.next_deadline() <= at.now_s:
-            self.life.engine.handle_timer(at)
-            self.pump(at)
-        else:
-            # An event loop that counts in milliseconds may be early.
-            self._arm()
+        at, engine = moment(), self.life.engine
+        if engine.next_deadline() <= at.now_s:
+            engine.handle_timer(at)
+        # Otherwise it was early, by an event loop that counts in milliseconds, and is set again.
+        self.pump(at)
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -1,8 +1,9 @@
-"""The agent's unix socket: workers ring, wait and ask; the command line looks and commands."""
+"""The agent's unix socket: it serves workers and the command line."""
 
 import asyncio
 import itertools
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -185,14 +186,14 @@ class WorkerConnection(asyncio.Protocol):
         engine = server.driver.engine
         operation, token, argument = request
         match operation:
-            case Operation.MOVED:
+            case Operation.FEED_MOVED:
                 server.feed_moved()
             case Operation.CONFIRM:
                 head, all_peers, timeout_ms = argument[:3]
                 wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-                engine.wait(
+                engine.confirm(
                     server.new_token(self, token), checked_integer(head),
-                    all_peers=bool(all_peers), deadline_s=moment().now_s + wait_s,
+                    all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
                 )
                 server.feed_moved()
             case Operation.FETCH:

@@ -49,7 +49,9 @@ class Claims:
         ``reliable``: it said so by TCP. A datagram may overtake what the peer says first on its
         connection. ``provisional``: it is loading, and may have begun at a head that we told it.
         """
-        head = self._context.replica.head()
+        if position > self._context.head:
+            self._context.head = self._context.replica.head()
+        head = self._context.head
         if position > head or node in self._ahead:
             self._lost_head = head if self._lost_head is None else self._lost_head
             if len(self._ahead) < TOLD_MAX:

@@ -63,6 +63,7 @@ class Context:
     peers: dict[bytes, Peer] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
     news: list[News] = field(default_factory=list)
+    head: int = 0
     cursors: dict[bytes, Cursor] = field(default_factory=dict)
     phase: Phase = Phase.JOINING
     serving: bool = False

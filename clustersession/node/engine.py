@@ -34,6 +34,7 @@ from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
 
 CLOCK_SKEW_MS_NOTED = 2_000
+_COPIES = (m.SnapshotPageMessage, m.Sessions, m.Fetched)
 _QUESTIONS = (m.Fetch, m.SnapshotRequest, m.Digests, m.Listing, m.SessionsRequest)
 
 
@@ -41,7 +42,7 @@ class Engine:
     """One node's protocol, without sockets, clock or randomness.
 
     The driver calls ``start`` once, then ``receive``, ``link_up``, ``link_down``, ``dial_failed``,
-    ``feed_moved``, ``wait`` and ``fetch`` as they happen and ``handle_timer`` when
+    ``feed_moved``, ``confirm`` and ``fetch`` as they happen and ``handle_timer`` when
     ``next_deadline`` has come; after each call it carries out ``effects``, in order, and passes on
     ``news``.
     """
@@ -213,9 +214,11 @@ class Engine:
             return
         try:
             message = m.decode_message(data)
+            if isinstance(message, m.Heartbeat):
+                self._on_heartbeat(node, message, at, reliable=reliable)
             # Whoever only asks would keep us busy at the expense of everybody else.
-            if reads or not isinstance(message, _QUESTIONS):
-                self._receive(node, message, at, reliable=reliable)
+            elif reads or not isinstance(message, _QUESTIONS):
+                self._on_message(node, message, at, reliable=reliable)
         except WireError as error:
             self.context.tell(MessageDropped(node, str(error)))
         except ReplicaError as error:
@@ -223,14 +226,13 @@ class Engine:
             self.receiver.let_go(node)
             self.context.tell(MessageDropped(node, f"the replica failed: {type(error).__name__}"))
 
-    def _receive(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
-        if isinstance(message, m.Heartbeat):
-            self._on_heartbeat(node, message, at, reliable=reliable)
-            return
+    def _on_message(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
         peer = self.context.peers.get(node)
         if peer is None:
             return
-        self._heard(node, at)
+        if events := self.membership.heard_from(node, at.now_s):
+            self._member_events.tell(events, at)
+        self.dialer.vouch(node, True)
         if isinstance(message, m.Changes):
             self.receiver.on_changes(node, message, at, reliable=reliable)
         elif reliable:
@@ -245,9 +247,9 @@ class Engine:
         except ReplicaError as error:
             self.context.tell(ReplicaFailed(str(error)))
 
-    def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
-        """A worker waits until peers hold its write; ``feed_moved`` must follow."""
-        self.confirmations.wait(token, seq, all_peers=all_peers, deadline_s=deadline_s)
+    def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
+        """A worker wants its write confirmed by peers; ``feed_moved`` must follow."""
+        self.confirmations.confirm(token, seq, all_peers=all_peers, deadline_s=deadline_s)
 
     def fetch(self, token: int, key: str, at: Moment) -> None:
         """A worker looks for a session that is not here."""
@@ -305,12 +307,6 @@ class Engine:
     def _lose_past(self, witness: bytes) -> None:
         self.context.tell(PastLost(witness))
         self.context.emit(BeginAgain())
-
-    def _heard(self, node: bytes, at: Moment) -> None:
-        member = self.membership.get(node)
-        if member is not None:
-            self._member_events.tell(self.membership.heard(member.identity, at.now_s), at)
-            self.dialer.vouch(node, True)
 
     def _on_heartbeat(
         self, node: bytes, message: m.Heartbeat, at: Moment, *, reliable: bool
@@ -387,7 +383,7 @@ class Engine:
 
     def _on_reliable(self, peer: Peer, message: m.Message, at: Moment) -> None:
         node = peer.node
-        if not self.claims.remembers(message):
+        if isinstance(message, _COPIES) and not self.claims.remembers(message):
             self._lose_past(node)
             return
         match message:

@@ -1,8 +1,8 @@
 """A node's life: it begins, and begins again under a new node id when it has lost its past.
 
 What a driver holds: the engine of the present life, its links, and the view that it leaves the
-workers. The driver feeds them, carries out ``effects`` and passes ``news`` on. Clock and randomness
-come in from outside.
+workers. The driver feeds them, carries out ``effects`` and passes the engine's news on. Clock and
+randomness come in from outside.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ from clustersession.node.connections import Connections, LinkT
 from clustersession.node.effects import BeginAgain, CheckAddress, Outward, SealAs, Send, Unlink
 from clustersession.node.engine import Engine
 from clustersession.node.moment import Moment
-from clustersession.node.news import News, NoNewNodeId
+from clustersession.node.news import NoNewNodeId
 from clustersession.node.serving import ServingView
 from clustersession.replica.protocol import Replica
 from clustersession.settings.settings import Settings
@@ -79,9 +79,10 @@ class Life(Generic[LinkT]):
 
         To follow every call. What concerns links alone is done in passing.
         """
-        lost = False
-        while self.engine.context.effects or lost:
-            for effect in self.engine.effects():
+        lost, context = False, self.engine.context
+        while context.effects or lost:
+            wanted, context.effects = context.effects, []
+            for effect in wanted:
                 match effect:
                     case Send(node, data):
                         self.connections.send(node, data)
@@ -94,15 +95,12 @@ class Life(Generic[LinkT]):
                         self.engine.give_up(at)
                     case _:
                         yield effect
-            if lost and not self.engine.context.effects:
+            if lost and not context.effects:
                 lost = False
                 self._begin_again(at)
-        if self.engine.context.view_is_stale:
-            self.view.write(self.engine.context)
-
-    def news(self) -> list[News]:
-        """Take what there is to tell since the last call, in order."""
-        return self.engine.news()
+                context = self.engine.context
+        if context.view_is_stale:
+            self.view.write(context)
 
     # ---- links -----------------------------------------------------------------------------------
 

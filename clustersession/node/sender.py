@@ -39,6 +39,9 @@ class Sender:
         self._heartbeat = heartbeat
         self._head_before = 0
         self._head_at_tick = 0
+        # True while some peer may have been left without what was there for it: the last flush
+        # stopped early, or failed.
+        self._unfinished = False
 
     def carrier(self) -> str:
         """How deltas travel at present, for the status."""
@@ -51,7 +54,8 @@ class Sender:
             peer.progress.resume(message.cursor, provisional=message.provisional)
         else:
             peer.progress.confirmed_to(message.cursor)
-        self.flush(at)
+        if self._unfinished or peer.progress.may_send(self._context.head):
+            self.flush(at)
         self._confirmations.settle()
 
     def is_held(self) -> bool:
@@ -80,13 +84,16 @@ class Sender:
     def flush(self, at: Moment) -> None:
         """Send what the peers have not been sent yet."""
         context = self._context
-        head = context.replica.head()
-        followers = self._followers()
-        following = {p.node for p in followers}
-        # A datagram would overtake what is on its way by TCP, and be taken for a gap.
-        abreast = [p for p in followers if not p.progress.awaits_confirmation]
-        if abreast:
-            self._multicast_from(abreast, head, at)
+        self._unfinished = True
+        context.head = head = context.replica.head()
+        following: set[bytes] = set()
+        if followers := self._followers():
+            following = {p.node for p in followers}
+            # A datagram would overtake what is on its way by TCP, and be taken for a gap.
+            abreast = [p for p in followers if not p.progress.awaits_confirmation]
+            if abreast:
+                self._multicast_from(abreast, head, at)
+        unfinished = False
         batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]] = {}
         deltas = 0
         # Those who are abreast first: they are waited for, and cost little.
@@ -107,6 +114,7 @@ class Sender:
                 if (cursor, asks) not in batches:
                     if deltas >= DELTAS_PER_FLUSH_MAX:
                         # A confirmation, or the next heartbeat at the latest, flushes again.
+                        unfinished = True
                         break
                     batches[cursor, asks] = self._batch(cursor, at, asks=asks)
                     deltas += len(batches[cursor, asks][0].batch.deltas)
@@ -116,14 +124,14 @@ class Sender:
                 peer.progress.sent(changes.batch, len(data), asked=asked)
                 if peer.progress.cursor == cursor:
                     break
+        self._unfinished = unfinished
 
     def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> tuple[Changes, bytes]:
         """What comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
         feed = self._context.replica.feed
         batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX)
-        confirmers = self._confirmations.confirmers(batch, at)
-        if asks or not batch.complete:
-            # The rest follows when it has.
+        confirmers = self._confirmations.confirmers(batch, at) if batch.complete else None
+        if asks:
             confirmers = None
         data = encode_message(changes := _changes(batch, confirmers))
         if len(data) > MESSAGE_BYTES_MAX:
@@ -156,7 +164,7 @@ class Sender:
             batch = self._context.replica.feed(
                 cursor.floor, cursor.position, DATAGRAM_FEED_BYTES_MAX
             )
-            confirmers = self._confirmations.confirmers(batch, at)
+            confirmers = self._confirmations.confirmers(batch, at) if batch.complete else ()
             data = encode_message(_changes(batch, confirmers))
             if len(data) > DATAGRAM_PAYLOAD_BYTES_MAX:
                 return

@@ -36,7 +36,7 @@ def check_bounds(engine: Engine) -> None:
         "answered by": (len(engine.dialer._answered_by), ADDRESSES_MAX),
         "own addresses": (len(engine.dialer._own), ADDRESSES_MAX),
         "requesters": (len(engine.dialer._requesters), members),
-        "waiters": (len(engine.confirmations._confirmations), WAITERS_MAX),
+        "waiters": (len(engine.confirmations._waiters), WAITERS_MAX),
         "given up": (len(engine.confirmations._given_up), members),
         "lookups": (len(engine.lookup._lookups), LOOKUPS_MAX),
         "pulls": (len(engine.puller._wanted), peers),

@@ -141,7 +141,7 @@ def test_a_peer_that_begins_anew_again_and_again_holds_up_nobody(plan: Attack) -
     creation = Creation(wall_ms, wall_ms + 10**8, 10**7)
     changes = [Change(key, wall_ms, {"n": b"1"}, creation=creation) for key in KEYS[:6_000]]
     victim.replica.commit(changes, wall_ms)
-    world.ring("a")
+    world.feed_moved("a")
     world.run_until(lambda: world.values("b", KEYS[5_999]) == {"n": "1"})
     world.run(1)
     connect(plan)

@@ -80,7 +80,7 @@ def test_nothing_injected_nobody_flaps() -> None:
 def test_a_write_reaches_everybody_and_is_confirmed(carrier: str) -> None:
     world = formed("abc", carrier=carrier)
     head = world.write("a", key(1), create=True, user="ann")
-    token = world.wait("a", head, all_peers=True)
+    token = world.confirm("a", head, all_peers=True)
     world.run(0.1)
     assert world.answer("a", token) == 2
     assert world.values("b", key(1)) == world.values("c", key(1)) == {"user": "ann"}
@@ -91,7 +91,7 @@ def test_a_write_with_nobody_there_is_answered_at_once() -> None:
     world = World("a")
     world.start()
     world.run(1.5)
-    token = world.wait("a", world.write("a", key(1), create=True, user="ann"))
+    token = world.confirm("a", world.write("a", key(1), create=True, user="ann"))
     assert world.answer("a", token) == 0
 
 
@@ -100,7 +100,7 @@ def test_a_write_before_the_others_are_found_waits_for_them() -> None:
     world.kill("a")
     world.run(2)
     world.start("a")
-    token = world.wait("a", world.write("a", key(1), create=True, user="ann"))
+    token = world.confirm("a", world.write("a", key(1), create=True, user="ann"))
     assert world.answer("a", token) is None
     world.run(0.3)
     assert world.answer("a", token) == 1
@@ -133,7 +133,7 @@ def test_datagrams_do_not_overtake_a_backlog_that_went_by_tcp() -> None:
     a.replica.commit([Change(key(n), wall_ms, values, creation=creation) for n in range(400)],
                      wall_ms)
     world.link_latency_s = 0.02
-    world.ring("a")
+    world.feed_moved("a")
     for number in range(400, 410):
         world.write("a", key(number), create=True, n="1")
         world.run(0.001)
@@ -432,7 +432,7 @@ def test_a_loading_node_does_not_confirm_what_it_passes_over(link_latency_s: flo
     world.link_latency_s = link_latency_s
     world.start("b")
     world.run_until(lambda: world.nodes["a"].running.context.peers)
-    token = world.wait("a", world.write("a", key(2), create=True, user="bob"))
+    token = world.confirm("a", world.write("a", key(2), create=True, user="bob"))
     world.run(6)
     assert world.nodes["b"].seen(news.FutureRefused)
     assert world.values("b", key(2)) is None

@@ -140,7 +140,7 @@ def test_a_write_is_not_confirmed_by_a_peer_that_lacks_the_session() -> None:
     world.run(0.05)
     world.kill("a")
     world.run(0.02)
-    token = world.wait("b", world.write("b", key(1), cart="1"))
+    token = world.confirm("b", world.write("b", key(1), cart="1"))
     world.run_until(lambda: world.answer("b", token) == 1)
     world.kill("b")
     assert world.values("c", key(1)) == {"user": "ann", "cart": "1"}
@@ -163,7 +163,7 @@ def test_a_broken_link_is_not_taken_for_an_empty_cluster() -> None:
     world.run(1)
     head = world.write("a", key(1), create=True, user="ann")
     world.reset("a", "b")
-    token = world.wait("a", head)
+    token = world.confirm("a", head)
     world.run(0.0012)
     assert world.answer("a", token) is None
     world.run(0.5)
@@ -174,8 +174,8 @@ def test_a_broken_link_is_not_taken_for_an_empty_cluster() -> None:
 def test_who_waits_in_vain_is_told_so() -> None:
     world = formed("ab")
     world.partition("a", "b")
-    world.nodes["a"].running.wait(77, 10**6, all_peers=False, deadline_s=world.now_s + 0.2)
-    world.ring("a")
+    world.nodes["a"].running.confirm(77, 10**6, all_peers=False, deadline_s=world.now_s + 0.2)
+    world.feed_moved("a")
     world.run(0.3)
     (answer,) = [e for e in world.nodes["a"].seen(effects.Confirmed) if e.token == 77]
     assert answer.confirmations == NOT_CONFIRMED
@@ -185,8 +185,8 @@ def test_a_full_house_of_waiters_is_no_confirmation() -> None:
     world = formed("ab")
     engine = world.nodes["a"].running
     for token in range(10_001):
-        engine.wait(token, 10**6, all_peers=False, deadline_s=world.now_s + 60)
-    world.ring("a")
+        engine.confirm(token, 10**6, all_peers=False, deadline_s=world.now_s + 60)
+    world.feed_moved("a")
     (answer,) = world.nodes["a"].seen(effects.Confirmed)
     assert answer.confirmations == NOT_CONFIRMED
 

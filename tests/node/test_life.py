@@ -46,7 +46,7 @@ def test_a_past_lost_noticed_by_several_costs_one_node_id() -> None:
 def test_who_waits_is_answered_before_the_new_life_begins() -> None:
     life = life_over()
     life.accepted(FakeLink(peer()), at())
-    life.engine.wait(7, 1, all_peers=False, deadline_s=5.0)
+    life.engine.confirm(7, 1, all_peers=False, deadline_s=5.0)
     life.engine.context.emit(BeginAgain())
     wanted = taken(life)
     places = {type(effect): place for place, effect in enumerate(wanted)}
@@ -96,7 +96,7 @@ def test_without_space_for_a_new_node_id_the_old_life_goes_on(
         engine.context.emit(BeginAgain())
         taken(life)
     assert life.engine is engine
-    assert news.NoNewNodeId("no space") in life.news()
+    assert news.NoNewNodeId("no space") in life.engine.news()
     engine.context.emit(BeginAgain())
     taken(life)
     assert life.engine is not engine

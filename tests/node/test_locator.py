@@ -9,7 +9,7 @@ from tests.node.world import World
 def locate(world: World, name: str, session: str, timeout_s: float = 1.0, token: int = 7) -> None:
     node = world.nodes[name]
     node.running.locator.locate(token, session, world.now_s + timeout_s)
-    world.ring(name)
+    world.feed_moved(name)
 
 
 def answers(world: World, name: str) -> list[effects.Located]:

@@ -82,7 +82,7 @@ def test_a_view_that_could_not_be_written_is_written_later(monkeypatch: pytest.M
         patch.setattr(life.engine.context.replica, "save_note", full)
         life.engine.workers_changed(0, 0, at())
         taken(life)
-    assert news.ViewNotWritten("no space") in life.news()
+    assert news.ViewNotWritten("no space") in life.engine.news()
     assert written(life).serving == {"a", "b"}
     life.engine.context.view_is_stale = True
     taken(life)

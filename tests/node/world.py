@@ -135,26 +135,26 @@ class World:
         creation = Creation(wall_ms, wall_ms + 86_400_000, 1_800_000) if create else None
         sets = {attribute: value.encode() for attribute, value in values.items()}
         committed = node.replica.commit([Change(key, wall_ms, sets, creation=creation)], wall_ms)
-        self.ring(name)
+        self.feed_moved(name)
         return committed.head
 
     def end(self, name: str, key: str) -> None:
         node = self.nodes[name]
         wall_ms = self.at(node).wall_ms
         node.replica.commit([Change(key, wall_ms, end="invalidated")], wall_ms)
-        self.ring(name)
+        self.feed_moved(name)
 
-    def ring(self, name: str) -> None:
+    def feed_moved(self, name: str) -> None:
         node = self.nodes[name]
         if node.engine is not None:
             node.engine.feed_moved(self.at(node))
             self._pump(node)
 
-    def wait(self, name: str, seq: int, *, all_peers: bool = False) -> int:
+    def confirm(self, name: str, seq: int, *, all_peers: bool = False) -> int:
         node = self.nodes[name]
         token = next(self._tokens)
-        node.running.wait(token, seq, all_peers=all_peers, deadline_s=self.now_s + 5)
-        self.ring(name)
+        node.running.confirm(token, seq, all_peers=all_peers, deadline_s=self.now_s + 5)
+        self.feed_moved(name)
         return token
 
     def fetch(self, name: str, key: str) -> int:

@@ -109,7 +109,7 @@ class Agent:
             self._carry_out(effect)
             if count > EFFECTS_MAX:
                 raise Violation(f"{self.host.name}: the engine does not come to rest")
-        for told in self.life.news():
+        for told in self.engine.news():
             if isinstance(told, news.ReplicaFailed | news.NoNewNodeId):
                 self.world.marks["replica failed an engine"] += 1
             self.world.note(self.host, told)
@@ -245,7 +245,7 @@ class Agent:
         match request.operation:
             case Operation.CONFIRM:
                 head, all_peers, timeout_ms = request.argument
-                engine.wait(
+                engine.confirm(
                     self._tokens, head, all_peers=all_peers,
                     deadline_s=at.now_s + timeout_ms / 1000,
                 )

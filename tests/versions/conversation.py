@@ -31,9 +31,10 @@ SETTINGS: dict[str, Any] = {
 }
 STEP_S = 0.001
 CALLS = (
-    "start", "link_up", "link_down", "dial_failed", "receive", "feed_moved", "wait", "fetch",
+    "start", "link_up", "link_down", "dial_failed", "receive", "feed_moved", "confirm", "fetch",
     "set_serving", "leave",
 )
+_RENAMED = {"wait": "confirm"}
 _OBJECTS: dict[str, Callable[[Any], Any]] = {
     "bytes": lambda v: bytes.fromhex(v),
     "moment": lambda v: Moment(*v),
@@ -168,7 +169,7 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
         node = scene.nodes[name]
         deadline_s = scene.now_s + 5
         node.running.wait(next(tokens), seq, all_peers=all_peers, deadline_s=deadline_s)
-        scene.ring(name)
+        scene.feed_moved(name)
         scene.run(0.05)
 
     def finish(name: str, *parts: str) -> None:
@@ -190,7 +191,7 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
     assert held is not None
     scene.hide("b", 30, held)
     scene.nodes["c"].running.fetch(99, key(30), scene.at(scene.nodes["c"]))
-    scene.ring("c")
+    scene.feed_moved("c")
     scene.run(0.1)
     scene.lose_datagram = lambda sender, receiver: sender == "a" and receiver == "c"
     scene.create("a", 21, lost=b"on the way")
@@ -281,7 +282,7 @@ class Part:
                 self._begin(at)
             elif at is not None:
                 self._pass_time(at.now_s)
-            getattr(self.engine, call)(*arguments, **named)
+            getattr(self.engine, _RENAMED.get(call, call))(*arguments, **named)
             self._take()
 
     def _begin(self, at: Moment) -> None:
