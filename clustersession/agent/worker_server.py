@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from clustersession.agent.copies import copies_of
@@ -182,62 +182,92 @@ class WorkerConnection(asyncio.Protocol):
             self.close()
 
     def _handle(self, request: Request) -> None:
+        """Do what is asked. Whatever is raised here ends the connection."""
+        handler = _HANDLERS.get(request.operation)
+        if handler is None:
+            # Of a later version, say.
+            self._server.driver.reporter.counters["requests of an unknown kind"] += 1
+            self.answer(request.token, None)
+        else:
+            handler(self, request.token, request.argument)
+
+    def _feed_moved(self, token: int, argument: list[Any]) -> None:
+        self._server.feed_moved()
+
+    def _confirm(self, token: int, argument: list[Any]) -> None:
+        head, all_peers, timeout_ms = argument[:3]
         server = self._server
-        engine = server.driver.engine
-        operation, token, argument = request
-        match operation:
-            case Operation.FEED_MOVED:
-                server.feed_moved()
-            case Operation.CONFIRM:
-                head, all_peers, timeout_ms = argument[:3]
-                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-                engine.confirm(
-                    server.new_token(self, token), checked_integer(head),
-                    all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
-                )
-                server.feed_moved()
-            case Operation.FETCH:
-                key = checked_key(argument[0])
-                at = moment()
-                engine.fetch(server.new_token(self, token), key, at)
-                server.driver.pump(at)
-            case Operation.ATTACH:
-                self.pid = checked_integer(argument[0])
-                self.stopping = len(argument) > 1 and argument[1] is True
-                server.attached(self)
-                self.answer(token, True)
-            case Operation.STATUS:
-                self.answer(token, server.status())
-                server.work.ask()
-            case Operation.REPORT:
-                server.work.add(dict(argument[0]))
-            case Operation.DRAIN:
-                at = moment()
-                engine.drain(at)
-                server.driver.pump(at)
-                self.answer(token, True)
-            case Operation.STOP:
-                self.answer(token, True)
-                server.on_stop()
-            case Operation.WATCH:
-                key = checked_key(argument[0])
-                self.answer(token, server.watchers.watch(self, token, key) or None)
-            case Operation.UNWATCH:
-                server.watchers.unwatch(self, checked_integer(argument[0]))
-            case Operation.EVENTS:
-                self.answer(token, [list(event) for event in server.driver.reporter.recent])
-            case Operation.LOCATE:
-                key, timeout_ms = argument[:2]
-                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-                at = moment()
-                engine.locator.locate(
-                    server.new_token(self, token), checked_key(key), at.now_s + wait_s
-                )
-                server.driver.pump(at)
-            case Operation.LISTEN:
-                everywhere, pid = argument[:2]
-                server.listen(checked_integer(pid), bool(everywhere))
-                self.answer(token, True)
-            case _:
-                server.driver.reporter.counters["requests of an unknown kind"] += 1
-                self.answer(token, None)
+        wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
+        server.driver.life.engine.confirm(
+            server.new_token(self, token), checked_integer(head),
+            all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
+        )
+        server.feed_moved()
+
+    def _fetch(self, token: int, argument: list[Any]) -> None:
+        key, server, at = checked_key(argument[0]), self._server, moment()
+        server.driver.engine.fetch(server.new_token(self, token), key, at)
+        server.driver.pump(at)
+
+    def _attach(self, token: int, argument: list[Any]) -> None:
+        self.pid = checked_integer(argument[0])
+        self.stopping = len(argument) > 1 and argument[1] is True
+        self._server.attached(self)
+        self.answer(token, True)
+
+    def _status(self, token: int, argument: list[Any]) -> None:
+        self.answer(token, self._server.status())
+        self._server.work.ask()
+
+    def _report(self, token: int, argument: list[Any]) -> None:
+        self._server.work.add(dict(argument[0]))
+
+    def _drain(self, token: int, argument: list[Any]) -> None:
+        driver, at = self._server.driver, moment()
+        driver.engine.drain(at)
+        driver.pump(at)
+        self.answer(token, True)
+
+    def _stop(self, token: int, argument: list[Any]) -> None:
+        self.answer(token, True)
+        self._server.on_stop()
+
+    def _watch(self, token: int, argument: list[Any]) -> None:
+        key = checked_key(argument[0])
+        self.answer(token, self._server.watchers.watch(self, token, key) or None)
+
+    def _unwatch(self, token: int, argument: list[Any]) -> None:
+        self._server.watchers.unwatch(self, checked_integer(argument[0]))
+
+    def _events(self, token: int, argument: list[Any]) -> None:
+        self.answer(token, [list(event) for event in self._server.driver.reporter.recent])
+
+    def _locate(self, token: int, argument: list[Any]) -> None:
+        key, timeout_ms = argument[:2]
+        server, at = self._server, moment()
+        deadline_s = at.now_s + min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
+        server.driver.engine.locator.locate(
+            server.new_token(self, token), checked_key(key), deadline_s
+        )
+        server.driver.pump(at)
+
+    def _listen(self, token: int, argument: list[Any]) -> None:
+        everywhere, pid = argument[:2]
+        self._server.listen(checked_integer(pid), bool(everywhere))
+        self.answer(token, True)
+
+_HANDLERS: Mapping[int, Callable[[WorkerConnection, int, list[Any]], None]] = {
+    Operation.FEED_MOVED: WorkerConnection._feed_moved,
+    Operation.CONFIRM: WorkerConnection._confirm,
+    Operation.FETCH: WorkerConnection._fetch,
+    Operation.ATTACH: WorkerConnection._attach,
+    Operation.STATUS: WorkerConnection._status,
+    Operation.REPORT: WorkerConnection._report,
+    Operation.DRAIN: WorkerConnection._drain,
+    Operation.STOP: WorkerConnection._stop,
+    Operation.WATCH: WorkerConnection._watch,
+    Operation.UNWATCH: WorkerConnection._unwatch,
+    Operation.EVENTS: WorkerConnection._events,
+    Operation.LOCATE: WorkerConnection._locate,
+    Operation.LISTEN: WorkerConnection._listen,
+}

@@ -93,38 +93,50 @@ class Sender:
             abreast = [p for p in followers if not p.progress.awaits_confirmation]
             if abreast:
                 self._multicast_from(abreast, head, at)
-        unfinished = False
         batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]] = {}
-        deltas = 0
+        finished = True
         # Those who are abreast first: they are waited for, and cost little.
         for peer in sorted(context.peers.values(), key=_place, reverse=True):
-            while peer.progress.may_send(head):
-                cursor = peer.progress.cursor
-                assert cursor is not None
-                if (
-                    peer.node in following
-                    and peer.progress.awaits_confirmation
-                    and head - cursor.position <= BACK_TO_MULTICAST_CHANGES
-                ):
-                    # Nearly there: its confirmation, which flushes, brings it back to multicast.
-                    if not peer.progress.asked:
-                        self._confirmations.ask(cursor.floor, (peer,), at)
-                    break
-                asks = peer.node in following or peer.progress.is_half_full
-                if (cursor, asks) not in batches:
-                    if deltas >= DELTAS_PER_FLUSH_MAX:
-                        # A confirmation, or the next heartbeat at the latest, flushes again.
-                        unfinished = True
-                        break
-                    batches[cursor, asks] = self._batch(cursor, at, asks=asks)
-                    deltas += len(batches[cursor, asks][0].batch.deltas)
-                changes, data = batches[cursor, asks]
-                context.emit(Send(peer.node, data))
-                asked = changes.confirmers is None or peer.node in changes.confirmers
-                peer.progress.sent(changes.batch, len(data), asked=asked)
-                if peer.progress.cursor == cursor:
-                    break
-        self._unfinished = unfinished
+            finished &= self._stream(peer, head, at, batches, follows=peer.node in following)
+        self._unfinished = not finished
+
+    def _stream(
+        self,
+        peer: Peer,
+        head: int,
+        at: Moment,
+        batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]],
+        *,
+        follows: bool,
+    ) -> bool:
+        """Send by TCP what a peer has not been sent; False: it is cut short, for others to come.
+
+        ``batches`` are those of this flush. ``follows``: multicast reaches the peer.
+        """
+        progress = peer.progress
+        while progress.may_send(head):
+            cursor = progress.cursor
+            assert cursor is not None
+            behind = head - cursor.position
+            if follows and progress.awaits_confirmation and behind <= BACK_TO_MULTICAST_CHANGES:
+                # Nearly there: its confirmation, which flushes, brings it back to multicast.
+                if not progress.asked:
+                    self._confirmations.ask(cursor.floor, (peer,), at)
+                break
+            asks = follows or progress.is_half_full
+            if (cursor, asks) not in batches:
+                deltas = sum(len(changes.batch.deltas) for changes, _ in batches.values())
+                if deltas >= DELTAS_PER_FLUSH_MAX:
+                    # A confirmation, or the next heartbeat at the latest, flushes again.
+                    return False
+                batches[cursor, asks] = self._batch(cursor, at, asks=asks)
+            changes, data = batches[cursor, asks]
+            self._context.emit(Send(peer.node, data))
+            asked = changes.confirmers is None or peer.node in changes.confirmers
+            progress.sent(changes.batch, len(data), asked=asked)
+            if progress.cursor == cursor:
+                break
+        return True
 
     def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> tuple[Changes, bytes]:
         """What comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
