@@ -10,12 +10,8 @@ from clustersession.agent.status import status_of
 from clustersession.agent.sweeper import Sweeper
 from clustersession.agent.worker_server import WorkerServer
 from clustersession.core.errors import ReplicaError
-from clustersession.core.identity import Phase
-from clustersession.core.membership import Status
-from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.core.state import SessionState
 from clustersession.net.unix import listen_unix
-from clustersession.node.outputs import BecameReady, MembersChanged, Output
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
@@ -37,14 +33,13 @@ class Agent:
         self.settings = settings
         self.home = home
         self.replica = replica
-        self.driver = Driver(settings, replica, on_output=self._on_output)
+        self.driver = Driver(settings, replica)
         self.workers = WorkerServer(
             self.driver, status=self.status, on_stop=self.stop, on_workers=self._on_workers
         )
         self.sweeper = Sweeper(replica, self.driver.reporter, self._on_swept, self._on_turn)
         self._lingers = lingers
         self._linger: asyncio.TimerHandle | None = None
-        self._view: View | None = None
         self._stopping: asyncio.Event | None = None
         self._stop_wanted = False
 
@@ -102,40 +97,10 @@ class Agent:
         """Everything the status command shows, in plain values."""
         return status_of(self.settings, self.home, self.driver, self.workers, self.sweeper)
 
-    def _on_output(self, output: Output) -> None:
-        self.workers.on_output(output)
-        if isinstance(output, MembersChanged | BecameReady):
-            self._write_view()
-
-    def _write_view(self) -> None:
-        context = self.driver.engine.context
-        if not context.discovered:
-            # A view of an agent that has not looked around yet would send everybody's users here;
-            # what the last agent saw is better.
-            return
-        serving = {
-            m.identity.route
-            for m in self.driver.engine.membership
-            if m.status is Status.ALIVE and m.phase is Phase.READY and m.serving
-        }
-        if context.serving and context.phase is not Phase.DRAINING:
-            serving.add(self.settings.route)
-        view = View(frozenset(serving), context.phase is Phase.DRAINING)
-        if view != self._view:
-            try:
-                self.replica.save_note(VIEW_NOTE, view.encode())
-            except ReplicaError as error:
-                self.driver.reporter.seldom(
-                    "error", "view_failed", f"no view for the workers: {error}"
-                )
-            else:
-                self._view = view
-
     def _on_workers(self, count: int, staying: int) -> None:
-        self.driver.engine.set_serving(staying > 0, moment())
-        if count and not staying:
-            self.driver.engine.drain(moment())
-        self.driver.pump()
+        at = moment()
+        self.driver.engine.workers_changed(count, staying, at)
+        self.driver.pump(at)
         if not self._lingers:
             return
         if count and self._linger is not None:
@@ -154,9 +119,12 @@ class Agent:
             self.driver.reporter.seldom("error", "index_failed", text)
 
     def _on_swept(self, removed: Sequence[tuple[str, SessionState]]) -> None:
-        serving = frozenset() if self._view is None else self._view.serving
+        view = self.driver.life.view.written
+        serving = frozenset() if view is None else view.serving
         self.workers.watchers.expired(removed, serving, self.settings.route)
 
     def _on_turn(self) -> None:
         self.workers.work.ask()
-        self._write_view()
+        # Whatever kept the view from being written may be over.
+        self.driver.engine.context.view_is_stale = True
+        self.driver.pump(moment())

@@ -11,8 +11,8 @@ from clustersession.core.state import (
     expires_ms,
     idle_timeout_ms,
 )
+from clustersession.node.effects import Located
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Located
 
 HELD, NOT_HELD, SILENT = "held", "not held", "silent"
 

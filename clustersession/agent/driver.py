@@ -1,4 +1,4 @@
-"""Drives the engine over real sockets: feed it, carry out what it wants, re-arm one timer."""
+"""Drives a node over real sockets: feed it, carry out what it wants, re-arm one timer."""
 
 import asyncio
 import random
@@ -13,12 +13,8 @@ from clustersession.core.errors import ConfigurationError, ReplicaError, WireErr
 from clustersession.core.identity import (
     EPOCH_RANDOM_BITS,
     NODE_ID_BYTES,
-    REFUTATION_BITS,
     Address,
     Identity,
-    epoch_of,
-    first_incarnation,
-    next_start,
     short,
 )
 from clustersession.net.discovery import resolve
@@ -27,29 +23,35 @@ from clustersession.net.link_server import Link, LinkServer, Refusal, dial
 from clustersession.net.operator_certificates import own_certificates
 from clustersession.net.reachability import why_unreachable
 from clustersession.net.tls import tls_contexts
-from clustersession.node import outputs as out
+from clustersession.node.effects import (
+    Answer,
+    CheckAddress,
+    Confirmed,
+    Dial,
+    FetchAnswered,
+    Located,
+    Multicast,
+    SealAs,
+)
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Moment
+from clustersession.node.life import Chance, Life
+from clustersession.node.moment import Moment
 from clustersession.replica.replica import Replica
 from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
 from clustersession.wire.keys import ClusterKeys
-from clustersession.wire.messages import (
-    PROTOCOL_VERSION,
-    PROTOCOL_VERSION_MIN,
-    QUESTION,
-    Hello,
-    check_version,
-    decode_message,
-    encode_message,
-)
+from clustersession.wire.messages import QUESTION, Hello
 
-STARTS_NOTE = "starts"
 SEEDS_INTERVAL_S = 5.0
 TIMER_S_MIN = 0.001
 UNREAD_BYTES_MAX = 8 * 2**20
 LEAVE_S_MAX = 2.0
 LEAVE_LOOK_S = 0.01
+CHANCE = Chance(
+    choose=random.randrange,
+    epoch_bits=lambda: secrets.randbits(EPOCH_RANDOM_BITS),
+    new_node=lambda: secrets.token_bytes(NODE_ID_BYTES),
+)
 
 
 def moment() -> Moment:
@@ -58,32 +60,33 @@ def moment() -> Moment:
 
 
 class Driver:
-    """One running member of the cluster: engine, links, multicast, timer."""
+    """One running member of the cluster: a node's life, its sockets and its timer."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        replica: Replica,
-        *,
-        on_output: Callable[[out.Output], None],
-    ) -> None:
+    def __init__(self, settings: Settings, replica: Replica) -> None:
         self.settings = settings
         self.replica = replica
         self.reporter = EventLog(settings, self._name_of)
-        self._on_output = on_output
+        # Takes what the engine answers to workers; set by whoever serves them.
+        self.answer: Callable[[Answer], None] = lambda answer: None
         self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
         self.group = Group(settings, self._keys, self.reporter, self._on_datagram)
-        self._links: dict[bytes, list[Link]] = {}
+        # Attempts to connect and what else waits for the network; each leaves when it is done.
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        # The engine's deadline that the timer was set for, infinity while none is set: a timer
+        # that fires for nothing would follow each confirmation.
         self._timer_s = float("inf")
+        # True from the first word of a worker to the next turn of the loop, which streams for all.
         self._feed_moved = False
-        self._applied_before = 0
         self.started_s = time.monotonic()
+        # By reason, how many connections did not become links; the server's own table once it is
+        # there.
         self.refused: Mapping[Refusal, int] = {}
+        # True from the goodbye on: nothing is dialled any more, and no timer set.
         self._closing = False
         self._dial_timeout_s = max(0.5, settings.drop_time_s / 3)
-        self.engine: Engine
+        # Set by ``start``, before anything can call back.
+        self.life: Life[Link]
 
     async def start(self) -> None:
         """Listen and begin to look for the others.
@@ -91,8 +94,7 @@ class Driver:
         Raises OSError when no port is free, ConfigurationError for certificates that do not work.
         """
         settings = self.settings
-        tls = tls_contexts(self._keys, own_certificates(settings), self.replica)
-        self._tls = tls
+        self._tls = tls = tls_contexts(self._keys, own_certificates(settings), self.replica)
         self._server = LinkServer(
             settings.bind, settings.port, settings.port_range, tls.server,
             self._hello, self._check_hello, self._accepted, self._refused, proof=tls.proof,
@@ -100,19 +102,19 @@ class Driver:
         self.refused = self._server.refused
         await self._server.start()
         try:
-            port = self._server.address[1]
             host, told_port = split_address(settings.advertise)
-            self._address = Address(advertised_address(settings.bind, host), told_port or port)
-            self._begin()
+            address = advertised_address(settings.bind, host), told_port or self._server.address[1]
+            self.life = Life(settings, self.replica, Address(*address), CHANCE, moment())
             if settings.multicast_address:
                 self.engine.context.multicast = await self.group.join()
         except BaseException:
             await self._server.close()
             raise
-        self.engine.start(moment())
+        at = moment()
+        self.engine.start(at)
         if settings.seeds:
             self._spawn(self._follow_seeds())
-        self.pump()
+        self.pump(at)
 
     async def stop(self) -> None:
         """Say goodbye and close everything, when a peer holds what we wrote or is too slow."""
@@ -120,12 +122,12 @@ class Driver:
         with suppress(ReplicaError):
             await self._until_held()
         self._closing = True
-        self._with_replica(self.engine.leave)
+        at = moment()
+        self.life.leave(at)
+        self.pump(at)
         await self._server.close()
-        for links in list(self._links.values()):
-            for link in links:
-                link.close("leaving")
-        waits = [link.wait_closed() for links in self._links.values() for link in links]
+        waits = [link.wait_closed() for link in self.life.connections]
+        self.life.connections.close_all("leaving")
         if waits:
             await asyncio.wait([asyncio.ensure_future(w) for w in waits], timeout=2.0)
         if self._timer is not None:
@@ -139,19 +141,20 @@ class Driver:
         for _ in range(round(LEAVE_S_MAX / LEAVE_LOOK_S)):
             if self.engine.sender.is_held():
                 return
-            self.engine.sender.press(moment())
-            self.pump()
+            at = moment()
+            self.engine.sender.press(at)
+            self.pump(at)
             await asyncio.sleep(LEAVE_LOOK_S)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the node's present life."""
+        return self.life.engine
 
     @property
     def address(self) -> Address:
         """Where peers reach us."""
-        return self._address
-
-    @property
-    def applied(self) -> int:
-        """Changes of peers that were applied, under whatever node id."""
-        return self._applied_before + self.engine.receiver.applied
+        return self.engine.context.own.address
 
     def feed_moved(self) -> None:
         """Workers have committed or wait: stream once per turn of the loop, however many."""
@@ -159,87 +162,33 @@ class Driver:
             self._feed_moved = True
             asyncio.get_running_loop().call_soon(self._stream)
 
-    def pump(self) -> None:
-        """Carry out what the engine wants and set its timer; to follow every call to the engine."""
-        while outputs := self.engine.outputs():
-            for output in outputs:
-                self._carry_out(output)
-        self._arm()
-
-    def _carry_out(self, output: out.Output) -> None:
-        match output:
-            case out.Send(node, data):
-                links = self._links.get(node)
-                if links:
-                    links[0].send(data)
-            case out.Multicast(data):
-                self.group.send(data)
-            case out.Dial(address):
-                self._spawn(self._dial(address, self.engine))
-            case out.Unlink(node):
-                # Gone for the engine at once: a link that takes its time to close must not be
-                # taken for a connection with a member that comes back meanwhile.
-                for link in self._links.pop(node, []):
-                    link.close("member gone")
-                self.engine.link_down(node, "member gone", moment())
-            case out.PastLost():
-                self.reporter.report(output)
-                asyncio.get_running_loop().call_soon(self._begin_again, self.engine)
-            case _:
-                self.reporter.report(output)
-                self._on_output(output)
-
-    # ---- identity --------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        last = int(self.replica.load_note(STARTS_NOTE) or b"0")
-        start = next_start(last, moment().wall_ms)
-        self.replica.save_note(STARTS_NOTE, b"%d" % start)
-        node = self.replica.node
-        own = Identity(node, first_incarnation(start), self.settings.route, self._address)
-        epoch = epoch_of(start, secrets.randbits(EPOCH_RANDOM_BITS))
-        self.group.seal_as(node, epoch)
-        self.engine = Engine(
-            self.settings, self.replica, own,
-            multicast=bool(self.settings.multicast_address), choose=random.randrange,
-        )
-
-    def _begin_again(self, engine: Engine) -> None:
-        """Our replica lost its past: go on as a new node."""
-        if engine is not self.engine or self._closing:
-            # Several peers noticed.
-            return
-        engine.give_up(moment())
-        self.pump()
-        try:
-            node = secrets.token_bytes(NODE_ID_BYTES)
-            self.replica.renew_identity(node, engine.claims.trusted_head)
-            self._begin()
-        except ReplicaError as error:
-            # A full disk, say. The peers go on telling us.
-            self.reporter.seldom("error", "replica_failed", f"no new node id: {error}")
-            return
-        self._applied_before += engine.receiver.applied
-        for links in list(self._links.values()):
-            for link in links:
-                link.close("new node id")
-        self._links.clear()
-        self.engine.succeed(engine, moment())
-        self.pump()
+    def pump(self, at: Moment) -> None:
+        """Carry out what the node wants and set its timer; to follow every call to it."""
+        for effect in self.life.effects(at):
+            match effect:
+                case Confirmed() | FetchAnswered() | Located():
+                    self.answer(effect)
+                case Multicast(data):
+                    self.group.send(data)
+                case Dial(address):
+                    self._spawn(self._dial(address, self.engine))
+                case CheckAddress(identity):
+                    self._spawn(self._check_address(identity))
+                case SealAs(node, epoch):
+                    self.group.seal_as(node, epoch)
+        engine = self.life.engine
+        if engine.context.news:
+            for news in engine.news():
+                self.reporter.report(news)
+        deadline_s = engine.next_deadline()
+        if deadline_s != self._timer_s:
+            self._arm(deadline_s)
 
     def _hello(self) -> bytes:
-        own = self.engine.context.own
-        name = self.settings.cluster_name
-        return encode_message(Hello(PROTOCOL_VERSION, name, own, PROTOCOL_VERSION_MIN))
+        return self.life.hello()
 
     def _check_hello(self, data: bytes) -> Hello:
-        hello = decode_message(data)
-        if not isinstance(hello, Hello):
-            raise WireError("the first message is not a hello")
-        if hello.cluster_name != self.settings.cluster_name:
-            raise WireError(f"it belongs to cluster {hello.cluster_name!r}")
-        check_version(hello)
-        return hello
+        return self.life.check_hello(data)
 
     def _name_of(self, node: bytes) -> str:
         member = self.engine.membership.get(node)
@@ -248,7 +197,14 @@ class Driver:
     # ---- links -----------------------------------------------------------------------------------
 
     def _accepted(self, link: Link) -> None:
-        self._adopt(link, None)
+        at = moment()
+        self._begin_link(link, self.life.accepted(link, at), at)
+
+    def _begin_link(self, link: Link, adopted: bool, at: Moment) -> None:
+        if adopted:
+            # Only now: starting delivers what waits, and the engine heeds nobody it has not met.
+            link.start(self._on_message, self._on_closed)
+        self.pump(at)
 
     def _refused(self, peer_address: tuple[str, int], reason: str) -> None:
         if reason.startswith("connection lost"):
@@ -278,82 +234,45 @@ class Driver:
                 await self._dial(address, engine, again=False)
                 return
         else:
-            if self.engine is engine:
-                self._adopt(link, address)
-            else:
-                # Its other end knows us by the node id that we had when we dialled.
-                link.abort("new node id")
+            at = moment()
+            self._begin_link(link, self.life.dialled(link, address, engine, at), at)
             return
-        if not self._closing and self.engine is engine:
-            self.engine.dial_failed(address, refused, moment())
-            self.pump()
+        at = moment()
+        self.life.dial_failed(address, engine, refused, at)
+        self.pump(at)
 
-    def _adopt(self, link: Link, dialled: Address | None) -> None:
-        identity = link.identity
-        links = self._links.setdefault(identity.node, [])
-        ours = identity.node == self.engine.context.own.node
-        if links and _life(links[0].identity) < _life(identity):
-            self._drop_links(identity.node, "restarted")
-            links = self._links.setdefault(identity.node, [])
-        if not ours:
-            # The newest first: an older one may be broken without our knowing it yet.
-            links.insert(0, link)
-        self.engine.link_up(identity, moment(), dialled)
-        # Only now: starting delivers what waits, and the engine heeds nobody it has not met.
-        link.start(self._on_message, self._on_closed)
-        if ours:
-            del self._links[identity.node]
-            link.close("that is ourselves")
-        elif dialled is None:
-            self._spawn(self._check_told_address(identity))
-        self.pump()
-
-    async def _check_told_address(self, identity: Identity) -> None:
+    async def _check_address(self, identity: Identity) -> None:
         reason = await why_unreachable(*identity.address, self._dial_timeout_s)
-        if reason and identity.node in self._links:
-            self.engine.dialer.not_where_it_says(identity, reason)
-            self.pump()
-
-    def _drop_links(self, node: bytes, reason: str) -> None:
-        for link in self._links.pop(node, []):
-            link.abort(reason)
-        self.engine.link_down(node, reason, moment())
+        if reason:
+            self.life.address_failed(identity, reason)
+            self.pump(moment())
 
     def _on_message(self, link: Link, payload: bytes) -> None:
         node = link.identity.node
         reads = link.pending_bytes <= UNREAD_BYTES_MAX
-        self.engine.receive(node, payload, moment(), reliable=True, reads=reads)
-        self.pump()
+        at = moment()
+        self.life.engine.receive(node, payload, at, reliable=True, reads=reads)
+        self.pump(at)
 
     def _on_closed(self, link: Link, reason: str) -> None:
-        node = link.identity.node
-        links = self._links.get(node, [])
-        if link not in links:
-            return
-        links.remove(link)
-        if not links:
-            del self._links[node]
-        if self._closing:
-            return
-        if links:
-            # What was under way on the broken one may be lost.
-            self.engine.link_up(links[0].identity, moment())
-        else:
-            self.engine.link_down(node, "connection lost", moment())
-        self.pump()
+        at = moment()
+        self.life.closed(link, at)
+        self.pump(at)
 
     # ---- datagrams, seeds, time ------------------------------------------------------------------
 
     def _on_datagram(self, sender: bytes, payload: bytes) -> None:
-        self.engine.receive(sender, payload, moment(), reliable=False)
-        self.pump()
+        at = moment()
+        self.life.engine.receive(sender, payload, at, reliable=False)
+        self.pump(at)
 
     async def _follow_seeds(self) -> None:
         while True:
             try:
                 found = await resolve(self.settings.seeds, self._seed_trouble)
-                self.engine.seeds(frozenset(Address(*a) for a in found), moment())
-                self.pump()
+                at = moment()
+                self.engine.seeds(frozenset(Address(*a) for a in found), at)
+                self.pump(at)
             except (OSError, ConfigurationError) as error:
                 self._seed_trouble(str(error))
             await asyncio.sleep(SEEDS_INTERVAL_S)
@@ -363,11 +282,12 @@ class Driver:
 
     def _stream(self) -> None:
         self._feed_moved = False
-        self._with_replica(self.engine.feed_moved)
+        at = moment()
+        self.life.engine.feed_moved(at)
+        self.pump(at)
 
-    def _arm(self) -> None:
-        deadline_s = self.engine.next_deadline()
-        if self._closing or deadline_s >= self._timer_s:
+    def _arm(self, deadline_s: float) -> None:
+        if self._closing:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -377,21 +297,13 @@ class Driver:
 
     def _on_timer(self) -> None:
         self._timer, self._timer_s = None, float("inf")
-        self._with_replica(self.engine.handle_timer)
-
-    def _with_replica(self, call: Callable[[Moment], None]) -> None:
-        """Whatever is wrong with the replica, heartbeats go on and the timer is armed."""
-        try:
-            call(moment())
-        except ReplicaError as error:
-            self.reporter.seldom("error", "replica_failed", f"the replica failed: {error}")
-        self.pump()
+        at, engine = moment(), self.life.engine
+        if engine.next_deadline() <= at.now_s:
+            engine.handle_timer(at)
+        # Otherwise it was early, by an event loop that counts in milliseconds, and is set again.
+        self.pump(at)
 
     def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _life(identity: Identity) -> int:
-    return identity.incarnation >> REFUTATION_BITS

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import singledispatchmethod
 
 from clustersession.core.identity import short
 from clustersession.core.membership import (
@@ -15,7 +16,8 @@ from clustersession.core.membership import (
     MemberSuspected,
     RouteConflict,
 )
-from clustersession.node import outputs as out
+from clustersession.node import news
+from clustersession.node.news import News
 from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import DropReason
 
@@ -37,7 +39,7 @@ _REMARKS = {
 
 
 class EventLog:
-    """Turns events into log lines, counts them, and passes the lines on to a worker's log.
+    """Turns news into log lines, counts it, and passes the lines on to a worker's log.
 
     recent: the newest lines, with wall-clock milliseconds and level; for people who look now.
     events: how often each event happened, those included that were not logged for being many.
@@ -47,6 +49,7 @@ class EventLog:
     def __init__(self, settings: Settings, name_of: Callable[[bytes], str]) -> None:
         self._settings = settings
         self._name_of = name_of
+        self._group = f"{settings.multicast_address}:{settings.multicast_port}"
         self._said_s: dict[str, float] = {}
         self._kept_silent: Counter[str] = Counter()
         self._told: dict[str, tuple[float, int]] = {}
@@ -56,117 +59,163 @@ class EventLog:
         self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT_MAX)
         self.forward: Callable[[str, str], None] = lambda level, text: None
 
-    def report(self, event: out.Output) -> None:
-        """Log one engine event, if it is one for people."""
-        match event:
-            case MemberAdded(member):
-                text = f"member added: {_describe(member)}"
-                self._tell("info", "member_added", text, **_fields(member))
-            case MemberLost(member):
-                self.counters["members_lost"] += 1
-                text = f"member lost: {_describe(member)}: {member.reason}"
-                self._tell("warning", "member_lost", text, **_fields(member), reason=member.reason)
-            case MemberLeft(member):
-                text = f"member left: {_describe(member)}"
-                self._tell("info", "member_left", text, **_fields(member))
-            case MemberSuspected(member):
-                self.counters["suspicions"] += 1
-                self.events["member_suspected"] += 1
-                logger.debug("member suspected: %s: %s", _describe(member), member.reason)
-            case MemberRefuted(member):
-                self.counters["suspicions_refuted"] += 1
-                self.events["suspicion_refuted"] += 1
-                logger.debug("member is alive after all: %s", _describe(member))
-            case RouteConflict(route, addresses):
-                where = " and ".join(map(str, addresses))
-                self.seldom(
-                    "warning", "route_conflict",
-                    f"two nodes carry the route {route!r}: {where}; give each its own route, "
-                    "a balancer cannot tell them apart",
-                    about=route, route=route,
-                )
-            case out.BecameReady(how):
-                self._tell("info", "ready", f"ready: {how}")
-            case out.SnapshotLoading(donor, loaded, total):
-                self.snapshot = (loaded, total)
-                self.seldom(
-                    "info", "snapshot_loading",
-                    f"loading sessions from {self._name_of(donor)}: {loaded} of {total}",
-                    about=donor.hex(), every_s=2.0, peer=self._name_of(donor), loaded=loaded,
-                    total=total,
-                )
-            case _:
-                self._report_trouble(event)
+    @singledispatchmethod
+    def report(self, event: News) -> None:
+        """Log and count one piece of news, if it is one for people."""
 
-    def _report_trouble(self, event: out.Output) -> None:
-        group = f"{self._settings.multicast_address}:{self._settings.multicast_port}"
-        match event:
-            case out.ClockSkewed(node, skew_ms):
-                self.seldom(
-                    "warning", "clock_skewed",
-                    f"the clock of {self._name_of(node)} differs from ours by "
-                    f"{skew_ms / 1000:+.1f} s; synchronise the clocks of all hosts (NTP)",
-                    about=node.hex(), peer=self._name_of(node), skew_ms=skew_ms,
-                )
-            case out.FutureRefused(node):
-                self.counters["batches_from_the_future"] += 1
-                self.seldom(
-                    "error", "changes_from_the_future",
-                    f"changes of {self._name_of(node)} carry times more than "
-                    f"{self._settings.clock_skew_s_max:g} s in the future and wait until the "
-                    "clocks agree",
-                    about=node.hex(), peer=self._name_of(node),
-                )
-            case out.Unreachable(node, address, reason):
-                name = self._name_of(node)
-                self.seldom(
-                    "warning", "peer_unreachable",
-                    f"{name} says that it listens at {address}, where nobody is reached from here "
-                    f"({reason}); set bind or advertise on {name}, or open its port",
-                    about=node.hex(), peer=name, address=str(address), reason=reason,
-                )
-            case out.SelfUnreachable(node, address):
-                self.seldom(
-                    "warning", "self_unreachable",
-                    f"{self._name_of(node)} does not reach this node at {address}, the address "
-                    "that it tells others; set bind or advertise here, or open the port",
-                )
-            case out.MulticastUnheard():
-                self._tell(
-                    "warning", "multicast_unheard",
-                    f"not even our own heartbeats come back from multicast group {group} on the "
-                    f"interface of {self._settings.bind}; where the network carries no multicast, "
-                    "set seeds",
-                )
-            case out.MulticastHeard():
-                self._tell("info", "multicast_heard", f"multicast group {group} works")
-            case out.Repaired(node, sessions):
-                self.counters["sessions_repaired"] += sessions
-                self.seldom(
-                    "info", "sessions_repaired",
-                    f"anti-entropy brought {sessions} session(s) from {self._name_of(node)}",
-                    peer=self._name_of(node), sessions=sessions,
-                )
-            case out.TooLarge(key):
-                self.counters["sessions_too_large"] += 1
-                self.seldom(
-                    "error", "session_too_large",
-                    f"session {key[:6]}... is too large for a message and stays on this node alone",
-                )
-            case out.GapFound():
-                self.counters["gaps_repaired"] += 1
-                self.events["gap_found"] += 1
-            case out.Dropped(node, reason):
-                self.dropped(f"message: {reason}", self._name_of(node))
-            case out.PastLost(node):
-                self._tell(
-                    "warning", "past_lost",
-                    f"{self._name_of(node)} has seen writes that this node does not remember; "
-                    "going on under a new node id",
-                    peer=self._name_of(node),
-                )
-            case _:
-                pass
+    @report.register
+    def _member_added(self, event: MemberAdded) -> None:
+        text = f"member added: {_describe(event.member)}"
+        self._tell("info", "member_added", text, **_fields(event.member))
+
+    @report.register
+    def _member_lost(self, event: MemberLost) -> None:
+        member = event.member
+        self.counters["members_lost"] += 1
+        text = f"member lost: {_describe(member)}: {member.reason}"
+        self._tell("warning", "member_lost", text, **_fields(member), reason=member.reason)
+
+    @report.register
+    def _member_left(self, event: MemberLeft) -> None:
+        text = f"member left: {_describe(event.member)}"
+        self._tell("info", "member_left", text, **_fields(event.member))
+
+    @report.register
+    def _member_suspected(self, event: MemberSuspected) -> None:
+        self.counters["suspicions"] += 1
+        self.events["member_suspected"] += 1
+        logger.debug("member suspected: %s: %s", _describe(event.member), event.member.reason)
+
+    @report.register
+    def _member_refuted(self, event: MemberRefuted) -> None:
+        self.counters["suspicions_refuted"] += 1
+        self.events["suspicion_refuted"] += 1
+        logger.debug("member is alive after all: %s", _describe(event.member))
+
+    @report.register
+    def _route_conflict(self, event: RouteConflict) -> None:
+        where = " and ".join(map(str, event.addresses))
+        self.seldom(
+            "warning", "route_conflict",
+            f"two nodes carry the route {event.route!r}: {where}; give each its own route, "
+            "a balancer cannot tell them apart",
+            about=event.route, route=event.route,
+        )
+
+    @report.register
+    def _ready(self, event: news.BecameReady) -> None:
+        self._tell("info", "ready", f"ready: {event.how}")
+
+    @report.register
+    def _snapshot_loading(self, event: news.SnapshotLoading) -> None:
+        self.snapshot = (event.loaded, event.total)
+        donor = self._name_of(event.donor)
+        self.seldom(
+            "info", "snapshot_loading",
+            f"loading sessions from {donor}: {event.loaded} of {event.total}",
+            about=event.donor.hex(), every_s=2.0, peer=donor, loaded=event.loaded,
+            total=event.total,
+        )
+
+    @report.register
+    def _clock_skewed(self, event: news.ClockSkewed) -> None:
+        peer = self._name_of(event.node)
+        self.seldom(
+            "warning", "clock_skewed",
+            f"the clock of {peer} differs from ours by {event.skew_ms / 1000:+.1f} s; "
+            "synchronise the clocks of all hosts (NTP)",
+            about=event.node.hex(), peer=peer, skew_ms=event.skew_ms,
+        )
+
+    @report.register
+    def _future_refused(self, event: news.FutureRefused) -> None:
+        peer = self._name_of(event.node)
+        self.counters["batches_from_the_future"] += 1
+        self.seldom(
+            "error", "changes_from_the_future",
+            f"changes of {peer} carry times more than {self._settings.clock_skew_s_max:g} s in the "
+            "future and wait until the clocks agree",
+            about=event.node.hex(), peer=peer,
+        )
+
+    @report.register
+    def _unreachable(self, event: news.Unreachable) -> None:
+        peer = self._name_of(event.node)
+        self.seldom(
+            "warning", "peer_unreachable",
+            f"{peer} says that it listens at {event.address}, where nobody is reached from here "
+            f"({event.reason}); set bind or advertise on {peer}, or open its port",
+            about=event.node.hex(), peer=peer, address=str(event.address), reason=event.reason,
+        )
+
+    @report.register
+    def _self_unreachable(self, event: news.SelfUnreachable) -> None:
+        self.seldom(
+            "warning", "self_unreachable",
+            f"{self._name_of(event.node)} does not reach this node at {event.address}, the address "
+            "that it tells others; set bind or advertise here, or open the port",
+        )
+
+    @report.register
+    def _multicast_unheard(self, event: news.MulticastUnheard) -> None:
+        self._tell(
+            "warning", "multicast_unheard",
+            f"not even our own heartbeats come back from multicast group {self._group} on the "
+            f"interface of {self._settings.bind}; where the network carries no multicast, "
+            "set seeds",
+        )
+
+    @report.register
+    def _multicast_heard(self, event: news.MulticastHeard) -> None:
+        self._tell("info", "multicast_heard", f"multicast group {self._group} works")
+
+    @report.register
+    def _repaired(self, event: news.Repaired) -> None:
+        peer, sessions = self._name_of(event.node), event.sessions
+        self.counters["sessions_repaired"] += sessions
+        self.seldom(
+            "info", "sessions_repaired",
+            f"anti-entropy brought {sessions} session(s) from {peer}", peer=peer, sessions=sessions,
+        )
+
+    @report.register
+    def _too_large(self, event: news.TooLarge) -> None:
+        self.counters["sessions_too_large"] += 1
+        self.seldom(
+            "error", "session_too_large",
+            f"session {event.key[:6]}... is too large for a message and stays on this node alone",
+        )
+
+    @report.register
+    def _gap_found(self, event: news.GapFound) -> None:
+        self.counters["gaps_repaired"] += 1
+        self.events["gap_found"] += 1
+
+    @report.register
+    def _message_dropped(self, event: news.MessageDropped) -> None:
+        self.dropped(f"message: {event.reason}", self._name_of(event.node))
+
+    @report.register
+    def _replica_failed(self, event: news.ReplicaFailed) -> None:
+        self.seldom("error", "replica_failed", f"the replica failed: {event.reason}")
+
+    @report.register
+    def _no_new_node_id(self, event: news.NoNewNodeId) -> None:
+        self.seldom("error", "replica_failed", f"no new node id: {event.reason}")
+
+    @report.register
+    def _view_not_written(self, event: news.ViewNotWritten) -> None:
+        self.seldom("error", "view_failed", f"no view for the workers: {event.reason}")
+
+    @report.register
+    def _past_lost(self, event: news.PastLost) -> None:
+        peer = self._name_of(event.node)
+        self._tell(
+            "warning", "past_lost",
+            f"{peer} has seen writes that this node does not remember; going on under a new node "
+            "id",
+            peer=peer,
+        )
 
     def dropped(self, reason: str, source: str) -> None:
         """Something from outside was not accepted."""

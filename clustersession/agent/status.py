@@ -14,6 +14,7 @@ from clustersession.core.identity import short
 from clustersession.core.membership import Member
 from clustersession.net.link_server import Refusal
 from clustersession.replica.home import NodeHome
+from clustersession.replica.results import ReplicaStats
 from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import DropReason
 
@@ -25,9 +26,16 @@ def status_of(
 
     Counts are since the agent started; ``work`` is what its workers counted meanwhile.
     """
+    return {
+        **_node(settings, driver, workers),
+        **_held(driver.replica.stats(), home),
+        **_done(driver, workers, sweeper),
+    }
+
+
+def _node(settings: Settings, driver: Driver, workers: WorkerServer) -> dict[str, Any]:
     engine = driver.engine
     context = engine.context
-    stats = driver.replica.stats()
     return {
         "cluster_name": settings.cluster_name,
         "route": settings.route,
@@ -44,6 +52,11 @@ def status_of(
         "seeds": list(settings.seeds),
         "ack": settings.ack,
         "local_health": engine.membership.detector.health,
+    }
+
+
+def _held(stats: ReplicaStats, home: NodeHome) -> dict[str, Any]:
+    return {
         "sessions": stats.sessions,
         "tombstones": stats.tombstones,
         "feed_head": stats.head,
@@ -51,21 +64,27 @@ def status_of(
         "replica_bytes": stats.bytes_used,
         "map_bytes": stats.bytes_max,
         "disk_free_bytes": shutil.disk_usage(home.directory).free,
+    }
+
+
+def _done(driver: Driver, workers: WorkerServer, sweeper: Sweeper) -> dict[str, Any]:
+    reporter = driver.reporter
+    return {
         "uptime_s": round(time.monotonic() - driver.started_s, 1),
-        "members": [_member(driver, member) for member in engine.membership],
+        "members": [_member(driver, member) for member in driver.engine.membership],
         "work": dict(workers.work.counts),
-        "applied": driver.applied,
-        "gaps_repaired": driver.reporter.counters["gaps_repaired"],
-        "sessions_repaired": driver.reporter.counters["sessions_repaired"],
+        "applied": driver.life.applied,
+        "gaps_repaired": reporter.counters["gaps_repaired"],
+        "sessions_repaired": reporter.counters["sessions_repaired"],
         "sweeps": sweeper.sweeps,
         "sessions_swept": sweeper.swept,
-        "snapshot": dict(zip(("loaded", "total"), driver.reporter.snapshot, strict=True)),
+        "snapshot": dict(zip(("loaded", "total"), reporter.snapshot, strict=True)),
         "datagrams": _datagrams(driver),
         "connections_refused": {str(r): driver.refused.get(r, 0) for r in Refusal},
-        "events": dict(sorted(driver.reporter.events.items())),
+        "events": dict(sorted(reporter.events.items())),
         "events_unheard": workers.watchers.unheard,
         "process": usage(),
-        "counters": dict(sorted(driver.reporter.counters.items())),
+        "counters": dict(sorted(reporter.counters.items())),
     }
 
 

@@ -1,7 +1,8 @@
 """Who wants to hear of which session: watching handlers, and workers whose application listens.
 
 What comes from peers is told after its transaction, what the host's own workers commit when they
-ring. A watcher is only told to look, so what it has not read yet stands for all that follows.
+say that the feed has moved. A watcher is only told to look, so what it has not read yet stands for
+all that follows.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
-"""The agent's unix socket: workers ring, wait and ask; the command line looks and commands."""
+"""The agent's unix socket: it serves workers and the command line."""
 
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from clustersession.agent.copies import copies_of
@@ -11,7 +12,7 @@ from clustersession.agent.driver import Driver, moment
 from clustersession.agent.watchers import Watchers
 from clustersession.agent.worker_counts import WorkerCounts
 from clustersession.core.errors import WireError
-from clustersession.node.outputs import Acknowledged, FetchAnswered, Located, Output
+from clustersession.node.effects import Answer, Confirmed, FetchAnswered
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import (
     LOCAL_BYTES_MAX,
@@ -37,6 +38,7 @@ class WorkerServer:
         on_workers: Callable[[int, int], None],
     ) -> None:
         self.driver = driver
+        driver.answer = self.pass_on
         self.status = status
         self.on_stop = on_stop
         self._on_workers = on_workers
@@ -65,15 +67,16 @@ class WorkerServer:
         """The process ids of the attached workers."""
         return [worker.pid for worker in self._workers]
 
-    def on_output(self, output: Output) -> None:
-        """The engine has an answer for somebody."""
-        match output:
-            case Acknowledged(token, confirmations):
-                self._answer(token, confirmations)
-            case FetchAnswered(token, found):
-                self._answer(token, found)
-            case Located(token):
-                self._answer(token, copies_of(self.driver.engine, output))
+    def pass_on(self, answer: Answer) -> None:
+        """Pass an answer of the engine on to whoever asked."""
+        connection, token = self._asked.pop(answer.token, (None, 0))
+        if connection is None:
+            return
+        match answer:
+            case Confirmed(_, value) | FetchAnswered(_, value):
+                connection.answer(token, value)
+            case _:
+                connection.answer(token, copies_of(self.driver.engine, answer))
 
     def forward(self, level: str, text: str) -> None:
         """Push a line to one worker, so that it stands once in the application's log."""
@@ -123,11 +126,6 @@ class WorkerServer:
         for worker in self._workers:
             if worker.unread_bytes == 0:
                 worker.push_event([])
-
-    def _answer(self, engine_token: int, value: object) -> None:
-        connection, token = self._asked.pop(engine_token, (None, 0))
-        if connection is not None:
-            connection.answer(token, value)
 
 
 class WorkerConnection(asyncio.Protocol):
@@ -184,58 +182,92 @@ class WorkerConnection(asyncio.Protocol):
             self.close()
 
     def _handle(self, request: Request) -> None:
+        """Do what is asked. Whatever is raised here ends the connection."""
+        handler = _HANDLERS.get(request.operation)
+        if handler is None:
+            # Of a later version, say.
+            self._server.driver.reporter.counters["requests of an unknown kind"] += 1
+            self.answer(request.token, None)
+        else:
+            handler(self, request.token, request.argument)
+
+    def _feed_moved(self, token: int, argument: list[Any]) -> None:
+        self._server.feed_moved()
+
+    def _confirm(self, token: int, argument: list[Any]) -> None:
+        head, all_peers, timeout_ms = argument[:3]
         server = self._server
-        engine = server.driver.engine
-        operation, token, argument = request
-        match operation:
-            case Operation.MOVED:
-                server.feed_moved()
-            case Operation.CONFIRM:
-                head, all_peers, timeout_ms = argument[:3]
-                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-                engine.wait(
-                    server.new_token(self, token), checked_integer(head),
-                    all_peers=bool(all_peers), deadline_s=moment().now_s + wait_s,
-                )
-                server.feed_moved()
-            case Operation.FETCH:
-                key = checked_key(argument[0])
-                engine.fetch(server.new_token(self, token), key, moment())
-                server.driver.pump()
-            case Operation.ATTACH:
-                self.pid = checked_integer(argument[0])
-                self.stopping = len(argument) > 1 and argument[1] is True
-                server.attached(self)
-                self.answer(token, True)
-            case Operation.STATUS:
-                self.answer(token, server.status())
-                server.work.ask()
-            case Operation.REPORT:
-                server.work.add(dict(argument[0]))
-            case Operation.DRAIN:
-                engine.drain(moment())
-                server.driver.pump()
-                self.answer(token, True)
-            case Operation.STOP:
-                self.answer(token, True)
-                server.on_stop()
-            case Operation.WATCH:
-                key = checked_key(argument[0])
-                self.answer(token, server.watchers.watch(self, token, key) or None)
-            case Operation.UNWATCH:
-                server.watchers.unwatch(self, checked_integer(argument[0]))
-            case Operation.EVENTS:
-                self.answer(token, [list(event) for event in server.driver.reporter.recent])
-            case Operation.LOCATE:
-                key, timeout_ms = argument[:2]
-                wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-                token = server.new_token(self, token)
-                engine.locator.locate(token, checked_key(key), moment().now_s + wait_s)
-                server.driver.pump()
-            case Operation.LISTEN:
-                everywhere, pid = argument[:2]
-                server.listen(checked_integer(pid), bool(everywhere))
-                self.answer(token, True)
-            case _:
-                server.driver.reporter.counters["requests of an unknown kind"] += 1
-                self.answer(token, None)
+        wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
+        server.driver.life.engine.confirm(
+            server.new_token(self, token), checked_integer(head),
+            all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
+        )
+        server.feed_moved()
+
+    def _fetch(self, token: int, argument: list[Any]) -> None:
+        key, server, at = checked_key(argument[0]), self._server, moment()
+        server.driver.engine.fetch(server.new_token(self, token), key, at)
+        server.driver.pump(at)
+
+    def _attach(self, token: int, argument: list[Any]) -> None:
+        self.pid = checked_integer(argument[0])
+        self.stopping = len(argument) > 1 and argument[1] is True
+        self._server.attached(self)
+        self.answer(token, True)
+
+    def _status(self, token: int, argument: list[Any]) -> None:
+        self.answer(token, self._server.status())
+        self._server.work.ask()
+
+    def _report(self, token: int, argument: list[Any]) -> None:
+        self._server.work.add(dict(argument[0]))
+
+    def _drain(self, token: int, argument: list[Any]) -> None:
+        driver, at = self._server.driver, moment()
+        driver.engine.drain(at)
+        driver.pump(at)
+        self.answer(token, True)
+
+    def _stop(self, token: int, argument: list[Any]) -> None:
+        self.answer(token, True)
+        self._server.on_stop()
+
+    def _watch(self, token: int, argument: list[Any]) -> None:
+        key = checked_key(argument[0])
+        self.answer(token, self._server.watchers.watch(self, token, key) or None)
+
+    def _unwatch(self, token: int, argument: list[Any]) -> None:
+        self._server.watchers.unwatch(self, checked_integer(argument[0]))
+
+    def _events(self, token: int, argument: list[Any]) -> None:
+        self.answer(token, [list(event) for event in self._server.driver.reporter.recent])
+
+    def _locate(self, token: int, argument: list[Any]) -> None:
+        key, timeout_ms = argument[:2]
+        server, at = self._server, moment()
+        deadline_s = at.now_s + min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
+        server.driver.engine.locator.locate(
+            server.new_token(self, token), checked_key(key), deadline_s
+        )
+        server.driver.pump(at)
+
+    def _listen(self, token: int, argument: list[Any]) -> None:
+        everywhere, pid = argument[:2]
+        self._server.listen(checked_integer(pid), bool(everywhere))
+        self.answer(token, True)
+
+_HANDLERS: Mapping[int, Callable[[WorkerConnection, int, list[Any]], None]] = {
+    Operation.FEED_MOVED: WorkerConnection._feed_moved,
+    Operation.CONFIRM: WorkerConnection._confirm,
+    Operation.FETCH: WorkerConnection._fetch,
+    Operation.ATTACH: WorkerConnection._attach,
+    Operation.STATUS: WorkerConnection._status,
+    Operation.REPORT: WorkerConnection._report,
+    Operation.DRAIN: WorkerConnection._drain,
+    Operation.STOP: WorkerConnection._stop,
+    Operation.WATCH: WorkerConnection._watch,
+    Operation.UNWATCH: WorkerConnection._unwatch,
+    Operation.EVENTS: WorkerConnection._events,
+    Operation.LOCATE: WorkerConnection._locate,
+    Operation.LISTEN: WorkerConnection._listen,
+}

@@ -39,6 +39,11 @@ class Identity(NamedTuple):
     route: str
     address: Address
 
+    @property
+    def start(self) -> int:
+        """The number of the start that this life began with."""
+        return self.incarnation >> REFUTATION_BITS
+
 
 def next_start(last: int, wall_ms: int) -> int:
     """Return the number of the start that follows ``last``: the time of day, or one more.

@@ -195,9 +195,19 @@ class Membership:
         if member is None or not member.present or self.is_stale(identity):
             return []
         member.identity = identity
-        member.heard_s = now_s
-        if member.status is Status.SUSPECT and member.linked:
-            return [self._clear(member, now_s)]
+        return self.heard_from(identity.node, now_s)
+
+    def heard_from(self, node: bytes, now_s: float) -> list[MembershipEvent]:
+        """Something authentic arrived from the life of the node that we know."""
+        member = self._members.get(node)
+        if member is None:
+            return []
+        if member.status is Status.ALIVE:
+            member.heard_s = now_s
+        elif member.status is Status.SUSPECT:
+            member.heard_s = now_s
+            if member.linked:
+                return [self._clear(member, now_s)]
         return []
 
     def unlinked(self, node: bytes, reason: str, now_s: float) -> list[MembershipEvent]:
@@ -243,7 +253,7 @@ class Membership:
 
     def suspected_by_peer(self, suspicions: Iterable[tuple[bytes, int]]) -> bool:
         """Refute a peer's suspicion of us: our incarnation is then above the one it named."""
-        own_life = self.own.incarnation >> REFUTATION_BITS
+        own_life = self.own.start
         for node, incarnation in suspicions:
             # One of another life is nonsense, and following it could leave no number to go to.
             same_life = (incarnation + 1) >> REFUTATION_BITS == own_life

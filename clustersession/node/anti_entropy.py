@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from clustersession.core.digest import BUCKETS, missing_here
 from clustersession.node.context import Context
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
 from clustersession.node.puller import Puller
 from clustersession.wire.fields import LISTED_MAX, Entry
 from clustersession.wire.messages import Digests, Listing
@@ -29,11 +29,13 @@ class AntiEntropy:
     def start(self, at: Moment) -> None:
         """The first round comes one interval from now."""
         self._next_s = at.now_s + self._context.settings.repair_interval_s
+        self._context.retimed.add(self)
 
     def after_loss(self, at: Moment) -> None:
         """A member is gone: survivors compare notes at once."""
         self._with_all = True
         self._next_s = min(self._next_s, at.now_s + AFTER_LOSS_S)
+        self._context.retimed.add(self)
 
     def next_deadline(self) -> float:
         """When the next round is due."""

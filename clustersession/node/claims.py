@@ -11,7 +11,6 @@ one's snapshot.
 from contextlib import suppress
 
 from clustersession.core.errors import ReplicaError
-from clustersession.core.identity import REFUTATION_BITS, Identity
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context
 from clustersession.wire import messages as m
@@ -50,7 +49,9 @@ class Claims:
         ``reliable``: it said so by TCP. A datagram may overtake what the peer says first on its
         connection. ``provisional``: it is loading, and may have begun at a head that we told it.
         """
-        head = self._context.replica.head()
+        if position > self._context.head:
+            self._context.head = self._context.replica.head()
+        head = self._context.head
         if position > head or node in self._ahead:
             self._lost_head = head if self._lost_head is None else self._lost_head
             if len(self._ahead) < TOLD_MAX:
@@ -59,7 +60,7 @@ class Claims:
         member = self._context.membership.get(node)
         if not reliable or node in self._told or member is None:
             return True
-        is_older = _start_of(member.identity) < _start_of(self._context.own)
+        is_older = member.identity.start < self._context.own.start
         if position > self._opened_head and is_older and not provisional:
             self._lost_head = self._opened_head
             return False
@@ -80,10 +81,6 @@ class Claims:
         copies = _copies_in(message)
         own, head = self._context.own.node, self._context.replica.head() if copies else 0
         return all(state.versions.get(own, 0) <= head for state in copies)
-
-
-def _start_of(identity: Identity) -> int:
-    return identity.incarnation >> REFUTATION_BITS
 
 
 def _copies_in(message: m.Message) -> list[SessionState]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from clustersession.core.feed import Batch
 from clustersession.core.identity import Phase
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import Acknowledged, Moment
+from clustersession.node.effects import Confirmed
+from clustersession.node.moment import Moment
 from clustersession.wire.messages import Changes
 
 WAITERS_MAX = 10_000
@@ -49,32 +50,32 @@ class Confirmations:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._confirmations: dict[int, Waiter] = {}
+        self._waiters: dict[int, Waiter] = {}
         self._given_up: set[bytes] = set()
         self._confirmer = b""
 
-    def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
-        """Answer with Acknowledged(token) when peers hold our feed up to ``seq``.
+    def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
+        """Answer with Confirmed(token) when peers hold our feed up to ``seq``.
 
         At the deadline the answer is NOT_CONFIRMED.
         """
-        if len(self._confirmations) >= WAITERS_MAX:
-            self._context.emit(Acknowledged(token, NOT_CONFIRMED))
+        if len(self._waiters) >= WAITERS_MAX:
+            self._context.emit(Confirmed(token, NOT_CONFIRMED))
             return
-        self._confirmations[token] = Waiter(token, seq, all_peers, deadline_s)
+        self._waiters[token] = Waiter(token, seq, all_peers, deadline_s)
+        self._context.retimed.add(self)
 
     def confirmers(self, batch: Batch, at: Moment) -> tuple[bytes, ...] | None:
-        """Who is to confirm a batch at once, on behalf of those who wait; None: everybody.
+        """Who is to confirm a batch that reaches the head of the feed at once; None: everybody.
 
         While we drain, somebody waits until everybody holds everything.
         """
-        if not batch.complete:
-            return ()
-        waiting = [w for w in self._confirmations.values() if batch.floor < w.seq <= batch.upto]
+        waiting = [w for w in self._waiters.values() if batch.floor < w.seq <= batch.upto]
         drains = self._context.phase is Phase.DRAINING
         if not waiting:
             return None if drains else ()
         first = None if drains or any(w.all_peers for w in waiting) else self._first()
+        self._context.retimed.add(self)
         for waiter in waiting:
             if waiter.ask_s == float("inf"):
                 waiter.asked(b"" if first is None else first.node, at.now_s)
@@ -86,9 +87,10 @@ class Confirmations:
 
     def ask_for_the_sent(self, at: Moment) -> None:
         """Ask on behalf of those who began to wait when their write was on its way already."""
-        unasked = [w for w in self._confirmations.values() if w.ask_s == float("inf")]
+        unasked = [w for w in self._waiters.values() if w.ask_s == float("inf")]
         if not unasked:
             return
+        self._context.retimed.add(self)
         first = self._first()
         for waiter in unasked:
             if first is not None and not waiter.all_peers and self.ask(waiter.seq, [first], at):
@@ -116,25 +118,26 @@ class Confirmations:
 
     def settle(self) -> None:
         """Answer every waiter whose condition holds."""
-        if not self._confirmations:
+        if not self._waiters:
             return
         peers = self._context.peers.values()
-        hopeful = [p for p in peers if not p.progress.lagging]
         discovered = self._context.discovered
         if not peers and self._context.unlinked() - self._given_up:
             # A link has just broken: the peer is back, or known to be dead, in a moment.
             return
-        for waiter in list(self._confirmations.values()):
-            confirmations = sum(p.progress.holds(waiter.seq) for p in peers)
+        for waiter in list(self._waiters.values()):
+            missing = [p for p in peers if not p.progress.holds(waiter.seq)]
+            confirmations = len(peers) - len(missing)
             wanted = len(peers) if waiter.all_peers else min(len(peers), 1)
             if confirmations >= wanted and (discovered or (wanted and not waiter.all_peers)):
                 answer = confirmations
-            elif not discovered or not all(p.progress.holds(waiter.seq) for p in hopeful):
+            elif not discovered or not all(p.progress.lagging for p in missing):
                 continue
             else:
                 answer = NOT_CONFIRMED
-            del self._confirmations[waiter.token]
-            self._context.emit(Acknowledged(waiter.token, answer))
+            del self._waiters[waiter.token]
+            self._context.retimed.add(self)
+            self._context.emit(Confirmed(waiter.token, answer))
 
     def expire(self, at: Moment) -> None:
         """Answer waiters past their deadline; ask everybody for those who wait too long.
@@ -142,14 +145,17 @@ class Confirmations:
         Whoever let one wait in vain is not waited for again until it has caught up a little: a peer
         that is stuck costs one timeout and not one for every write.
         """
-        for waiter in [w for w in self._confirmations.values() if w.deadline_s <= at.now_s]:
-            del self._confirmations[waiter.token]
-            self._context.emit(Acknowledged(waiter.token, NOT_CONFIRMED))
+        if not self._waiters:
+            return
+        self._context.retimed.add(self)
+        for waiter in [w for w in self._waiters.values() if w.deadline_s <= at.now_s]:
+            del self._waiters[waiter.token]
+            self._context.emit(Confirmed(waiter.token, NOT_CONFIRMED))
             self._given_up |= self._context.unlinked()
             for peer in self._context.peers.values():
                 if not peer.progress.holds(waiter.seq):
                     peer.progress.lagging = True
-        for waiter in [w for w in self._confirmations.values() if w.ask_s <= at.now_s]:
+        for waiter in [w for w in self._waiters.values() if w.ask_s <= at.now_s]:
             if waiter.asked_of and waiter.asked_of == self._confirmer:
                 self._next_first()
             waiter.asked(b"", at.now_s)
@@ -161,9 +167,9 @@ class Confirmations:
 
     def next_deadline(self) -> float:
         """When ``expire`` has something to do."""
-        return min(
-            (min(w.deadline_s, w.ask_s) for w in self._confirmations.values()), default=float("inf")
-        )
+        if not self._waiters:
+            return float("inf")
+        return min([min(w.deadline_s, w.ask_s) for w in self._waiters.values()])
 
     def _first(self) -> Peer | None:
         """The peer that is asked first: the same one as long as it answers in time."""

@@ -1,21 +1,31 @@
-"""What the parts of one engine share: settings, replica, member table, peers, outbox."""
+"""What the parts of one engine share: settings, replica, member table, peers, and two outboxes."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from clustersession.core.feed import START, Cursor
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.membership import Membership
 from clustersession.core.progress import PeerProgress
 from clustersession.core.state import SessionState
-from clustersession.node.outputs import Output, Send, TooLarge
+from clustersession.node.effects import Effect, Send
+from clustersession.node.news import News, TooLarge
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Message, encode_message
 
+DATAGRAM_PAYLOAD_BYTES_MAX = 1400
 COPY_BYTES_MAX = MESSAGE_BYTES_MAX - 2**16
+
+
+class Timed(Protocol):
+    """A part of the engine that wants to be called at a certain time."""
+
+    def next_deadline(self) -> float:
+        """Return when ``Engine.handle_timer`` is to be called for it, infinity for never."""
+        ...
 
 
 @dataclass(slots=True)
@@ -51,11 +61,15 @@ class Context:
     choose: Callable[[int], int]
     multicast: bool
     peers: dict[bytes, Peer] = field(default_factory=dict)
-    outbox: deque[Output] = field(default_factory=deque)
+    effects: list[Effect] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
+    head: int = 0
     cursors: dict[bytes, Cursor] = field(default_factory=dict)
     phase: Phase = Phase.JOINING
     serving: bool = False
     discovered: bool = False
+    view_is_stale: bool = False
+    retimed: set[Timed] = field(default_factory=set)
 
     @property
     def own(self) -> Identity:
@@ -77,18 +91,22 @@ class Context:
     def send(self, node: bytes, message: Message) -> None:
         """Queue a message to a linked peer; without a link it is not sent."""
         if node in self.peers:
-            self.outbox.append(Send(node, encode_message(message)))
+            self.effects.append(Send(node, encode_message(message)))
 
     def fits(self, key: str, state: SessionState) -> bool:
         """Whether a session can be sent at all; one that cannot is reported."""
         if copy_bytes_max(state) <= COPY_BYTES_MAX:
             return True
-        self.emit(TooLarge(key))
+        self.tell(TooLarge(key))
         return False
 
-    def emit(self, output: Output) -> None:
-        """Queue an effect or an event."""
-        self.outbox.append(output)
+    def emit(self, effect: Effect) -> None:
+        """Queue what the driver is to carry out."""
+        self.effects.append(effect)
+
+    def tell(self, news: News) -> None:
+        """Queue what people and programs may want to know."""
+        self.news.append(news)
 
 
 def copy_bytes_max(state: SessionState) -> int:

@@ -11,7 +11,9 @@ from clustersession.core.membership import (
     Status,
 )
 from clustersession.node.context import Context
-from clustersession.node.outputs import Dial, Moment, SelfUnreachable, Unreachable
+from clustersession.node.effects import Dial
+from clustersession.node.moment import Moment
+from clustersession.node.news import SelfUnreachable, Unreachable
 from clustersession.wire.messages import Ping, ProbeReply, ProbeRequest
 
 RETRY_S_MIN = 0.25
@@ -66,17 +68,20 @@ class Dialer:
             if len(self._attempts) >= ADDRESSES_MAX:
                 return
             attempt = self._attempts[address] = Attempt()
+            self._context.retimed.add(self)
         attempt.wanted_until_s = (
             float("inf") if address in self._seeds else at.now_s + FORGET_AFTER_S
         )
         if fresh and attempt.pause_s > RETRY_S_MIN:
             attempt.pause_s, attempt.next_s = RETRY_S_MIN, at.now_s
+            self._context.retimed.add(self)
         if not attempt.under_way and attempt.next_s <= at.now_s:
             self._dial(address, attempt)
 
     def answered(self, address: Address, node: bytes) -> None:
         """A node answered at an address that we dialled; it may have been ourselves."""
         self._attempts.pop(address, None)
+        self._context.retimed.add(self)
         if len(self._answered_by) >= ADDRESSES_MAX:
             self._answered_by.clear()
         # It may call itself by another address than the one that led to it.
@@ -91,6 +96,7 @@ class Dialer:
             attempt.under_way = False
             attempt.next_s = at.now_s + attempt.pause_s
             attempt.pause_s = min(2 * attempt.pause_s, RETRY_S_MAX)
+            self._context.retimed.add(self)
         return self._context.membership.at(address)
 
     def not_where_it_says(self, identity: Identity, reason: str) -> None:
@@ -98,7 +104,7 @@ class Dialer:
 
         The reply answers no request; a version that does not know this use of it ignores it.
         """
-        self._context.emit(Unreachable(identity.node, identity.address, reason))
+        self._context.tell(Unreachable(identity.node, identity.address, reason))
         self._context.send(identity.node, ProbeReply(identity.node, False))
 
     def forget(self, address: Address) -> None:
@@ -136,7 +142,7 @@ class Dialer:
         """A member tells whether it reaches another one, or unasked that it does not reach us."""
         own = self._context.own
         if message.target == own.node and not message.alive:
-            self._context.emit(SelfUnreachable(helper, own.address))
+            self._context.tell(SelfUnreachable(helper, own.address))
             return []
         return self._context.membership.vouched(message.target, helper, message.alive, at.now_s)
 
@@ -153,6 +159,7 @@ class Dialer:
                 continue
             if attempt.wanted_until_s < at.now_s or self._linked(address) or address in self._own:
                 del self._attempts[address]
+                self._context.retimed.add(self)
             else:
                 self._dial(address, attempt)
         for address in sorted(self._seeds - self._attempts.keys()):
@@ -190,6 +197,7 @@ class Dialer:
 
     def _dial(self, address: Address, attempt: Attempt) -> None:
         attempt.under_way = True
+        self._context.retimed.add(self)
         self._context.emit(Dial(address))
 
     def _linked(self, address: Address) -> bool:

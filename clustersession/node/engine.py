@@ -1,4 +1,4 @@
-"""The engine of one node: routes what arrives to its parts, and what they want to the outbox."""
+"""The engine of one node: it routes what arrives to its parts, and collects what they want."""
 
 from collections.abc import Callable
 
@@ -9,22 +9,22 @@ from clustersession.core.membership import Membership
 from clustersession.node.anti_entropy import AntiEntropy
 from clustersession.node.claims import Claims
 from clustersession.node.confirmations import Confirmations
-from clustersession.node.context import Context, Peer
+from clustersession.node.context import Context, Peer, Timed
 from clustersession.node.dialing import Dialer
+from clustersession.node.effects import BeginAgain, Effect, Unlink
 from clustersession.node.heartbeat import HeartbeatSender
 from clustersession.node.joiner import Joiner
 from clustersession.node.locator import Locator
 from clustersession.node.lookup import SessionLookup
 from clustersession.node.member_events import MemberEvents
-from clustersession.node.outputs import (
+from clustersession.node.moment import Moment
+from clustersession.node.news import (
     ClockSkewed,
-    Dropped,
-    MembersChanged,
-    Moment,
-    Output,
+    MessageDropped,
+    News,
     PastLost,
     Repaired,
-    Unlink,
+    ReplicaFailed,
 )
 from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
@@ -34,6 +34,7 @@ from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
 
 CLOCK_SKEW_MS_NOTED = 2_000
+_COPIES = (m.SnapshotPageMessage, m.Sessions, m.Fetched)
 _QUESTIONS = (m.Fetch, m.SnapshotRequest, m.Digests, m.Listing, m.SessionsRequest)
 
 
@@ -41,8 +42,9 @@ class Engine:
     """One node's protocol, without sockets, clock or randomness.
 
     The driver calls ``start`` once, then ``receive``, ``link_up``, ``link_down``, ``dial_failed``,
-    ``feed_moved``, ``wait`` and ``fetch`` as they happen and ``handle_timer`` when
-    ``next_deadline`` has come; after each call it takes ``outputs`` and carries them out in order.
+    ``feed_moved``, ``confirm`` and ``fetch`` as they happen and ``handle_timer`` when
+    ``next_deadline`` has come; after each call it carries out ``effects``, in order, and passes on
+    ``news``.
     """
 
     def __init__(
@@ -61,17 +63,27 @@ class Engine:
         self.claims = Claims(self.context)
         self.dialer = Dialer(self.context)
         self.confirmations = Confirmations(self.context)
-        self.sender = Sender(self.context, self.confirmations)
+        self.heartbeat = HeartbeatSender(self.context)
+        self.sender = Sender(self.context, self.confirmations, self.heartbeat)
         self.puller = Puller(self.context)
         self.receiver = Receiver(self.context, self.puller)
         self.lookup = SessionLookup(self.context)
         self.locator = Locator(self.context, self.lookup)
         self.anti_entropy = AntiEntropy(self.context, self.puller)
-        self.heartbeat = HeartbeatSender(self.context, self.sender)
         self.joiner = Joiner(self.context, self.receiver, self.dialer)
         self._member_events = MemberEvents(
             self.context, self.dialer, self.anti_entropy, self.confirmations, self.lookup
         )
+
+        self.timed: tuple[Timed, ...] = (
+            self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
+            self.locator, self.anti_entropy,
+        )
+        self.context.retimed.update(self.timed)
+        # When each part is due, as it said when it was asked last; whichever it may have changed
+        # for since is in ``context.retimed``. The least of them all, for everybody who asks.
+        self._due_s: dict[Timed, float] = {}
+        self._deadline_s = float("inf")
 
     # ---- what the driver calls -------------------------------------------------------------------
 
@@ -94,22 +106,34 @@ class Engine:
         for part in (self.confirmations, self.lookup, self.locator):
             part.expire(at._replace(now_s=float("inf")))
 
-    def outputs(self) -> list[Output]:
-        """Everything to be carried out since the last call, in order."""
-        taken = list(self.context.outbox)
-        self.context.outbox.clear()
+    def effects(self) -> list[Effect]:
+        """Take what is to be carried out since the last call, in order."""
+        taken, self.context.effects = self.context.effects, []
+        return taken
+
+    def news(self) -> list[News]:
+        """Take what there is to tell since the last call, in order."""
+        taken, self.context.news = self.context.news, []
         return taken
 
     def next_deadline(self) -> float:
-        """The monotonic second at which ``handle_timer`` wants to be called, at the latest."""
-        parts = (
-            self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
-            self.locator, self.anti_entropy,
-        )
-        return min(part.next_deadline() for part in parts)
+        """Return the monotonic second at which ``handle_timer`` is to be called, and not before."""
+        retimed = self.context.retimed
+        if retimed:
+            for part in retimed:
+                self._due_s[part] = part.next_deadline()
+            retimed.clear()
+            self._deadline_s = min(self._due_s.values())
+        return self._deadline_s
 
     def handle_timer(self, at: Moment) -> None:
-        """Time has passed."""
+        """Time has passed. Whatever is wrong with the replica, heartbeats go on."""
+        try:
+            self._handle_timer(at)
+        except ReplicaError as error:
+            self.context.tell(ReplicaFailed(str(error)))
+
+    def _handle_timer(self, at: Moment) -> None:
         phase = self.context.phase
         if self.heartbeat.handle_timer(at):
             self._member_events.tell(self.membership.handle_timer(at.now_s), at)
@@ -127,7 +151,7 @@ class Engine:
         self.confirmations.settle()
         if self.context.phase is not phase:
             self.heartbeat.soon(at)
-            self.context.emit(MembersChanged())
+            self.context.view_is_stale = True
 
     def link_up(self, identity: Identity, at: Moment, dialled: Address | None = None) -> None:
         """An authenticated connection with a node is up; it said who it is.
@@ -190,24 +214,25 @@ class Engine:
             return
         try:
             message = m.decode_message(data)
+            if isinstance(message, m.Heartbeat):
+                self._on_heartbeat(node, message, at, reliable=reliable)
             # Whoever only asks would keep us busy at the expense of everybody else.
-            if reads or not isinstance(message, _QUESTIONS):
-                self._receive(node, message, at, reliable=reliable)
+            elif reads or not isinstance(message, _QUESTIONS):
+                self._on_message(node, message, at, reliable=reliable)
         except WireError as error:
-            self.context.emit(Dropped(node, str(error)))
+            self.context.tell(MessageDropped(node, str(error)))
         except ReplicaError as error:
             # A full disk, say. Nothing was confirmed, so the peer is asked for it again later.
             self.receiver.let_go(node)
-            self.context.emit(Dropped(node, f"the replica failed: {type(error).__name__}"))
+            self.context.tell(MessageDropped(node, f"the replica failed: {type(error).__name__}"))
 
-    def _receive(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
-        if isinstance(message, m.Heartbeat):
-            self._on_heartbeat(node, message, at, reliable=reliable)
-            return
+    def _on_message(self, node: bytes, message: m.Message, at: Moment, *, reliable: bool) -> None:
         peer = self.context.peers.get(node)
         if peer is None:
             return
-        self._heard(node, at)
+        if events := self.membership.heard_from(node, at.now_s):
+            self._member_events.tell(events, at)
+        self.dialer.vouch(node, True)
         if isinstance(message, m.Changes):
             self.receiver.on_changes(node, message, at, reliable=reliable)
         elif reliable:
@@ -215,13 +240,16 @@ class Engine:
 
     def feed_moved(self, at: Moment) -> None:
         """Workers have committed, or wait since the last call."""
-        self.sender.flush(at)
-        self.confirmations.ask_for_the_sent(at)
-        self.confirmations.settle()
+        try:
+            self.sender.flush(at)
+            self.confirmations.ask_for_the_sent(at)
+            self.confirmations.settle()
+        except ReplicaError as error:
+            self.context.tell(ReplicaFailed(str(error)))
 
-    def wait(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
-        """A worker waits until peers hold its write; ``feed_moved`` must follow."""
-        self.confirmations.wait(token, seq, all_peers=all_peers, deadline_s=deadline_s)
+    def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
+        """A worker wants its write confirmed by peers; ``feed_moved`` must follow."""
+        self.confirmations.confirm(token, seq, all_peers=all_peers, deadline_s=deadline_s)
 
     def fetch(self, token: int, key: str, at: Moment) -> None:
         """A worker looks for a session that is not here."""
@@ -230,6 +258,12 @@ class Engine:
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
         """The configured seeds, as they resolve now."""
         self.dialer.seeds(addresses, at)
+
+    def workers_changed(self, attached: int, staying: int, at: Moment) -> None:
+        """So many workers are attached, and so many of them were not told to stop."""
+        self.set_serving(staying > 0, at)
+        if attached and not staying:
+            self.drain(at)
 
     def set_serving(self, serving: bool, at: Moment) -> None:
         """Whether any worker of this host is there to answer requests."""
@@ -253,30 +287,32 @@ class Engine:
 
     def leave(self, at: Moment) -> None:
         """Say goodbye; the driver closes the links afterwards."""
+        self.context.retimed.add(self.joiner)
         self.context.phase = Phase.LEAVING
         self.context.serving = False
-        self.sender.flush(at)
-        self.heartbeat.beat(at)
-        for peer in self.context.peers.values():
-            self.heartbeat.greet(peer, at)
+        try:
+            self.sender.flush(at)
+            self.heartbeat.beat(at)
+            for peer in self.context.peers.values():
+                self.heartbeat.greet(peer, at)
+        except ReplicaError as error:
+            self.context.tell(ReplicaFailed(str(error)))
 
     # ---- inside ----------------------------------------------------------------------------------
 
     def _announce(self, at: Moment) -> None:
         self.heartbeat.beat(at)
-        self.context.emit(MembersChanged())
+        self.context.view_is_stale = True
 
-    def _heard(self, node: bytes, at: Moment) -> None:
-        member = self.membership.get(node)
-        if member is not None:
-            self._member_events.tell(self.membership.heard(member.identity, at.now_s), at)
-            self.dialer.vouch(node, True)
+    def _lose_past(self, witness: bytes) -> None:
+        self.context.tell(PastLost(witness))
+        self.context.emit(BeginAgain())
 
     def _on_heartbeat(
         self, node: bytes, message: m.Heartbeat, at: Moment, *, reliable: bool
     ) -> None:
         if message.identity.node != node or self.membership.is_stale(message.identity):
-            self.context.emit(Dropped(node, "a stale or foreign heartbeat"))
+            self.context.tell(MessageDropped(node, "a stale or foreign heartbeat"))
             return
         if message.phase is Phase.LEAVING:
             self._on_goodbye(node, at, reliable=reliable)
@@ -301,7 +337,7 @@ class Engine:
         # Not at each heartbeat: after a pause of ours, old ones wait in the socket.
         for member in self.membership.present():
             if abs(member.skew_ms) > CLOCK_SKEW_MS_NOTED:
-                self.context.emit(ClockSkewed(member.identity.node, member.skew_ms))
+                self.context.tell(ClockSkewed(member.identity.node, member.skew_ms))
 
     def _note(self, peer: Peer, message: m.Heartbeat, at: Moment, *, reliable: bool) -> None:
         member = self.membership.get(peer.node)
@@ -322,7 +358,7 @@ class Engine:
             peer.node, claimed.position,
             reliable=reliable, provisional=message.phase is Phase.JOINING,
         ):
-            self.context.emit(PastLost(peer.node))
+            self._lose_past(peer.node)
         elif claimed is not None and (
             reliable or (peer.settled and self.claims.has_heard(peer.node))
         ):
@@ -331,7 +367,7 @@ class Engine:
             # of it by TCP was judged: it may speak of what we wrote before we lost our past.
             peer.progress.confirmed_to(claimed)
         if changed:
-            self.context.emit(MembersChanged())
+            self.context.view_is_stale = True
 
     def _on_goodbye(self, node: bytes, at: Moment, *, reliable: bool) -> None:
         peer = self.context.peers.get(node)
@@ -347,15 +383,15 @@ class Engine:
 
     def _on_reliable(self, peer: Peer, message: m.Message, at: Moment) -> None:
         node = peer.node
-        if not self.claims.remembers(message):
-            self.context.emit(PastLost(node))
+        if isinstance(message, _COPIES) and not self.claims.remembers(message):
+            self._lose_past(node)
             return
         match message:
             case m.Progress():
                 if not self.claims.believes(
                     node, message.cursor.position, reliable=True, provisional=message.provisional
                 ):
-                    self.context.emit(PastLost(node))
+                    self._lose_past(node)
                 else:
                     self.sender.on_progress(peer, message, at)
             case m.Fetch():
@@ -381,7 +417,7 @@ class Engine:
             case m.Sessions():
                 changed = self.puller.on_sessions(node, message, at)
                 if changed and not self.receiver.is_held(node):
-                    self.context.emit(Repaired(node, changed))
+                    self.context.tell(Repaired(node, changed))
                 self.receiver.pulled(node, at)
             case _:
                 pass

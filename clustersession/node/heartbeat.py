@@ -2,9 +2,10 @@
 
 from clustersession.core.detector import PAUSE_INTERVALS
 from clustersession.core.identity import Address, Phase
-from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import Moment, Multicast, MulticastHeard, MulticastUnheard
-from clustersession.node.sender import DATAGRAM_PAYLOAD_BYTES_MAX, Sender
+from clustersession.node.context import DATAGRAM_PAYLOAD_BYTES_MAX, Context, Peer
+from clustersession.node.effects import Multicast
+from clustersession.node.moment import Moment
+from clustersession.node.news import MulticastHeard, MulticastUnheard
 from clustersession.wire.fields import MEMBERS_MAX
 from clustersession.wire.messages import Heartbeat, encode_message
 
@@ -17,9 +18,10 @@ UNHEARD_INTERVALS = 6
 class HeartbeatSender:
     """Decides when a heartbeat goes out, to whom, and what it says."""
 
-    def __init__(self, context: Context, sender: Sender) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
-        self._sender = sender
+        self._datagram_s = float("-inf")
+        self._datagram_head = 0
         self._started_s = 0.0
         self._next_s = 0.0
         self._beat_s = float("-inf")
@@ -35,13 +37,19 @@ class HeartbeatSender:
         """The first heartbeats come fast, so that the others answer fast."""
         self._started_s = self._next_s = at.now_s
         self._extra_s = [at.now_s + after_s for after_s in FIRST_S]
+        self._context.retimed.add(self)
+
+    def follow_datagram(self, upto: int, at: Moment) -> None:
+        """A datagram has taken our feed up to there: heartbeats soon after show if it was lost."""
+        self._datagram_s, self._datagram_head = at.now_s, upto
+        self._context.retimed.add(self)
 
     def heard_self(self, at: Moment) -> None:
         """Our own datagram came back from the group."""
         self._self_heard_s = at.now_s
         if self._unheard:
             self._unheard = False
-            self._context.emit(MulticastHeard())
+            self._context.tell(MulticastHeard())
 
     @property
     def multicast_works(self) -> bool:
@@ -57,10 +65,12 @@ class HeartbeatSender:
         due_s = max(at.now_s, self._beat_s + SOON_INTERVAL_S)
         if all(s > due_s for s in self._extra_s):
             self._extra_s.append(due_s)
+            self._context.retimed.add(self)
 
     def handle_timer(self, at: Moment) -> bool:
         """Send what is due; True when a regular heartbeat interval has passed."""
-        sent_s = self._sender.multicast_sent_s
+        self._context.retimed.add(self)
+        sent_s = self._datagram_s
         if sent_s > self._trailing_for_s:
             # A later datagram shows the loss of those before it.
             self._trailing_for_s = sent_s
@@ -84,7 +94,7 @@ class HeartbeatSender:
 
     def next_deadline(self) -> float:
         """When the next heartbeat is due."""
-        sent_s = self._sender.multicast_sent_s
+        sent_s = self._datagram_s
         if sent_s > self._trailing_for_s:
             # While datagrams follow each other faster than that, there is nothing to do.
             return min([self._next_s, *self._extra_s, sent_s + TRAILING_S[0]])
@@ -125,7 +135,7 @@ class HeartbeatSender:
             serving=context.serving,
             wall_ms=at.wall_ms,
             head=context.replica.head(),
-            multicast_head=self._sender.multicast_head,
+            multicast_head=self._datagram_head,
             cursors={} if brief else {n: context.cursor(n) for n in context.peers},
             heard=tuple(
                 p.node for p in context.peers.values() if p.multicast_heard_s > heard_after_s
@@ -145,4 +155,4 @@ class HeartbeatSender:
         silence_s = UNHEARD_INTERVALS * self._context.settings.heartbeat_interval_s
         if at.now_s - max(self._self_heard_s, self._started_s) > silence_s:
             self._unheard = True
-            self._context.emit(MulticastUnheard())
+            self._context.tell(MulticastUnheard())

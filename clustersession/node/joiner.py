@@ -18,7 +18,8 @@ from clustersession.core.identity import Phase
 from clustersession.core.state import highest_time
 from clustersession.node.context import Context
 from clustersession.node.dialing import Dialer
-from clustersession.node.outputs import BecameReady, Dropped, Moment, SnapshotLoading
+from clustersession.node.moment import Moment
+from clustersession.node.news import BecameReady, MessageDropped, SnapshotLoading
 from clustersession.node.receiver import Receiver
 from clustersession.wire.messages import Heartbeat, SnapshotPageMessage, SnapshotRequest
 
@@ -59,6 +60,7 @@ class Joiner:
     def start(self, at: Moment) -> None:
         """Begin; the receiver may stream at once when the replica was loaded before."""
         self._started_s = self._loaded_s = self._page_s = at.now_s
+        self._context.retimed.add(self)
         self._receiver.loaded = self._context.replica.load_note(LOADED_NOTE) is not None
         for peer in self._context.peers.values():
             self._receiver.announce(peer)
@@ -81,6 +83,7 @@ class Joiner:
             return
         self._page_s = at.now_s
         self._unstored = node, message
+        self._context.retimed.add(self)
         if message.done:
             self._page_deadline_s = float("inf")
             return
@@ -92,6 +95,7 @@ class Joiner:
         if self._unstored is None:
             return True
         (donor, message), self._unstored = self._unstored, None
+        self._context.retimed.add(self)
         try:
             self._context.replica.merge(message.sessions, at.wall_ms)
             self._lower(message.cursors)
@@ -102,10 +106,10 @@ class Joiner:
             # A full disk, say. What was asked for since does not fit behind what is here.
             self._after_key = message.after_key
             self._page_deadline_s = at.now_s + PAGE_TIMEOUT_S
-            self._context.emit(Dropped(donor, f"the replica failed: {type(error).__name__}"))
+            self._context.tell(MessageDropped(donor, f"the replica failed: {type(error).__name__}"))
             return False
         self._loaded += len(message.sessions)
-        self._context.emit(SnapshotLoading(donor, self._loaded, message.total))
+        self._context.tell(SnapshotLoading(donor, self._loaded, message.total))
         return True
 
     def on_page_request(self, node: bytes, message: SnapshotRequest) -> None:
@@ -133,6 +137,7 @@ class Joiner:
         """Move on when a wait is over."""
         context = self._context
         self._looked_s = at.now_s
+        self._context.retimed.add(self)
         self._store(at)
         waited_s = at.now_s - self._started_s
         if not context.discovered and waited_s >= DISCOVERY_S:
@@ -234,7 +239,8 @@ class Joiner:
         how = self._how or (
             "caught up with its peers" if context.peers else "alone, with what its replica holds"
         )
-        context.emit(BecameReady(how if not behind else f"{how}, still catching up"))
+        context.view_is_stale = True
+        context.tell(BecameReady(how if not behind else f"{how}, still catching up"))
 
 
 def _place(key: str) -> tuple[int, str]:

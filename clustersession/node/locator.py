@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context
+from clustersession.node.effects import Located
 from clustersession.node.lookup import SessionLookup
-from clustersession.node.outputs import Located, Moment
+from clustersession.node.moment import Moment
 from clustersession.wire.messages import Fetch, Fetched
 
 QUESTIONS_MAX = 64
@@ -40,6 +41,7 @@ class Locator:
             self._conclude(question)
             return
         self._questions.append(question)
+        self._context.retimed.add(self)
         for node in question.waiting:
             self._context.send(node, Fetch(key))
         self._settle()
@@ -69,6 +71,7 @@ class Locator:
             reachable = question.waiting & self._context.peers.keys()
             if not reachable or question.deadline_s <= now_s:
                 self._questions.remove(question)
+                self._context.retimed.add(self)
                 self._conclude(question)
 
     def _conclude(self, question: Question) -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import FetchAnswered, Moment
+from clustersession.node.effects import FetchAnswered
+from clustersession.node.moment import Moment
 from clustersession.wire.messages import Fetch, Fetched
 
 LOOKUPS_MAX = 1024
@@ -39,6 +40,7 @@ class SessionLookup:
                 return
             lookup = Lookup(at.now_s + self._context.settings.fetch_timeout_s)
             self._lookups[key] = lookup
+            self._context.retimed.add(self)
             for peer in list(self._context.peers.values()):
                 self._ask(peer, key, lookup)
         lookup.tokens.append(token)
@@ -109,5 +111,6 @@ class SessionLookup:
 
     def _answer(self, key: str, found: bool) -> None:
         lookup = self._lookups.pop(key, None)
+        self._context.retimed.add(self)
         for token in lookup.tokens if lookup is not None else ():
             self._context.emit(FetchAnswered(token, found))

@@ -12,8 +12,9 @@ from clustersession.node.anti_entropy import AntiEntropy
 from clustersession.node.confirmations import Confirmations
 from clustersession.node.context import Context
 from clustersession.node.dialing import Dialer
+from clustersession.node.effects import Unlink
 from clustersession.node.lookup import SessionLookup
-from clustersession.node.outputs import MembersChanged, Moment, Unlink
+from clustersession.node.moment import Moment
 
 
 class MemberEvents:
@@ -36,7 +37,7 @@ class MemberEvents:
     def tell(self, events: list[MembershipEvent], at: Moment) -> None:
         """Pass events on, in order."""
         for event in events:
-            self._context.emit(event)
+            self._context.tell(event)
             match event:
                 case MemberSuspected():
                     self._dialer.probe(event, at)
@@ -55,4 +56,4 @@ class MemberEvents:
                     pass
                 case _:
                     continue
-            self._context.emit(MembersChanged())
+            self._context.view_is_stale = True

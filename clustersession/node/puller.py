@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context, copy_bytes_max
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
 from clustersession.wire.fields import KEYS_MAX, LISTED_MAX
 from clustersession.wire.messages import Sessions, SessionsRequest
 

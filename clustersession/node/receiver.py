@@ -9,7 +9,8 @@ from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import START, Batch, Cursor, advance, follows, is_news
 from clustersession.core.state import highest_time
 from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import FutureRefused, GapFound, Moment
+from clustersession.node.moment import Moment
+from clustersession.node.news import FutureRefused, GapFound
 from clustersession.node.puller import Puller
 from clustersession.replica.reserve import ends_among
 from clustersession.replica.results import Applied
@@ -92,7 +93,7 @@ class Receiver:
         if batch.sender != node or not (self.loaded or node in self._bases):
             return
         if self._lives_in_the_future(node):
-            context.emit(FutureRefused(node))
+            context.tell(FutureRefused(node))
             return
         cursor = context.cursor(node)
         if is_news(batch, cursor):
@@ -177,7 +178,7 @@ class Receiver:
             self._unstored[node] = message
             raise
         if applied.refused_future:
-            context.emit(FutureRefused(node))
+            context.tell(FutureRefused(node))
             return ()
         if whole and applied.missing:
             return applied.missing
@@ -266,5 +267,5 @@ class Receiver:
             return
         self._resumed_s[node] = at.now_s
         self._held.pop(node, None)
-        self._context.emit(GapFound(node))
+        self._context.tell(GapFound(node))
         self._report(node, resume=True)

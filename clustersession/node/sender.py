@@ -11,15 +11,17 @@ from dataclasses import replace
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Phase
 from clustersession.node.confirmations import Confirmations
-from clustersession.node.context import Context, Peer
-from clustersession.node.outputs import Moment, Multicast, Send, TooLarge
+from clustersession.node.context import DATAGRAM_PAYLOAD_BYTES_MAX, Context, Peer
+from clustersession.node.effects import Multicast, Send
+from clustersession.node.heartbeat import HeartbeatSender
+from clustersession.node.moment import Moment
+from clustersession.node.news import TooLarge
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Changes, Progress, encode_message
 
 BATCH_BYTES_MAX = 256 * 1024
 DELTAS_PER_FLUSH_MAX = 2000
 """Some 60 ms of work; a peer that begins anew must not hold up heartbeats and the others."""
-DATAGRAM_PAYLOAD_BYTES_MAX = 1400
 DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
 MULTICAST_PEERS_MIN = 3
@@ -29,13 +31,17 @@ BACK_TO_MULTICAST_CHANGES = 32
 class Sender:
     """Streams our feed to every peer that asked for it."""
 
-    def __init__(self, context: Context, confirmations: Confirmations) -> None:
+    def __init__(
+        self, context: Context, confirmations: Confirmations, heartbeat: HeartbeatSender
+    ) -> None:
         self._context = context
         self._confirmations = confirmations
+        self._heartbeat = heartbeat
         self._head_before = 0
         self._head_at_tick = 0
-        self.multicast_head = 0
-        self.multicast_sent_s = float("-inf")
+        # True while some peer may have been left without what was there for it: the last flush
+        # stopped early, or failed.
+        self._unfinished = False
 
     def carrier(self) -> str:
         """How deltas travel at present, for the status."""
@@ -48,7 +54,8 @@ class Sender:
             peer.progress.resume(message.cursor, provisional=message.provisional)
         else:
             peer.progress.confirmed_to(message.cursor)
-        self.flush(at)
+        if self._unfinished or peer.progress.may_send(self._context.head):
+            self.flush(at)
         self._confirmations.settle()
 
     def is_held(self) -> bool:
@@ -77,50 +84,66 @@ class Sender:
     def flush(self, at: Moment) -> None:
         """Send what the peers have not been sent yet."""
         context = self._context
-        head = context.replica.head()
-        followers = self._followers()
-        following = {p.node for p in followers}
-        # A datagram would overtake what is on its way by TCP, and be taken for a gap.
-        abreast = [p for p in followers if not p.progress.awaits_confirmation]
-        if abreast:
-            self._multicast_from(abreast, head, at)
+        self._unfinished = True
+        context.head = head = context.replica.head()
+        following: set[bytes] = set()
+        if followers := self._followers():
+            following = {p.node for p in followers}
+            # A datagram would overtake what is on its way by TCP, and be taken for a gap.
+            abreast = [p for p in followers if not p.progress.awaits_confirmation]
+            if abreast:
+                self._multicast_from(abreast, head, at)
         batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]] = {}
-        deltas = 0
+        finished = True
         # Those who are abreast first: they are waited for, and cost little.
         for peer in sorted(context.peers.values(), key=_place, reverse=True):
-            while peer.progress.may_send(head):
-                cursor = peer.progress.cursor
-                assert cursor is not None
-                if (
-                    peer.node in following
-                    and peer.progress.awaits_confirmation
-                    and head - cursor.position <= BACK_TO_MULTICAST_CHANGES
-                ):
-                    # Nearly there: its confirmation, which flushes, brings it back to multicast.
-                    if not peer.progress.asked:
-                        self._confirmations.ask(cursor.floor, (peer,), at)
-                    break
-                asks = peer.node in following or peer.progress.is_half_full
-                if (cursor, asks) not in batches:
-                    if deltas >= DELTAS_PER_FLUSH_MAX:
-                        # A confirmation, or the next heartbeat at the latest, flushes again.
-                        break
-                    batches[cursor, asks] = self._batch(cursor, at, asks=asks)
-                    deltas += len(batches[cursor, asks][0].batch.deltas)
-                changes, data = batches[cursor, asks]
-                context.emit(Send(peer.node, data))
-                asked = changes.confirmers is None or peer.node in changes.confirmers
-                peer.progress.sent(changes.batch, len(data), asked=asked)
-                if peer.progress.cursor == cursor:
-                    break
+            finished &= self._stream(peer, head, at, batches, follows=peer.node in following)
+        self._unfinished = not finished
+
+    def _stream(
+        self,
+        peer: Peer,
+        head: int,
+        at: Moment,
+        batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]],
+        *,
+        follows: bool,
+    ) -> bool:
+        """Send by TCP what a peer has not been sent; False: it is cut short, for others to come.
+
+        ``batches`` are those of this flush. ``follows``: multicast reaches the peer.
+        """
+        progress = peer.progress
+        while progress.may_send(head):
+            cursor = progress.cursor
+            assert cursor is not None
+            behind = head - cursor.position
+            if follows and progress.awaits_confirmation and behind <= BACK_TO_MULTICAST_CHANGES:
+                # Nearly there: its confirmation, which flushes, brings it back to multicast.
+                if not progress.asked:
+                    self._confirmations.ask(cursor.floor, (peer,), at)
+                break
+            asks = follows or progress.is_half_full
+            if (cursor, asks) not in batches:
+                deltas = sum(len(changes.batch.deltas) for changes, _ in batches.values())
+                if deltas >= DELTAS_PER_FLUSH_MAX:
+                    # A confirmation, or the next heartbeat at the latest, flushes again.
+                    return False
+                batches[cursor, asks] = self._batch(cursor, at, asks=asks)
+            changes, data = batches[cursor, asks]
+            self._context.emit(Send(peer.node, data))
+            asked = changes.confirmers is None or peer.node in changes.confirmers
+            progress.sent(changes.batch, len(data), asked=asked)
+            if progress.cursor == cursor:
+                break
+        return True
 
     def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> tuple[Changes, bytes]:
         """What comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
         feed = self._context.replica.feed
         batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX)
-        confirmers = self._confirmations.confirmers(batch, at)
-        if asks or not batch.complete:
-            # The rest follows when it has.
+        confirmers = self._confirmations.confirmers(batch, at) if batch.complete else None
+        if asks:
             confirmers = None
         data = encode_message(changes := _changes(batch, confirmers))
         if len(data) > MESSAGE_BYTES_MAX:
@@ -130,7 +153,7 @@ class Sender:
             return changes, data
         # A single session that no peer would accept: the others must not wait for it for ever.
         for delta in batch.deltas:
-            self._context.emit(TooLarge(delta.key))
+            self._context.tell(TooLarge(delta.key))
         changes = _changes(replace(batch, deltas=()), None)
         return changes, encode_message(changes)
 
@@ -153,13 +176,12 @@ class Sender:
             batch = self._context.replica.feed(
                 cursor.floor, cursor.position, DATAGRAM_FEED_BYTES_MAX
             )
-            confirmers = self._confirmations.confirmers(batch, at)
+            confirmers = self._confirmations.confirmers(batch, at) if batch.complete else ()
             data = encode_message(_changes(batch, confirmers))
             if len(data) > DATAGRAM_PAYLOAD_BYTES_MAX:
                 return
             self._context.emit(Multicast(data))
-            self.multicast_head = batch.upto
-            self.multicast_sent_s = at.now_s
+            self._heartbeat.follow_datagram(batch.upto, at)
             for peer in abreast:
                 peer.progress.sent(batch, len(data), expects_confirmation=False)
             after = abreast[0].progress.cursor

@@ -24,7 +24,7 @@ class Operation(IntEnum):
 
     ATTACH [pid, stopping]: this connection is a worker; ``stopping``, which may be missing: it was
     told to stop and goes on for now, and when all of them were, the node drains.
-    MOVED [head]: we have committed.
+    FEED_MOVED [head]: we have committed.
     CONFIRM [head, all, timeout_ms]: answer with the number of peers that hold our feed up to there.
     FETCH [key]: answer whether the session is in the replica now. STATUS []: answer with a mapping.
     DRAIN []: move users away. STOP []: leave the cluster and exit.
@@ -38,7 +38,8 @@ class Operation(IntEnum):
     """
 
     ATTACH = 1
-    MOVED = 2
+    FEED_MOVED = 2
+    MOVED = FEED_MOVED
     CONFIRM = 3
     FETCH = 4
     STATUS = 5

@@ -251,7 +251,7 @@ def decode_message(data: bytes) -> Message:
     if len(plain) <= _REQUIRED[message_type]:
         raise WireError(f"a {message_type.__name__} has too few fields")
     kinds = _KINDS[message_type]
-    values = (kind.unpack(value) for (_, kind), value in zip(kinds, plain[1:], strict=False))
+    values = [kind.unpack(value) for (_, kind), value in zip(kinds, plain[1:], strict=False)]
     message: Message = message_type(*values)
     return message
 

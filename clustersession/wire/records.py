@@ -142,11 +142,12 @@ def decode_delta(data: bytes | memoryview) -> Delta:
 
 def batch_to_plain(batch: Batch) -> list[Any]:
     """Return the batch as a plain structure; when it reaches the head, that is not repeated."""
+    complete = batch.complete
     plain = [
-        FORMAT, batch.sender, batch.floor, batch.after, batch.upto, batch.complete,
+        FORMAT, batch.sender, batch.floor, batch.after, batch.upto, complete,
         [delta_to_plain(delta) for delta in batch.deltas],
     ]
-    return plain if batch.complete else [*plain, batch.head]
+    return plain if complete else [*plain, batch.head]
 
 
 def batch_from_plain(plain: object) -> Batch:

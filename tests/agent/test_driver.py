@@ -8,7 +8,7 @@ import pytest
 from clustersession.agent.driver import Driver, moment
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, Creation
-from clustersession.node import outputs as out
+from clustersession.node.effects import BeginAgain
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from tests.node.test_engine import key
@@ -17,10 +17,9 @@ SEED_PORT = 42_117
 
 
 class Pair:
-    """Two drivers, a the seed of b, and what they reported."""
+    """Two drivers, a the seed of b."""
 
     def __init__(self) -> None:
-        self.events: dict[str, list[out.Output]] = {"a": [], "b": []}
         self.drivers = {name: self._driver(name) for name in "ab"}
         self.a, self.b = self.drivers["a"], self.drivers["b"]
 
@@ -31,7 +30,7 @@ class Pair:
             seeds=(f"127.0.0.1:{SEED_PORT}",),
         )
         replica = open_memory(name.encode() * 8, clock_skew_ms_max=300_000)
-        return Driver(settings, replica, on_output=self.events[name].append)
+        return Driver(settings, replica)
 
     def joined(self) -> bool:
         return all(
@@ -73,26 +72,26 @@ async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_cl
     pair: Pair,
 ) -> None:
     node = pair.b.replica.node
-    (link, *_) = pair.a._links[node]
-    identity = link.identity
+    assert pair.a.life.connections.to(node)
     member = pair.a.engine.membership.get(node)
     assert member is not None
     now = moment()
     lost = pair.a.engine.membership._bury(member, "for this test", now.now_s)
     pair.a.engine._member_events.tell([lost], now)
-    pair.a.pump()
-    assert identity.node not in pair.a.engine.context.peers
+    pair.a.pump(now)
+    assert node not in pair.a.engine.context.peers
     await until(pair.joined)
 
 
 async def test_one_of_two_links_breaks_and_nothing_stalls(pair: Pair) -> None:
     node = pair.b.replica.node
     pair.a._spawn(pair.a._dial(pair.b.address, pair.a.engine))
-    await until(lambda: len(pair.a._links[node]) >= 2 and len(pair.b._links[b"a" * 8]) >= 2)
+    await until(lambda: len(pair.a.life.connections.to(node)) >= 2
+                and len(pair.b.life.connections.to(b"a" * 8)) >= 2)
     for number in range(20):
         write(pair.a, number, 100_000)
     await asyncio.sleep(0)
-    pair.a._links[node][0].abort("for this test")
+    pair.a.life.connections.to(node)[0].abort("for this test")
     await until(lambda: pair.b.replica.digests() == pair.a.replica.digests(), deadline_s=1.5)
 
 
@@ -119,12 +118,13 @@ async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:
 
 
 async def test_a_past_lost_noticed_twice_costs_one_node_id(pair: Pair) -> None:
-    pair.a._carry_out(out.PastLost(pair.b.replica.node))
-    pair.a._carry_out(out.PastLost(pair.b.replica.node))
     before = pair.a.replica.node
     engine = pair.a.engine
-    await until(lambda: pair.a.engine is not engine)
+    engine.context.emit(BeginAgain())
+    engine.context.emit(BeginAgain())
+    pair.a.pump(moment())
     renewed = pair.a.engine
+    assert renewed is not engine
     assert pair.a.replica.node != before
     write(pair.a, 5, 10)
     await until(lambda: pair.b.replica.digests() == pair.a.replica.digests())

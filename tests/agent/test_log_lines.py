@@ -12,7 +12,8 @@ from clustersession.agent.event_log import TOLD_MAX, EventLog
 from clustersession.agent.log_lines import log_formatter
 from clustersession.core.identity import Address, Identity
 from clustersession.core.membership import Member, MemberAdded, MemberLost, Status
-from clustersession.node import outputs as out
+from clustersession.node import news
+from clustersession.node.news import News
 from clustersession.settings.settings import Settings
 from tests.test_documentation import table_rows
 
@@ -62,19 +63,19 @@ def test_lines_of_libraries_and_tracebacks_are_objects_too() -> None:
     assert "ValueError: no" in str(line["traceback"])
 
 
-def every_output() -> list[out.Output]:
-    found: list[out.Output] = [
-        MemberAdded(member()), MemberLost(member("gone")), out.BecameReady("loaded"),
-        out.SnapshotLoading(NODE, 1, 2), out.ClockSkewed(NODE, 3000), out.FutureRefused(NODE),
-        out.PastLost(NODE), out.MulticastUnheard(), out.MulticastHeard(), out.Repaired(NODE, 2),
-        out.GapFound(NODE), out.TooLarge("key"), out.Dropped(NODE, "nonsense"),
+def all_news() -> list[News]:
+    found: list[News] = [
+        MemberAdded(member()), MemberLost(member("gone")), news.BecameReady("loaded"),
+        news.SnapshotLoading(NODE, 1, 2), news.ClockSkewed(NODE, 3000), news.FutureRefused(NODE),
+        news.PastLost(NODE), news.MulticastUnheard(), news.MulticastHeard(), news.Repaired(NODE, 2),
+        news.GapFound(NODE), news.TooLarge("key"), news.MessageDropped(NODE, "nonsense"),
     ]
     return found
 
 
-@pytest.mark.parametrize("event", every_output(), ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("event", all_news(), ids=lambda event: type(event).__name__)
 def test_no_event_floods_the_log_and_each_is_counted(
-    event: out.Output, caplog: pytest.LogCaptureFixture
+    event: News, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     tested, times = reporter(), 3 * TOLD_MAX

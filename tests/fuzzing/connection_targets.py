@@ -13,8 +13,10 @@ from clustersession.agent.worker_server import WorkerConnection, WorkerServer
 from clustersession.core.errors import WireError
 from clustersession.net.agent_link import AsyncLink
 from clustersession.net.link import Link, LinkLimits
+from clustersession.node.effects import Answer
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
+from clustersession.node.news import MessageDropped
 from clustersession.wire.envelope import Opened, Opener, Sealer
 from clustersession.wire.frames import encode_frame
 from clustersession.wire.local import encode_answer
@@ -76,7 +78,7 @@ def pieces(data: bytes) -> list[bytes]:
 
 
 class _Driver:
-    """What a worker's connection needs of the driver: an engine, and its outputs carried out."""
+    """What a worker's connection needs of the driver: an engine, and its answers handed over."""
 
     def __init__(self) -> None:
         self.world = World("ab")
@@ -84,7 +86,7 @@ class _Driver:
         self.world.run(2)
         self.engine: Engine = self.world.nodes["a"].running
         self.replica = self.world.nodes["a"].replica
-        self.server: WorkerServer | None = None
+        self.answer: Callable[[Answer], None]
         self.reporter = SimpleNamespace(counters=Counter(), recent=[])
 
     def feed_moved(self) -> None:
@@ -92,11 +94,11 @@ class _Driver:
         self.engine.feed_moved(self.world.at(self.world.nodes["a"]))
         self.pump()
 
-    def pump(self) -> None:
+    def pump(self, at: Moment | None = None) -> None:
         """Hand the answers over."""
-        for output in self.engine.outputs():
-            assert self.server is not None
-            self.server.on_output(output)
+        for effect in self.engine.effects():
+            if isinstance(effect, Answer):
+                self.answer(effect)
 
 
 class _Workers:
@@ -109,7 +111,6 @@ class _Workers:
             on_stop=lambda: None, on_workers=lambda count, staying: None,
             status=lambda: {"workers": self._server.worker_pids},
         )
-        self._driver.server = self._server
         self._request = encode_frame(wire_targets.status_request(1))
         self.count = 0
 
@@ -262,7 +263,8 @@ class _Datagrams:
             raise Broken("what was sealed is not opened")
         at = self._world.at(victim)
         victim.running.receive(opened.sender, opened.payload, at, reliable=False)
-        dropped = any(hasattr(o, "reason") for o in victim.running.outputs())
+        victim.running.effects()
+        dropped = any(isinstance(told, MessageDropped) for told in victim.running.news())
         self.count += 1
         if self.count % 500 == 0:
             check_bounds(victim.running)

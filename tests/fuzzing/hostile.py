@@ -214,7 +214,7 @@ class Attack:
         name, key = self.rng.choice("ab"), self.rng.choice(KEYS)
         head = self.world.write(name, key, create=True, n=str(self.step))
         if self.rng.random() < 0.5:
-            self.world.wait(name, head)
+            self.world.confirm(name, head)
         else:
             self.world.fetch(name, samples.key(self.rng))
 
@@ -232,7 +232,7 @@ class Attack:
         fresh = [f"2{number:022d}" for number in range(4)]
         for number, key in enumerate(fresh):
             name = "ab"[number % 2]
-            token = world.wait(name, world.write(name, key, create=True, n=str(number)))
+            token = world.confirm(name, world.write(name, key, create=True, n=str(number)))
             world.run_until(lambda name=name, token=token: world.answer(name, token) is not None)
             assert world.answer(name, token) == 1, f"{name} is not confirmed any more"
         for number, key in enumerate(fresh):

@@ -6,7 +6,7 @@ from clustersession.core import membership
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.state import Change, Creation, Delta, SessionState
-from clustersession.node import outputs as out
+from clustersession.node import effects
 from clustersession.node.puller import PENDING_MAX
 from clustersession.node.sender import DELTAS_PER_FLUSH_MAX
 from clustersession.wire import messages as m
@@ -141,14 +141,14 @@ def test_a_peer_that_begins_anew_again_and_again_holds_up_nobody(plan: Attack) -
     creation = Creation(wall_ms, wall_ms + 10**8, 10**7)
     changes = [Change(key, wall_ms, {"n": b"1"}, creation=creation) for key in KEYS[:6_000]]
     victim.replica.commit(changes, wall_ms)
-    world.ring("a")
+    world.feed_moved("a")
     world.run_until(lambda: world.values("b", KEYS[5_999]) == {"n": "1"})
     world.run(1)
     connect(plan)
     beginning = m.encode_message(m.Progress(Cursor(0, 0), True, False))
     for _ in range(3):
         plan.engine.receive(NODE, beginning, world.at(victim), reliable=True)
-        sent = [o for o in plan.engine.outputs() if isinstance(o, out.Send) and o.node == NODE]
+        sent = [o for o in plan.engine.effects() if isinstance(o, effects.Send) and o.node == NODE]
         said = [m.decode_message(o.data) for o in sent]
         deltas = sum(len(c.batch.deltas) for c in said if isinstance(c, m.Changes))
         assert 0 < deltas < 2 * DELTAS_PER_FLUSH_MAX

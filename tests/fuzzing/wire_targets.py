@@ -83,7 +83,7 @@ def status_request(token: int) -> bytes:
 def request(rng: Random) -> bytes:
     """A request of a worker."""
     arguments: dict[Operation, list[object]] = {
-        Operation.ATTACH: [rng.randrange(99999)], Operation.MOVED: [samples.number(rng)],
+        Operation.ATTACH: [rng.randrange(99999)], Operation.FEED_MOVED: [samples.number(rng)],
         Operation.CONFIRM: [samples.number(rng), rng.random() < 0.5, 1000],
         Operation.FETCH: [samples.key(rng)], Operation.WATCH: [samples.key(rng)],
         Operation.UNWATCH: [rng.randrange(99)],

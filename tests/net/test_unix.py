@@ -97,9 +97,9 @@ def test_an_agent_that_goes_away_or_is_silent_ends_the_wait(tmp_path: Path) -> N
         with pytest.raises(AgentGone):
             pool.ask(Operation.FETCH, 2, timeout_s=5)
         silent = BlockingLink(tmp_path / "agent.sock")
-        silent.tell(Operation.MOVED, 1)
+        silent.tell(Operation.FEED_MOVED, 1)
         with pytest.raises(TimeoutError):
-            silent.ask(Operation.MOVED, timeout_s=0)
+            silent.ask(Operation.FEED_MOVED, timeout_s=0)
         silent.close()
         pool.close()
     finally:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from clustersession.core.feed import Batch
-from clustersession.node import outputs as out
+from clustersession.node import news
 from clustersession.node.confirmations import PATIENCE_S
 from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
@@ -57,7 +57,7 @@ def test_one_peer_confirms_what_one_must_hold(carrier: str) -> None:
     world = settled(carrier)
     confirmations = watch(world, "a", m.Progress)
     for number in range(10):
-        token = world.wait("a", world.nodes["a"].replica.head() + 1)
+        token = world.confirm("a", world.nodes["a"].replica.head() + 1)
         world.write("a", key(1), n=str(number))
         world.run(0.004)
         assert world.answer("a", token) == 1
@@ -69,7 +69,7 @@ def test_one_peer_confirms_what_one_must_hold(carrier: str) -> None:
 def test_everybody_confirms_what_all_must_hold(carrier: str) -> None:
     world = settled(carrier)
     confirmations = watch(world, "a", m.Progress)
-    token = world.wait("a", world.nodes["a"].replica.head() + 1, all_peers=True)
+    token = world.confirm("a", world.nodes["a"].replica.head() + 1, all_peers=True)
     world.write("a", key(1), n="1")
     world.run(0.004)
     assert world.answer("a", token) == 3
@@ -81,7 +81,7 @@ def test_a_wait_that_begins_after_the_write_has_left_is_answered_as_fast(carrier
     world = settled(carrier)
     head = world.write("a", key(1), n="1")
     world.run(0.01)
-    token = world.wait("a", head)
+    token = world.confirm("a", head)
     world.run(0.003)
     assert world.answer("a", token) == 1
 
@@ -90,14 +90,14 @@ def test_a_wait_that_begins_after_the_write_has_left_is_answered_as_fast(carrier
 def test_the_others_are_asked_when_the_one_asked_is_slow(carrier: str) -> None:
     world = settled(carrier)
     world.make_deaf("a", "b")
-    token = world.wait("a", world.nodes["a"].replica.head() + 1)
+    token = world.confirm("a", world.nodes["a"].replica.head() + 1)
     world.write("a", key(1), n="1")
     world.run(PATIENCE_S)
     assert world.answer("a", token) is None
     world.run(0.004)
     assert world.answer("a", token)
     confirmations = watch(world, "a", m.Progress)
-    token = world.wait("a", world.nodes["a"].replica.head() + 1)
+    token = world.confirm("a", world.nodes["a"].replica.head() + 1)
     world.write("a", key(1), n="2")
     world.run(0.004)
     assert world.answer("a", token) == 1, "the next one is asked from then on"
@@ -107,7 +107,7 @@ def test_the_others_are_asked_when_the_one_asked_is_slow(carrier: str) -> None:
 def test_a_datagram_lost_on_its_way_to_the_one_asked_costs_little() -> None:
     world = settled("multicast")
     world.lose_datagram = lambda sender, receiver: receiver == "b"
-    token = world.wait("a", world.nodes["a"].replica.head() + 1)
+    token = world.confirm("a", world.nodes["a"].replica.head() + 1)
     world.write("a", key(1), n="1")
     world.run(PATIENCE_S + 0.004)
     assert world.answer("a", token)
@@ -202,7 +202,7 @@ def test_waits_that_begin_late_are_answered_as_fast_one_after_the_other(
     took_s: dict[int, float] = {}
     for number in range(100):
         # Another worker's write has sent this one off before its own worker waits.
-        began_s[world.wait("a", world.write("a", key(1), n=str(number)))] = world.now_s
+        began_s[world.confirm("a", world.write("a", key(1), n=str(number)))] = world.now_s
         for _ in range(2 * gap_ms):
             world.run(0.0005)
             for token, since_s in began_s.items():
@@ -231,7 +231,7 @@ def test_a_datagram_about_a_past_that_we_have_lost_confirms_nothing(latency_s: f
     a.events.clear()
     world.link_latency_s = latency_s
     world.run_until(lambda: b.replica.node in a.running.context.peers)
-    token = world.wait("a", head)
-    world.run_until(lambda: a.seen(out.PastLost) or world.answer("a", token) is not None)
-    assert a.seen(out.PastLost)
+    token = world.confirm("a", head)
+    world.run_until(lambda: a.seen(news.PastLost) or world.answer("a", token) is not None)
+    assert a.seen(news.PastLost)
     assert world.answer("a", token) is not True

@@ -12,7 +12,7 @@ from clustersession.core.membership import (
     RouteConflict,
 )
 from clustersession.core.state import Change, Creation, SessionState
-from clustersession.node import outputs as out
+from clustersession.node import effects, news
 from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
 from tests.node.world import World
@@ -73,14 +73,14 @@ def test_nothing_injected_nobody_flaps() -> None:
     world.run(120)
     for node in world.nodes.values():
         assert not node.seen(MemberLost)
-        assert not node.seen(out.GapFound)
+        assert not node.seen(news.GapFound)
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "multicast"])
 def test_a_write_reaches_everybody_and_is_confirmed(carrier: str) -> None:
     world = formed("abc", carrier=carrier)
     head = world.write("a", key(1), create=True, user="ann")
-    token = world.wait("a", head, all_peers=True)
+    token = world.confirm("a", head, all_peers=True)
     world.run(0.1)
     assert world.answer("a", token) == 2
     assert world.values("b", key(1)) == world.values("c", key(1)) == {"user": "ann"}
@@ -91,7 +91,7 @@ def test_a_write_with_nobody_there_is_answered_at_once() -> None:
     world = World("a")
     world.start()
     world.run(1.5)
-    token = world.wait("a", world.write("a", key(1), create=True, user="ann"))
+    token = world.confirm("a", world.write("a", key(1), create=True, user="ann"))
     assert world.answer("a", token) == 0
 
 
@@ -100,7 +100,7 @@ def test_a_write_before_the_others_are_found_waits_for_them() -> None:
     world.kill("a")
     world.run(2)
     world.start("a")
-    token = world.wait("a", world.write("a", key(1), create=True, user="ann"))
+    token = world.confirm("a", world.write("a", key(1), create=True, user="ann"))
     assert world.answer("a", token) is None
     world.run(0.3)
     assert world.answer("a", token) == 1
@@ -120,7 +120,7 @@ def test_a_lost_datagram_is_a_gap_and_is_repaired() -> None:
     world.write("a", key(2), create=True, m="1")
     world.run(0.1)
     assert world.values("b", key(1)) == {"n": "2"}
-    assert world.nodes["b"].seen(out.GapFound)
+    assert world.nodes["b"].seen(news.GapFound)
 
 
 def test_datagrams_do_not_overtake_a_backlog_that_went_by_tcp() -> None:
@@ -133,12 +133,12 @@ def test_datagrams_do_not_overtake_a_backlog_that_went_by_tcp() -> None:
     a.replica.commit([Change(key(n), wall_ms, values, creation=creation) for n in range(400)],
                      wall_ms)
     world.link_latency_s = 0.02
-    world.ring("a")
+    world.feed_moved("a")
     for number in range(400, 410):
         world.write("a", key(number), create=True, n="1")
         world.run(0.001)
     world.run(0.2)
-    assert not b.seen(out.GapFound)
+    assert not b.seen(news.GapFound)
     assert world.values("b", key(399))
     assert world.values("b", key(409))
     before = world.datagrams
@@ -200,7 +200,7 @@ def test_a_node_that_lost_its_disk_loads_a_snapshot() -> None:
     world.wipe("c")
     world.start("c")
     world.run_until(lambda: world.nodes["c"].phase() == "READY")
-    assert len(world.nodes["c"].seen(out.SnapshotLoading)) > 3
+    assert len(world.nodes["c"].seen(news.SnapshotLoading)) > 3
     assert world.nodes["c"].replica.stats().sessions == 300
     world.run(1)
     assert equal(world)
@@ -216,8 +216,8 @@ def test_a_snapshot_goes_on_with_another_donor_when_the_first_dies() -> None:
     world.run(1)
     world.wipe("c")
     world.start("c")
-    world.run_until(lambda: world.nodes["c"].seen(out.SnapshotLoading))
-    (first,) = {event.donor for event in world.nodes["c"].seen(out.SnapshotLoading)}
+    world.run_until(lambda: world.nodes["c"].seen(news.SnapshotLoading))
+    (first,) = {event.donor for event in world.nodes["c"].seen(news.SnapshotLoading)}
     donor = next(n for n in world.nodes.values() if n.replica.node == first)
     world.kill(donor.name)
     world.run_until(lambda: world.nodes["c"].phase() == "READY")
@@ -310,7 +310,7 @@ def test_a_dead_nodes_last_write_that_reached_one_survivor_reaches_all() -> None
     world.heal()
     world.run(1.0)
     assert world.values("c", key(1)) == {"user": "ann"}
-    assert world.nodes["c"].seen(out.Repaired)
+    assert world.nodes["c"].seen(news.Repaired)
 
 
 def test_a_session_that_is_not_here_is_fetched_from_a_peer() -> None:
@@ -402,8 +402,8 @@ def test_a_node_with_a_clock_in_the_far_future_is_not_followed_until_it_is_right
     world.write("a", key(1), create=True, user="ann")
     world.run(3)
     assert world.values("b", key(1)) is None
-    assert world.nodes["b"].seen(out.FutureRefused)
-    assert world.nodes["b"].seen(out.ClockSkewed)
+    assert world.nodes["b"].seen(news.FutureRefused)
+    assert world.nodes["b"].seen(news.ClockSkewed)
 
 
 def test_stamps_passed_on_by_a_node_with_a_good_clock_are_not_held_against_it() -> None:
@@ -432,9 +432,9 @@ def test_a_loading_node_does_not_confirm_what_it_passes_over(link_latency_s: flo
     world.link_latency_s = link_latency_s
     world.start("b")
     world.run_until(lambda: world.nodes["a"].running.context.peers)
-    token = world.wait("a", world.write("a", key(2), create=True, user="bob"))
+    token = world.confirm("a", world.write("a", key(2), create=True, user="bob"))
     world.run(6)
-    assert world.nodes["b"].seen(out.FutureRefused)
+    assert world.nodes["b"].seen(news.FutureRefused)
     assert world.values("b", key(2)) is None
     assert world.answer("a", token) == -1
 
@@ -444,12 +444,12 @@ def test_the_second_connection_of_a_leaving_node_does_not_bring_it_back() -> Non
     b = world.nodes["b"].running
     leaver = world.nodes["a"].running
     leaver.leave(world.at(world.nodes["a"]))
-    for output in leaver.outputs():
-        if isinstance(output, out.Multicast):
-            b.receive(leaver.context.own.node, output.data, world.at(world.nodes["b"]),
+    for effect in leaver.effects():
+        if isinstance(effect, effects.Multicast):
+            b.receive(leaver.context.own.node, effect.data, world.at(world.nodes["b"]),
                       reliable=False)
     b.link_up(leaver.context.own, world.at(world.nodes["b"]))
-    events = b.outputs()
+    events = b.news()
     assert not [event for event in events if isinstance(event, MemberAdded)]
     assert [event for event in events if isinstance(event, MemberLeft)]
 
@@ -471,7 +471,7 @@ def test_a_replica_older_than_what_peers_have_seen_is_noticed() -> None:
     node.replica.save_note("loaded", b"1")
     world.start("a")
     world.run(2)
-    assert node.seen(out.PastLost)
+    assert node.seen(news.PastLost)
 
 
 def test_multicast_that_is_not_even_heard_by_ourselves_is_reported_once() -> None:
@@ -479,7 +479,7 @@ def test_multicast_that_is_not_even_heard_by_ourselves_is_reported_once() -> Non
     world.lose_datagram = lambda sender, receiver: True
     world.start()
     world.run(30)
-    assert len(world.nodes["a"].seen(out.MulticastUnheard)) == 1
+    assert len(world.nodes["a"].seen(news.MulticastUnheard)) == 1
 
 
 def test_no_multicast_between_two_that_are_connected_still_beats() -> None:
@@ -520,8 +520,8 @@ def test_a_node_that_is_not_found_where_it_says_hears_of_it() -> None:
     a.running.dialer.not_where_it_says(identity, "refused")
     world._pump(a)
     world.run(0.1)
-    (said,) = a.seen(out.Unreachable)
+    (said,) = a.seen(news.Unreachable)
     assert (said.address, said.reason) == (b.address, "refused")
-    (heard,) = b.seen(out.SelfUnreachable)
+    (heard,) = b.seen(news.SelfUnreachable)
     assert heard.node == a.running.context.own.node
     assert not a.seen(MemberLost) + b.seen(MemberLost)

@@ -7,7 +7,7 @@ from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Phase
 from clustersession.core.membership import MemberAdded, MemberLeft, MemberLost, MemberSuspected
 from clustersession.core.state import Delta, Register, SessionState
-from clustersession.node import outputs as out
+from clustersession.node import effects, news
 from clustersession.node.confirmations import NOT_CONFIRMED
 from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
@@ -75,7 +75,7 @@ def test_a_session_larger_than_a_frame_holds_up_nobody_else() -> None:
     world.run(8)
     assert world.answer("b", token) is not None
     assert world.broken_by_size == 0
-    assert world.nodes["a"].seen(out.TooLarge)
+    assert world.nodes["a"].seen(news.TooLarge)
 
 
 def test_a_session_larger_than_a_frame_does_not_stop_a_snapshot() -> None:
@@ -104,7 +104,7 @@ def test_a_snapshot_survives_any_number_of_former_members() -> None:
     world.wipe("b")
     world.start("b")
     world.run(4)
-    assert not world.nodes["b"].seen(out.Dropped)
+    assert not world.nodes["b"].seen(news.MessageDropped)
     assert world.nodes["b"].phase() == "READY"
     assert world.values("b", key(1)) == {"n": "1"}
 
@@ -126,7 +126,7 @@ def test_keys_of_another_length_do_not_stop_snapshots_and_repair() -> None:
     world.start("b")
     world.run(3)
     assert world.nodes["b"].phase() == "READY"
-    assert not world.nodes["b"].seen(out.Dropped)
+    assert not world.nodes["b"].seen(news.MessageDropped)
     assert world.values("b", key(1)) == {"n": "1"}
 
 
@@ -140,7 +140,7 @@ def test_a_write_is_not_confirmed_by_a_peer_that_lacks_the_session() -> None:
     world.run(0.05)
     world.kill("a")
     world.run(0.02)
-    token = world.wait("b", world.write("b", key(1), cart="1"))
+    token = world.confirm("b", world.write("b", key(1), cart="1"))
     world.run_until(lambda: world.answer("b", token) == 1)
     world.kill("b")
     assert world.values("c", key(1)) == {"user": "ann", "cart": "1"}
@@ -163,7 +163,7 @@ def test_a_broken_link_is_not_taken_for_an_empty_cluster() -> None:
     world.run(1)
     head = world.write("a", key(1), create=True, user="ann")
     world.reset("a", "b")
-    token = world.wait("a", head)
+    token = world.confirm("a", head)
     world.run(0.0012)
     assert world.answer("a", token) is None
     world.run(0.5)
@@ -174,10 +174,10 @@ def test_a_broken_link_is_not_taken_for_an_empty_cluster() -> None:
 def test_who_waits_in_vain_is_told_so() -> None:
     world = formed("ab")
     world.partition("a", "b")
-    world.nodes["a"].running.wait(77, 10**6, all_peers=False, deadline_s=world.now_s + 0.2)
-    world.ring("a")
+    world.nodes["a"].running.confirm(77, 10**6, all_peers=False, deadline_s=world.now_s + 0.2)
+    world.feed_moved("a")
     world.run(0.3)
-    (answer,) = [e for e in world.nodes["a"].seen(out.Acknowledged) if e.token == 77]
+    (answer,) = [e for e in world.nodes["a"].seen(effects.Confirmed) if e.token == 77]
     assert answer.confirmations == NOT_CONFIRMED
 
 
@@ -185,9 +185,9 @@ def test_a_full_house_of_waiters_is_no_confirmation() -> None:
     world = formed("ab")
     engine = world.nodes["a"].running
     for token in range(10_001):
-        engine.wait(token, 10**6, all_peers=False, deadline_s=world.now_s + 60)
-    world.ring("a")
-    (answer,) = world.nodes["a"].seen(out.Acknowledged)
+        engine.confirm(token, 10**6, all_peers=False, deadline_s=world.now_s + 60)
+    world.feed_moved("a")
+    (answer,) = world.nodes["a"].seen(effects.Confirmed)
     assert answer.confirmations == NOT_CONFIRMED
 
 
@@ -225,7 +225,7 @@ def test_a_full_disk_does_not_make_peers_send_all_the_time(monkeypatch: pytest.M
         calls.append(batch)
         raise ReplicaFull("no space left")
 
-    asked_before = len(world.nodes["b"].seen(out.GapFound))
+    asked_before = len(world.nodes["b"].seen(news.GapFound))
     with monkeypatch.context() as patch:
         patch.setattr(replica, "apply", full)
         for number in range(100):
@@ -233,7 +233,7 @@ def test_a_full_disk_does_not_make_peers_send_all_the_time(monkeypatch: pytest.M
             world.run(0.1)
     assert calls
     # In ten seconds, as often as a stream counts as stalled.
-    assert len(world.nodes["b"].seen(out.GapFound)) <= asked_before + 6
+    assert len(world.nodes["b"].seen(news.GapFound)) <= asked_before + 6
     world.run(1)
     assert all(world.values("b", key(number)) == {"n": "1"} for number in range(100))
 
@@ -252,7 +252,7 @@ def test_a_past_lost_is_noticed_even_when_new_writes_have_passed_it() -> None:
     world.run(0.5)
     node.events.clear()
     hand_over(world, "a", "b", hand_over_cursor)
-    assert node.seen(out.PastLost)
+    assert node.seen(news.PastLost)
 
 
 # ---- joining -------------------------------------------------------------------------------------
@@ -264,8 +264,8 @@ def loading_from_two(world: World, donor: str) -> None:
     world.run(1)
     world.wipe("c")
     world.start("c")
-    world.run_until(lambda: world.nodes["c"].seen(out.SnapshotLoading))
-    assert world.nodes["c"].seen(out.SnapshotLoading)[0].donor == world.nodes[donor].replica.node
+    world.run_until(lambda: world.nodes["c"].seen(news.SnapshotLoading))
+    assert world.nodes["c"].seen(news.SnapshotLoading)[0].donor == world.nodes[donor].replica.node
 
 
 def test_half_a_snapshot_gives_no_cursors() -> None:
@@ -332,7 +332,7 @@ def test_a_donor_that_turns_in_circles_does_not_hold_up_a_node_for_ever() -> Non
     world.wipe("b")
     world.start("b")
     world.run(20)
-    assert len(world.nodes["b"].seen(out.SnapshotLoading)) < 10
+    assert len(world.nodes["b"].seen(news.SnapshotLoading)) < 10
     assert world.nodes["b"].phase() == "READY"
 
 
@@ -382,7 +382,7 @@ def test_a_member_that_reconnects_before_its_dead_link_is_gone_is_alive_again() 
     a.running._member_events.tell([a.running.membership._bury(
         a.running.membership.get(b.replica.node), "for this test", world.now_s
     )], world.at(a))
-    a.running.outputs()  # the link is told to close, and takes its time
+    a.running.effects()  # the link is told to close, and takes its time
     a.running.link_up(b.running.context.own, world.at(a))
     world._pump(a)
     world.run(1)

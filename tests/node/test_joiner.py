@@ -6,9 +6,9 @@ import pytest
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import Cursor
-from clustersession.node import outputs as out
+from clustersession.node import news
 from clustersession.node.joiner import PAGE_TIMEOUT_S
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
 from clustersession.wire import messages as m
 from tests.node.test_confirmations import watch
 from tests.node.test_engine import key
@@ -41,11 +41,11 @@ def test_the_next_page_is_asked_for_before_the_last_one_is_stored() -> None:
 
     b.replica.merge = noting  # type: ignore[method-assign]
     world.run_until(lambda: b.phase() == "READY")
-    pages = len(b.seen(out.SnapshotLoading))
+    pages = len(b.seen(news.SnapshotLoading))
     assert pages > 3
     assert asked["b"] == pages
     assert len({after for _, after in asked_at_merge}) == pages - 1
-    assert b.seen(out.SnapshotLoading)[-1].loaded == SESSIONS
+    assert b.seen(news.SnapshotLoading)[-1].loaded == SESSIONS
     assert b.replica.digests() == world.nodes["a"].replica.digests()
 
 
@@ -63,11 +63,11 @@ def test_a_page_that_could_not_be_stored_is_asked_for_again(refused: int) -> Non
         return merge(sessions, wall_ms)  # type: ignore[arg-type]
 
     b.replica.merge = full_once  # type: ignore[method-assign]
-    world.run_until(lambda: b.seen(out.Dropped))
+    world.run_until(lambda: b.seen(news.MessageDropped))
     world.run(PAGE_TIMEOUT_S / 2)
     assert b.phase() == "JOINING"
     world.run_until(lambda: b.phase() == "READY")
-    assert b.seen(out.SnapshotLoading)[-1].loaded == SESSIONS
+    assert b.seen(news.SnapshotLoading)[-1].loaded == SESSIONS
     assert b.replica.stats().sessions == SESSIONS
 
 
@@ -124,4 +124,4 @@ def test_the_last_page_ends_the_loading_once_though_it_comes_twice() -> None:
     world.run_until(lambda: world.nodes["b"].phase() == "READY")
     world.run(1)
     assert len(finished) == 1
-    assert world.nodes["b"].seen(out.SnapshotLoading)[-1].loaded == SESSIONS
+    assert world.nodes["b"].seen(news.SnapshotLoading)[-1].loaded == SESSIONS

@@ -1,6 +1,6 @@
 """Asking who holds a session: every peer's word counts, and nothing changes by asking."""
 
-from clustersession.node import outputs as out
+from clustersession.node import effects
 from clustersession.node.locator import QUESTIONS_MAX
 from tests.node.test_engine import formed, key
 from tests.node.world import World
@@ -9,11 +9,11 @@ from tests.node.world import World
 def locate(world: World, name: str, session: str, timeout_s: float = 1.0, token: int = 7) -> None:
     node = world.nodes[name]
     node.running.locator.locate(token, session, world.now_s + timeout_s)
-    world.ring(name)
+    world.feed_moved(name)
 
 
-def answers(world: World, name: str) -> list[out.Located]:
-    return world.nodes[name].seen(out.Located)
+def answers(world: World, name: str) -> list[effects.Located]:
+    return world.nodes[name].seen(effects.Located)
 
 
 def world_where_only_a_holds_it() -> World:
@@ -72,7 +72,7 @@ def test_a_peer_that_is_gone_is_not_waited_for() -> None:
 def test_a_node_alone_answers_at_once_and_questions_are_bounded() -> None:
     world = formed("a")
     locate(world, "a", key(1))
-    assert answers(world, "a")[0] == out.Located(7, {}, ())
+    assert answers(world, "a")[0] == effects.Located(7, {}, ())
     world = world_where_only_a_holds_it()
     world.make_deaf("a", "b")
     for number in range(QUESTIONS_MAX + 1):

@@ -10,7 +10,7 @@ LIFE_MS = 86_400_000
 def commit(world: World, name: str, *changes: Change) -> None:
     node = world.nodes[name]
     node.replica.commit(changes, world.at(node).wall_ms)
-    world.ring(name)
+    world.feed_moved(name)
 
 
 def login(world: World, name: str, key: str) -> None:

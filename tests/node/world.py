@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 from clustersession.core.identity import Address, Identity, first_incarnation
 from clustersession.core.state import Change, Creation
-from clustersession.node import outputs as out
+from clustersession.node import effects
+from clustersession.node.effects import Effect
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
+from clustersession.node.news import News
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
@@ -32,7 +34,7 @@ class Node:
     address: Address
     starts: int = 0
     engine: Engine | None = None
-    events: list[out.Output] = field(default_factory=list)
+    events: list[Effect | News] = field(default_factory=list)
     links: set[str] = field(default_factory=set)
     skew_ms: int = 0
 
@@ -133,26 +135,26 @@ class World:
         creation = Creation(wall_ms, wall_ms + 86_400_000, 1_800_000) if create else None
         sets = {attribute: value.encode() for attribute, value in values.items()}
         committed = node.replica.commit([Change(key, wall_ms, sets, creation=creation)], wall_ms)
-        self.ring(name)
+        self.feed_moved(name)
         return committed.head
 
     def end(self, name: str, key: str) -> None:
         node = self.nodes[name]
         wall_ms = self.at(node).wall_ms
         node.replica.commit([Change(key, wall_ms, end="invalidated")], wall_ms)
-        self.ring(name)
+        self.feed_moved(name)
 
-    def ring(self, name: str) -> None:
+    def feed_moved(self, name: str) -> None:
         node = self.nodes[name]
         if node.engine is not None:
             node.engine.feed_moved(self.at(node))
             self._pump(node)
 
-    def wait(self, name: str, seq: int, *, all_peers: bool = False) -> int:
+    def confirm(self, name: str, seq: int, *, all_peers: bool = False) -> int:
         node = self.nodes[name]
         token = next(self._tokens)
-        node.running.wait(token, seq, all_peers=all_peers, deadline_s=self.now_s + 5)
-        self.ring(name)
+        node.running.confirm(token, seq, all_peers=all_peers, deadline_s=self.now_s + 5)
+        self.feed_moved(name)
         return token
 
     def fetch(self, name: str, key: str) -> int:
@@ -164,9 +166,9 @@ class World:
 
     def answer(self, name: str, token: int) -> object:
         for event in self.nodes[name].events:
-            if isinstance(event, out.Acknowledged) and event.token == token:
+            if isinstance(event, effects.Confirmed) and event.token == token:
                 return event.confirmations
-            if isinstance(event, out.FetchAnswered) and event.token == token:
+            if isinstance(event, effects.FetchAnswered) and event.token == token:
                 return event.found
         return None
 
@@ -204,27 +206,30 @@ class World:
 
     def _pump(self, node: Node) -> None:
         engine = node.running
-        for output in engine.outputs():
-            match output:
-                case out.Send(receiver_id, data):
+        for effect in engine.effects():
+            match effect:
+                case effects.Send(receiver_id, data):
                     self._send(node, receiver_id, data)
-                case out.Multicast(data):
+                case effects.Multicast(data):
                     self._multicast(node, data)
-                case out.Dial(address):
+                case effects.Dial(address):
                     self._later(LATENCY_S, lambda a=address: self._dial(node, engine, a))
-                case out.Unlink(receiver_id):
+                case effects.Unlink(receiver_id):
                     other = self._by_id(receiver_id)
                     if other is not None:
                         self._break_links(node.name, other.name)
                 case _:
-                    node.events.append(output)
+                    node.events.append(effect)
+        node.events += engine.news()
         self._arm(node, engine)
 
     def _arm(self, node: Node, engine: Engine) -> None:
-        deadline_s = max(engine.next_deadline(), self.now_s + 0.001)
+        deadline_s = engine.next_deadline()
+        assert deadline_s == min(part.next_deadline() for part in engine.timed)
         if deadline_s != self._timers.get(engine):
             self._timers[engine] = deadline_s
-            self._later(deadline_s - self.now_s, lambda: self._timer(node, engine, deadline_s))
+            delay_s = max(deadline_s - self.now_s, 0.001)
+            self._later(delay_s, lambda: self._timer(node, engine, deadline_s))
 
     def _timer(self, node: Node, engine: Engine, deadline_s: float) -> None:
         if node.engine is engine and self._timers.get(engine) == deadline_s:

@@ -102,7 +102,7 @@ def check_bounds(world: World) -> None:
         if host.agent is None or not host.agent.alive or not host.awake:
             continue
         engine = host.agent.engine
-        if engine.context.outbox:
+        if engine.context.effects:
             raise Violation(f"{host.name} has unsent output")
         due_s = min(engine.confirmations.next_deadline(), engine.lookup.next_deadline())
         if due_s < world.timeline.now_s - LATE_S_MAX:

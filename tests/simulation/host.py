@@ -85,11 +85,6 @@ class Host:
             and not world.plan.loss
         )
 
-    @property
-    def serving(self) -> bool:
-        """Whether any worker is there."""
-        return any(worker.alive for worker in self.workers)
-
     def fate_of_dial(self, dialler: Host) -> str:
         """What somebody experiences who connects to us."""
         if self.world.network.unreachable(dialler.name, self.name) or self._paused:
@@ -214,5 +209,4 @@ class Host:
 
     def _tell_serving(self) -> None:
         if self.agent is not None and self.agent.alive:
-            self.agent.engine.set_serving(self.serving, self.clock.moment())
-            self.agent.pump()
+            self.agent.tell_workers()

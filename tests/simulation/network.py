@@ -9,12 +9,15 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from clustersession.core.identity import Address, Identity
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from tests.simulation.timeline import Action, Timeline
 
 LATENCY_S = 0.001
 SILENCE_S = 10.0
 FRAME_BYTES_MAX = 16 * 2**20
+NOBODY = Identity(b"", 0, "", Address("", 0))
+"""At the other end of a connection until it has said who it is."""
 
 
 @dataclass
@@ -53,6 +56,8 @@ class Holder(Protocol):
     def frame(self, end: "End", payload: bytes) -> None: ...
 
     def closed(self, end: "End") -> None: ...
+
+    def note_sent(self, end: "End", data: bytes) -> None: ...
 
 
 Way = tuple[str, str]
@@ -179,7 +184,7 @@ class End:
     connection: "Connection"
     holder: Holder
     number: int
-    identity: object = None
+    identity: Identity = NOBODY
     open: bool = True
     under_way: deque[Action] = field(default_factory=deque)
     last_arrival_s: float = 0.0
@@ -191,16 +196,17 @@ class End:
 
     def send(self, payload: bytes) -> None:
         """Send one frame, in two pieces to be honest about streams."""
+        self.holder.note_sent(self, payload)
         frame = encode_frame(payload)
         self._put(lambda: self.other.receive(frame[:3], frame[3:]))
 
-    def close(self) -> None:
+    def close(self, reason: str) -> None:
         """Close; what was sent before still arrives, and then the other side learns of it."""
         if self.open:
             self.open = False
             self._put(self.other.learn_closed)
 
-    def abort(self) -> None:
+    def abort(self, reason: str) -> None:
         """Close without waiting for what was sent."""
         self.open = False
         self.connection.reset()

@@ -8,7 +8,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
 
 WALL_START_MS = 1_800_000_000_000
 

@@ -172,7 +172,7 @@ class Port:
     def notify(self, head: int) -> None:
         agent = self._worker.host.agent
         if agent is not None and agent.alive:
-            agent.request(encode_request(Operation.MOVED, 0, head), None)
+            agent.request(encode_request(Operation.FEED_MOVED, 0, head), None)
 
 
 class Worker:

@@ -14,7 +14,8 @@ from clustersession.core.membership import (
     MemberRefuted,
     MemberSuspected,
 )
-from clustersession.node import outputs as out
+from clustersession.node import news
+from clustersession.node.news import News
 from clustersession.session.token import IdSigner
 from clustersession.settings.settings import Settings
 from clustersession.wire.keys import ClusterKeys
@@ -123,47 +124,47 @@ class World:
             raise Violation(f"{identity.route} began with an old incarnation")
         self._incarnations[identity.node] = identity.incarnation
 
-    def note(self, host: Host, output: out.Output) -> None:
+    def note(self, host: Host, told: News) -> None:
         """An engine has something to tell."""
-        word = EVENTS.get(type(output))
+        word = EVENTS.get(type(told))
         if word is not None:
-            self._note_member(host, output, word)
+            self._note_member(host, told, word)
             return
-        match output:
-            case out.GapFound():
+        match told:
+            case news.GapFound():
                 self.marks["gap repaired"] += 1
                 if self.plan.is_harmless and not self.plan.jitter_s:
                     raise Violation(f"{host.name} found a gap, and nothing had happened")
-            case out.Repaired():
+            case news.Repaired():
                 self.marks["repaired by anti-entropy"] += 1
                 statuses = {member.status.value for member in host.running.engine.membership}
                 self.marks["repaired after a death"] += "dead" in statuses
-            case out.BecameReady(how):
+            case news.BecameReady(how):
                 self.say(f"{host.name}: ready, {how}")
                 self.marks["snapshot loaded"] += "snapshot" in how
-            case out.Dropped(_, reason):
+            case news.MessageDropped(_, reason):
                 self.marks[f"dropped: {reason}"] += 1
-            case out.FutureRefused():
+            case news.FutureRefused():
                 self.marks["future refused"] += 1
-            case out.TooLarge():
+            case news.TooLarge():
                 raise Violation(f"{host.name} found a session too large to send")
             case _:
                 pass
 
-    def _note_member(self, host: Host, output: out.Output, word: str) -> None:
-        member = output.member  # type: ignore[union-attr]
+    def _note_member(self, host: Host, told: News, word: str) -> None:
+        member = told.member  # type: ignore[union-attr]
         reason = f" ({member.reason})" if member.reason else ""
         self.say(f"{host.name}: {word} {member.identity.route}{reason}")
         if self._left.get(member.identity.node) == self.disturbances and word != "saw leave":
             raise Violation(f"{host.name} {word} {member.identity.route}, which said goodbye")
-        if isinstance(output, MemberAdded):
+        if isinstance(told, MemberAdded):
             return
-        silent = isinstance(output, MemberSuspected) and member.reason.startswith("silent")
+        silent = isinstance(told, MemberSuspected) and member.reason.startswith("silent")
         if silent and host.woke_in_peace:
             raise Violation(f"{host.name} {word} {member.identity.route} for its own pause")
         if self.plan.is_harmless:
             raise Violation(f"{host.name} {word} {member.identity.route}, and nothing had happened")
-        if isinstance(output, MemberRefuted):
+        if isinstance(told, MemberRefuted):
             self.marks["suspicion refuted"] += 1
             if member.vouched_s >= member.suspect_s:
                 self.marks["probe saved a slow member"] += 1

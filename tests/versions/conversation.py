@@ -14,9 +14,11 @@ from unittest import mock
 
 from clustersession.core.identity import Address, Identity
 from clustersession.core.state import Change, Creation, SessionState
-from clustersession.node import outputs as out
+from clustersession.node import effects
+from clustersession.node.effects import Effect
 from clustersession.node.engine import Engine
-from clustersession.node.outputs import Moment
+from clustersession.node.moment import Moment
+from clustersession.node.news import News
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from clustersession.wire.records import decode_state, encode_state
@@ -29,9 +31,10 @@ SETTINGS: dict[str, Any] = {
 }
 STEP_S = 0.001
 CALLS = (
-    "start", "link_up", "link_down", "dial_failed", "receive", "feed_moved", "wait", "fetch",
+    "start", "link_up", "link_down", "dial_failed", "receive", "feed_moved", "confirm", "fetch",
     "set_serving", "leave",
 )
+_RENAMED = {"wait": "confirm"}
 _OBJECTS: dict[str, Callable[[Any], Any]] = {
     "bytes": lambda v: bytes.fromhex(v),
     "moment": lambda v: Moment(*v),
@@ -166,7 +169,7 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
         node = scene.nodes[name]
         deadline_s = scene.now_s + 5
         node.running.wait(next(tokens), seq, all_peers=all_peers, deadline_s=deadline_s)
-        scene.ring(name)
+        scene.feed_moved(name)
         scene.run(0.05)
 
     def finish(name: str, *parts: str) -> None:
@@ -188,7 +191,7 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
     assert held is not None
     scene.hide("b", 30, held)
     scene.nodes["c"].running.fetch(99, key(30), scene.at(scene.nodes["c"]))
-    scene.ring("c")
+    scene.feed_moved("c")
     scene.run(0.1)
     scene.lose_datagram = lambda sender, receiver: sender == "a" and receiver == "c"
     scene.create("a", 21, lost=b"on the way")
@@ -210,13 +213,13 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
     finish("a")
 
 
-def what_came(engine: Engine, replica: Any, events: Iterable[out.Output]) -> dict[str, Any]:
+def what_came(engine: Engine, replica: Any, events: Iterable[Effect | News]) -> dict[str, Any]:
     """What a node knows and has answered."""
     answers: dict[str, Any] = {}
     for event in events:
-        if isinstance(event, out.Acknowledged):
+        if isinstance(event, effects.Confirmed):
             answers[str(event.token)] = event.confirmations
-        elif isinstance(event, out.FetchAnswered):
+        elif isinstance(event, effects.FetchAnswered):
             answers[str(event.token)] = event.found
     return {
         "phase": engine.context.phase.name,
@@ -249,7 +252,7 @@ class Part:
         self.replica = open_memory(bytes.fromhex(first["nodes"][name]), clock_skew_ms_max=300_000)
         self.settings = Settings(distributable=True, **first["settings"])
         self.said: list[bytes] = []
-        self.events: list[out.Output] = []
+        self.events: list[Effect | News] = []
         self.now_s = 0.0
         self.engine: Engine
 
@@ -279,7 +282,7 @@ class Part:
                 self._begin(at)
             elif at is not None:
                 self._pass_time(at.now_s)
-            getattr(self.engine, call)(*arguments, **named)
+            getattr(self.engine, _RENAMED.get(call, call))(*arguments, **named)
             self._take()
 
     def _begin(self, at: Moment) -> None:
@@ -299,8 +302,9 @@ class Part:
         self.now_s = to_s
 
     def _take(self) -> None:
-        for output in self.engine.outputs():
-            if isinstance(output, out.Send | out.Multicast):
-                self.said.append(output.data)
+        for effect in self.engine.effects():
+            if isinstance(effect, effects.Send | effects.Multicast):
+                self.said.append(effect.data)
             else:
-                self.events.append(output)
+                self.events.append(effect)
+        self.events += self.engine.news()

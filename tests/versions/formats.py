@@ -61,7 +61,7 @@ SHAPES: dict[str, Any] = {
 
 ARGUMENTS: dict[Operation, list[str]] = {
     Operation.ATTACH: ["uint"],
-    Operation.MOVED: ["uint"],
+    Operation.FEED_MOVED: ["uint"],
     Operation.CONFIRM: ["uint", "bool", "uint"],
     Operation.FETCH: ["key"],
     Operation.STATUS: [],

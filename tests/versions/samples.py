@@ -114,7 +114,7 @@ def messages() -> dict[str, m.Message]:
 
 REQUESTS: dict[str, tuple[Operation, int, list[Any]]] = {
     "attach": (Operation.ATTACH, 1, [4711]),
-    "moved": (Operation.MOVED, 0, [12]),
+    "moved": (Operation.FEED_MOVED, 0, [12]),
     "confirm": (Operation.CONFIRM, 2, [12, False, 1000]),
     "confirm all": (Operation.CONFIRM, 2**31, [HIGHEST, True, 250]),
     "fetch": (Operation.FETCH, 3, [KEY]),

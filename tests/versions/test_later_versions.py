@@ -10,7 +10,8 @@ from clustersession.agent.process import decode_start, unknown_settings
 from clustersession.core.errors import OtherVersion
 from clustersession.core.identity import Phase
 from clustersession.core.serving_view import View
-from clustersession.node import outputs as out
+from clustersession.node import news
+from clustersession.node.moment import Moment
 from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.wire import messages as m
 from clustersession.wire.envelope import DatagramDropped, DropReason, Opener, Sealer
@@ -41,12 +42,12 @@ def test_a_conversation_with_later_versions(newest: Recording, name: str) -> Non
         nonlocal heard
         heard += 1
         peer = next(iter(part.engine.context.peers), b"stranger")
-        at = out.Moment(part.now_s, conversation.worlds.WALL_START_MS + int(part.now_s * 1000))
+        at = Moment(part.now_s, conversation.worlds.WALL_START_MS + int(part.now_s * 1000))
         part.engine.receive(peer, later.UNKNOWN_MESSAGES[heard % 2], at, reliable=heard % 3 > 0)
         return later.grown_message(newest.reader.formats, data)
 
     assert not differences(part.expected, part.play(change))
-    dropped = [event.reason for event in part.events if isinstance(event, out.Dropped)]
+    dropped = [event.reason for event in part.events if isinstance(event, news.MessageDropped)]
     assert dropped.count("a message of an unknown kind") == heard > 50
 
 

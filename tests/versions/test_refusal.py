@@ -31,7 +31,7 @@ def driver_of(kind: type[Driver], route: str, seed_port: int) -> Driver:
         port=seed_port, port_range=50, multicast_address="", seeds=(f"127.0.0.1:{seed_port}",),
     )
     replica = open_memory(route.encode(), clock_skew_ms_max=300_000)
-    return kind(settings, replica, on_output=lambda output: None)
+    return kind(settings, replica)
 
 
 @pytest.mark.timeout(30)

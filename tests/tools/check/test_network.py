@@ -20,9 +20,9 @@ from tests.tools.check.found import SECRET, Found
 OTHER_SECRET = "t" * 32
 PATIENCE_S = 40
 OF_ANOTHER_VERSION = """
-from clustersession.agent import driver
+from clustersession.node import life
 from clustersession.wire import messages
-for module in driver, messages:
+for module in life, messages:
     module.PROTOCOL_VERSION = module.PROTOCOL_VERSION_MIN = 9
 from clustersession.cli import main
 main()

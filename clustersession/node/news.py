@@ -1,76 +1,9 @@
-"""What the engine wants done, and what it has to tell."""
+"""What a node has to tell: for the log, for metrics and for tests. Nothing waits for it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from clustersession.core.identity import Address
 from clustersession.core.membership import MembershipEvent
-from clustersession.core.state import SessionState
-
-
-class Moment(NamedTuple):
-    """One instant on both clocks: monotonic seconds and wall-clock milliseconds."""
-
-    now_s: float
-    wall_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send to a linked node, reliably and in order."""
-
-    node: bytes
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Multicast:
-    """Send once to the group."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Try to connect; answered by ``link_up`` or ``dial_failed``."""
-
-    address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class Unlink:
-    """Close every connection to a node."""
-
-    node: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """A write that somebody waits for: how many peers hold it.
-
-    0: there is nobody who could. -1: there is, but it has been too slow to be waited for.
-    """
-
-    token: int
-    confirmations: int
-
-
-@dataclass(frozen=True, slots=True)
-class FetchAnswered:
-    """A session that somebody waits for: whether it is in the replica now."""
-
-    token: int
-    found: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """What each peer that answered holds of a session, and which peers did not answer."""
-
-    token: int
-    copies: Mapping[bytes, SessionState | None]
-    silent: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +20,6 @@ class SnapshotLoading:
     donor: bytes
     loaded: int
     total: int
-
-
-@dataclass(frozen=True, slots=True)
-class MembersChanged:
-    """The view that workers route by is no longer true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +94,36 @@ class TooLarge:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class MessageDropped:
     """A peer's message that could not be used, and why."""
 
     node: bytes
     reason: str
 
 
-Output = (
-    Send | Multicast | Dial | Unlink | Acknowledged | FetchAnswered | Located | BecameReady
-    | SnapshotLoading | MembersChanged | ClockSkewed | FutureRefused | PastLost | MulticastUnheard
-    | MulticastHeard | Unreachable | SelfUnreachable | Repaired | GapFound | TooLarge | Dropped
-    | MembershipEvent
+@dataclass(frozen=True, slots=True)
+class ReplicaFailed:
+    """The replica failed in the middle of what time or the workers brought; it is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoNewNodeId:
+    """The past is lost, and the replica could not be given a new node id; it is tried again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ViewNotWritten:
+    """The workers still route by an old view; it is tried again."""
+
+    reason: str
+
+
+News = (
+    BecameReady | SnapshotLoading | Unreachable | SelfUnreachable | ClockSkewed
+    | FutureRefused | PastLost | MulticastUnheard | MulticastHeard | Repaired | GapFound | TooLarge
+    | MessageDropped | ReplicaFailed | NoNewNodeId | ViewNotWritten | MembershipEvent
 )

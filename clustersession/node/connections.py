@@ -1,0 +1,101 @@
+"""The open links to each peer: which one is sent on, and what the engine is told of them.
+
+Two nodes that dial each other at the same time have two links, and one that restarts comes back
+before the links of its former life have broken. The engine knows peers and not links: it hears when
+the first link to a node is up, when one of several has broken, and when the last one is gone.
+"""
+
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from clustersession.core.identity import Address, Identity
+from clustersession.node.engine import Engine
+from clustersession.node.moment import Moment
+
+
+class PeerLink(Protocol):
+    """An authenticated connection with a node, which has said who it is."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    def send(self, payload: bytes) -> None: ...
+
+    def close(self, reason: str) -> None: ...
+
+    def abort(self, reason: str) -> None: ...
+
+
+LinkT = TypeVar("LinkT", bound=PeerLink)
+
+
+class Connections(Generic[LinkT]):
+    """The table of links of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # By node, the newest link first: an older one may be broken without our knowing it yet.
+        # No list is empty, and all links of a list are of one life of the node, the latest known.
+        self._links: dict[bytes, list[LinkT]] = {}
+
+    def __iter__(self) -> Iterator[LinkT]:
+        return iter([link for links in self._links.values() for link in links])
+
+    def to(self, node: bytes) -> list[LinkT]:
+        """Return the links to a node, the one that is sent on first."""
+        return self._links.get(node, [])
+
+    def adopt(self, link: LinkT, dialled: Address | None, at: Moment) -> bool:
+        """Take a link into the table; False: it is closed, because it leads to ourselves.
+
+        ``dialled``: the address that led to it, None for a link that came.
+        """
+        identity = link.identity
+        if identity.node == self._engine.context.own.node:
+            self._engine.link_up(identity, at, dialled)
+            link.close("that is ourselves")
+            return False
+        known = self._links.get(identity.node)
+        if known and known[0].identity.start < identity.start:
+            for old in self._links.pop(identity.node):
+                old.abort("restarted")
+            self._engine.link_down(identity.node, "restarted", at)
+        self._links.setdefault(identity.node, []).insert(0, link)
+        self._engine.link_up(identity, at, dialled)
+        return True
+
+    def closed(self, link: LinkT, at: Moment) -> None:
+        """A link is gone. One that is not in the table any more is nobody's concern."""
+        node = link.identity.node
+        links = self._links.get(node, [])
+        if link not in links:
+            return
+        links.remove(link)
+        if links:
+            # What was under way on the broken one may be lost.
+            self._engine.link_up(links[0].identity, at)
+        else:
+            del self._links[node]
+            self._engine.link_down(node, "connection lost", at)
+
+    def send(self, node: bytes, data: bytes) -> None:
+        """Send to a node on its newest link; without one the message is lost."""
+        links = self._links.get(node)
+        if links:
+            links[0].send(data)
+
+    def unlink(self, node: bytes, at: Moment) -> None:
+        """Close all links to a node.
+
+        It is gone for the engine at once: a link that takes its time to close must not be taken for
+        a connection with a member that comes back meanwhile.
+        """
+        for link in self._links.pop(node, []):
+            link.close("member gone")
+        self._engine.link_down(node, "member gone", at)
+
+    def close_all(self, reason: str) -> None:
+        """Close every link without a word to the engine, whose life is over."""
+        for link in self:
+            link.close(reason)
+        self._links.clear()

@@ -1,0 +1,184 @@
+"""A node's life: it begins, and begins again under a new node id when it has lost its past.
+
+What a driver holds: the engine of the present life, its links, and the view that it leaves the
+workers. The driver feeds them, carries out ``effects`` and passes the engine's news on. Clock and
+randomness come in from outside.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple
+
+from clustersession.core.errors import ReplicaError, WireError
+from clustersession.core.identity import (
+    Address,
+    Identity,
+    epoch_of,
+    first_incarnation,
+    next_start,
+)
+from clustersession.node.connections import Connections, LinkT
+from clustersession.node.effects import BeginAgain, CheckAddress, Outward, SealAs, Send, Unlink
+from clustersession.node.engine import Engine
+from clustersession.node.moment import Moment
+from clustersession.node.news import NoNewNodeId
+from clustersession.node.serving import ServingView
+from clustersession.replica.replica import Replica
+from clustersession.settings.settings import Settings
+from clustersession.wire.messages import (
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    Hello,
+    check_version,
+    decode_message,
+    encode_message,
+)
+
+STARTS_NOTE = "starts"
+
+
+class Chance(NamedTuple):
+    """Where random draws come from.
+
+    choose: a number below another. epoch_bits: EPOCH_RANDOM_BITS bits, and new_node: a node id,
+    which must differ between machines copied from one image.
+    """
+
+    choose: Callable[[int], int]
+    epoch_bits: Callable[[], int]
+    new_node: Callable[[], bytes]
+
+
+class Life(Generic[LinkT]):
+    """One node, under one node id after another."""
+
+    def __init__(
+        self, settings: Settings, replica: Replica, address: Address, chance: Chance, at: Moment
+    ) -> None:
+        """Begin; ``engine.start`` is to follow. Raises ReplicaError when a start is not noted."""
+        self._settings = settings
+        self._replica = replica
+        self._address = address
+        self._chance = chance
+        # True from the goodbye on: links that close are no news, and no other life begins.
+        self._leaving = False
+        # How many changes of peers earlier lives have applied.
+        self._applied_before = 0
+        self.view = ServingView()
+        # Engine and links of the present life. They are replaced together, so whatever belongs to
+        # an engine that is not here any more is of a former life.
+        self.engine = self._new_engine(at)
+        self.connections: Connections[LinkT] = Connections(self.engine)
+
+    @property
+    def applied(self) -> int:
+        """Changes of peers that were applied, under whatever node id."""
+        return self._applied_before + self.engine.receiver.applied
+
+    def effects(self, at: Moment) -> Iterator[Outward]:
+        """Yield what the driver is to carry out, in order, until nothing is left to do.
+
+        To follow every call. What concerns links alone is done in passing.
+        """
+        lost, context = False, self.engine.context
+        while context.effects or lost:
+            wanted, context.effects = context.effects, []
+            for effect in wanted:
+                match effect:
+                    case Send(node, data):
+                        self.connections.send(node, data)
+                    case Unlink(node):
+                        self.connections.unlink(node, at)
+                    case BeginAgain():
+                        # Said for each peer that noticed; one beginning is enough, when those who
+                        # wait have been answered.
+                        lost = not self._leaving
+                        self.engine.give_up(at)
+                    case _:
+                        yield effect
+            if lost and not context.effects:
+                lost = False
+                self._begin_again(at)
+                context = self.engine.context
+        if context.view_is_stale:
+            self.view.write(context)
+
+    # ---- links -----------------------------------------------------------------------------------
+
+    def accepted(self, link: LinkT, at: Moment) -> bool:
+        """A node has come to us; True: let its messages in."""
+        adopted = self.connections.adopt(link, None, at)
+        if adopted:
+            self.engine.context.emit(CheckAddress(link.identity))
+        return adopted
+
+    def dialled(self, link: LinkT, address: Address, asked: Engine, at: Moment) -> bool:
+        """A node answered where the engine ``asked`` wanted to dial; True: let its messages in."""
+        if asked is not self.engine:
+            # Its other end knows us by the node id that we had when we dialled.
+            link.abort("new node id")
+            return False
+        return self.connections.adopt(link, address, at)
+
+    def dial_failed(self, address: Address, asked: Engine, refused: bool, at: Moment) -> None:
+        """A connection attempt failed; ``refused`` when the other host said so at once."""
+        if asked is self.engine and not self._leaving:
+            self.engine.dial_failed(address, refused, at)
+
+    def address_failed(self, identity: Identity, reason: str) -> None:
+        """The address that a node tells about itself leads nowhere."""
+        if self.connections.to(identity.node):
+            self.engine.dialer.not_where_it_says(identity, reason)
+
+    def closed(self, link: LinkT, at: Moment) -> None:
+        """A link is gone."""
+        if not self._leaving:
+            self.connections.closed(link, at)
+
+    def leave(self, at: Moment) -> None:
+        """Say goodbye; the driver closes the links when that is sent."""
+        self._leaving = True
+        self.engine.leave(at)
+
+    # ---- who we are ------------------------------------------------------------------------------
+
+    def hello(self) -> bytes:
+        """Return what we say first on every link."""
+        own = self.engine.context.own
+        name = self._settings.cluster_name
+        return encode_message(Hello(PROTOCOL_VERSION, name, own, PROTOCOL_VERSION_MIN))
+
+    def check_hello(self, data: bytes) -> Hello:
+        """Return what a peer says first. Raises WireError when it is nobody of our cluster and version."""
+        hello = decode_message(data)
+        if not isinstance(hello, Hello):
+            raise WireError("the first message is not a hello")
+        if hello.cluster_name != self._settings.cluster_name:
+            raise WireError(f"it belongs to cluster {hello.cluster_name!r}")
+        check_version(hello)
+        return hello
+
+    def _new_engine(self, at: Moment) -> Engine:
+        replica, settings = self._replica, self._settings
+        start = next_start(int(replica.load_note(STARTS_NOTE) or b"0"), at.wall_ms)
+        replica.save_note(STARTS_NOTE, b"%d" % start)
+        own = Identity(replica.node, first_incarnation(start), settings.route, self._address)
+        engine = Engine(
+            settings, replica, own,
+            multicast=bool(settings.multicast_address), choose=self._chance.choose,
+        )
+        engine.context.emit(SealAs(own.node, epoch_of(start, self._chance.epoch_bits())))
+        return engine
+
+    def _begin_again(self, at: Moment) -> None:
+        before = self.engine
+        try:
+            self._replica.renew_identity(self._chance.new_node(), before.claims.trusted_head)
+            engine = self._new_engine(at)
+        except ReplicaError as error:
+            # A full disk, say. The peers go on telling us.
+            before.context.tell(NoNewNodeId(str(error)))
+            return
+        self._applied_before += before.receiver.applied
+        self.connections.close_all("new node id")
+        self.engine, self.connections = engine, Connections(engine)
+        engine.succeed(before, at)

@@ -1,0 +1,94 @@
+"""The table of links: newest first, nothing of a former life, and what the engine hears."""
+
+from clustersession.core.identity import Identity
+from clustersession.node.effects import CheckAddress, Unlink
+from clustersession.node.life import Life
+from tests.node.lives import OWN, FakeLink, at, life_over, peer, taken
+
+
+def accepted(life: Life[FakeLink], identity: Identity) -> FakeLink:
+    link = FakeLink(identity)
+    assert life.accepted(link, at())
+    taken(life)
+    link.done.clear()
+    return link
+
+
+def is_peer(life: Life[FakeLink], name: str = "b") -> bool:
+    return peer(name).node in life.engine.context.peers
+
+
+def test_the_newest_link_is_sent_on() -> None:
+    life = life_over()
+    old, new = accepted(life, peer()), accepted(life, peer())
+    old.done.clear()
+    life.connections.send(peer().node, b"x")
+    assert (old.done, new.done) == ([], ["sent"])
+    life.connections.send(peer("c").node, b"lost without a word")
+
+
+def test_a_node_that_came_again_after_a_restart_has_no_links_of_its_former_life() -> None:
+    life = life_over()
+    old = [accepted(life, peer(start=1)), accepted(life, peer(start=1))]
+    new = accepted(life, peer(start=2))
+    assert [link.done[-1] for link in old] == ["aborted: restarted"] * 2
+    assert life.connections.to(peer().node) == [new]
+    assert is_peer(life)
+    member = life.engine.membership.get(peer().node)
+    assert member is not None
+    assert member.identity.start == 2
+    for link in old:
+        life.closed(link, at())
+    assert is_peer(life)
+
+
+def test_the_peer_is_gone_with_its_last_link() -> None:
+    life = life_over()
+    first, second = accepted(life, peer()), accepted(life, peer())
+    life.closed(second, at())
+    assert is_peer(life)
+    life.closed(second, at())
+    assert is_peer(life), "it was not in the table any more"
+    life.closed(first, at())
+    assert not is_peer(life)
+    assert life.connections.to(peer().node) == []
+
+
+def test_when_one_of_two_links_breaks_the_peer_is_greeted_on_the_other() -> None:
+    life = life_over()
+    first, second = accepted(life, peer()), accepted(life, peer())
+    first.done.clear()
+    life.closed(second, at())
+    taken(life)
+    assert first.done
+    assert set(first.done) == {"sent"}
+
+
+def test_a_link_to_ourselves_is_closed_and_its_address_is_known() -> None:
+    life = life_over()
+    link = FakeLink(life.engine.context.own)
+    assert not life.dialled(link, OWN._replace(port=5000), life.engine, at())
+    assert link.done == ["closed: that is ourselves"]
+    assert list(life.connections) == []
+    life.engine.dialer.heard_of(OWN._replace(port=5000), at())
+    assert not taken(life), "nobody dials it again"
+
+
+def test_unlinking_closes_all_links_at_once_for_the_engine() -> None:
+    life = life_over()
+    links = [accepted(life, peer()), accepted(life, peer())]
+    life.engine.context.emit(Unlink(peer().node))
+    taken(life)
+    assert [link.done[-1] for link in links] == ["closed: member gone"] * 2
+    assert not is_peer(life)
+    for link in links:
+        life.closed(link, at())
+    assert not is_peer(life)
+
+
+def test_the_address_of_whoever_comes_is_checked_and_not_that_of_whoever_was_dialled() -> None:
+    life = life_over()
+    life.accepted(FakeLink(peer("b")), at())
+    assert CheckAddress(peer("b")) in taken(life)
+    life.dialled(FakeLink(peer("c")), peer("c").address, life.engine, at())
+    assert not [e for e in taken(life) if isinstance(e, CheckAddress)]
