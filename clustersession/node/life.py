@@ -148,7 +148,7 @@ class Life(Generic[LinkT]):
         return encode_message(Hello(PROTOCOL_VERSION, name, own, PROTOCOL_VERSION_MIN))
 
     def check_hello(self, data: bytes) -> Hello:
-        """Return what a peer says first. Raises WireError when it is nobody of our cluster and version."""
+        """Return what a peer says first. Raises WireError for another cluster or version."""
         hello = decode_message(data)
         if not isinstance(hello, Hello):
             raise WireError("the first message is not a hello")
