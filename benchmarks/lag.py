@@ -39,8 +39,8 @@ def main(writes: int = 2000) -> None:
 
 def confirm(first: BenchNode, second: BenchNode, writes: int, pause_s: float) -> list[float]:
     """Milliseconds that waiting for one peer took; the peer must then hold the write."""
-    assert first.connection is not None
-    port = first.connection.port
+    assert first.client is not None
+    port = first.client
     taken = []
     for number in range(writes):
         value = b"%d" % number
@@ -56,8 +56,8 @@ def confirm(first: BenchNode, second: BenchNode, writes: int, pause_s: float) ->
 
 def lag(first: BenchNode, second: BenchNode, writes: int, pause_s: float) -> list[float]:
     """Milliseconds from a commit nobody waits for until the other node has it."""
-    assert first.connection is not None
-    port = first.connection.port
+    assert first.client is not None
+    port = first.client
     taken = []
     for number in range(writes):
         value = b"lag %d" % number

@@ -25,8 +25,8 @@ class _Confirmer:
         self._node = node
 
     def confirm(self, head: int) -> None:
-        assert self._node.connection is not None
-        assert self._node.connection.port.confirm(head), "nobody confirmed"
+        assert self._node.client is not None
+        assert self._node.client.confirm(head), "nobody confirmed"
 
     async def confirm_async(self, head: int) -> None:
         raise NotImplementedError
@@ -74,8 +74,8 @@ def _login(node: BenchNode, user: str) -> None:
     change = Change(
         "1" + secrets.token_hex(11), now_ms, {PRINCIPAL: user.encode()}, creation=creation
     )
-    assert node.connection is not None
-    node.connection.port.notify(node.replica.commit([change], now_ms).head)
+    assert node.client is not None
+    node.client.notify(node.replica.commit([change], now_ms).head)
 
 
 def _now_ms() -> int:

@@ -29,7 +29,7 @@ from clustersession.operations.nodes import find_home, replica, status
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
 from clustersession.tools.top.top import run_top
-from clustersession.worker.connection import complete
+from clustersession.worker.completion import complete
 from clustersession.worker.places import node_home
 
 PAGE = 500

@@ -21,9 +21,9 @@ from clustersession.core.errors import ConfigurationError
 from clustersession.session.events import Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.users import ClusterSessions
+from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
-from clustersession.worker.places import derive_secret
 from clustersession.worker.runtime import Runtime
 
 NAME = "CLUSTERSESSION"

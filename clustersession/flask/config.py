@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.session.events import Events
+from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
-from clustersession.worker.places import derive_secret
 from clustersession.worker.runtime import Runtime
 
 _log = logging.getLogger("clustersession")

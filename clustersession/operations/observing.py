@@ -22,7 +22,7 @@ from clustersession.replica.protocol import Replica
 from clustersession.session.users import last_writer
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
-from clustersession.worker.connection import complete
+from clustersession.worker.completion import complete
 from clustersession.worker.places import node_home
 from clustersession.worker.runtime import Runtime
 

@@ -1,4 +1,4 @@
-"""Whether users may be sent to this node: what a balancer's health check is told.
+"""A balancer's health check is told here whether users may be sent to this node.
 
 The check is a request like any other, so the first one makes the node join. It asks the agent and
 not the view that the agent left in the replica: that may be the word of one that is long gone. A
@@ -9,7 +9,7 @@ import logging
 from typing import NamedTuple
 
 from clustersession.core.errors import ClusterSessionError
-from clustersession.worker.connection import READY
+from clustersession.worker.agent_client import NO_AGENT, READY
 from clustersession.worker.runtime import Runtime
 
 _log = logging.getLogger("clustersession")
@@ -22,7 +22,7 @@ _REASONS = {
     "joining": "joining: it has not yet loaded what the others hold",
     "draining": "draining: users are to go to other nodes",
     "leaving": "leaving",
-    "": "no agent: writes do not reach the other nodes",
+    NO_AGENT: "no agent: writes do not reach the other nodes",
 }
 
 
@@ -55,7 +55,7 @@ class Readiness(NamedTuple):
 def readiness(runtime: Runtime) -> Readiness:
     """Ask, and join the cluster if this process has not; a node that cannot work is not ready."""
     try:
-        return _judge(runtime.connection().phase())
+        return _judge(runtime.phase())
     except ClusterSessionError as error:
         return _unusable(error)
 
@@ -63,7 +63,7 @@ def readiness(runtime: Runtime) -> Readiness:
 async def readiness_async(runtime: Runtime) -> Readiness:
     """``readiness`` without blocking the event loop while the agent answers."""
     try:
-        return _judge(await runtime.connection().phase_async())
+        return _judge(await runtime.phase_async())
     except ClusterSessionError as error:
         return _unusable(error)
 

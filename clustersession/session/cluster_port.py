@@ -1,4 +1,4 @@
-"""What the session layer asks of the cluster, and the answer of a node that has none."""
+"""What the session layer asks of the cluster."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -58,43 +58,3 @@ class ClusterPort(Protocol):
         None: there is nobody who could; look now and then.
         """
         ...
-
-
-class LocalOnly:
-    """A node without peers: every write is as safe as it gets, every unknown session unknown."""
-
-    def __init__(self, route: str) -> None:
-        self._route = route
-        self._serving = frozenset({route})
-
-    @property
-    def route(self) -> str:
-        """This node's route."""
-        return self._route
-
-    def serving_routes(self) -> frozenset[str]:
-        """Ours alone."""
-        return self._serving
-
-    def confirm(self, head: int) -> bool:
-        """There is nobody to wait for."""
-        return True
-
-    async def confirm_async(self, head: int) -> bool:
-        """There is nobody to wait for."""
-        return True
-
-    def fetch(self, key: str) -> bool:
-        """There is nobody to ask."""
-        return False
-
-    async def fetch_async(self, key: str) -> bool:
-        """There is nobody to ask."""
-        return False
-
-    def notify(self, head: int) -> None:
-        """There is nobody to tell."""
-
-    async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
-        """There is nobody who could tell."""
-        return None

@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from clustersession.core.errors import ReplicaError, WireError
-from clustersession.core.serving_view import VIEW_NOTE, View
+from clustersession.core.errors import WireError
+from clustersession.core.identity import Phase
 from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool
 from clustersession.replica.home import NodeHome
 from clustersession.replica.protocol import Replica
@@ -19,21 +18,28 @@ from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from clustersession.worker.attachment import Attachment
 from clustersession.worker.circuit_breaker import CircuitBreaker
+from clustersession.worker.serving_routes import ServingRoutes
 
 RECONNECT_S = 0.02
 GRACE_S = 0.05
-RING_INTERVAL_S = 0.001
-VIEW_FRESH_S = 0.005
-"""How long a view is used without another look, which is a tenth of what reading a session costs.
-That a node has died is known after some milliseconds at best."""
+NOTIFY_INTERVAL_S = 0.001
 SUBSCRIBE_TIMEOUT_S = 1.0
 PHASE_TIMEOUT_S = 1.0
+
+READY = Phase.READY.name.lower()
+DRAINING = Phase.DRAINING.name.lower()
+NO_AGENT = "no agent"
+"""What ``phase`` says of an agent that does not answer."""
 
 logger = logging.getLogger("clustersession")
 
 
 class AgentClient:
-    """Implements ``session.cluster_port.ClusterPort`` over the agent's unix socket."""
+    """Implements ``session.cluster_port.ClusterPort`` over the agent's unix socket.
+
+    attachment: this process's presence at the agent, and what the agent has to say by itself.
+    ``start`` starts an agent inside this process; without it one is started as a process.
+    """
 
     def __init__(
         self,
@@ -45,19 +51,21 @@ class AgentClient:
     ) -> None:
         self._settings = settings
         self._home = home
-        self._replica = replica
+        # Not wrapped in a method: it is asked for each request.
+        self.serving_routes = ServingRoutes(settings.route, replica).get
+        # Questions of threads take a link of the pool each; event loops have one link each, which
+        # carries any number of questions. A lock for each loop keeps it from connecting twice.
         self._pool = LinkPool(home.agent_socket)
         self._loop_links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink]
         self._loop_links = WeakKeyDictionary()
         self._connecting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
         self._connecting = WeakKeyDictionary()
-        self._view_bytes: bytes | None = None
-        self._view_fresh_until_s = 0.0
-        self._serving = frozenset({settings.route})
-        self._view_lock = threading.Lock()
+        # Whether it was logged that no other node is connected; until a peer confirms.
         self._alone_logged = False
-        self._rung_s = self._ring_due_s = 0.0
-        self._unrung = 0
+        # The last notification and the one put off (0: none), in monotonic seconds, and the head
+        # that the latter will tell.
+        self._notified_s = self._put_off_s = 0.0
+        self._put_off_head = 0
         self.attachment = Attachment(settings, home, start=start)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
 
@@ -66,53 +74,36 @@ class AgentClient:
         """This node's route."""
         return self._settings.route
 
-    def serving_routes(self) -> frozenset[str]:
-        """Who serves, by the view of the agent; ourselves unless we drain.
-
-        It may have changed since, but not more than VIEW_FRESH_S ago.
-        """
-        now_s = time.monotonic()
-        if now_s < self._view_fresh_until_s:
-            return self._serving
-        try:
-            data = self._replica.load_note(VIEW_NOTE)
-        except ReplicaError:
-            return self._serving
-        if data != self._view_bytes:
-            with self._view_lock:
-                view = View.decode(data)
-                own = frozenset() if view.draining else frozenset({self._settings.route})
-                self._serving = (view.serving - {self._settings.route}) | own
-                self._view_bytes = data
-        self._view_fresh_until_s = now_s + VIEW_FRESH_S
-        return self._serving
+    def wait_until_attached(self, timeout_s: float) -> None:
+        """Wait until this process is attached to its agent, at most so long."""
+        self.attachment.attached.wait(timeout_s)
 
     def notify(self, head: int) -> None:
-        """Ring; if nobody hears, the next heartbeat carries the change anyway.
+        """Tell the agent of a commit; if it does not hear, the next heartbeat carries it anyway.
 
-        In an event loop one ring stands for all commits of a millisecond: ringing costs a system
-        call here and wakes the agent.
+        In an event loop one notification stands for all commits of a millisecond: each costs a
+        system call here and wakes the agent.
         """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
         now_s = time.monotonic()
-        if loop is not None and now_s - self._rung_s < RING_INTERVAL_S:
-            self._unrung = head
+        if loop is not None and now_s - self._notified_s < NOTIFY_INTERVAL_S:
+            self._put_off_head = head
             # A timer whose loop was closed never fires.
-            if not self._ring_due_s <= now_s < self._ring_due_s + RING_INTERVAL_S:
-                self._ring_due_s = now_s
-                loop.call_later(RING_INTERVAL_S, self._ring_due)
+            if not self._put_off_s <= now_s < self._put_off_s + NOTIFY_INTERVAL_S:
+                self._put_off_s = now_s
+                loop.call_later(NOTIFY_INTERVAL_S, self._notify_put_off)
             return
-        self._ring(loop, head, now_s)
+        self._notify(loop, head, now_s)
 
-    def _ring_due(self) -> None:
-        self._ring_due_s = 0.0
-        self._ring(asyncio.get_running_loop(), self._unrung, time.monotonic())
+    def _notify_put_off(self) -> None:
+        self._put_off_s = 0.0
+        self._notify(asyncio.get_running_loop(), self._put_off_head, time.monotonic())
 
-    def _ring(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
-        self._rung_s = now_s
+    def _notify(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
+        self._notified_s = now_s
         try:
             link = self._loop_links.get(loop) if loop is not None else None
             if link is not None and link.is_open:
@@ -146,7 +137,7 @@ class AgentClient:
         return await self._ask_async(Operation.FETCH, key, timeout_s=timeout_s) is True
 
     def phase(self) -> str:
-        """What the node is doing, in its agent's words; empty when that does not answer."""
+        """What the node is doing, in its agent's words, or NO_AGENT when that does not answer."""
         return _phase(self._ask(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
 
     async def phase_async(self) -> str:
@@ -196,7 +187,7 @@ class AgentClient:
         """The agent's answer, or None when there was none in time; waits for an agent to come."""
         now_s = time.monotonic()
         deadline_s = now_s + timeout_s
-        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_over(now_s):
+        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_open(now_s):
             try:
                 answer: object = self._pool.ask(operation, *argument, timeout_s=left_s + GRACE_S)
             except AgentGone:
@@ -206,9 +197,9 @@ class AgentClient:
             except (TimeoutError, WireError, OSError):
                 break
             else:
-                self._circuit_breaker.answered()
+                self._circuit_breaker.succeeded()
                 return answer
-        self._disappointed(deadline_s)
+        self._no_answer(deadline_s)
         return None
 
     async def _ask_async(
@@ -216,7 +207,7 @@ class AgentClient:
     ) -> object | None:
         now_s = time.monotonic()
         deadline_s = now_s + timeout_s
-        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_over(now_s):
+        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_open(now_s):
             try:
                 link = await self._link()
                 answer: object = await link.ask(operation, *argument, timeout_s=left_s + GRACE_S)
@@ -226,15 +217,15 @@ class AgentClient:
             except (TimeoutError, WireError, OSError):
                 break
             else:
-                self._circuit_breaker.answered()
+                self._circuit_breaker.succeeded()
                 return answer
-        self._disappointed(deadline_s)
+        self._no_answer(deadline_s)
         return None
 
-    def _disappointed(self, deadline_s: float) -> None:
+    def _no_answer(self, deadline_s: float) -> None:
         now_s = time.monotonic()
         if now_s >= deadline_s:
-            self._circuit_breaker.disappointed(now_s)
+            self._circuit_breaker.failed(now_s)
 
     def _is_confirmed(self, answer: object) -> bool:
         """Nobody to ask counts as confirmed; somebody too slow, or no agent in time, does not."""
@@ -261,11 +252,11 @@ class AgentClient:
 
 
 def _phase(status: object) -> str:
-    return str(status.get("phase", "")) if isinstance(status, dict) else ""
+    return str(status.get("phase", NO_AGENT)) if isinstance(status, dict) else NO_AGENT
 
 
 class _Watched:
-    """A session that the agent watches for us."""
+    """A session that the agent watches for us; implements ``cluster_port.Subscription``."""
 
     def __init__(self, link: AsyncLink, token: int) -> None:
         self._link = link

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clustersession import __version__
-from clustersession.agent.process import encode_start
+from clustersession.agent.start import encode_start
 from clustersession.core.release import is_newer
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings

@@ -79,7 +79,7 @@ def test_live_ready_and_the_rest(one: tuple[Runtime, int]) -> None:
 def test_a_node_that_drains_is_not_ready(one: tuple[Runtime, int], tmp_path: Path) -> None:
     runtime, port = one
     wait_for(lambda: get(port, "/ready")[0] == 200, "the node to be ready")
-    agent_client = runtime.connection().agent_client
+    agent_client = runtime.agent_client()
     assert agent_client is not None
     agent_client.attachment.tell_stopping()
     wait_for(lambda: get(port, "/ready") == (503, "draining\n"), "the node to drain")

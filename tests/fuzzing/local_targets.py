@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from clustersession.agent.process import decode_start, encode_start, unknown_settings
+from clustersession.agent.start import decode_start, encode_start, unknown_settings
 from clustersession.core.errors import ConfigurationError, ReplicaUnusable, WireError
 from clustersession.core.ids import ID_LENGTH, is_route, join_cookie, split_cookie
 from clustersession.core.revocation import principal_tag, revocation_key, tag_of_revocation

@@ -4,7 +4,6 @@ import pytest
 
 from clustersession.core.errors import ReplicationFailed, SessionTooLarge
 from clustersession.core.state import Change, SessionState
-from clustersession.session.cluster_port import LocalOnly
 from clustersession.session.outcome import Outcome
 from clustersession.session.token import IdSigner
 from tests.session.fakes import World, cookie_of
@@ -503,14 +502,3 @@ async def test_asave(world: World) -> None:
     session["a"] = 1
     await session.asave()
     assert world.cluster.confirmed == [1]
-
-
-async def test_local_only() -> None:
-    alone = LocalOnly("a")
-    alone.notify(1)
-    assert alone.route == "a"
-    assert alone.serving_routes() == {"a"}
-    assert alone.confirm(1)
-    assert await alone.confirm_async(1)
-    assert not alone.fetch("k")
-    assert not await alone.fetch_async("k")

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from clustersession.core.errors import ConfigurationError, ReplicaUnusable
+from clustersession.core.errors import ReplicaUnusable
 from clustersession.session.manager import SessionManager
 from clustersession.settings.settings import Settings
-from clustersession.worker import places, runtime
+from clustersession.worker import open_nodes, places
 from clustersession.worker.runtime import Runtime
+from clustersession.worker.secret import id_secrets
 
 MAP_BYTES = 2**26
 
@@ -120,7 +121,7 @@ def test_a_forked_worker_opens_its_own() -> None:
 
 
 def _read_secret(results: Any) -> None:
-    results.put(places.id_secrets(Settings()))
+    results.put(id_secrets(Settings()))
 
 
 def test_racing_workers_agree_on_the_secret() -> None:
@@ -146,30 +147,22 @@ def test_nodes_with_different_state_directories_share_the_secret(tmp_path: Path)
 
 def test_cluster_names_have_secrets_and_directories_of_their_own(state: Path) -> None:
     plain, odd = Settings(cluster_name="shop"), Settings(cluster_name="..")
-    assert places.id_secrets(plain) != places.id_secrets(odd)
+    assert id_secrets(plain) != id_secrets(odd)
     assert places.node_home(odd).directory.parent == state / "clustersession"
-    assert places.id_secrets(Settings(secret=("0123456789abcdef",))) == [b"0123456789abcdef"]
+    assert id_secrets(Settings(secret=("0123456789abcdef",))) == [b"0123456789abcdef"]
 
 
 def test_a_damaged_secret_is_not_replaced_in_silence(state: Path) -> None:
-    places.id_secrets(Settings())
+    id_secrets(Settings())
     (state / "clustersession" / "clustersession.id-secret").write_bytes(b"short")
     with pytest.raises(ReplicaUnusable, match="damaged"):
-        places.id_secrets(Settings())
+        id_secrets(Settings())
 
 
 def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ReplicaUnusable, match="state_dir"):
         make(state_dir=str(tmp_path / "file")).start()
-
-
-def test_secrets_from_framework_keys() -> None:
-    assert places.derive_secret("key") == places.derive_secret(b"key")
-    assert places.derive_secret("key") != places.derive_secret("other")
-    assert "key" not in places.derive_secret("key")
-    with pytest.raises(ConfigurationError):
-        places.derive_secret("")
 
 
 def test_without_a_home_the_state_is_in_the_temporary_directory(
@@ -188,16 +181,16 @@ def test_threads_that_race_for_the_first_request_after_a_fork_agree_on_one_lock(
     """With a lock each they would open the replica twice, which LMDB does not bear."""
     meeting = threading.Barrier(2, timeout=10)
 
-    class Slow(runtime._ProcessWide):
+    class Slow(open_nodes.OpenNodes):
         def __init__(self) -> None:
             meeting.wait()
             super().__init__()
 
-    monkeypatch.setattr(runtime, "_ProcessWide", Slow)
-    monkeypatch.setattr(runtime.os, "getpid", lambda: -1)
+    monkeypatch.setattr(open_nodes, "OpenNodes", Slow)
+    monkeypatch.setattr(open_nodes.os, "getpid", lambda: -1)
     try:
         with ThreadPoolExecutor(2) as pool:
-            first, second = pool.map(lambda _: runtime._this_process(), range(2))
+            first, second = pool.map(lambda _: open_nodes.open_nodes(), range(2))
     finally:
-        runtime._by_pid.pop(-1, None)
+        open_nodes._by_pid.pop(-1, None)
     assert first is second

@@ -36,7 +36,7 @@ from clustersession.tools.check.peers import Answer, Asker, Heard
 from clustersession.tools.check.report import Verdict, ok, problem, warning
 from clustersession.wire.envelope import DropReason
 from clustersession.wire.local import Operation
-from clustersession.worker.connection import complete
+from clustersession.worker.completion import complete
 from clustersession.worker.places import route_of, user_state_dir
 
 RESOLVE_TIMEOUT_S = 2.0
