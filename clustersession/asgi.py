@@ -17,15 +17,16 @@ runs cannot bring it back; what is set afterwards begins a new one, under a new 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Protocol
 
 from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
+from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.opening import RequestOpener
+from clustersession.requests.paths import ExcludedSession, PathParameter
 from clustersession.requests.readiness import Readiness, readiness_async
-from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import VARY, Outcome
-from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
 from clustersession.worker.runtime import Runtime
 
@@ -66,15 +67,10 @@ class ClusterSessionMiddleware:
         self.app = app
         self.runtime = runtime or Runtime.from_options(options)
         settings = self.runtime.settings
-        self._cookies = CookieReader(settings.cookie_name)
-        self._ready_path = settings.ready_path
-        self._header_name = settings.header_name.lower().encode("latin-1")
+        self._opener = RequestOpener(settings, _cookies_of, _header_of, clearing_ends=True)
         self._answers = AnswerWriter(settings)
         name, value = self._answers.only_vary
         self._only_vary = (name.lower().encode("latin-1"), value.encode("latin-1"))
-        self._is_excluded = path_excluder(settings.exclude)
-        name = settings.url_parameter
-        self._url_parameter = PathParameter(name) if name else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -83,36 +79,26 @@ class ClusterSessionMiddleware:
             serve = self._lifespan if kind == "lifespan" else self.app
             await serve(scope, receive, send)
             return
-        if self._ready_path and kind == "http" and scope["path"] == self._ready_path:
+        opener = self._opener
+        if opener.ready_path and kind == "http" and scope["path"] == opener.ready_path:
             await _send_readiness(scope, send, await readiness_async(self.runtime))
             return
-        # All of it here, and ``send_with_session`` no coroutine: what a request costs whose session
-        # nobody touches is mostly calls.
+        # All of it here, and ``_send`` no coroutine: what a request costs whose session nobody
+        # touches is mostly calls.
         manager = self.runtime.manager()
         url_value = None
-        if self._url_parameter is not None:
-            scope, url_value = _without_parameter(scope, self._url_parameter)
-        if self._is_excluded is not None and self._is_excluded(scope["path"]):
+        if opener.url_parameter is not None:
+            scope, url_value = _without_parameter(scope, opener.url_parameter)
+        session = opener.open(manager, scope, scope["path"], url_value)
+        if session is None:
             scope["session"] = ExcludedSession(manager)
             await self.app(scope, receive, send)
             return
-        session = self._open(manager, scope, url_value)
         if session.missing:
             await manager.fetch_async(session)
-        if manager.legacy is not None:
-            manager.legacy.adopt(session, _cookies_of(scope))
         scope["session"] = session
-
-        def send_with_session(message: Message) -> Awaitable[None]:
-            if session.sealed or message["type"] not in _HEADERS_GO_OUT:
-                return send(message)
-            if scope["session"] is session and manager.owes_nothing(session):
-                outcome = manager.answer_unchanged(session)
-                return send(self._completed(message, outcome) if outcome.vary else message)
-            return self._commit_and_send(manager, session, scope, message, send)
-
         try:
-            await self.app(scope, receive, send_with_session)
+            await self.app(scope, receive, partial(self._send, manager, session, scope, send))
         except Exception as error:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
                 await self._save_late(manager, session, scope)
@@ -120,35 +106,24 @@ class ClusterSessionMiddleware:
         if session.touched or session.endings or scope["session"] is not session:
             await self._save_late(manager, session, scope)
 
+    def _send(
+        self, manager: SessionManager, session: Session, scope: Scope, send: Send, message: Message
+    ) -> Awaitable[None]:
+        """Send a message of the application; with the headers goes what the session asks for."""
+        if session.sealed or message["type"] not in _HEADERS_GO_OUT:
+            return send(message)
+        if scope["session"] is session and manager.owes_nothing(session):
+            outcome = manager.answer_unchanged(session)
+            return send(self._completed(message, outcome) if outcome.vary else message)
+        return self._commit_and_send(manager, session, scope, send, message)
+
     async def _commit_and_send(
-        self, manager: SessionManager, session: Session, scope: Scope, message: Message, send: Send
+        self, manager: SessionManager, session: Session, scope: Scope, send: Send, message: Message
     ) -> None:
         if scope["session"] is not session:
             self._take_over(session, scope)
         outcome = await manager.commit_async(session)
         await send(self._completed(message, outcome) if outcome.vary else message)
-
-    def _open(self, manager: SessionManager, scope: Scope, url_value: str | None) -> Session:
-        values: tuple[str, ...] = ()
-        seen: list[str] = []
-        header_value = None
-        # Browsers name the origin of each request; see session.answer.
-        cookieless = bool(self._header_name)
-        for name, value in scope["headers"]:
-            if name == b"cookie":
-                cookieless = False
-                values = values + self._cookies.values(value) if values else (
-                    self._cookies.values(value)
-                )
-                if manager.seen_cookie_name:
-                    seen += cookie_values(value.decode("latin-1"), manager.seen_cookie_name)
-            elif self._header_name and name == self._header_name:
-                header_value = value.decode("latin-1")
-            elif cookieless and name == b"sec-fetch-site":
-                cookieless = False
-        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
-        session.clearing_ends = True
-        return session
 
     async def _save_late(self, manager: SessionManager, session: Session, scope: Scope) -> None:
         if scope["session"] is not session:
@@ -232,9 +207,21 @@ def session_of(connection: HasScope) -> Session:
     return session
 
 
-def _cookies_of(scope: Scope) -> str:
-    # HTTP/2 allows several Cookie headers.
-    return "; ".join(v.decode("latin-1") for name, v in scope["headers"] if name == b"cookie")
+def _cookies_of(scope: Scope) -> bytes:
+    cookies = b""
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            # HTTP/2 allows several Cookie headers.
+            cookies = cookies + b"; " + value if cookies else value
+    return cookies
+
+
+def _header_of(scope: Scope, wanted: str) -> str | None:
+    key, found = wanted.lower().encode("latin-1"), None
+    for name, value in scope["headers"]:
+        if name == key:
+            found = value.decode("latin-1")
+    return found
 
 
 def _without_parameter(scope: Scope, parameter: PathParameter) -> tuple[Scope, str | None]:

@@ -92,6 +92,10 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
 
         return answer_checks
 
+    def cookies_of(self, request: BaseRequestWebsocket) -> str:
+        """The Cookie headers of a request in one: HTTP/2 allows several."""
+        return "; ".join(request.headers.getlist("Cookie"))
+
     def get_cookie_name(self, app: Quart) -> str:
         """The name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
@@ -101,11 +105,9 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
     ) -> SessionMixin | None:
         """The session of the request or of the websocket's handshake; None on an excluded path."""
         runtime = self.runtime(app)
-        if self.excludes(request.path):
+        session = self.begin(runtime, request)
+        if session is None:
             return None
-        # HTTP/2 allows several Cookie headers.
-        cookies = "; ".join(request.headers.getlist("Cookie"))
-        session = self.begin(runtime, cookies, request.headers)
         if session.missing:
             await runtime.manager().fetch_async(session)
         if isinstance(request, Websocket):

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
+from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.opening import RequestOpener
+from clustersession.requests.paths import ExcludedSession
 from clustersession.requests.readiness import readiness
-from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
-from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
 from clustersession.worker.runtime import Runtime
 
@@ -40,14 +40,8 @@ class ClusterSessionMiddleware:
         self.runtime = Runtime.from_options(options)
         self._environ_key = environ_key
         settings = self.runtime.settings
-        self._cookies = CookieReader(settings.cookie_name)
-        self._ready_path = settings.ready_path
-        header = settings.header_name.upper().replace("-", "_")
-        self._header_key = f"HTTP_{header}" if header else ""
+        self._opener = RequestOpener(settings, _cookies_of, _header_of)
         self._answers = AnswerWriter(settings)
-        self._is_excluded = path_excluder(settings.exclude)
-        name = settings.url_parameter
-        self._url_parameter = PathParameter(name) if name else None
 
     def start(self) -> None:
         """Join the cluster now, instead of at the first request: for a server's hooks.
@@ -59,30 +53,21 @@ class ClusterSessionMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if self._ready_path and self._ready_path == _path_of(environ):
+        opener = self._opener
+        if opener.ready_path and opener.ready_path == _path_of(environ):
             answer = readiness(self.runtime)
             start_response(answer.status_line, answer.headers)
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
         manager = self.runtime.manager()
         url_value = None
-        if self._url_parameter is not None:
-            environ["PATH_INFO"], url_value = self._url_parameter.split(environ["PATH_INFO"])
-        if self._is_excluded is not None and self._is_excluded(environ.get("PATH_INFO", "")):
+        if opener.url_parameter is not None:
+            environ["PATH_INFO"], url_value = opener.url_parameter.split(environ["PATH_INFO"])
+        session = opener.open(manager, environ, environ.get("PATH_INFO", ""), url_value)
+        if session is None:
             environ[self._environ_key] = ExcludedSession(manager)
             return self.app(environ, start_response)
-        cookies = environ.get("HTTP_COOKIE", "")
-        values = self._cookies.values(cookies)
-        name = manager.seen_cookie_name
-        seen = cookie_values(cookies, name) if name else ()
-        header_value, cookieless = None, False
-        if self._header_key:
-            header_value = environ.get(self._header_key)
-            cookieless = not cookies and "HTTP_SEC_FETCH_SITE" not in environ
-        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
         if session.missing:
             manager.fetch(session)
-        if manager.legacy is not None:
-            manager.legacy.adopt(session, cookies)
         environ[self._environ_key] = session
         start = _Start(manager, session, start_response, self._answers)
         body = self.app(environ, start)
@@ -178,6 +163,15 @@ class _Body:
             if not refused and self._session.unsaved:
                 self._session.sealed = True
                 self._manager.save(self._session)
+
+
+def _cookies_of(environ: Environ) -> str:
+    cookies: str = environ.get("HTTP_COOKIE", "")
+    return cookies
+
+
+def _header_of(environ: Environ, name: str) -> str | None:
+    return environ.get(f"HTTP_{name.upper().replace('-', '_')}")
 
 
 def _path_of(environ: Environ) -> str:

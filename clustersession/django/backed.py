@@ -1,13 +1,13 @@
 """Which of our sessions stands behind a Django session, and how it is opened."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from django.contrib.sessions.backends.base import SessionBase
 
 from clustersession.core.ids import join_cookie
 from clustersession.django.configuration import manager
+from clustersession.requests.paths import ExcludedSession
 from clustersession.session.manager import SessionManager
-from clustersession.session.paths import ExcludedSession
 from clustersession.session.session import Session
 from clustersession.session.users import ClusterSessions
 
@@ -23,7 +23,7 @@ class BackedSession(SessionBase):
             cookie, and the balancer has to find the route there. Under ClusterSessionMiddleware
             the key is the id alone, which stays the same when the session moves to another node.
         sent: the ids that came with the request, as ``open_request`` was told.
-        by_cookie, by_header: how to tell the client its id, see ``session.answer``.
+        by_cookie, by_header: how to tell the client its id, see ``requests.answer``.
         excluded: the path matches a pattern of the setting ``exclude``.
     """
 
@@ -91,20 +91,11 @@ class BackedSession(SessionBase):
 
     # --- our session ------------------------------------------------------------------------------
 
-    def open_request(
-        self,
-        cookie_values: Sequence[str],
-        header_value: str | None,
-        seen_values: Sequence[str],
-        *,
-        cookieless: bool = False,
-    ) -> None:
-        """Open the session of a request, for a middleware that can read more than one value."""
-        self._opened = self._opener().open(
-            cookie_values, header_value, seen_values, cookieless=cookieless
-        )
-        self.by_cookie, self.by_header = self._opened.by_cookie, self._opened.by_header
-        self.sent = frozenset((*cookie_values, header_value or ""))
+    def open_request(self, session: Session, ids: Iterable[str]) -> None:
+        """Stand for a request's session, opened by a middleware that has read all its ``ids``."""
+        self._opened = session
+        self.by_cookie, self.by_header = session.by_cookie, session.by_header
+        self.sent = frozenset(ids)
         self.names_route = False
 
     def open_excluded(self) -> None:

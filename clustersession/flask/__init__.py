@@ -96,6 +96,11 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
 
         return answer_checks
 
+    def cookies_of(self, request: Request) -> str:
+        """The Cookie header of a request, empty without any."""
+        cookies: str = request.environ.get("HTTP_COOKIE", "")
+        return cookies
+
     def get_cookie_name(self, app: Flask) -> str:
         """The name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
@@ -103,10 +108,8 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
         """The session of the request; None, for Flask's null session, on an excluded path."""
         runtime = self.runtime(app)
-        if self.excludes(request.path):
-            return None
-        session = self.begin(runtime, request.environ.get("HTTP_COOKIE", ""), request.headers)
-        if session.missing:
+        session = self.begin(runtime, request)
+        if session is not None and session.missing:
             runtime.manager().fetch(session)
         return cast(SessionMixin, session)
 

@@ -16,7 +16,7 @@ application gave the session another id (``rotate``), as at a login: then whoeve
 cookie has nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import md5, sha256
 
 from itsdangerous import BadSignature, Signer
@@ -25,7 +25,7 @@ from clustersession.core.clock import wall_ms_of
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
 from clustersession.replica.protocol import Replica
-from clustersession.session.cookie import CookieWriter, cookie_values
+from clustersession.session.cookie import CookieWriter
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import IMPORTED_PREFIX, Session
 from clustersession.session.token import IdSigner
@@ -81,13 +81,13 @@ class LegacyCookies:
             for secret in settings.legacy_cookie_secret
         ]
 
-    def adopt(self, session: Session, cookies: str) -> None:
+    def adopt(self, session: Session, old_values: Iterable[str]) -> None:
         """Let a session that has nothing behind it stand for the record of the old cookie.
 
         A client with an authentic id of ours has been exchanged or has begun anew: his old cookie
-        is only noted, so that a logout takes it away.
+        is only noted, so that a logout takes it away. ``old_values``: of that cookie.
         """
-        for value in cookie_values(cookies, self._name):
+        for value in old_values:
             old_id = self._id_in(value)
             if old_id is None:
                 continue

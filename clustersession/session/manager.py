@@ -10,13 +10,13 @@ from clustersession.session.authentic import Authenticator, Candidate
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.session.commits import SessionWriter, is_live
-from clustersession.session.cookie import VALUES_MAX, CookieWriter
+from clustersession.session.cookie import CookieWriter
 from clustersession.session.events import Events
 from clustersession.session.legacy import legacy_cookies
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.registers import may_live_elsewhere
 from clustersession.session.routing import decide, route_for_new
-from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
+from clustersession.session.seen import decode_seen, encode_seen, seen_cookie_name
 from clustersession.session.session import Session
 from clustersession.session.stored import stored_attributes
 from clustersession.session.token import IdSigner
@@ -27,6 +27,9 @@ from clustersession.session.watch import SessionChange, watch
 from clustersession.settings.settings import Settings
 
 FETCHES_PER_REQUEST_MAX = 2
+
+IDS_PER_REQUEST_MAX = 10
+"""Ids of one request that are looked up: a bound for a client that makes up headers."""
 
 
 class SessionManager:
@@ -58,10 +61,9 @@ class SessionManager:
         self.now_ms = wall_ms
         self._authenticator = Authenticator(signer)
         self._cookies = CookieWriter(settings)
-        self.seen_cookie_name = ""
+        self.seen_cookie_name = seen_cookie_name(settings)
         self._causal: CausalReads | None = None
         if settings.consistency == "causal":
-            self.seen_cookie_name = settings.cookie_name + SUFFIX
             self._causal = CausalReads(settings, replica, self.counters)
         self.legacy = legacy_cookies(settings, replica, signer, wall_ms)
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
@@ -86,7 +88,7 @@ class SessionManager:
 
         ``seen_values`` are those of the cookie ``seen_cookie_name``, when that is not empty,
         ``url_value`` is the path parameter. ``cookieless``: the client brought no cookie at all and
-        is no browser; only looked at where ids travel in a header, see ``session.answer``.
+        is no browser; only looked at where ids travel in a header, see ``requests.answer``.
         When ``session.missing``, call ``fetch`` or ``fetch_async`` before the application sees it.
         """
         session = UntouchedSession(self, self._bytes_max)
@@ -101,7 +103,7 @@ class SessionManager:
         if not cookie_values:
             return session
         now_ms = self.now_ms()
-        for value in cookie_values[: VALUES_MAX + 2]:
+        for value in cookie_values[:IDS_PER_REQUEST_MAX]:
             candidate = self._authenticator.candidate(value)
             if candidate is None:
                 continue

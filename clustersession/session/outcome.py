@@ -11,7 +11,7 @@ class Outcome(NamedTuple):
 
     ``set_seen_cookie``: one more Set-Cookie value, only with ``consistency="causal"``.
     ``delete_legacy_cookie``: one more, only with ``legacy_cookie_name``.
-    ``set_header``: a value for the header ``header_name``, see ``session.answer``.
+    ``set_header``: a value for the header ``header_name``, see ``requests.answer``.
     """
 
     set_cookie: str | None = None
@@ -26,7 +26,7 @@ VARY = Outcome(vary=True)
 
 
 def tell(session: "Session", cookie: str, value: str) -> Outcome:
-    """Set the cookie, or answer in the header, or both: see ``session.answer``."""
+    """Set the cookie, or answer in the header, or both: see ``requests.answer``."""
     if not session.by_header:
         return Outcome(cookie, True)
     return Outcome(cookie if session.by_cookie else None, True, None, value)

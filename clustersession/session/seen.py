@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from clustersession.core.identity import NODE_ID_BYTES
 from clustersession.core.state import SessionState
+from clustersession.settings.settings import Settings
 
 SUFFIX = "_v"
 """What the name of the second cookie ends in."""
@@ -25,6 +26,11 @@ _SEQ_BYTES = 6
 _ENTRY_BYTES = NODE_ID_BYTES + _SEQ_BYTES
 _LENGTH_MAX = len(_FORMAT) + -(-WRITERS_MAX * _ENTRY_BYTES * 8 // 6)
 _PATTERN = re.compile(rf"{_FORMAT}([A-Za-z0-9_-]{{1,{_LENGTH_MAX - len(_FORMAT)}}})")
+
+
+def seen_cookie_name(settings: Settings) -> str:
+    """The name of the second cookie; empty where nobody needs one."""
+    return settings.cookie_name + SUFFIX if settings.consistency == "causal" else ""
 
 
 def encode_seen(state: SessionState) -> str:

@@ -12,7 +12,7 @@ from clustersession.core.serving_view import View
 from clustersession.net.discovery import parse_seed
 from clustersession.replica import tables
 from clustersession.replica.home import NodeHome
-from clustersession.session.cookie import VALUES_MAX, cookie_values
+from clustersession.requests.cookie import VALUES_MAX, cookie_values
 from clustersession.session.events import KINDS, Event, Events
 from clustersession.session.seen import WRITERS_MAX, decode_seen, encode_seen
 from clustersession.session.token import IdSigner

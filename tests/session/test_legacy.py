@@ -35,7 +35,7 @@ def opened(world: World, old: str = OLD, ours: str = "") -> Session:
     manager: SessionManager = world.manager
     session = manager.open([ours] if ours else [])
     assert manager.legacy is not None
-    manager.legacy.adopt(session, f"other=1; old={old}")
+    manager.legacy.adopt(session, [old])
     return session
 
 
@@ -236,7 +236,7 @@ def test_with_our_own_cookies_name_ours_takes_its_place() -> None:
     imported(w, user="ada")
     session = w.manager.open([OLD])
     assert w.manager.legacy is not None
-    w.manager.legacy.adopt(session, f"CLUSTERSESSION={OLD}")
+    w.manager.legacy.adopt(session, [OLD])
     outcome = w.manager.commit(session)
     assert outcome.set_cookie is not None
     assert outcome.delete_legacy_cookie is None

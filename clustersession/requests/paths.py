@@ -1,4 +1,4 @@
-"""What the path of a request says about its session: that it takes none, or the id itself."""
+"""The path of a request says that it takes no session, or names the id itself."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -3,7 +3,7 @@
 import pytest
 
 from clustersession.core.errors import ConfigurationError
-from clustersession.session.answer import AnswerWriter
+from clustersession.requests.answer import AnswerWriter
 from clustersession.session.outcome import Outcome
 from clustersession.settings.settings import Settings
 from tests.session.fakes import World
