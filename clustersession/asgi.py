@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
 from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession, PathParameter
 from clustersession.requests.readiness import Readiness, readiness_async
@@ -128,9 +129,7 @@ class ClusterSessionMiddleware:
     async def _save_late(self, manager: SessionManager, session: Session, scope: Scope) -> None:
         if scope["session"] is not session:
             self._take_over(session, scope)
-        if session.unsaved:
-            session.sealed = True
-            await manager.asave(session)
+        await save_late_async(manager, session)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

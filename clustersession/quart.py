@@ -27,7 +27,8 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from clustersession.flask.interface import ClusterInterface, has_late_changes
+from clustersession.flask.interface import ClusterInterface
+from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.readiness import readiness_async
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
@@ -127,9 +128,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
             return
         manager = self.runtime(app).manager()
         if response is None or session.sealed:
-            session.sealed = True
-            if has_late_changes(session):
-                await manager.asave(session)
+            await save_late_async(manager, session)
             return
         self.before_commit(session)
         self.answer(await manager.commit_async(session), response.headers.add, response.vary)
@@ -162,7 +161,4 @@ async def _save_late(
     """
     session = cast(Any, _quart_session)._get_current_object()
     if isinstance(session, Session):
-        # No header can follow any more.
-        session.sealed = True
-        if has_late_changes(session):
-            await interface.runtime(app).manager().asave(session)
+        await save_late_async(interface.runtime(app).manager(), session)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.late_changes import save_late
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession
 from clustersession.requests.readiness import readiness
@@ -158,11 +159,8 @@ class _Body:
         try:
             _close(self._body)
         finally:
-            # After a refused commit nothing more is stored, and looking would raise once more.
-            refused = self._failed or self._session.discarded
-            if not refused and self._session.unsaved:
-                self._session.sealed = True
-                self._manager.save(self._session)
+            if not self._failed:
+                save_late(self._manager, self._session)
 
 
 def _cookies_of(environ: Environ) -> str:

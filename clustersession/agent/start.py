@@ -1,4 +1,4 @@
-"""What a worker writes to the standard input of the agent that it starts.
+"""A worker writes this to the standard input of the agent that it starts.
 
 Apart from ``process``, because a worker needs nothing else of the agent.
 """
@@ -14,13 +14,13 @@ from clustersession.settings.settings import Settings, setting_names
 
 
 def encode_start(settings: Settings, home: NodeHome) -> bytes:
-    """What a worker writes to the standard input of the agent it starts."""
+    """Encode what an agent needs to know at its start."""
     start = {"directory": str(home.directory), "settings": dataclasses.asdict(settings)}
     return json.dumps(start).encode()
 
 
 def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
-    """The settings and the directory of an agent that a worker starts.
+    """Return the settings and the directory of an agent that a worker starts.
 
     The worker may be of another version, when the library was exchanged under it: settings that it
     does not give have their defaults, and those that are not known here are left out. Raises
@@ -36,7 +36,7 @@ def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
 
 
 def unknown_settings(data: bytes) -> list[str]:
-    """The settings that ``decode_start`` leaves out."""
+    """Return the names of settings that ``decode_start`` leaves out."""
     return sorted(_read_start(data)[0].keys() - set(setting_names()))
 
 

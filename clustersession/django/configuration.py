@@ -18,6 +18,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from clustersession.core.errors import ConfigurationError
+from clustersession.requests.opening import beyond_the_cookie
 from clustersession.session.events import Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.users import ClusterSessions
@@ -142,18 +143,7 @@ def read_listeners() -> Events | None:
 
 def _without_middleware(settings: Settings) -> list[str]:
     """What an engine under Django's own middleware gets to see no trace of."""
-    wanted = [
-        text
-        for text, is_wanted in (
-            (f"header_name is {settings.header_name!r}", bool(settings.header_name)),
-            (f"ready_path is {settings.ready_path!r}", bool(settings.ready_path)),
-            (f"exclude is {settings.exclude!r}", bool(settings.exclude)),
-            (f"legacy_cookie_name is {settings.legacy_cookie_name!r}",
-             bool(settings.legacy_cookie_name)),
-            ("consistency is 'causal'", settings.consistency == "causal"),
-        )
-        if is_wanted
-    ]
+    wanted = beyond_the_cookie(settings)
     if not wanted or _has_our_middleware():
         return []
     return [

@@ -21,16 +21,17 @@ changes is committed when it is closed.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from flask import Flask, Request, Response, request
 from flask import session as _flask_session
 from flask.sessions import SessionInterface, SessionMixin
 
-from clustersession.flask.interface import ClusterInterface, has_late_changes
+from clustersession.flask.interface import ClusterInterface
+from clustersession.requests.late_changes import save_late
 from clustersession.requests.readiness import readiness
 from clustersession.session.events import Callback, Events
-from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 from clustersession.worker.runtime import Runtime
 
@@ -121,9 +122,4 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         self.before_commit(session)
         self.answer(manager.commit(session), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(lambda: _save_late(manager, session))
-
-
-def _save_late(manager: SessionManager, session: Session) -> None:
-    if has_late_changes(session):
-        manager.save(session)
+            response.call_on_close(partial(save_late, manager, session))

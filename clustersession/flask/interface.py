@@ -87,11 +87,3 @@ class ClusterInterface(ABC):
 def _header_of(request: Any, name: str) -> str | None:
     value: str | None = request.headers.get(name)
     return value
-
-
-def has_late_changes(session: Session) -> bool:
-    """Whether something was changed since the response went out.
-
-    After a refused commit nothing more is stored, and looking would raise once more.
-    """
-    return not session.discarded and session.unsaved

@@ -1,4 +1,4 @@
-"""Reading the cookie header."""
+"""A request's cookies are read here; writing them is ``session.cookie``."""
 
 from clustersession.core.memo import Memo
 
@@ -11,7 +11,7 @@ _HEADER_LENGTH_MAX = 1024
 
 
 def cookie_values(header: str, name: str) -> list[str]:
-    """All values of the cookie ``name``, in the order they came, at most VALUES_MAX."""
+    """Return the values of the cookie ``name``, in the order they came, at most VALUES_MAX."""
     if name not in header:
         return []
     prefix = name + "="
@@ -33,7 +33,7 @@ class CookieReader:
         self._known: Memo[str | bytes, tuple[str, ...]] = Memo(_HEADERS_MAX)
 
     def values(self, header: str | bytes) -> tuple[str, ...]:
-        """``cookie_values`` of a header, as text or as it came."""
+        """Return ``cookie_values`` of a header, as text or as it came."""
         known = self._known.get(header)
         if known is None:
             known = tuple(cookie_values(as_text(header), self._name))
@@ -43,5 +43,5 @@ class CookieReader:
 
 
 def as_text(header: str | bytes) -> str:
-    """A header as text, however the server gave it."""
+    """Return a header as text, however the server gave it."""
     return header if isinstance(header, str) else header.decode("latin-1")

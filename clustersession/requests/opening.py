@@ -1,4 +1,4 @@
-"""The opening of a request: which ids it brings, and how its client may be told one.
+"""Opening a request finds which ids it brings, and how its client may be told one.
 
 It is the same for every adapter. What an adapter adds is how the headers of its requests are read.
 """
@@ -15,8 +15,24 @@ from clustersession.settings.settings import Settings
 
 _Request = TypeVar("_Request")
 
+_DEFAULTS = Settings()
 _BROWSERS_ORIGIN = "Sec-Fetch-Site"
 """Browsers name the origin of each request in it, see ``requests.answer``."""
+
+
+_BEYOND_THE_COOKIE = (
+    "header_name", "ready_path", "exclude", "legacy_cookie_name", "consistency",
+)
+"""Settings for which more of a request is looked at than the session's cookie."""
+
+
+def beyond_the_cookie(settings: Settings) -> list[str]:
+    """Say which settings an adapter cannot serve that sees nothing but the session's cookie."""
+    return [
+        f"{name} is {getattr(settings, name)!r}"
+        for name in _BEYOND_THE_COOKIE
+        if getattr(settings, name) != getattr(_DEFAULTS, name)
+    ]
 
 
 class RequestOpener(Generic[_Request]):
@@ -55,7 +71,7 @@ class RequestOpener(Generic[_Request]):
     def open(
         self, manager: SessionManager, request: _Request, path: str, url_value: str | None = None
     ) -> Session | None:
-        """The session of a request; None on a path that is excluded.
+        """Open the session of a request; None on a path that is excluded.
 
         ``url_value`` is what ``url_parameter`` found. When the session is ``missing``, the adapter
         has it fetched before the application sees it.
@@ -78,7 +94,7 @@ class RequestOpener(Generic[_Request]):
         return session
 
     def ids_of(self, request: _Request) -> tuple[str, ...]:
-        """What the request gives as ids, authentic or not: of its cookies, and in its header."""
+        """Return what a request gives as ids, authentic or not: in its cookies and its header."""
         values = self._cookies.values(self._cookies_of(request))
         given = self._header_of(request, self._header_name) if self._header_name else None
         return values if given is None else (*values, given)

@@ -27,19 +27,19 @@ _REASONS = {
 
 
 class Readiness(NamedTuple):
-    """The answer to a check: HTTP status and one line of plain text."""
+    """Answers a check: HTTP status and one line of plain text."""
 
     status: int
     text: str
 
     @property
     def status_line(self) -> str:
-        """The status as WSGI wants it."""
+        """Return the status as WSGI wants it."""
         return "200 OK" if self.status == 200 else "503 Service Unavailable"
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """No cache between balancer and node may answer in its place."""
+        """Return the headers: no cache between balancer and node may answer in its place."""
         return [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(self.body))),
@@ -48,7 +48,7 @@ class Readiness(NamedTuple):
 
     @property
     def body(self) -> bytes:
-        """The text as it is sent, unless the method is HEAD."""
+        """Return the text as it is sent, unless the method is HEAD."""
         return f"{self.text}\n".encode()
 
 

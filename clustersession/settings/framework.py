@@ -1,4 +1,4 @@
-"""What web frameworks call our settings, and the cluster's secret from a framework's secret key."""
+"""Web frameworks have names of their own for our settings, and a secret key to derive ours from."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ STARSESSIONS_REFUSED = {
 
 
 def our_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a middleware by the names of our settings. Raises ConfigurationError."""
+    """Return a middleware's options by the names of our settings. Raises ConfigurationError."""
     refused = [f"{n}: {why}" for n, why in STARSESSIONS_REFUSED.items() if n in options]
     if refused:
         raise ConfigurationError("\n".join(refused))
@@ -44,7 +44,7 @@ def our_names(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def derive_secret(framework_key: str | bytes) -> str:
-    """A cluster secret from the web framework's secret key; it does not reveal that key."""
+    """Derive a cluster secret from the framework's secret key, without revealing that key."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

@@ -1,4 +1,4 @@
-"""The cluster as a worker of a distributable node sees it: through its agent."""
+"""A worker of a distributable node reaches the cluster through its agent."""
 
 import asyncio
 import logging
@@ -71,7 +71,7 @@ class AgentClient:
 
     @property
     def route(self) -> str:
-        """This node's route."""
+        """Return this node's route."""
         return self._settings.route
 
     def wait_until_attached(self, timeout_s: float) -> None:
@@ -137,7 +137,7 @@ class AgentClient:
         return await self._ask_async(Operation.FETCH, key, timeout_s=timeout_s) is True
 
     def phase(self) -> str:
-        """What the node is doing, in its agent's words, or NO_AGENT when that does not answer."""
+        """Ask the agent what the node is doing: a word, NO_AGENT when it does not answer."""
         return _phase(self._ask(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
 
     async def phase_async(self) -> str:
@@ -174,7 +174,7 @@ class AgentClient:
             link.close()
 
     def _drop_idle(self) -> None:
-        """When one connection finds the agent gone, the others of the pool are as dead."""
+        """Close the pool: when one connection finds the agent gone, the others are as dead."""
         try:
             self._pool.close()
         except IndexError:
@@ -184,7 +184,7 @@ class AgentClient:
         return head, self._settings.ack == "all", int(self._settings.ack_timeout_s * 1000)
 
     def _ask(self, operation: Operation, *argument: object, timeout_s: float) -> object | None:
-        """The agent's answer, or None when there was none in time; waits for an agent to come."""
+        """Return the agent's answer, None when none came in time. Waits for an agent to come."""
         now_s = time.monotonic()
         deadline_s = now_s + timeout_s
         while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_open(now_s):
@@ -228,7 +228,7 @@ class AgentClient:
             self._circuit_breaker.failed(now_s)
 
     def _is_confirmed(self, answer: object) -> bool:
-        """Nobody to ask counts as confirmed; somebody too slow, or no agent in time, does not."""
+        """Count nobody to ask as confirmed, but not somebody too slow, or no agent in time."""
         if not isinstance(answer, int) or answer < 0:
             return False
         if answer == 0 and not self._alone_logged:
@@ -256,7 +256,7 @@ def _phase(status: object) -> str:
 
 
 class _Watched:
-    """A session that the agent watches for us; implements ``cluster_port.Subscription``."""
+    """Implements ``cluster_port.Subscription``: the agent watches a session for us."""
 
     def __init__(self, link: AsyncLink, token: int) -> None:
         self._link = link

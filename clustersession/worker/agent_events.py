@@ -1,4 +1,4 @@
-"""Events that the agent tells a worker of: expiry, and what happened on other nodes."""
+"""The agent tells a worker of events: expiry, and what happened on other nodes."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""A worker's attachment to its agent: one thread that holds a connection for as long as it lives.
+"""A worker is attached to its agent: one thread holds a connection for as long as it lives.
 
 The agent takes the connection for the worker, so a killed worker is noticed by the kernel closing
 it. The thread sleeps in a system call; when the agent goes away it wakes, starts another, and
@@ -32,7 +32,7 @@ logger = logging.getLogger("clustersession")
 
 
 def _version_in(status: object) -> str | None:
-    """The version an agent says it is of; empty from one that does not say."""
+    """Return the version that an agent says it is of; empty from one that does not say."""
     return str(status.get("version", "")) if isinstance(status, dict) else None
 
 
@@ -199,7 +199,7 @@ class Attachment:
         return start_agent(self._settings, self._home, self._is_up)
 
     def _is_outdated(self, link: BlockingLink) -> bool:
-        """Whether the agent is older than this library, and ours to replace."""
+        """Tell whether the agent is older than this library, and ours to replace."""
         if self._starts_in_thread:
             return False
         status = link.ask(Operation.STATUS, timeout_s=ATTACH_TIMEOUT_S)
@@ -234,7 +234,7 @@ class Attachment:
 
 
 def _require_threads() -> None:
-    """Say so where threads run only while a request does: older uWSGI unless told."""
+    """Warn where threads run only while a request does: under older uWSGI unless told."""
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is not None and not getattr(uwsgi, "has_threads", True):
         logger.warning(

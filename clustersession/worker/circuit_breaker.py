@@ -1,4 +1,4 @@
-"""How long a request waits for its agent: the whole timeout once, then not at all for a while.
+"""A request waits for its agent for the whole timeout once, then not at all for a while.
 
 An agent that cannot start, or hangs, would otherwise cost every write a full timeout. A worker that
 waited in vain goes on without its agent until another one attaches, or until it is time to look.
@@ -10,7 +10,7 @@ OPEN_S = 5.0
 
 
 class CircuitBreaker:
-    """Open after a failure, so that nobody waits; closed again after OPEN_S or by another agent.
+    """Opens at a failure, so that nobody waits, and closes after OPEN_S or by another agent.
 
     attachments: how often this process has attached to an agent. More than at the failure means
     that another one has come.
@@ -23,14 +23,14 @@ class CircuitBreaker:
         self._attachments_at_failure = 0
 
     def is_open(self, now_s: float) -> bool:
-        """Whether to go on without waiting."""
+        """Tell whether to go on without waiting."""
         return now_s < self._open_until_s and self._attachments() == self._attachments_at_failure
 
     def failed(self, now_s: float) -> None:
-        """There was no answer within the whole timeout: nobody waits for a while."""
+        """Note that there was no answer within the whole timeout."""
         self._open_until_s = now_s + OPEN_S
         self._attachments_at_failure = self._attachments()
 
     def succeeded(self) -> None:
-        """The agent answered."""
+        """Note that the agent answered."""
         self._open_until_s = float("-inf")

@@ -1,4 +1,4 @@
-"""Settings as a node needs them: what was left out is worked out, and what cannot work refused."""
+"""Settings are completed for a node: what was left out is worked out, what cannot work refused."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from clustersession.worker.secret import id_secrets
 
 
 def complete(settings: Settings) -> Settings:
-    """The settings with route, bind address and secret worked out.
+    """Return the settings with route, bind address and secret worked out.
 
     A node of a cluster needs a secret; on a loopback address the user's own random one will do.
     Raises ConfigurationError when there is none and the address can be reached from elsewhere, for

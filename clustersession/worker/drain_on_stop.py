@@ -30,7 +30,7 @@ logger = logging.getLogger("clustersession")
 
 
 class DrainOnStop:
-    """What one open node of this process does before the process stops.
+    """Drains one open node of this process before the process stops.
 
     drain_s: for how long at most. counters: of the runtime's manager; the failovers among them are
     the answers that moved a session.
@@ -75,7 +75,7 @@ class DrainOnStop:
 
 
 class _Sigterm:
-    """The handler of one process, in the place of the server's.
+    """Handles the signal for one process, in the place of the server's handler.
 
     pid: the process that installed it; in a child of a fork it only passes the signal on.
     drains: what is to run first; added when a node opens, removed when it closes.
@@ -124,7 +124,7 @@ _sigterm: _Sigterm | None = None
 
 
 def drain_at_sigterm(drain: DrainOnStop) -> None:
-    """Run it when this process gets SIGTERM; says so where that cannot be."""
+    """Run a drain when this process gets SIGTERM; warns where that cannot be."""
     global _sigterm
     if _sigterm is None or _sigterm.pid != os.getpid():
         fresh = _Sigterm()
@@ -139,6 +139,6 @@ def drain_at_sigterm(drain: DrainOnStop) -> None:
 
 
 def forget_drain(drain: DrainOnStop) -> None:
-    """Do not run it any more: its node is closed."""
+    """Run a drain no more: its node is closed."""
     if _sigterm is not None and drain in _sigterm.drains:
         _sigterm.drains.remove(drain)

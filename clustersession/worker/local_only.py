@@ -1,4 +1,4 @@
-"""A node that replicates to nobody: its workers keep the replica in order themselves."""
+"""The workers of a node that replicates to nobody keep its replica in order themselves."""
 
 import time
 from collections.abc import Callable
@@ -35,11 +35,11 @@ class LocalOnly:
 
     @property
     def route(self) -> str:
-        """This node's route."""
+        """Return this node's route."""
         return self._route
 
     def serving_routes(self) -> frozenset[str]:
-        """Ours alone."""
+        """Return our route alone."""
         return self._serving
 
     def confirm(self, head: int) -> bool:

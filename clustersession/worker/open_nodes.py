@@ -1,4 +1,4 @@
-"""The nodes that this process has open: one process must not open an LMDB environment twice.
+"""A process has each node open once: it must not open an LMDB environment twice.
 
 The process id is looked at for each use: what was opened before a fork, in the master of a
 preloading server, is left alone and never used in a child.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OpenNode:
-    """One node, as all runtimes of this process share it. ``settings`` are complete.
+    """Holds one node for all runtimes of this process. ``settings`` are complete.
 
     Attributes:
         replica: open from the first runtime's start to the last one's close.
@@ -73,7 +73,7 @@ def _agent_thread(settings: Settings, home: NodeHome, replica: Replica) -> "Thre
 
 
 class OpenNodes:
-    """Those of one process. A child of a fork has a table of its own, lock included.
+    """Lists the open nodes of one process. A child of a fork has a table of its own.
 
     lock: held while a node is opened or closed. by_path: by the replica's directory.
     """
@@ -83,14 +83,14 @@ class OpenNodes:
         self.by_path: dict[Path, OpenNode] = {}
 
     def find_or_open(self, settings: Settings, home: NodeHome) -> OpenNode:
-        """The node, opened if need be. ``settings`` are complete; the lock is held."""
+        """Return the node, opened if need be. ``settings`` are complete; the lock is held."""
         node = self.by_path.get(home.replica)
         if node is None:
             node = self.by_path[home.replica] = OpenNode(settings, home)
         return node
 
     def give_back(self, path: Path) -> None:
-        """One user less; the last one closes the node. The lock is held."""
+        """Count one user less; the last one closes the node. The lock is held."""
         node = self.by_path.get(path)
         if node is None:
             return
@@ -106,7 +106,7 @@ _by_pid: dict[int, OpenNodes] = {}
 
 
 def open_nodes() -> OpenNodes:
-    """The table of this process."""
+    """Return the table of this process."""
     # The first requests after a fork come on several threads, and no lock of the parent may be
     # trusted to be free; ``setdefault`` lets one of them win.
     pid = os.getpid()

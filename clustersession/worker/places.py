@@ -1,4 +1,4 @@
-"""Where a node keeps its files."""
+"""A node keeps its files in a private directory of its own."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ from clustersession.settings.settings import Settings
 
 
 def route_of(settings: Settings) -> str:
-    """The configured route, or one derived from the host name."""
+    """Return the configured route, or one derived from the host name."""
     return settings.route or derive_route(socket.gethostname())
 
 
 def user_state_dir() -> Path:
-    """The directory under which this user's nodes keep their state."""
+    """Return the directory under which this user's nodes keep their state."""
     if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "clustersession"
     home = Path.home() if "HOME" in os.environ else None
@@ -28,7 +28,7 @@ def user_state_dir() -> Path:
 
 
 def node_home(settings: Settings) -> NodeHome:
-    """The node's private directory, made if need be. Raises ReplicaUnusable."""
+    """Return the node's private directory, made if need be. Raises ReplicaUnusable."""
     if settings.state_dir:
         # Absolute, because the agent works in another directory.
         base = Path(settings.state_dir).absolute()

@@ -1,4 +1,4 @@
-"""What an adapter holds: settings now, and one open session manager per process, later.
+"""An adapter holds a runtime: settings now, and one open session manager per process, later.
 
 Nothing is opened before a request is served or a server announces its start. The process id is
 compared at each use: objects made before a fork, in the master of a preloading server, are left
@@ -33,7 +33,7 @@ _of_parents: list[object] = []
 
 
 class _Process:
-    """What one process has opened for one runtime; nothing of it changes before ``close``.
+    """Holds what one process has opened for one runtime; it stays until ``close``.
 
     pid: the process that opened it; in a child of a fork all of it is void. path: the node's place
     in the table of open nodes. drain_on_stop: what runs at SIGTERM; None where nothing shall.
@@ -48,7 +48,7 @@ class _Process:
 
 
 class Runtime:
-    """Settings and, per process, the manager that serves with them. Constructing opens nothing.
+    """Holds settings and, per process, the manager that serves with them. Making it opens nothing.
 
     settings: as configured; ``complete`` works out the rest when the node is opened.
     permanent_lifetime_s, sliding: see SessionManager.
@@ -73,7 +73,7 @@ class Runtime:
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Runtime":
-        """A runtime for a middleware's keyword arguments; Starlette's names are understood too.
+        """Make a runtime of a middleware's keyword arguments, some by Starlette's names.
 
         ``listeners``, an ``Events``, has the application's callbacks. Raises ConfigurationError.
         """
@@ -82,7 +82,7 @@ class Runtime:
         return cls(load_settings(**our_names(given)), listeners=listeners)
 
     def manager(self) -> SessionManager:
-        """This process's manager, opened at the first call.
+        """Return this process's manager, opened at the first call.
 
         Raises ReplicaUnusable or ConfigurationError when the node cannot work here at all.
         """
@@ -92,7 +92,7 @@ class Runtime:
         return self._open().manager
 
     def agent_client(self) -> AgentClient | None:
-        """This process's way to its agent, opened as by ``manager``; None without an agent."""
+        """Return this process's way to its agent, opened as by ``manager``; None without one."""
         return self._open().node.agent_client
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class Runtime:
             client.wait_until_attached(AGENT_WAIT_S)
 
     def phase(self) -> str:
-        """What this node is doing, in its agent's words, or NO_AGENT when that does not answer."""
+        """Ask the agent what this node is doing: a word, NO_AGENT when it does not answer."""
         client = self.agent_client()
         return READY if client is None else client.phase()
 
@@ -123,7 +123,7 @@ class Runtime:
         return self.events.on(kind, callback)
 
     def sessions(self) -> ClusterSessions:
-        """Users' sessions across the cluster: to list and to end them."""
+        """Return users' sessions across the cluster: to list and to end them."""
         return self.manager().sessions()
 
     def close(self) -> None:

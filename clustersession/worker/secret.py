@@ -1,4 +1,4 @@
-"""The secret that signs ids where none was given, and whether the workers of a node share one."""
+"""The secret that signs ids is made where none was given, and compared between workers."""
 
 import hashlib
 import logging
@@ -18,7 +18,7 @@ _log = logging.getLogger("clustersession")
 
 
 def id_secrets(settings: Settings) -> list[bytes]:
-    """The secrets that sign session ids, newest first.
+    """Return the secrets that sign session ids, newest first.
 
     Without a configured one it is a random one in a file of the user, by cluster name: not inside
     ``state_dir``, so that nodes of one user on one host share it and accept each other's ids.
@@ -58,7 +58,7 @@ def _shared_secret(path: Path) -> bytes:
 
 
 def compare_secret(settings: Settings, replica: Replica) -> None:
-    """Say so when workers of one node hold different secrets: they refuse each other's ids."""
+    """Warn when workers of one node hold different secrets: they refuse each other's ids."""
     digest = hashlib.sha256(b"clustersession secret of a node\x00" + settings.secret[0].encode())
     own, known = digest.digest()[:8], None
     try:

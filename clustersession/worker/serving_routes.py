@@ -1,4 +1,4 @@
-"""Who serves, as the agent has noted it in the replica."""
+"""A worker reads from the replica which nodes serve, as the agent has noted there."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ class ServingRoutes:
         self._lock = threading.Lock()
 
     def get(self) -> frozenset[str]:
-        """Routes of nodes that serve; ours unless we drain. Not older than FRESH_S.
+        """Return the routes of nodes that serve; ours unless we drain. Not older than FRESH_S.
 
         Without a view, or when it cannot be read, it is what was known before.
         """

@@ -1,10 +1,9 @@
-"""One manager per process, nothing before it is needed, one secret for all workers."""
+"""One manager per process, and nothing before it is needed."""
 
 import multiprocessing
 import os
 import stat
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import pytest
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.session.manager import SessionManager
 from clustersession.settings.settings import Settings
-from clustersession.worker import open_nodes, places
 from clustersession.worker.runtime import Runtime
-from clustersession.worker.secret import id_secrets
 
 MAP_BYTES = 2**26
 
@@ -120,22 +117,6 @@ def test_a_forked_worker_opens_its_own() -> None:
     runtime.close()
 
 
-def _read_secret(results: Any) -> None:
-    results.put(id_secrets(Settings()))
-
-
-def test_racing_workers_agree_on_the_secret() -> None:
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    workers = [context.Process(target=_read_secret, args=(results,)) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    secrets = {tuple(results.get(timeout=20)) for _ in workers}
-    for worker in workers:
-        worker.join(20)
-    assert len(secrets) == 1
-
-
 def test_nodes_with_different_state_directories_share_the_secret(tmp_path: Path) -> None:
     one, two = make(state_dir=str(tmp_path / "1")), make(state_dir=str(tmp_path / "2"))
     sid = store(one.manager(), a=1)
@@ -145,52 +126,7 @@ def test_nodes_with_different_state_directories_share_the_secret(tmp_path: Path)
     two.close()
 
 
-def test_cluster_names_have_secrets_and_directories_of_their_own(state: Path) -> None:
-    plain, odd = Settings(cluster_name="shop"), Settings(cluster_name="..")
-    assert id_secrets(plain) != id_secrets(odd)
-    assert places.node_home(odd).directory.parent == state / "clustersession"
-    assert id_secrets(Settings(secret=("0123456789abcdef",))) == [b"0123456789abcdef"]
-
-
-def test_a_damaged_secret_is_not_replaced_in_silence(state: Path) -> None:
-    id_secrets(Settings())
-    (state / "clustersession" / "clustersession.id-secret").write_bytes(b"short")
-    with pytest.raises(ReplicaUnusable, match="damaged"):
-        id_secrets(Settings())
-
-
 def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ReplicaUnusable, match="state_dir"):
         make(state_dir=str(tmp_path / "file")).start()
-
-
-def test_without_a_home_the_state_is_in_the_temporary_directory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.delenv("HOME")
-    assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
-    monkeypatch.setenv("HOME", "/nonexistent")
-    assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
-
-
-def test_threads_that_race_for_the_first_request_after_a_fork_agree_on_one_lock(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """With a lock each they would open the replica twice, which LMDB does not bear."""
-    meeting = threading.Barrier(2, timeout=10)
-
-    class Slow(open_nodes.OpenNodes):
-        def __init__(self) -> None:
-            meeting.wait()
-            super().__init__()
-
-    monkeypatch.setattr(open_nodes, "OpenNodes", Slow)
-    monkeypatch.setattr(open_nodes.os, "getpid", lambda: -1)
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            first, second = pool.map(lambda _: open_nodes.open_nodes(), range(2))
-    finally:
-        open_nodes._by_pid.pop(-1, None)
-    assert first is second
