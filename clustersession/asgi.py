@@ -27,6 +27,7 @@ from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 Scope = MutableMapping[str, Any]
@@ -96,39 +97,40 @@ class ClusterSessionMiddleware:
             scope["session"] = ExcludedSession(manager)
             await self.app(scope, receive, send)
             return
-        session = self._open(manager, scope, url_value)
-        if session.missing:
-            await manager.fetch_async(session)
+        visit = self._open(manager, scope, url_value)
+        session = visit.session
+        if visit.missing:
+            await manager.fetch_async(visit)
         if manager.legacy is not None:
-            manager.legacy.adopt(session, _cookies_of(scope))
+            manager.legacy.adopt(visit, _cookies_of(scope))
         scope["session"] = session
 
         def send_with_session(message: Message) -> Awaitable[None]:
-            if session.sealed or message["type"] not in _HEADERS_GO_OUT:
+            if visit.sealed or message["type"] not in _HEADERS_GO_OUT:
                 return send(message)
-            if scope["session"] is session and manager.owes_nothing(session):
-                outcome = manager.answer_unchanged(session)
+            if scope["session"] is session and manager.owes_nothing(visit):
+                outcome = manager.answer_unchanged(visit)
                 return send(self._completed(message, outcome) if outcome.vary else message)
-            return self._commit_and_send(manager, session, scope, message, send)
+            return self._commit_and_send(manager, visit, scope, message, send)
 
         try:
             await self.app(scope, receive, send_with_session)
         except Exception as error:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
-                await self._save_late(manager, session, scope)
+                await self._save_late(manager, visit, scope)
             raise
-        if session.touched or session.endings or scope["session"] is not session:
-            await self._save_late(manager, session, scope)
+        if visit.touched or visit.endings or scope["session"] is not session:
+            await self._save_late(manager, visit, scope)
 
     async def _commit_and_send(
-        self, manager: SessionManager, session: Session, scope: Scope, message: Message, send: Send
+        self, manager: SessionManager, visit: Visit, scope: Scope, message: Message, send: Send
     ) -> None:
-        if scope["session"] is not session:
-            self._take_over(session, scope)
-        outcome = await manager.commit_async(session)
+        if scope["session"] is not visit.session:
+            self._take_over(visit, scope)
+        outcome = await manager.commit_async(visit)
         await send(self._completed(message, outcome) if outcome.vary else message)
 
-    def _open(self, manager: SessionManager, scope: Scope, url_value: str | None) -> Session:
+    def _open(self, manager: SessionManager, scope: Scope, url_value: str | None) -> Visit:
         values: tuple[str, ...] = ()
         seen: list[str] = []
         header_value = None
@@ -146,16 +148,16 @@ class ClusterSessionMiddleware:
                 header_value = value.decode("latin-1")
             elif cookieless and name == b"sec-fetch-site":
                 cookieless = False
-        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
-        session.clearing_ends = True
-        return session
+        visit = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
+        visit.clearing_ends = True
+        return visit
 
-    async def _save_late(self, manager: SessionManager, session: Session, scope: Scope) -> None:
-        if scope["session"] is not session:
-            self._take_over(session, scope)
-        if session.unsaved:
-            session.sealed = True
-            await manager.asave(session)
+    async def _save_late(self, manager: SessionManager, visit: Visit, scope: Scope) -> None:
+        if scope["session"] is not visit.session:
+            self._take_over(visit, scope)
+        if visit.unsaved:
+            visit.sealed = True
+            await manager.save_async(visit)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -182,11 +184,12 @@ class ClusterSessionMiddleware:
             "mapping, or None to end the session"
         )
 
-    def _take_over(self, session: Session, scope: Scope) -> None:
+    def _take_over(self, visit: Visit, scope: Scope) -> None:
+        session = visit.session
         replacement, scope["session"] = scope["session"], session
         content = self.content_of(replacement, scope)
         if content is None:
-            session.invalidate()
+            visit.invalidate()
         else:
             # Not by ``clear``: what stays the same is no change, and merges with other requests.
             for name in [name for name in session if name not in content]:

@@ -32,6 +32,7 @@ from clustersession.requests.readiness import readiness_async
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit, visit_of
 from clustersession.worker.runtime import Runtime
 
 SessionMixin.register(Session)
@@ -105,14 +106,14 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
             return None
         # HTTP/2 allows several Cookie headers.
         cookies = "; ".join(request.headers.getlist("Cookie"))
-        session = self.begin(runtime, cookies, request.headers)
-        if session.missing:
-            await runtime.manager().fetch_async(session)
+        visit = self.begin(runtime, cookies, request.headers)
+        if visit.missing:
+            await runtime.manager().fetch_async(visit)
         if isinstance(request, Websocket):
             request._accept = partial(
-                self._accept, runtime.manager(), session, request._accept
+                self._accept, runtime.manager(), visit, request._accept
             )
-        return cast(SessionMixin, session)
+        return cast(SessionMixin, visit.session)
 
     async def save_session(
         self,
@@ -123,22 +124,22 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """Commit, and set the cookie where it is needed and can be."""
         if not isinstance(session, Session):
             return
-        manager = self.runtime(app).manager()
-        if response is None or session.sealed:
-            session.sealed = True
-            if has_late_changes(session):
-                await manager.asave(session)
+        manager, visit = self.runtime(app).manager(), visit_of(session)
+        if response is None or visit.sealed:
+            visit.sealed = True
+            if has_late_changes(visit):
+                await manager.save_async(visit)
             return
         self.before_commit(session)
-        self.answer(await manager.commit_async(session), response.headers.add, response.vary)
+        self.answer(await manager.commit_async(visit), response.headers.add, response.vary)
 
     async def _accept(
-        self, manager: SessionManager, session: Session, accept: Any, headers: Headers,
+        self, manager: SessionManager, visit: Visit, accept: Any, headers: Headers,
         subprotocol: str | None,
     ) -> None:
-        if not session.sealed:
-            self.before_commit(session)
-            outcome = await manager.commit_async(session)
+        if not visit.sealed:
+            self.before_commit(cast(Session, visit.session))
+            outcome = await manager.commit_async(visit)
             self.answer(outcome, headers.add, set())
         await accept(headers, subprotocol)
 
@@ -161,6 +162,7 @@ async def _save_late(
     session = cast(Any, _quart_session)._get_current_object()
     if isinstance(session, Session):
         # No header can follow any more.
-        session.sealed = True
-        if has_late_changes(session):
-            await interface.runtime(app).manager().asave(session)
+        visit = visit_of(session)
+        visit.sealed = True
+        if has_late_changes(visit):
+            await interface.runtime(app).manager().save_async(visit)

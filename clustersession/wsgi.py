@@ -17,7 +17,7 @@ from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
 from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
-from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 Environ = dict[str, Any]
@@ -78,30 +78,30 @@ class ClusterSessionMiddleware:
         if self._header_key:
             header_value = environ.get(self._header_key)
             cookieless = not cookies and "HTTP_SEC_FETCH_SITE" not in environ
-        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
-        if session.missing:
-            manager.fetch(session)
+        visit = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
+        if visit.missing:
+            manager.fetch(visit)
         if manager.legacy is not None:
-            manager.legacy.adopt(session, cookies)
-        environ[self._environ_key] = session
-        start = _Start(manager, session, start_response, self._answers)
+            manager.legacy.adopt(visit, cookies)
+        environ[self._environ_key] = visit.session
+        start = _Start(manager, visit, start_response, self._answers)
         body = self.app(environ, start)
         if isinstance(body, (list, tuple)) and start.known:
             start.send_headers_if_known()
             return body
-        return _Body(manager, session, body, start)
+        return _Body(manager, visit, body, start)
 
 
 class _Start:
     """The start_response given to the application: keeps the headers back until they are due."""
 
     def __init__(
-        self, manager: SessionManager, session: Session, start_response: StartResponse,
+        self, manager: SessionManager, visit: Visit, start_response: StartResponse,
         answers: AnswerWriter,
     ) -> None:
         self._manager = manager
         self._answers = answers
-        self._session = session
+        self._visit = visit
         self._start_response = start_response
         self._held: tuple[str, Headers, ExcInfo | None] | None = None
         self._server_write: Callable[[bytes], object] | None = None
@@ -125,7 +125,7 @@ class _Start:
         if self._held is None:
             return
         status, headers, exc_info = self._held
-        outcome = self._manager.commit(self._session)
+        outcome = self._manager.commit(self._visit)
         self._held = None
         arguments = (exc_info,) if exc_info else ()
         if outcome.vary:
@@ -143,10 +143,10 @@ class _Body:
     """The application's body; its close commits what changed while it was produced."""
 
     def __init__(
-        self, manager: SessionManager, session: Session, body: Iterable[bytes], start: _Start
+        self, manager: SessionManager, visit: Visit, body: Iterable[bytes], start: _Start
     ) -> None:
         self._manager = manager
-        self._session = session
+        self._visit = visit
         self._body = body
         self._iterator: Iterator[bytes] = iter(body)
         self._start = start
@@ -174,10 +174,10 @@ class _Body:
             _close(self._body)
         finally:
             # After a refused commit nothing more is stored, and looking would raise once more.
-            refused = self._failed or self._session.discarded
-            if not refused and self._session.unsaved:
-                self._session.sealed = True
-                self._manager.save(self._session)
+            refused = self._failed or self._visit.discarded
+            if not refused and self._visit.unsaved:
+                self._visit.sealed = True
+                self._manager.save(self._visit)
 
 
 def _path_of(environ: Environ) -> str:

@@ -116,7 +116,8 @@ def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:
         return False
     if store.modified:
         return True
-    return bool(django_settings.SESSION_SAVE_EVERY_REQUEST) and store.opened().sid is not None
+    every = bool(django_settings.SESSION_SAVE_EVERY_REQUEST)
+    return every and store.opened().identifier is not None
 
 
 def _finish(
@@ -139,8 +140,7 @@ def _finish(
                     samesite=django_settings.SESSION_COOKIE_SAMESITE,
                 )
     elif response.status_code < 500:
-        session = store.opened()
-        outcome = manager().answer(session)
+        outcome = manager().answer(store.opened())
         if outcome.set_seen_cookie is not None:
             response.cookies.load(outcome.set_seen_cookie)
         if outcome.delete_legacy_cookie is not None:

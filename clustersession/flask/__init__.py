@@ -32,6 +32,7 @@ from clustersession.requests.readiness import readiness
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit, visit_of
 from clustersession.worker.runtime import Runtime
 
 SessionMixin.register(Session)
@@ -105,10 +106,10 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         runtime = self.runtime(app)
         if self.excludes(request.path):
             return None
-        session = self.begin(runtime, request.environ.get("HTTP_COOKIE", ""), request.headers)
-        if session.missing:
-            runtime.manager().fetch(session)
-        return cast(SessionMixin, session)
+        visit = self.begin(runtime, request.environ.get("HTTP_COOKIE", ""), request.headers)
+        if visit.missing:
+            runtime.manager().fetch(visit)
+        return cast(SessionMixin, visit.session)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Commit, and set the cookie where it is needed."""
@@ -116,11 +117,11 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
             return
         manager = self.runtime(app).manager()
         self.before_commit(session)
-        self.answer(manager.commit(session), response.headers.add, response.vary)
+        self.answer(manager.commit(visit_of(session)), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(lambda: _save_late(manager, session))
+            response.call_on_close(lambda: _save_late(manager, visit_of(session)))
 
 
-def _save_late(manager: SessionManager, session: Session) -> None:
-    if has_late_changes(session):
-        manager.save(session)
+def _save_late(manager: SessionManager, visit: Visit) -> None:
+    if has_late_changes(visit):
+        manager.save(visit)

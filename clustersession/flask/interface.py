@@ -9,9 +9,11 @@ from clustersession.flask.config import ConfiguredApp, make_runtime
 from clustersession.session.answer import AnswerWriter
 from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.events import Events
+from clustersession.session.lifetimes import PERMANENT
 from clustersession.session.outcome import Outcome
 from clustersession.session.paths import path_excluder
-from clustersession.session.session import PERMANENT, Session
+from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 
@@ -66,7 +68,7 @@ class ClusterInterface(ABC):
         if session:
             session.rotate()
 
-    def begin(self, runtime: Runtime, cookies: str, headers: RequestHeaders) -> Session:
+    def begin(self, runtime: Runtime, cookies: str, headers: RequestHeaders) -> Visit:
         """The session of a request with these cookies; it may be ``missing``."""
         manager, settings = runtime.manager(), runtime.settings
         values = self._cookies.values(cookies)
@@ -76,11 +78,11 @@ class ClusterInterface(ABC):
         if settings.header_name:
             header_value = headers.get(settings.header_name)
             cookieless = not cookies and headers.get("Sec-Fetch-Site") is None
-        session = manager.open(values, header_value, seen, cookieless=cookieless)
-        session.clearing_ends = True
+        visit = manager.open(values, header_value, seen, cookieless=cookieless)
+        visit.clearing_ends = True
         if manager.legacy is not None:
-            manager.legacy.adopt(session, cookies)
-        return session
+            manager.legacy.adopt(visit, cookies)
+        return visit
 
     def excludes(self, path: str) -> bool:
         """Whether requests for a path have no session. The runtime has been made."""
@@ -99,15 +101,15 @@ class ClusterInterface(ABC):
 
     def before_commit(self, session: Session) -> None:
         """Make a new session permanent, where SESSION_PERMANENT asks for that."""
-        if not self._permanent or not session.modified or session.key is not None:
+        if not self._permanent or not session.modified or session.sid is not None:
             return
         if session and PERMANENT not in session:
             session.permanent = True
 
 
-def has_late_changes(session: Session) -> bool:
+def has_late_changes(visit: Visit) -> bool:
     """Whether something was changed since the response went out.
 
     After a refused commit nothing more is stored, and looking would raise once more.
     """
-    return not session.discarded and session.unsaved
+    return not visit.discarded and visit.unsaved
