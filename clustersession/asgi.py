@@ -29,6 +29,7 @@ from clustersession.requests.readiness import Readiness, readiness_async
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 Scope = MutableMapping[str, Any]
@@ -90,46 +91,46 @@ class ClusterSessionMiddleware:
         url_value = None
         if opener.url_parameter is not None:
             scope, url_value = _without_parameter(scope, opener.url_parameter)
-        session = opener.open(manager, scope, scope["path"], url_value)
-        if session is None:
+        visit = opener.open(manager, scope, scope["path"], url_value)
+        if visit is None:
             scope["session"] = ExcludedSession(manager)
             await self.app(scope, receive, send)
             return
-        if session.missing:
-            await manager.fetch_async(session)
-        scope["session"] = session
+        if visit.missing:
+            await manager.fetch_async(visit)
+        scope["session"] = visit.session
         try:
-            await self.app(scope, receive, partial(self._send, manager, session, scope, send))
+            await self.app(scope, receive, partial(self._send, manager, visit, scope, send))
         except Exception as error:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
-                await self._save_late(manager, session, scope)
+                await self._save_late(manager, visit, scope)
             raise
-        if session.touched or session.endings or scope["session"] is not session:
-            await self._save_late(manager, session, scope)
+        if visit.touched or visit.endings or scope["session"] is not visit.session:
+            await self._save_late(manager, visit, scope)
 
     def _send(
-        self, manager: SessionManager, session: Session, scope: Scope, send: Send, message: Message
+        self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
     ) -> Awaitable[None]:
         """Send a message of the application; with the headers goes what the session asks for."""
-        if session.sealed or message["type"] not in _HEADERS_GO_OUT:
+        if visit.sealed or message["type"] not in _HEADERS_GO_OUT:
             return send(message)
-        if scope["session"] is session and manager.owes_nothing(session):
-            outcome = manager.answer_unchanged(session)
+        if scope["session"] is visit.session and manager.owes_nothing(visit):
+            outcome = manager.answer_unchanged(visit)
             return send(self._completed(message, outcome) if outcome.vary else message)
-        return self._commit_and_send(manager, session, scope, send, message)
+        return self._commit_and_send(manager, visit, scope, send, message)
 
     async def _commit_and_send(
-        self, manager: SessionManager, session: Session, scope: Scope, send: Send, message: Message
+        self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
     ) -> None:
-        if scope["session"] is not session:
-            self._take_over(session, scope)
-        outcome = await manager.commit_async(session)
+        if scope["session"] is not visit.session:
+            self._take_over(visit, scope)
+        outcome = await manager.commit_async(visit)
         await send(self._completed(message, outcome) if outcome.vary else message)
 
-    async def _save_late(self, manager: SessionManager, session: Session, scope: Scope) -> None:
-        if scope["session"] is not session:
-            self._take_over(session, scope)
-        await save_late_async(manager, session)
+    async def _save_late(self, manager: SessionManager, visit: Visit, scope: Scope) -> None:
+        if scope["session"] is not visit.session:
+            self._take_over(visit, scope)
+        await save_late_async(manager, visit)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -156,11 +157,12 @@ class ClusterSessionMiddleware:
             "mapping, or None to end the session"
         )
 
-    def _take_over(self, session: Session, scope: Scope) -> None:
+    def _take_over(self, visit: Visit, scope: Scope) -> None:
+        session = visit.session
         replacement, scope["session"] = scope["session"], session
         content = self.content_of(replacement, scope)
         if content is None:
-            session.invalidate()
+            visit.invalidate()
         else:
             # Not by ``clear``: what stays the same is no change, and merges with other requests.
             for name in [name for name in session if name not in content]:

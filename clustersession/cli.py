@@ -336,7 +336,7 @@ def import_command(
     SOURCE is a Redis URL (redis://, rediss://, unix://), a directory, or with django the word
     "database". The old cookie is accepted where legacy_cookie_name names it; see docs/migration.md.
     """
-    from clustersession.operations.ending import Peers
+    from clustersession.operations.ending import peers_holding
     from clustersession.tools.migration.importing import Importer
     from clustersession.tools.migration.old_stores import source_of
 
@@ -350,7 +350,7 @@ def import_command(
         )
         report = importer.run(found, lambda read: click.echo(f"{read} read", err=True))
         if importer.head:
-            report.peers = Peers(home).ask(importer.head)
+            report.peers = peers_holding(home, importer.head)
     click.echo(_json(report.as_dict()) if as_json else show.import_text(report.as_dict()))
 
 

@@ -33,6 +33,7 @@ from clustersession.requests.readiness import readiness_async
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit, visit_of
 from clustersession.worker.runtime import Runtime
 
 SessionMixin.register(Session)
@@ -106,16 +107,16 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
     ) -> SessionMixin | None:
         """The session of the request or of the websocket's handshake; None on an excluded path."""
         runtime = self.runtime(app)
-        session = self.begin(runtime, request)
-        if session is None:
+        visit = self.begin(runtime, request)
+        if visit is None:
             return None
-        if session.missing:
-            await runtime.manager().fetch_async(session)
+        if visit.missing:
+            await runtime.manager().fetch_async(visit)
         if isinstance(request, Websocket):
             request._accept = partial(
-                self._accept, runtime.manager(), session, request._accept
+                self._accept, runtime.manager(), visit, request._accept
             )
-        return cast(SessionMixin, session)
+        return cast(SessionMixin, visit.session)
 
     async def save_session(
         self,
@@ -126,20 +127,20 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """Commit, and set the cookie where it is needed and can be."""
         if not isinstance(session, Session):
             return
-        manager = self.runtime(app).manager()
-        if response is None or session.sealed:
-            await save_late_async(manager, session)
+        manager, visit = self.runtime(app).manager(), visit_of(session)
+        if response is None or visit.sealed:
+            await save_late_async(manager, visit)
             return
         self.before_commit(session)
-        self.answer(await manager.commit_async(session), response.headers.add, response.vary)
+        self.answer(await manager.commit_async(visit), response.headers.add, response.vary)
 
     async def _accept(
-        self, manager: SessionManager, session: Session, accept: Any, headers: Headers,
+        self, manager: SessionManager, visit: Visit, accept: Any, headers: Headers,
         subprotocol: str | None,
     ) -> None:
-        if not session.sealed:
-            self.before_commit(session)
-            outcome = await manager.commit_async(session)
+        if not visit.sealed:
+            self.before_commit(cast(Session, visit.session))
+            outcome = await manager.commit_async(visit)
             self.answer(outcome, headers.add, set())
         await accept(headers, subprotocol)
 
@@ -161,4 +162,4 @@ async def _save_late(
     """
     session = cast(Any, _quart_session)._get_current_object()
     if isinstance(session, Session):
-        await save_late_async(interface.runtime(app).manager(), session)
+        await save_late_async(interface.runtime(app).manager(), visit_of(session))

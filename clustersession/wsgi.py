@@ -18,7 +18,7 @@ from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession
 from clustersession.requests.readiness import readiness
 from clustersession.session.manager import SessionManager
-from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 Environ = dict[str, Any]
@@ -63,31 +63,31 @@ class ClusterSessionMiddleware:
         url_value = None
         if opener.url_parameter is not None:
             environ["PATH_INFO"], url_value = opener.url_parameter.split(environ["PATH_INFO"])
-        session = opener.open(manager, environ, environ.get("PATH_INFO", ""), url_value)
-        if session is None:
+        visit = opener.open(manager, environ, environ.get("PATH_INFO", ""), url_value)
+        if visit is None:
             environ[self._environ_key] = ExcludedSession(manager)
             return self.app(environ, start_response)
-        if session.missing:
-            manager.fetch(session)
-        environ[self._environ_key] = session
-        start = _Start(manager, session, start_response, self._answers)
+        if visit.missing:
+            manager.fetch(visit)
+        environ[self._environ_key] = visit.session
+        start = _Start(manager, visit, start_response, self._answers)
         body = self.app(environ, start)
         if isinstance(body, (list, tuple)) and start.known:
             start.send_headers_if_known()
             return body
-        return _Body(manager, session, body, start)
+        return _Body(manager, visit, body, start)
 
 
 class _Start:
     """The start_response given to the application: keeps the headers back until they are due."""
 
     def __init__(
-        self, manager: SessionManager, session: Session, start_response: StartResponse,
+        self, manager: SessionManager, visit: Visit, start_response: StartResponse,
         answers: AnswerWriter,
     ) -> None:
         self._manager = manager
         self._answers = answers
-        self._session = session
+        self._visit = visit
         self._start_response = start_response
         self._held: tuple[str, Headers, ExcInfo | None] | None = None
         self._server_write: Callable[[bytes], object] | None = None
@@ -111,7 +111,7 @@ class _Start:
         if self._held is None:
             return
         status, headers, exc_info = self._held
-        outcome = self._manager.commit(self._session)
+        outcome = self._manager.commit(self._visit)
         self._held = None
         arguments = (exc_info,) if exc_info else ()
         if outcome.vary:
@@ -129,10 +129,10 @@ class _Body:
     """The application's body; its close commits what changed while it was produced."""
 
     def __init__(
-        self, manager: SessionManager, session: Session, body: Iterable[bytes], start: _Start
+        self, manager: SessionManager, visit: Visit, body: Iterable[bytes], start: _Start
     ) -> None:
         self._manager = manager
-        self._session = session
+        self._visit = visit
         self._body = body
         self._iterator: Iterator[bytes] = iter(body)
         self._start = start
@@ -160,7 +160,7 @@ class _Body:
             _close(self._body)
         finally:
             if not self._failed:
-                save_late(self._manager, self._session)
+                save_late(self._manager, self._visit)
 
 
 def _cookies_of(environ: Environ) -> str:

@@ -1,6 +1,7 @@
 """Which of our sessions stands behind a Django session, and how it is opened."""
 
 from collections.abc import Iterable
+from typing import cast
 
 from django.contrib.sessions.backends.base import SessionBase
 
@@ -10,6 +11,7 @@ from clustersession.requests.paths import ExcludedSession
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 from clustersession.session.users import ClusterSessions
+from clustersession.session.visit import Visit, visit_of
 
 _KEY_LENGTH_MIN = 8  # Django's own bound
 
@@ -36,7 +38,7 @@ class BackedSession(SessionBase):
     _judged = False
     _keeps_given = False
     _manager: SessionManager | None = None
-    _opened: Session | None = None
+    _opened: Visit | None = None
 
     # --- the id ---------------------------------------------------------------------------------
 
@@ -44,7 +46,7 @@ class BackedSession(SessionBase):
         opened = self._opened
         if opened is None or opened.missing:
             return self._given
-        identifier = opened.sid
+        identifier = opened.identifier
         if identifier is None:
             if self._keeps_given:
                 return self._given
@@ -91,28 +93,28 @@ class BackedSession(SessionBase):
 
     # --- our session ------------------------------------------------------------------------------
 
-    def open_request(self, session: Session, ids: Iterable[str]) -> None:
+    def open_request(self, visit: Visit, ids: Iterable[str]) -> None:
         """Stand for a request's session, opened by a middleware that has read all its ``ids``."""
-        self._opened = session
-        self.by_cookie, self.by_header = session.by_cookie, session.by_header
+        self._opened = visit
+        self.by_cookie, self.by_header = visit.by_cookie, visit.by_header
         self.sent = frozenset(ids)
         self.names_route = False
 
     def open_excluded(self) -> None:
         """Stand where the path is excluded: read as empty, and refuse every change."""
         self._given = None
-        self._opened = ExcludedSession(self._opener())
+        self._opened = visit_of(ExcludedSession(self._opener()))
         self.excluded = True
 
     def cookie_value(self) -> str | None:
         """What the client should hold; None when nothing is stored, or not any more."""
         opened = self._open()
-        if opened.sid is None or opened.discarded:
+        if opened.identifier is None or opened.discarded:
             return None
         return _value_for(opened, self._opener())
 
-    def opened(self) -> Session:
-        """The session behind this one; not yet fetched from peers, if it is ``missing``."""
+    def opened(self) -> Visit:
+        """The visit behind this session; not yet fetched from peers, if it is ``missing``."""
         return self._open()
 
     def _opener(self) -> SessionManager:
@@ -120,26 +122,26 @@ class BackedSession(SessionBase):
             self._manager = manager()
         return self._manager
 
-    def _open(self) -> Session:
+    def _open(self) -> Visit:
         opened = self._opened
         if opened is None:
             given = self._given
             self._opened = opened = self._opener().open((given,) if given else ())
         return opened
 
-    def _read(self, key: str | None) -> Session:
-        session = self._opener().open((key,) if key else ())
-        if session.missing:
-            self._opener().fetch(session)
-        return session
+    def _read(self, key: str | None) -> Visit:
+        visit = self._opener().open((key,) if key else ())
+        if visit.missing:
+            self._opener().fetch(visit)
+        return visit
 
-    async def _aread(self, key: str | None) -> Session:
-        session = self._opener().open((key,) if key else ())
-        if session.missing:
-            await self._opener().fetch_async(session)
-        return session
+    async def _aread(self, key: str | None) -> Visit:
+        visit = self._opener().open((key,) if key else ())
+        if visit.missing:
+            await self._opener().fetch_async(visit)
+        return visit
 
-    def _begin(self) -> Session:
+    def _begin(self) -> Visit:
         self._opened = new = self._opener().open(())
         return new
 
@@ -157,20 +159,21 @@ class BackedSession(SessionBase):
             await self._opener().fetch_async(opened)
         return self._judge(opened)
 
-    def _judge(self, opened: Session) -> Session:
+    def _judge(self, opened: Visit) -> Session:
         """End what is past the date that ``set_expiry`` gave it; at the first look only."""
+        session = cast(Session, opened.session)
         if not self._judged:
             self._judged = True
-            expiry = opened.get("_session_expiry")
+            expiry = session.get("_session_expiry")
             if expiry and self.get_expiry_age(expiry=expiry) <= 0:
-                opened.invalidate()
-        return opened
+                session.invalidate()
+        return session
 
     _session = property(_get_session)
 
 
-def _value_for(session: Session, opener: SessionManager) -> str:
-    identifier, client = session.sid, session.client
+def _value_for(visit: Visit, opener: SessionManager) -> str:
+    identifier, client = visit.identifier, visit.client
     assert identifier is not None
     route = client[1] if client is not None and client[0] == identifier else None
     return join_cookie(identifier, route or opener.cluster.route)

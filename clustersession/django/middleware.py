@@ -69,13 +69,13 @@ class ClusterSessionMiddleware(SessionMiddleware):
         if self._is_check(request):
             return _response(readiness(runtime()))
         opener = self._opener
-        session = opener.open(manager(), request, request.path)
+        visit = opener.open(manager(), request, request.path)
         given = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
         request.session = store = cast(type[SessionStore], self.SessionStore)(given)
-        if session is None:
+        if visit is None:
             store.open_excluded()
         else:
-            store.open_request(session, opener.ids_of(request))
+            store.open_request(visit, opener.ids_of(request))
         return None
 
     def process_response(
@@ -128,7 +128,8 @@ def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:
         return False
     if store.modified:
         return True
-    return bool(django_settings.SESSION_SAVE_EVERY_REQUEST) and store.opened().sid is not None
+    every = bool(django_settings.SESSION_SAVE_EVERY_REQUEST)
+    return every and store.opened().identifier is not None
 
 
 def _without_session(

@@ -33,6 +33,7 @@ from clustersession.requests.late_changes import save_late
 from clustersession.requests.readiness import readiness
 from clustersession.session.events import Callback, Events
 from clustersession.session.session import Session
+from clustersession.session.visit import visit_of
 from clustersession.worker.runtime import Runtime
 
 SessionMixin.register(Session)
@@ -109,17 +110,19 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
         """The session of the request; None, for Flask's null session, on an excluded path."""
         runtime = self.runtime(app)
-        session = self.begin(runtime, request)
-        if session is not None and session.missing:
-            runtime.manager().fetch(session)
-        return cast(SessionMixin, session)
+        visit = self.begin(runtime, request)
+        if visit is None:
+            return None
+        if visit.missing:
+            runtime.manager().fetch(visit)
+        return cast(SessionMixin, visit.session)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Commit, and set the cookie where it is needed."""
         if not isinstance(session, Session):
             return
-        manager = self.runtime(app).manager()
+        manager, visit = self.runtime(app).manager(), visit_of(session)
         self.before_commit(session)
-        self.answer(manager.commit(session), response.headers.add, response.vary)
+        self.answer(manager.commit(visit), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(partial(save_late, manager, session))
+            response.call_on_close(partial(save_late, manager, visit))

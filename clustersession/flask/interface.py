@@ -9,8 +9,10 @@ from clustersession.flask.config import ConfiguredApp, make_runtime
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.opening import RequestOpener
 from clustersession.session.events import Events
+from clustersession.session.lifetimes import PERMANENT
 from clustersession.session.outcome import Outcome
-from clustersession.session.session import PERMANENT, Session
+from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 
@@ -61,8 +63,8 @@ class ClusterInterface(ABC):
         if session:
             session.rotate()
 
-    def begin(self, runtime: Runtime, request: Any) -> Session | None:
-        """The session of a request, which may be ``missing``; None on an excluded path."""
+    def begin(self, runtime: Runtime, request: Any) -> Visit | None:
+        """Open the session of a request; it may be ``missing``. None on an excluded path."""
         return self._opener.open(runtime.manager(), request, request.path)
 
     def answer(
@@ -78,7 +80,7 @@ class ClusterInterface(ABC):
 
     def before_commit(self, session: Session) -> None:
         """Make a new session permanent, where SESSION_PERMANENT asks for that."""
-        if not self._permanent or not session.modified or session.key is not None:
+        if not self._permanent or not session.modified or session.sid is not None:
             return
         if session and PERMANENT not in session:
             session.permanent = True

@@ -38,7 +38,7 @@ from clustersession.core.state import (
     access_coarseness_ms,
     encode_ms,
 )
-from clustersession.session.commits import is_live
+from clustersession.session.lifetimes import is_live
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import log_name
 from clustersession.worker.runtime import Runtime
@@ -140,7 +140,7 @@ class ClusterStore(Store):
         now_ms, life_ms = manager.now_ms(), _milliseconds(renew_for)
         if life_ms and _expires_ms(state) and not _as_good(state, now_ms, life_ms):
             # As for an access to a session, nobody waits.
-            manager.write([Change(place, now_ms, _lifetime(now_ms, life_ms))])
+            manager.write_unconfirmed([Change(place, now_ms, _lifetime(now_ms, life_ms))])
         return state.registers[_VALUE].value
 
     async def delete(self, key: str) -> None:

@@ -10,7 +10,7 @@ from clustersession.requests.cookie import CookieReader, as_text, cookie_values
 from clustersession.requests.paths import PathParameter, path_excluder
 from clustersession.session.manager import SessionManager
 from clustersession.session.seen import seen_cookie_name
-from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.settings.settings import Settings
 
 _Request = TypeVar("_Request")
@@ -70,11 +70,11 @@ class RequestOpener(Generic[_Request]):
 
     def open(
         self, manager: SessionManager, request: _Request, path: str, url_value: str | None = None
-    ) -> Session | None:
+    ) -> Visit | None:
         """Open the session of a request; None on a path that is excluded.
 
-        ``url_value`` is what ``url_parameter`` found. When the session is ``missing``, the adapter
-        has it fetched before the application sees it.
+        ``url_value`` is what ``url_parameter`` found. When the visit is ``missing`` its session,
+        the adapter has it fetched before the application sees it.
         """
         if self._is_excluded is not None and self._is_excluded(path):
             return None
@@ -86,12 +86,12 @@ class RequestOpener(Generic[_Request]):
         if header_name:
             header_value = self._header_of(request, header_name)
             cookieless = not cookies and self._header_of(request, _BROWSERS_ORIGIN) is None
-        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
-        session.clearing_ends = self._clearing_ends
+        visit = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
+        visit.clearing_ends = self._clearing_ends
         if self._legacy_cookie and manager.legacy is not None:
             old_values = cookie_values(as_text(cookies), self._legacy_cookie)
-            manager.legacy.adopt(session, old_values)
-        return session
+            manager.legacy.adopt(visit, old_values)
+        return visit
 
     def ids_of(self, request: _Request) -> tuple[str, ...]:
         """Return what a request gives as ids, authentic or not: in its cookies and its header."""

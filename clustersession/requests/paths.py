@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Sequence
 
 from clustersession.core.errors import SessionError
-from clustersession.session.keeper import SessionKeeper
+from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 
 
 def path_excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
@@ -42,8 +43,9 @@ class ExcludedSession(Session):
 
     __slots__ = ()
 
-    def __init__(self, keeper: SessionKeeper) -> None:
-        super().__init__(keeper, 0)
+    def __init__(self, manager: SessionManager) -> None:
+        super().__init__()
+        Visit(manager.context, self)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("principal", "idle_timeout", "permanent"):

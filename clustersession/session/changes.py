@@ -29,7 +29,7 @@ class Original(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class AttributeChanges:
     """Attributes to set and to delete, and what to compare with the next time."""
 
     sets: Mapping[str, bytes] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Changes:
         return bool(self.sets or self.deletes)
 
 
-NO_CHANGES = Changes()
+NO_CHANGES = AttributeChanges()
 
 
 def is_immutable(value: object) -> bool:
@@ -70,7 +70,7 @@ def visible_values(registers: Mapping[str, Register]) -> dict[str, bytes]:
 
 def find_changes(
     values: dict[str, Any], originals: Mapping[str, Original], bytes_max: int
-) -> Changes:
+) -> AttributeChanges:
     """Compare; raises UnserializableValue or SessionTooLarge for a value that cannot be kept."""
     sets: dict[str, bytes] = {}
     # The dict itself and not the methods of a session, which would load it.
@@ -92,4 +92,4 @@ def find_changes(
         sets[name] = data
     here = dict.keys(values)
     deletes = () if originals.keys() <= here else tuple(n for n in originals if n not in here)
-    return Changes(sets, deletes) if sets or deletes else NO_CHANGES
+    return AttributeChanges(sets, deletes) if sets or deletes else NO_CHANGES

@@ -27,8 +27,8 @@ from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
 from clustersession.replica.protocol import Replica
 from clustersession.session.cookie import CookieWriter
 from clustersession.session.outcome import Outcome
-from clustersession.session.session import IMPORTED_PREFIX, Session
 from clustersession.session.token import IdSigner
+from clustersession.session.visit import IMPORTED_PREFIX, Visit
 from clustersession.settings.settings import Settings
 
 EXCHANGE_GRACE_MS = 30_000
@@ -81,7 +81,7 @@ class LegacyCookies:
             for secret in settings.legacy_cookie_secret
         ]
 
-    def adopt(self, session: Session, old_values: Iterable[str]) -> None:
+    def adopt(self, visit: Visit, old_values: Iterable[str]) -> None:
         """Let a session that has nothing behind it stand for the record of the old cookie.
 
         A client with an authentic id of ours has been exchanged or has begun anew: his old cookie
@@ -95,30 +95,26 @@ class LegacyCookies:
                 state = self._replica.get(key)
                 if state is None:
                     continue
-                session.legacy = key
-                if session.client is None and self._open(session, key, state):
+                visit.legacy = key
+                if visit.client is None and self._open(visit, key, state):
                     return
 
-    def noted(self, session: Session) -> bool:
-        """Whether the client brought an old cookie that a record stands behind."""
-        return bool(getattr(session, "legacy", ""))
-
-    def answer(self, session: Session, outcome: Outcome) -> Outcome:
+    def answer(self, visit: Visit, outcome: Outcome) -> Outcome:
         """Take the old cookie away when its session was exchanged or ended in this request."""
-        if self._deletion is None or session.discarded or not self.noted(session):
+        if self._deletion is None or visit.discarded or not visit.legacy:
             return outcome
-        gone = session.removed if session.key is None else not session.stands_for_record
+        gone = visit.removed if visit.key is None else not visit.stands_for_record
         if not gone:
             return outcome
         return outcome._replace(vary=True, delete_legacy_cookie=self._deletion)
 
-    def _open(self, session: Session, key: str, state: SessionState) -> bool:
+    def _open(self, visit: Visit, key: str, state: SessionState) -> bool:
         now_ms = self._wall_ms()
         identifier = self._signer.derive(key)
         if state.ended is None:
             if now_ms > expires_ms(state):
                 return False
-            session.attach_record(identifier, key, state)
+            visit.attach_record(identifier, key, state)
             return True
         recent = abs(now_ms - wall_ms_of(state.ended.time)) <= EXCHANGE_GRACE_MS
         if not recent or state.ended.reason != ENDED_ROTATED:
@@ -127,7 +123,7 @@ class LegacyCookies:
         current = self._replica.get(successor)
         if current is None or current.ended is not None or now_ms > expires_ms(current):
             return False
-        session.attach(identifier, successor, current)
+        visit.attach(identifier, successor, current)
         return True
 
     def _id_in(self, value: str) -> str | None:

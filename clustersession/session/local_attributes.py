@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from clustersession.core.state import LOCAL_PREFIX, SYSTEM_PREFIX, Register
-from clustersession.session.session import PERMANENT
+from clustersession.session.lifetimes import PERMANENT
 
 Writes = tuple[dict[str, bytes], tuple[str, ...]]
 

@@ -1,9 +1,8 @@
 """What a commit asks of the response."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 
 
 class Outcome(NamedTuple):
@@ -25,8 +24,8 @@ NOTHING = Outcome()
 VARY = Outcome(vary=True)
 
 
-def tell(session: "Session", cookie: str, value: str) -> Outcome:
+def tell(visit: Visit, cookie: str, value: str) -> Outcome:
     """Set the cookie, or answer in the header, or both: see ``requests.answer``."""
-    if not session.by_header:
+    if not visit.by_header:
         return Outcome(cookie, True)
-    return Outcome(cookie if session.by_cookie else None, True, None, value)
+    return Outcome(cookie if visit.by_cookie else None, True, None, value)

@@ -77,3 +77,7 @@ def stored_attributes(
     object.__setattr__(state, "_attributes", found)
     return found
 
+
+def stored_values(state: SessionState) -> dict[str, bytes]:
+    """The registers of a copy that are not deleted."""
+    return {n: r.value for n, r in state.registers.items() if r.value is not None}

@@ -43,27 +43,27 @@ class UntouchedSession(Session):
         self.accessed = True
         value = dict.get(self, key, _ABSENT)
         if value is UNLOADED:
-            self.decode({key: self._originals[key].data})
+            self._visit.attributes.load(key)
             value = dict.get(self, key, _ABSENT)
         return value
 
-    def load(self) -> None:
+    def _load(self) -> None:
         """Decode every attribute and become a plain Session."""
         self.__class__ = Session  # type: ignore[assignment]
         self.accessed = True
-        self.load_all()
+        self._visit.attributes.load_all()
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session, and load it.
 
         Whoever gets hold of the object may be C code that reads the dict without any method.
         """
-        self.load()
+        self._load()
 
 
 def _loading_first(name: str) -> Callable[..., Any]:
     def method(self: Session, *arguments: Any, **keywords: Any) -> Any:
-        self.load()
+        self._load()
         return getattr(self, name)(*arguments, **keywords)
 
     method.__name__ = name

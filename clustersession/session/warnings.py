@@ -14,8 +14,8 @@ _UNCONFIRMED_LOG_INTERVAL_MS = 60_000
 _log = logging.getLogger("clustersession")
 
 
-class Complaints:
-    """Those of one manager."""
+class Warnings:
+    """The warnings of one manager: what is counted, and when it was logged last."""
 
     def __init__(
         self, settings: Settings, counters: Counters, wall_ms: Callable[[], int]

@@ -45,9 +45,10 @@ def nodes(tmp_path: Path) -> Iterator[tuple[Runtime, Runtime]]:
 
 def new_cookie(runtime: Runtime, **values: object) -> str:
     manager = runtime.manager()
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session.update(values)
-    set_cookie = manager.commit(session).set_cookie
+    set_cookie = manager.commit(visit).set_cookie
     assert set_cookie is not None
     return set_cookie.partition("=")[2].partition(";")[0]
 

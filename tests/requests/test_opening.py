@@ -7,6 +7,7 @@ import pytest
 
 from clustersession.requests.opening import RequestOpener
 from clustersession.session.legacy import record_key
+from clustersession.session.visit import Visit
 from clustersession.settings.settings import Settings
 from tests.session.fakes import World
 
@@ -24,12 +25,16 @@ def opened(world: World, request: Request, path: str = "/", **options: Any) -> A
     return opener_of(**options).open(world.manager, request, path)
 
 
+def session_of(visit: Visit | None) -> Any:
+    return None if visit is None else visit.session
+
+
 def test_the_cookie_is_read_as_text_and_as_it_came() -> None:
     world = World()
     cookie = f"other=1; CLUSTERSESSION={world.store(a=1)}"
-    assert opened(world, {"Cookie": cookie}) == {"a": 1}
+    assert opened(world, {"Cookie": cookie}).session == {"a": 1}
     raw: RequestOpener[bytes] = RequestOpener(Settings(), lambda r: r, lambda r, name: None)
-    assert raw.open(world.manager, cookie.encode(), "/") == {"a": 1}
+    assert session_of(raw.open(world.manager, cookie.encode(), "/")) == {"a": 1}
 
 
 def test_a_path_that_is_excluded_has_no_session_whatever_it_brings() -> None:
@@ -37,7 +42,7 @@ def test_a_path_that_is_excluded_has_no_session_whatever_it_brings() -> None:
     cookie = {"Cookie": f"CLUSTERSESSION={world.store(a=1)}"}
     world.replica.gets.clear()
     assert opened(world, cookie, "/style.css", exclude=(r".*\.css",)) is None
-    assert opened(world, cookie, "/page", exclude=(r".*\.css",)) == {"a": 1}
+    assert opened(world, cookie, "/page", exclude=(r".*\.css",)).session == {"a": 1}
     assert len(world.replica.gets) == 1
 
 
@@ -54,26 +59,26 @@ def test_who_is_told_in_the_header(
     request_headers: Request, by_cookie: bool, by_header: bool
 ) -> None:
     """No page of a browser may read in a header what the cookie hides from it."""
-    session = opened(World(), request_headers, header_name="X-Session")
-    assert (session.by_cookie, session.by_header) == (by_cookie, by_header)
+    visit = opened(World(), request_headers, header_name="X-Session")
+    assert (visit.by_cookie, visit.by_header) == (by_cookie, by_header)
 
 
 def test_without_the_setting_no_header_is_looked_at() -> None:
     world = World()
     value = world.store(a=1)
-    session = opened(world, {"X-Session": value})
-    assert session == {}
-    assert (session.by_cookie, session.by_header) == (True, False)
+    visit = opened(world, {"X-Session": value})
+    assert visit.session == {}
+    assert (visit.by_cookie, visit.by_header) == (True, False)
 
 
 def test_the_id_may_come_in_the_header_and_in_the_path() -> None:
     world = World()
     value = world.store(a=1)
-    assert opened(world, {"X-Session": value}, header_name="X-Session") == {"a": 1}
+    assert opened(world, {"X-Session": value}, header_name="X-Session").session == {"a": 1}
     opener = opener_of(url_parameter="sid")
     assert opener.url_parameter is not None
     path, found = opener.url_parameter.split(f"/cart;sid={value}")
-    assert opener.open(world.manager, {}, path, found) == {"a": 1}
+    assert session_of(opener.open(world.manager, {}, path, found)) == {"a": 1}
     assert opener_of().url_parameter is None
 
 
@@ -97,7 +102,7 @@ def test_the_old_cookie_is_looked_for_where_it_is_named() -> None:
 def test_what_the_client_has_seen_is_in_the_second_cookie() -> None:
     world = World(consistency="causal")
     value = world.store(a=1)
-    seen = world.manager.commit(_written(world, value)).set_seen_cookie
+    seen = world.commit(_written(world, value)).set_seen_cookie
     assert seen is not None
     request = {"Cookie": f"CLUSTERSESSION={value}; {seen.partition(';')[0]}"}
     assert opened(world, request, consistency="causal").seen
@@ -111,13 +116,12 @@ def test_whether_clear_is_a_logout_is_the_frameworks_word(clearing_ends: bool) -
     opener: RequestOpener[str] = RequestOpener(
         Settings(), lambda r: r, lambda r, name: None, clearing_ends=clearing_ends
     )
-    session = opener.open(world.manager, f"CLUSTERSESSION={value}", "/")
-    assert session is not None
+    session = session_of(opener.open(world.manager, f"CLUSTERSESSION={value}", "/"))
     session.clear()
     assert (session.sid is None) is clearing_ends
 
 
 def _written(world: World, value: str) -> Any:
-    session = world.manager.open([value])
+    session = world.open([value])
     session["b"] = 2
     return session

@@ -52,7 +52,7 @@ def test_while_the_last_worker_goes_on_its_users_move(
     assert first.phase() == "draining"
     moved = cookie.replace(".tomcat1", ".tomcat2")
     assert request(first, cookie) == moved
-    assert dict(second.manager().open([moved])) == {"user": "ann"}
+    assert dict(second.manager().open([moved]).session) == {"user": "ann"}
     leaving.join(20)
     assert "drained, 1 answers moved a session" in caplog.text
     first.close()

@@ -31,11 +31,12 @@ def make(**options: Any) -> Runtime:
 
 
 def store(manager: SessionManager, **values: Any) -> str:
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session.update(values)
-    manager.commit(session)
-    assert session.sid is not None
-    return session.sid
+    manager.commit(visit)
+    assert visit.identifier is not None
+    return visit.identifier
 
 
 def test_constructing_opens_nothing(state: Path) -> None:
@@ -60,16 +61,16 @@ def test_closing_and_opening_again_keeps_the_sessions() -> None:
     sid = store(runtime.manager(), a=1)
     runtime.close()
     runtime.close()
-    assert runtime.manager().open([sid]) == {"a": 1}
+    assert runtime.manager().open([sid]).session == {"a": 1}
     runtime.close()
 
 
 def test_two_runtimes_of_one_process_share_the_replica() -> None:
     one, two = make(), make()
     sid = store(one.manager(), a=1)
-    assert two.manager().open([sid]) == {"a": 1}
+    assert two.manager().open([sid]).session == {"a": 1}
     one.close()
-    assert two.manager().open([sid]) == {"a": 1}
+    assert two.manager().open([sid]).session == {"a": 1}
     two.close()
 
 
@@ -94,10 +95,11 @@ def test_threads_get_one_manager() -> None:
 
 def _serve(runtime: Runtime, sid: str, before: int, results: Any) -> None:
     manager = runtime.manager()
-    session = manager.open([sid])
+    visit = manager.open([sid])
+    session = visit.session
     values = dict(session)
     session["from_child"] = True
-    manager.commit(session)
+    manager.commit(visit)
     results.put((id(manager) != before, values))
 
 
@@ -113,15 +115,15 @@ def test_a_forked_worker_opens_its_own() -> None:
     child.join(20)
     assert child.exitcode == 0
     assert runtime.manager() is manager
-    assert manager.open([sid]) == {"a": 1, "from_child": True}
+    assert manager.open([sid]).session == {"a": 1, "from_child": True}
     runtime.close()
 
 
 def test_nodes_with_different_state_directories_share_the_secret(tmp_path: Path) -> None:
     one, two = make(state_dir=str(tmp_path / "1")), make(state_dir=str(tmp_path / "2"))
     sid = store(one.manager(), a=1)
-    session = two.manager().open([sid])
-    assert session.missing
+    visit = two.manager().open([sid])
+    assert visit.missing
     one.close()
     two.close()
 
