@@ -4,7 +4,7 @@
 
 Sessions of one attribute of 200 bytes. ``own`` memory is what the kernel calls anonymous: the map
 of the replica's file is page cache. The donor's users are one worker beside its agent that reads a
-session, writes it and rings, 200 times a second; before the join and while it lasts.
+session, writes it and tells its agent, 200 times a second; before the join and while it lasts.
 """
 
 import multiprocessing
@@ -140,7 +140,7 @@ def _requests(pipe: Connection, settings: Settings, home: NodeHome, sessions: in
         started_s = time.perf_counter()
         assert replica.get(session_key) is not None
         committed = replica.commit([Change(session_key, now_ms, {"n": b"%d" % number})], now_ms)
-        connection.port.notify(committed.head)
+        connection.port.feed_moved(committed.head)
         taken[during].append((time.perf_counter() - started_s) * 1000)
         time.sleep(1 / REQUESTS_PER_S)
     connection.close()

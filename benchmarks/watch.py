@@ -73,7 +73,7 @@ async def _measure(first: BenchNode, second: BenchNode, rounds: int) -> None:
 
 def _commit(node: BenchNode, change: Change) -> None:
     assert node.connection is not None
-    node.connection.port.notify(node.replica.commit([change], change.accessed_ms).head)
+    node.connection.port.feed_moved(node.replica.commit([change], change.accessed_ms).head)
 
 
 def _now_ms() -> int:

@@ -22,7 +22,8 @@ from clustersession.worker.circuit_breaker import CircuitBreaker
 
 RECONNECT_S = 0.02
 GRACE_S = 0.05
-RING_INTERVAL_S = 0.001
+FEED_MOVED_INTERVAL_S = 0.001
+"""How long one word that the feed has moved stands for all commits of an event loop."""
 VIEW_FRESH_S = 0.005
 """How long a view is used without another look, which is a tenth of what reading a session costs.
 That a node has died is known after some milliseconds at best."""
@@ -56,8 +57,8 @@ class AgentClient:
         self._serving = frozenset({settings.route})
         self._view_lock = threading.Lock()
         self._alone_logged = False
-        self._rung_s = self._ring_due_s = 0.0
-        self._unrung = 0
+        self._told_s = self._tell_due_s = 0.0
+        self._untold_head = 0
         self.attachment = Attachment(settings, home, start=start)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
 
@@ -87,32 +88,32 @@ class AgentClient:
         self._view_fresh_until_s = now_s + VIEW_FRESH_S
         return self._serving
 
-    def notify(self, head: int) -> None:
-        """Ring; if nobody hears, the next heartbeat carries the change anyway.
+    def feed_moved(self, head: int) -> None:
+        """Tell the agent; if it does not hear, its next heartbeat carries the change anyway.
 
-        In an event loop one ring stands for all commits of a millisecond: ringing costs a system
-        call here and wakes the agent.
+        In an event loop one word stands for all commits of a millisecond: it costs a system call
+        here and wakes the agent.
         """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
         now_s = time.monotonic()
-        if loop is not None and now_s - self._rung_s < RING_INTERVAL_S:
-            self._unrung = head
+        if loop is not None and now_s - self._told_s < FEED_MOVED_INTERVAL_S:
+            self._untold_head = head
             # A timer whose loop was closed never fires.
-            if not self._ring_due_s <= now_s < self._ring_due_s + RING_INTERVAL_S:
-                self._ring_due_s = now_s
-                loop.call_later(RING_INTERVAL_S, self._ring_due)
+            if not self._tell_due_s <= now_s < self._tell_due_s + FEED_MOVED_INTERVAL_S:
+                self._tell_due_s = now_s
+                loop.call_later(FEED_MOVED_INTERVAL_S, self._tell_due)
             return
-        self._ring(loop, head, now_s)
+        self._tell(loop, head, now_s)
 
-    def _ring_due(self) -> None:
-        self._ring_due_s = 0.0
-        self._ring(asyncio.get_running_loop(), self._unrung, time.monotonic())
+    def _tell_due(self) -> None:
+        self._tell_due_s = 0.0
+        self._tell(asyncio.get_running_loop(), self._untold_head, time.monotonic())
 
-    def _ring(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
-        self._rung_s = now_s
+    def _tell(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
+        self._told_s = now_s
         try:
             link = self._loop_links.get(loop) if loop is not None else None
             if link is not None and link.is_open:

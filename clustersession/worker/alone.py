@@ -28,15 +28,15 @@ class Alone(LocalOnly):
 
     def confirm(self, head: int) -> bool:
         """There is nobody to wait for."""
-        self.notify(head)
+        self.feed_moved(head)
         return True
 
     async def confirm_async(self, head: int) -> bool:
         """There is nobody to wait for."""
-        self.notify(head)
+        self.feed_moved(head)
         return True
 
-    def notify(self, head: int) -> None:
+    def feed_moved(self, head: int) -> None:
         """Remove expired sessions, when it is time."""
         now_s = time.monotonic()
         if now_s < self._due_s:

@@ -36,10 +36,10 @@ async def test_expired_sessions_go_at_intervals_and_a_few_at_a_time(clock: list[
     clock[0] += SWEEP_INTERVAL_S
     assert await port.confirm_async(1)
     assert replica.stats().sessions == 1
-    port.notify(1)
+    port.feed_moved(1)
     assert replica.stats().sessions == 1
     clock[0] += SWEEP_AGAIN_S
-    port.notify(1)
+    port.feed_moved(1)
     assert replica.stats().sessions == 0
 
 
