@@ -62,7 +62,7 @@ def lag(first: BenchNode, second: BenchNode, writes: int, pause_s: float) -> lis
     for number in range(writes):
         value = b"lag %d" % number
         started_s = time.perf_counter()
-        port.notify(first.write(key(number % SESSIONS), value))
+        port.feed_moved(first.write(key(number % SESSIONS), value))
         while seen(second, key(number % SESSIONS)) != value:
             assert time.perf_counter() - started_s < 10, "the write never arrived"
             # A spinning reader would take a core away from the agents.

@@ -150,7 +150,7 @@ def _paced(
     each is waited for.
     """
     assert node.client is not None
-    notify, commits = node.client.notify, []
+    feed_moved, commits = node.client.feed_moved, []
     started_s = time.monotonic()
     count = int(rate * seconds)
     for number in range(count):
@@ -160,7 +160,7 @@ def _paced(
         head = node.write(key(number % SESSIONS), b"%d" % number)
         commits.append((head, time.monotonic()))
         if not confirmed:
-            notify(head)
+            feed_moved(head)
         elif not node.client.confirm(head):
             raise SystemExit("nobody confirmed")
     return commits, count / (time.monotonic() - started_s)
@@ -293,7 +293,7 @@ def _large_sessions(result: Result, hosts: Sequence[Host], writes: int) -> None:
                 assert first.client is not None
                 for number in range(writes):
                     head = first.write(key(number % 20), b"%d" % number)
-                    first.client.notify(head)
+                    first.client.feed_moved(head)
                     time.sleep(1 / LARGE_RATE)
                 wait_until(lambda a=first, b=second: _abreast(a, b), "the changes")
                 took_s = time.perf_counter() - started_s
@@ -329,7 +329,7 @@ def _commit(node: BenchNode, count: int, change: Callable[[int, int], Change]) -
         committed = node.replica.commit([change(n, now_ms) for n in numbers], now_ms)
         assert committed.effective
         if node.client is not None:
-            node.client.notify(committed.head)
+            node.client.feed_moved(committed.head)
 
 
 def _abreast(writer: BenchNode, reader: BenchNode) -> bool:

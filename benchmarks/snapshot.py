@@ -140,7 +140,7 @@ def _requests(pipe: Connection, settings: Settings, home: NodeHome, sessions: in
         started_s = time.perf_counter()
         assert replica.get(session_key) is not None
         committed = replica.commit([Change(session_key, now_ms, {"n": b"%d" % number})], now_ms)
-        client.notify(committed.head)
+        client.feed_moved(committed.head)
         taken[during].append((time.perf_counter() - started_s) * 1000)
         time.sleep(1 / REQUESTS_PER_S)
     client.close()

@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 class Subscription(Protocol):
-    """Somebody says when a session may have changed, as long as it is open."""
+    """A subscription: as long as it is open somebody says when a session may have changed."""
 
     @property
     def is_open(self) -> bool:
@@ -32,7 +32,7 @@ class ClusterPort(Protocol):
     def confirm(self, head: int) -> bool:
         """Wait until a peer, or with ``ack="all"`` every one, holds our feed up to ``head``.
 
-        False: not in time. With ``ack="none"`` it is not asked; the caller rings ``notify``.
+        False: not in time. With ``ack="none"`` it is not asked; the caller says ``feed_moved``.
         """
         ...
 
@@ -48,8 +48,8 @@ class ClusterPort(Protocol):
         """``fetch`` without blocking the event loop."""
         ...
 
-    def notify(self, head: int) -> None:
-        """Ring for a commit that nobody waits for."""
+    def feed_moved(self, head: int) -> None:
+        """Have the agent send what was committed up to ``head``; nobody waits."""
         ...
 
     async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:

@@ -68,21 +68,21 @@ class SessionCommits:
             self._counters.commits += 1
         return committed
 
-    def tell(self, head: int) -> None:
-        """Have peers get what was committed, and wait for nobody."""
-        self._cluster.notify(head)
+    def feed_moved(self, head: int) -> None:
+        """Have the agent send what was committed up to ``head``; nobody waits."""
+        self._cluster.feed_moved(head)
 
     def confirm(self, head: int) -> None:
         """Wait for peers as ``ack`` asks. Raises ReplicationFailed if so configured."""
         if not self._waits:
-            self._cluster.notify(head)
+            self._cluster.feed_moved(head)
         elif not self._cluster.confirm(head):
             self._warnings.unconfirmed()
 
     async def confirm_async(self, head: int) -> None:
         """``confirm`` without blocking the event loop."""
         if not self._waits:
-            self._cluster.notify(head)
+            self._cluster.feed_moved(head)
         elif not await self._cluster.confirm_async(head):
             self._warnings.unconfirmed()
 
@@ -102,7 +102,7 @@ class SessionCommits:
             if committed is None:
                 return
             self._owed_ends.pop(change.key, None)
-            self._cluster.notify(committed.head)
+            self._cluster.feed_moved(committed.head)
 
     def _save_ends(self, changes: Sequence[Change], now_ms: int) -> None:
         """Without what came with them they may fit: the replica keeps some space for that."""
@@ -111,7 +111,7 @@ class SessionCommits:
             for change in ends:
                 self._owe(change)
         elif ends and (committed := self.commit(ends, now_ms)) is not None:
-            self._cluster.notify(committed.head)
+            self._cluster.feed_moved(committed.head)
 
     def _owe(self, change: Change) -> None:
         """A user who has logged out relies on it: unlike other changes it is not let go of."""

@@ -290,4 +290,4 @@ class SessionManager:
         """Commit like ``write_async``, and wait for nobody."""
         committed = self.context.commits.commit(changes, self.now_ms())
         if committed is not None and committed.effective:
-            self.context.commits.tell(committed.head)
+            self.context.commits.feed_moved(committed.head)

@@ -114,7 +114,7 @@ def _touch(visit: Visit, now_ms: int) -> int:
     context.counters.touches += 1
     visit.state = newer
     visit.refresh |= refresh
-    context.commits.tell(committed.head)
+    context.commits.feed_moved(committed.head)
     return 0
 
 
@@ -198,7 +198,7 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     lifetime_changed = PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets
     visit.refresh |= lifetime_changed or context.lifetimes.renewal_is_due(before, now_ms)
     if local and not ends and stays_here(sets, deletes):
-        context.commits.tell(committed.head)
+        context.commits.feed_moved(committed.head)
         return 0
     return committed.head
 

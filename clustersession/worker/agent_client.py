@@ -22,7 +22,8 @@ from clustersession.worker.serving_routes import ServingRoutes
 
 RECONNECT_S = 0.02
 GRACE_S = 0.05
-NOTIFY_INTERVAL_S = 0.001
+FEED_MOVED_INTERVAL_S = 0.001
+"""How long one word that the feed has moved stands for all commits of an event loop."""
 SUBSCRIBE_TIMEOUT_S = 1.0
 PHASE_TIMEOUT_S = 1.0
 
@@ -62,10 +63,10 @@ class AgentClient:
         self._connecting = WeakKeyDictionary()
         # Whether it was logged that no other node is connected; until a peer confirms.
         self._alone_logged = False
-        # The last notification and the one put off (0: none), in monotonic seconds, and the head
-        # that the latter will tell.
-        self._notified_s = self._put_off_s = 0.0
-        self._put_off_head = 0
+        # When the agent was told last and when it was put off (0: it was not), in monotonic
+        # seconds, and the head that it will then be told.
+        self._told_s = self._tell_due_s = 0.0
+        self._untold_head = 0
         self.attachment = Attachment(settings, home, start=start)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
 
@@ -78,32 +79,32 @@ class AgentClient:
         """Wait until this process is attached to its agent, at most so long."""
         self.attachment.attached.wait(timeout_s)
 
-    def notify(self, head: int) -> None:
-        """Tell the agent of a commit; if it does not hear, the next heartbeat carries it anyway.
+    def feed_moved(self, head: int) -> None:
+        """Tell the agent; if it does not hear, its next heartbeat carries the change anyway.
 
-        In an event loop one notification stands for all commits of a millisecond: each costs a
-        system call here and wakes the agent.
+        In an event loop one word stands for all commits of a millisecond: it costs a system call
+        here and wakes the agent.
         """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
         now_s = time.monotonic()
-        if loop is not None and now_s - self._notified_s < NOTIFY_INTERVAL_S:
-            self._put_off_head = head
+        if loop is not None and now_s - self._told_s < FEED_MOVED_INTERVAL_S:
+            self._untold_head = head
             # A timer whose loop was closed never fires.
-            if not self._put_off_s <= now_s < self._put_off_s + NOTIFY_INTERVAL_S:
-                self._put_off_s = now_s
-                loop.call_later(NOTIFY_INTERVAL_S, self._notify_put_off)
+            if not self._tell_due_s <= now_s < self._tell_due_s + FEED_MOVED_INTERVAL_S:
+                self._tell_due_s = now_s
+                loop.call_later(FEED_MOVED_INTERVAL_S, self._tell_due)
             return
-        self._notify(loop, head, now_s)
+        self._tell(loop, head, now_s)
 
-    def _notify_put_off(self) -> None:
-        self._put_off_s = 0.0
-        self._notify(asyncio.get_running_loop(), self._put_off_head, time.monotonic())
+    def _tell_due(self) -> None:
+        self._tell_due_s = 0.0
+        self._tell(asyncio.get_running_loop(), self._untold_head, time.monotonic())
 
-    def _notify(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
-        self._notified_s = now_s
+    def _tell(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
+        self._told_s = now_s
         try:
             link = self._loop_links.get(loop) if loop is not None else None
             if link is not None and link.is_open:

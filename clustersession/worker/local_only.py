@@ -44,12 +44,12 @@ class LocalOnly:
 
     def confirm(self, head: int) -> bool:
         """There is nobody to wait for."""
-        self.notify(head)
+        self.feed_moved(head)
         return True
 
     async def confirm_async(self, head: int) -> bool:
         """There is nobody to wait for."""
-        self.notify(head)
+        self.feed_moved(head)
         return True
 
     def fetch(self, key: str) -> bool:
@@ -64,7 +64,7 @@ class LocalOnly:
         """There is nobody who could tell."""
         return None
 
-    def notify(self, head: int) -> None:
+    def feed_moved(self, head: int) -> None:
         """Remove expired sessions, when it is time."""
         now_s = time.monotonic()
         if now_s < self._sweep_due_s:

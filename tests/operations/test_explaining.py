@@ -83,7 +83,7 @@ def test_an_ended_session_by_whom_and_why(
     wait_for(lambda: replica.get(cookie[:23]), "the copy")
     now_ms = look(SharedAccess(nodes[1])).at_ms
     committed = replica.commit([Change(cookie[:23], now_ms, end=reason)], now_ms)
-    nodes[1].manager().cluster.notify(committed.head)
+    nodes[1].manager().cluster.feed_moved(committed.head)
     own = nodes[0].manager().replica
 
     def ended() -> SessionState | None:

@@ -66,7 +66,7 @@ class FakeCluster:
         self.serving = frozenset(serving)
         self.confirms = True
         self.confirmed: list[int] = []
-        self.notified: list[int] = []
+        self.feed_heads: list[int] = []
         self.fetched: list[str] = []
         self.elsewhere: dict[str, SessionState] = {}
         self.replica: FakeReplica | None = None
@@ -90,8 +90,8 @@ class FakeCluster:
     async def fetch_async(self, key: str) -> bool:
         return self.fetch(key)
 
-    def notify(self, head: int) -> None:
-        self.notified.append(head)
+    def feed_moved(self, head: int) -> None:
+        self.feed_heads.append(head)
 
     async def subscribe(self, key: str, wake: Any) -> None:
         return None

@@ -66,7 +66,7 @@ def test_nobody_waits_for_peers_that_get_to_see_nothing(world: World) -> None:
     session["draft"] = "e"
     world.commit(session)
     assert world.cluster.confirmed == confirmed
-    assert world.cluster.notified
+    assert world.cluster.feed_heads
 
 
 def test_they_move_along_to_a_new_id(world: World) -> None:

@@ -227,7 +227,7 @@ def test_accesses_are_recorded_coarsely(world: World) -> None:
         world.commit(world.open([cookie]))
     # 15 minutes at a coarseness of a twentieth of 30: every 90 seconds.
     assert len(world.replica.commits) - before == 10
-    assert world.cluster.notified != []
+    assert world.cluster.feed_heads != []
     assert world.cluster.confirmed == [1]
     world.now_ms += 29 * MINUTE_MS
     assert world.open([cookie]) == {"a": 1}
@@ -321,7 +321,7 @@ def test_ack_policies() -> None:
     world = World(ack="none")
     world.store(a=1)
     assert world.cluster.confirmed == []
-    assert world.cluster.notified == [1]
+    assert world.cluster.feed_heads == [1]
     world = World(ack="one")
     world.cluster.confirms = False
     world.store(a=1)
@@ -401,7 +401,7 @@ def test_a_logout_is_stored_without_what_does_not_fit_beside_it() -> None:
     key = world.signer.key_of(cookie.partition(".")[0])
     assert key is not None
     assert world.replica.states[key].ended is not None
-    assert world.cluster.notified == [2], "peers hear of it now"
+    assert world.cluster.feed_heads == [2], "peers hear of it now"
 
 
 def test_limits() -> None:

@@ -259,7 +259,7 @@ async def test_writes_nobody_waits_for_notify_the_agent_once_in_a_while(
     heads: list[int] = []
     monkeypatch.setattr(port._pool, "tell", lambda operation, head: heads.append(head))
     for head in range(1, 1001):
-        port.notify(head)
+        port.feed_moved(head)
     await asyncio.to_thread(wait_for, lambda: heads[-1] == 1000, "the last to be told")
     assert heads[0] == 1, "the first does not wait"
     assert heads[-1] == 1000, "the last is not forgotten"

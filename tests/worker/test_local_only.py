@@ -35,7 +35,7 @@ def replica_with(sessions: int) -> ReplicaStore:
 
 async def test_there_is_nobody_to_ask_or_to_wait_for() -> None:
     cluster = LocalOnly("a", replica_with(0))
-    cluster.notify(1)
+    cluster.feed_moved(1)
     assert cluster.route == "a"
     assert cluster.serving_routes() == {"a"}
     assert cluster.confirm(1)
@@ -53,10 +53,10 @@ async def test_expired_sessions_go_at_intervals_and_a_few_at_a_time(clock: list[
     clock[0] += SWEEP_INTERVAL_S
     assert await cluster.confirm_async(1)
     assert replica.stats().sessions == 1
-    cluster.notify(1)
+    cluster.feed_moved(1)
     assert replica.stats().sessions == 1
     clock[0] += SWEEP_AGAIN_S
-    cluster.notify(1)
+    cluster.feed_moved(1)
     assert replica.stats().sessions == 0
 
 

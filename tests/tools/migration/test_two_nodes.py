@@ -33,7 +33,7 @@ def test_a_record_imported_on_one_node_is_exchanged_on_another(tmp_path: Path) -
         old = OldSession(KEY, {"user": "ada"}, time.time_ns() // 1_000_000 + 3_600_000)
         importer = Importer(first.replica, one.settings, "test")
         assert importer.run([old], print).imported == 1
-        first.cluster.notify(importer.head)
+        first.cluster.feed_moved(importer.head)
         wait_for(lambda: second.replica.get(KEY), "the record on the other node")
         here, there = opened(first), opened(second)
         assert dict(there) == {"user": "ada"}
