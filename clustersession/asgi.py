@@ -1,4 +1,4 @@
-"""ASGI middleware: ``scope["session"]`` for FastAPI, Starlette and any other ASGI application.
+"""ASGI middleware gives any ASGI application its ``scope["session"]``.
 
     app.add_middleware(ClusterSessionMiddleware, distributable=True)
 
@@ -40,11 +40,11 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class HasScope(Protocol):
-    """A request or a websocket of any ASGI framework."""
+    """Stands for a request or a websocket of any ASGI framework."""
 
     @property
     def scope(self) -> Any:
-        """The ASGI scope."""
+        """Return the ASGI scope."""
         ...
 
 
@@ -146,7 +146,7 @@ class ClusterSessionMiddleware:
             self.runtime.close()
 
     def content_of(self, replacement: Any, scope: Scope) -> Mapping[str, Any] | None:
-        """What the session shall hold that an application has replaced; None to end it.
+        """Return what a replaced session shall hold, None to end it.
 
         Raises SessionError for what is no session at all.
         """
@@ -190,7 +190,7 @@ async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> Non
 
 
 def session_of(connection: HasScope) -> Session:
-    """The session of a request or websocket of Starlette, FastAPI or Litestar, typed.
+    """Return the session of a request or websocket of Starlette, FastAPI or Litestar, typed.
 
     ``request.session`` is the same object, which those frameworks declare to be a dict. Raises
     RuntimeError, saying what to add, when ClusterSessionMiddleware does not stand before the

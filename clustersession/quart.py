@@ -1,4 +1,4 @@
-"""Quart extension: ``quart.session`` as it always was, held by the cluster.
+"""With this Quart extension the cluster holds ``quart.session``, which is as it always was.
 
     app.config["DISTRIBUTABLE"] = True
     ClusterSession(app)
@@ -43,7 +43,7 @@ session = cast(Session, _quart_session)
 
 
 class ClusterSession:
-    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories.
+    """Is the extension: ``ClusterSession(app)``, or ``init_app(app)`` for factories.
 
     ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
     """
@@ -80,10 +80,10 @@ class ClusterSession:
 
 
 class ClusterSessionInterface(ClusterInterface, SessionInterface):
-    """Quart's session interface over a session manager."""
+    """Implements Quart's session interface over a session manager."""
 
     def health_checks(self, runtime: Runtime) -> Callable[[], object]:
-        """What answers a request for ``ready_path``, and returns None to any other."""
+        """Return what answers a request for ``ready_path``, and any other with None."""
         async def answer_checks() -> Response | None:
             if request.root_path + request.path != runtime.settings.ready_path:
                 return None
@@ -95,17 +95,17 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         return answer_checks
 
     def cookies_of(self, request: BaseRequestWebsocket) -> str:
-        """The Cookie headers of a request in one: HTTP/2 allows several."""
+        """Return the Cookie headers of a request in one: HTTP/2 allows several."""
         return "; ".join(request.headers.getlist("Cookie"))
 
     def get_cookie_name(self, app: Quart) -> str:
-        """The name of the cookie, for extensions that ask."""
+        """Return the name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
 
     async def open_session(
         self, app: Quart, request: BaseRequestWebsocket
     ) -> SessionMixin | None:
-        """The session of the request or of the websocket's handshake; None on an excluded path."""
+        """Open the session of a request or of a websocket's handshake; None on an excluded path."""
         runtime = self.runtime(app)
         visit = self.begin(runtime, request)
         if visit is None:

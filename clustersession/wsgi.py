@@ -1,4 +1,4 @@
-"""WSGI middleware: ``environ["clustersession.session"]`` for any WSGI application.
+"""WSGI middleware gives any WSGI application its ``environ["clustersession.session"]``.
 
 Many applications call ``start_response`` before they touch the session, so the headers wait until
 the first part of the body is there: then changes are committed, and the cookie is set. What changes
@@ -79,7 +79,7 @@ class ClusterSessionMiddleware:
 
 
 class _Start:
-    """The start_response given to the application: keeps the headers back until they are due."""
+    """Is the application's start_response, and keeps the headers back until they are due."""
 
     def __init__(
         self, manager: SessionManager, visit: Visit, start_response: StartResponse,
@@ -103,7 +103,7 @@ class _Start:
 
     @property
     def known(self) -> bool:
-        """Whether the application has called start_response and its headers wait."""
+        """Tell whether the application has called start_response and its headers wait."""
         return self._held is not None
 
     def send_headers_if_known(self) -> None:
@@ -126,7 +126,7 @@ class _Start:
 
 
 class _Body:
-    """The application's body; its close commits what changed while it was produced."""
+    """Is the body that the server gets; its close commits what changed meanwhile."""
 
     def __init__(
         self, manager: SessionManager, visit: Visit, body: Iterable[bytes], start: _Start

@@ -1,4 +1,4 @@
-"""Which of our sessions stands behind a Django session, and how it is opened."""
+"""Behind a Django session stands one of ours, which is opened here."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -17,7 +17,7 @@ _KEY_LENGTH_MIN = 8  # Django's own bound
 
 
 class BackedSession(SessionBase):
-    """Django's session over one of ours, which is opened at the first look.
+    """Is Django's session over one of ours, which is opened at the first look.
 
     Attributes:
         accessed: the application looked at the session in this request.
@@ -107,14 +107,14 @@ class BackedSession(SessionBase):
         self.excluded = True
 
     def cookie_value(self) -> str | None:
-        """What the client should hold; None when nothing is stored, or not any more."""
+        """Return what the client should hold; None when nothing is stored, or not any more."""
         opened = self._open()
         if opened.identifier is None or opened.discarded:
             return None
         return _value_for(opened, self._opener())
 
     def opened(self) -> Visit:
-        """The visit behind this session; not yet fetched from peers, if it is ``missing``."""
+        """Return the visit behind this session; not fetched from peers, if it is ``missing``."""
         return self._open()
 
     def _opener(self) -> SessionManager:

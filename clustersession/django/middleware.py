@@ -1,4 +1,4 @@
-"""A SessionMiddleware that knows what the engine is: in place of Django's own, if one likes.
+"""This SessionMiddleware knows what the engine is, and may take the place of Django's own.
 
     MIDDLEWARE = [..., "clustersession.django.ClusterSessionMiddleware", ...]
 
@@ -151,7 +151,7 @@ def _without_session(
 
 
 def _with_session(response: HttpResponse, store: SessionStore, saved: bool) -> Outcome:
-    """Set the cookie where it is due, as Django would; what else there is to say."""
+    """Set the cookie where it is due, as Django would, and return what else there is to say."""
     told = manager().answer(store.opened())
     value = store.cookie_value()
     due = value is not None and (value not in store.sent or (saved and _has_lifetime(store)))

@@ -1,4 +1,4 @@
-"""The SessionStore of ``SESSION_ENGINE = "clustersession.django"``.
+"""``SESSION_ENGINE = "clustersession.django"`` has this SessionStore.
 
 Django's stores load a dict, let the request change it and save all of it. Here the dict is our
 tracked ``Session``: only changed attributes are committed, changes inside values are found, and
@@ -33,7 +33,7 @@ _KEY_LENGTH_MIN = 8  # Django's own bound
 
 
 class SessionStore(BackedSession):
-    """One session, of one request or by its key, with or without route."""
+    """Is one session, of one request or by its key, with or without route."""
 
     _marked = False
     _silenced = False
@@ -42,7 +42,7 @@ class SessionStore(BackedSession):
 
     @property
     def modified(self) -> bool:
-        """Whether the response has to save and set the cookie.
+        """Tell whether the response has to save and set the cookie.
 
         True for changes inside values too, and when the cookie's route has to move. False when the
         session was ended meanwhile. After ``modified = False`` only changes made by the session's
@@ -66,7 +66,7 @@ class SessionStore(BackedSession):
         self._marked = bool(value)
 
     def is_empty(self) -> bool:
-        """Whether the client should hold no cookie: no session, and nothing to keep in one."""
+        """Tell whether the client should hold no cookie: nothing is stored or to be stored."""
         opened = self._opened
         if opened is None:
             return self._given is None
@@ -180,7 +180,7 @@ class SessionStore(BackedSession):
         self._flushed(visit)
 
     def exists(self, session_key: str | None) -> bool:
-        """Whether such a session is alive, on this node or another."""
+        """Tell whether such a session is alive, on this node or another."""
         return self._read(session_key).identifier is not None
 
     async def aexists(self, session_key: str | None) -> bool:
@@ -202,7 +202,7 @@ class SessionStore(BackedSession):
             await self._opener().save_async(doomed)
 
     def load(self) -> dict[str, Any]:
-        """The data as stored now, in a dict of its own."""
+        """Return the data as stored now, in a dict of its own."""
         return self._take(self._read(self.session_key))
 
     async def aload(self) -> dict[str, Any]:
@@ -211,11 +211,11 @@ class SessionStore(BackedSession):
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Nothing: expired sessions are swept by each node's agent."""
+        """Do nothing: expired sessions are swept by each node's agent."""
 
     @classmethod
     async def aclear_expired(cls) -> None:
-        """Nothing: expired sessions are swept by each node's agent."""
+        """Do nothing: expired sessions are swept by each node's agent."""
 
     # --- with the manager -------------------------------------------------------------------------
 
@@ -271,7 +271,7 @@ class SessionStore(BackedSession):
         session.lifetime = lifetime_s
 
     def _prepare(self, session: Session) -> None:
-        """What Django's attributes mean for the life of the session."""
+        """Give the session the life that Django's attributes ask for."""
         visit = visit_of(session)
         if visit.identifier is None:
             if _is_unknown(visit) and _saves_every_request():
@@ -296,7 +296,7 @@ def _has_changes(visit: Visit) -> bool:
 
 
 def _is_unknown(visit: Visit) -> bool:
-    """Whether the client's id is authentic, nobody has the session, and nothing is set in it."""
+    """Tell whether the id is authentic, nobody has the session, and nothing is set in it."""
     authentic = visit.client is not None and not visit.removed
     return visit.identifier is None and authentic and not dict.__len__(visit.session)
 

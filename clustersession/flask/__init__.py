@@ -1,4 +1,4 @@
-"""Flask extension: ``flask.session`` as it always was, held by the cluster.
+"""With this Flask extension the cluster holds ``flask.session``, which is as it always was.
 
     app.config["DISTRIBUTABLE"] = True
     ClusterSession(app)
@@ -7,7 +7,7 @@ Settings come from, in order: keyword arguments; ``app.config["CLUSTERSESSION_<N
 ``app.config["DISTRIBUTABLE"]``; the environment and a file (see ``settings.sources``); Flask's
 own ``SESSION_COOKIE_*``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST``,
 ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, and Flask-Session's settings where they mean something
-(see ``flask_config``). They are read at the first request, or by ``start``.
+(see ``flask.config``). They are read at the first request, or by ``start``.
 
 Flask's default cookie name, ``session``, is not used: httpd prefers a query parameter of that
 name. As Flask cannot tell its default from the same name written by a user, ``session`` is only
@@ -43,7 +43,7 @@ session = cast(Session, _flask_session)
 
 
 class ClusterSession:
-    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories.
+    """Is the extension: ``ClusterSession(app)``, or ``init_app(app)`` for factories.
 
     ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
     """
@@ -86,10 +86,10 @@ class ClusterSession:
 
 
 class ClusterSessionInterface(ClusterInterface, SessionInterface):
-    """Flask's session interface over a session manager."""
+    """Implements Flask's session interface over a session manager."""
 
     def health_checks(self, runtime: Runtime) -> Callable[[], object]:
-        """What answers a request for ``ready_path``, and returns None to any other."""
+        """Return what answers a request for ``ready_path``, and any other with None."""
         def answer_checks() -> Response | None:
             if request.root_path + request.path != runtime.settings.ready_path:
                 return None
@@ -99,16 +99,16 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         return answer_checks
 
     def cookies_of(self, request: Request) -> str:
-        """The Cookie header of a request, empty without any."""
+        """Return the Cookie header of a request, empty without any."""
         cookies: str = request.environ.get("HTTP_COOKIE", "")
         return cookies
 
     def get_cookie_name(self, app: Flask) -> str:
-        """The name of the cookie, for extensions that ask."""
+        """Return the name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
-        """The session of the request; None, for Flask's null session, on an excluded path."""
+        """Open the session of a request; None, for Flask's null session, on an excluded path."""
         runtime = self.runtime(app)
         visit = self.begin(runtime, request)
         if visit is None:

@@ -1,4 +1,4 @@
-"""What the session interfaces of Flask and Quart have in common: everything but the waiting."""
+"""The session interfaces of Flask and Quart have everything in common but the waiting."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from clustersession.worker.runtime import Runtime
 
 
 class ClusterInterface(ABC):
-    """The runtime of one application, and its sessions by what Flask-Session calls them."""
+    """Holds the runtime of one application, and has what Flask-Session's interface has."""
 
     def __init__(self, options: Mapping[str, Any], listeners: Events) -> None:
         self._options = options
@@ -29,7 +29,7 @@ class ClusterInterface(ABC):
         self._lock = threading.Lock()
 
     def runtime(self, app: ConfiguredApp) -> Runtime:
-        """The runtime with the application's settings. Raises ConfigurationError."""
+        """Return the runtime with the application's settings. Raises ConfigurationError."""
         runtime = self._runtime
         if runtime is None:
             with self._lock:
@@ -52,11 +52,11 @@ class ClusterInterface(ABC):
 
     @abstractmethod
     def health_checks(self, runtime: Runtime) -> Callable[[], object]:
-        """What answers a request for ``ready_path``, and returns None to any other."""
+        """Return what answers a request for ``ready_path``, and any other with None."""
 
     @abstractmethod
     def cookies_of(self, request: Any) -> str:
-        """The Cookie headers of a request in one, empty without any."""
+        """Return the Cookie headers of a request in one, empty without any."""
 
     def regenerate(self, session: Any) -> None:
         """Give a session that holds something a new id: Flask-Session's name for ``rotate``."""
