@@ -16,7 +16,6 @@ from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewh
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import SUFFIX, decode_seen, encode_seen
-from clustersession.session.stored import stored_attributes
 from clustersession.session.token import IdSigner
 from clustersession.session.untouched import UntouchedSession
 from clustersession.session.users import ClusterSessions
@@ -111,7 +110,7 @@ class SessionManager:
             if candidate is None:
                 continue
             identifier, key, route = candidate
-            if commits.owes_end(key):
+            if key in commits.owed_ends:
                 continue
             state = self.replica.get(key)
             if seen_values and visit.seen is None and self.context.causal is not None:
@@ -151,21 +150,23 @@ class SessionManager:
         answer is no, and ``save`` finds out.
         """
         context = self.context
-        if visit.touched or visit.wrote or context.commits.owes_ends or context.events.pending:
+        if visit.touched or visit.wrote or context.commits.owed_ends or context.events.pending:
             return False
         if visit.legacy:
             return False
-        state, client = visit.state, visit.client
-        if state is None:
+        stored, client, own = visit.stored, visit.client, self._own_route
+        if stored is None:
             return not visit.missing
-        stored = stored_attributes(state)
-        own, now_ms = self._own_route, self.now_ms()
+        lifetimes = context.lifetimes
         return (
             client is not None
             and client[1] == own
             and client[0] == visit.identifier
-            and (stored.touch_due_ms is None or now_ms < stored.touch_due_ms)
-            and not context.lifetimes.may_renew(state, now_ms)
+            and (stored.touch_due_ms is None or self.now_ms() < stored.touch_due_ms)
+            and not (
+                lifetimes.sliding
+                and (lifetimes.cookies_have_lifetime or stored.outlives_browser)
+            )
             and own in self.cluster.serving_routes()
         )
 

@@ -8,6 +8,7 @@ are then there for the sessions of later requests too; lists, dicts and the like
 from typing import Any
 
 from clustersession.core.state import (
+    LIFETIME,
     LOCAL_PREFIX,
     SYSTEM_PREFIX,
     SessionState,
@@ -15,16 +16,24 @@ from clustersession.core.state import (
     idle_timeout_ms,
 )
 from clustersession.session.changes import UNLOADED, Original, visible_values
+from clustersession.session.lifetimes import is_permanent
 
 
 class StoredAttributes:
-    """``values`` has UNLOADED for what is to be decoded from ``originals``; both are shared.
+    """What follows from one copy. Nothing of it changes but values that are decoded later.
 
-    data_bytes: what names and values take. touch_due_ms: from when on an access to the session is
-    to be recorded; None: never.
+    Attributes:
+        values: the attributes, with UNLOADED for what is to be decoded from ``originals``.
+        originals: the same names with their bytes. Both dicts are shared between requests.
+        holds_local: some attributes stay on this node.
+        data_bytes: what names and values take.
+        touch_due_ms: from when on an access to the session is to be recorded; None: never.
+        outlives_browser: the session asks itself for a cookie with a lifetime.
     """
 
-    __slots__ = ("data_bytes", "holds_local", "originals", "touch_due_ms", "values")
+    __slots__ = (
+        "data_bytes", "holds_local", "originals", "outlives_browser", "touch_due_ms", "values",
+    )  # fmt: skip
 
     def __init__(self, state: SessionState, before: "StoredAttributes | None") -> None:
         self.values: dict[str, Any] = {}
@@ -49,6 +58,7 @@ class StoredAttributes:
             self.originals[name] = original
             self.values[name] = original.value
         self.data_bytes = data_bytes
+        self.outlives_browser = LIFETIME in state.registers or is_permanent(state)
         self.holds_local = visible > 0
         if self.holds_local:
             for name, data in visible_values(state.registers).items():

@@ -160,7 +160,7 @@ class ClusterSessions:
             context.replica, context.events, context.settings, user, context.now_ms(), spared_key
         )
         if visit is not None and done.spared is not None:
-            visit.state = done.spared
+            visit.replace_state(done.spared)
         return done
 
 

@@ -21,11 +21,11 @@ from clustersession.core.state import (
     idle_timeout_ms,
     login_time,
 )
-from clustersession.session.changes import AttributeChanges
+from clustersession.session.changes import NO_CHANGES, AttributeChanges
 from clustersession.session.context import SessionContext
 from clustersession.session.lifetimes import PERMANENT, is_live, is_permanent
 from clustersession.session.local_attributes import stays_here
-from clustersession.session.stored import stored_attributes, stored_values
+from clustersession.session.stored import stored_values
 from clustersession.session.token import RANDOM_BYTES, log_name
 from clustersession.session.visit import SOURCE, NewId, Visit
 
@@ -68,7 +68,7 @@ def write(visit: Visit) -> int:
     """
     context = visit.context
     now_ms = context.now_ms()
-    if context.commits.owes_ends:
+    if context.commits.owed_ends:
         context.commits.store_owed_ends(now_ms)
     if visit.discarded:
         return 0
@@ -83,7 +83,7 @@ def write(visit: Visit) -> int:
             return move(visit, changes, now_ms)
         if visit.new_id is not None:
             _log.warning("session.rotate() came after the response had started: no new id")
-        if not changes and not visit.system:
+        if changes is NO_CHANGES and not visit.system:
             return _touch(visit, now_ms)
         return _update(visit, changes, now_ms)
     except SessionError:
@@ -112,7 +112,7 @@ def _touch(visit: Visit, now_ms: int) -> int:
         visit.discarded = True
         return 0
     context.counters.touches += 1
-    visit.state = newer
+    visit.replace_state(newer)
     visit.refresh |= refresh
     context.commits.feed_moved(committed.head)
     return 0
@@ -171,21 +171,25 @@ def _is_worth_storing(
 
 def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     """Store changes of a session that keeps its id."""
-    context, key, identifier, before = visit.context, visit.key, visit.identifier, visit.state
+    context, key, identifier = visit.context, visit.key, visit.identifier
+    before, stored = visit.state, visit.stored
     assert key is not None
     assert identifier is not None
     assert before is not None
+    assert stored is not None
     sets, deletes = visit.writes(changes)
     local = context.local.any or visit.holds_local
     if local:
         sets, deletes = context.local.place(sets, deletes, before.registers)
     # More than enough when nothing is replaced: most sessions are far below the limit.
-    at_most = stored_attributes(before).data_bytes
-    at_most += sum([len(name) + len(data) for name, data in sets.items()])
+    at_most = stored.data_bytes
+    for name, data in sets.items():
+        at_most += len(name) + len(data)
     if at_most > context.settings.session_bytes_max:
         _check_size(context, sets, stored_values(before), deletes)
-    ends = _endings(visit, now_ms)
-    ends += _over_limit(visit, now_ms)
+    ends = _endings(visit, now_ms) if visit.endings else []
+    if PRINCIPAL in visit.system:
+        ends += _over_limit(visit, now_ms)
     committed = context.commits.commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
     if committed is None:
         return 0
