@@ -1,4 +1,4 @@
-"""What a request changed: the values it holds now against the bytes they were decoded from."""
+"""Compares the values that a request holds now with the bytes they were decoded from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Original(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttributeChanges:
-    """Attributes to set and to delete, and what to compare with the next time."""
+    """The attributes that a commit is to set, by their new bytes, and to delete."""
 
     sets: Mapping[str, bytes] = field(default_factory=dict)
     deletes: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ NO_CHANGES = AttributeChanges()
 
 
 def visible_values(registers: Mapping[str, Register]) -> dict[str, bytes]:
-    """The attributes an application sees, by the names it knows.
+    """Return the attributes that an application sees, by the names it knows.
 
     A name can stand there twice, when the patterns of ``local_attributes`` have changed: then what
     is local counts.

@@ -9,11 +9,11 @@ class Subscription(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether word still comes."""
+        """Whether ``wake`` may still be called."""
         ...
 
     def close(self) -> None:
-        """No more word is wanted."""
+        """Say that no more word is wanted."""
         ...
 
 
@@ -26,7 +26,10 @@ class ClusterPort(Protocol):
         ...
 
     def serving_routes(self) -> frozenset[str]:
-        """Routes of nodes alive, not draining and with a worker; ours too, unless we drain."""
+        """Return the routes of nodes alive, not draining and with a worker.
+
+        Ours too, unless we drain.
+        """
         ...
 
     def confirm(self, head: int) -> bool:
@@ -73,28 +76,28 @@ class LocalOnly:
         return self._route
 
     def serving_routes(self) -> frozenset[str]:
-        """Ours alone."""
+        """Return ours alone."""
         return self._serving
 
     def confirm(self, head: int) -> bool:
-        """There is nobody to wait for."""
+        """Return at once: there is nobody to wait for."""
         return True
 
     async def confirm_async(self, head: int) -> bool:
-        """There is nobody to wait for."""
+        """Return at once: there is nobody to wait for."""
         return True
 
     def fetch(self, key: str) -> bool:
-        """There is nobody to ask."""
+        """Return at once: there is nobody to ask."""
         return False
 
     async def fetch_async(self, key: str) -> bool:
-        """There is nobody to ask."""
+        """Return at once: there is nobody to ask."""
         return False
 
     def feed_moved(self, head: int) -> None:
-        """There is nobody to tell."""
+        """Do nothing: there is nobody to tell."""
 
     async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
-        """There is nobody who could tell."""
+        """Return None: there is nobody who could tell."""
         return None

@@ -1,4 +1,4 @@
-"""Commits of one process to the replica, and waiting until peers hold them."""
+"""Commits changes to the replica, and waits until peers hold them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -96,7 +96,7 @@ class SessionCommits:
             self._cluster.feed_moved(committed.head)
 
     def _save_ends(self, changes: Sequence[Change], now_ms: int) -> None:
-        """Without what came with them they may fit: the replica keeps some space for that."""
+        """Commit the ends alone: they may fit, because the replica keeps some space for that."""
         ends = [change for change in changes if change.end == ENDED_INVALIDATED]
         if len(ends) == len(changes):
             for change in ends:
@@ -105,7 +105,7 @@ class SessionCommits:
             self._cluster.feed_moved(committed.head)
 
     def _owe(self, change: Change) -> None:
-        """A user who has logged out relies on it: unlike other changes it is not let go of."""
+        """Keep an end to try again: unlike on other changes, a user who logged out relies on it."""
         if change.key in self.owed_ends or len(self.owed_ends) >= OWED_ENDS_MAX:
             return
         self.owed_ends[change.key] = change

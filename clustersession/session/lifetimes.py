@@ -1,4 +1,4 @@
-"""How long a session and its cookie live: what the settings say, and what a session asks for."""
+"""Works out how long a session and its cookie live, from the settings and the session itself."""
 
 from collections.abc import Mapping
 
@@ -36,20 +36,20 @@ class Lifetimes:
         self.cookies_have_lifetime = settings.cookie_max_age_s > 0
 
     def idle_timeout_s(self, permanent: bool) -> float:
-        """The idle timeout of a session that asks for none itself."""
+        """Return the idle timeout of a session that asks for none itself."""
         if permanent and self._permanent_lifetime_s:
             return self._permanent_lifetime_s
         return self._settings.idle_timeout_s
 
     def deadline_ms(self, system: Mapping[str, bytes], now_ms: int) -> int:
-        """When a session that begins now with these system registers has to end."""
+        """Return when a session that begins now with these system registers has to end."""
         lifetime = system.get(LIFETIME)
         if lifetime is not None:
             return now_ms + int(lifetime)
         return now_ms + round(self._settings.effective_absolute_timeout_s * 1000)
 
     def cookie_lifetime_s(self, state: SessionState | None, now_ms: int) -> int:
-        """Max-Age of the cookie of a session; 0: until the browser closes."""
+        """Return Max-Age of the cookie of a session; 0: until the browser closes."""
         configured_s = self._settings.cookie_max_age_s
         if state is None:
             return configured_s

@@ -1,4 +1,4 @@
-"""The attributes of a stored copy as sessions hand them out: worked out once for each copy.
+"""Works out once for each stored copy what sessions hand out of it.
 
 The replica gives the same object as long as a session's bytes stay the same, so what follows from
 it is kept on it. Nothing is decoded before a session is asked for it. Values that can never change
@@ -76,7 +76,7 @@ class StoredAttributes:
 def stored_attributes(
     state: SessionState, before: SessionState | None = None
 ) -> StoredAttributes:
-    """Those of a copy. ``before``: one it was made from, whose values need no decoding again."""
+    """Return what follows from a copy; what was decoded of the one ``before`` it is not again."""
     try:
         known: StoredAttributes = state._attributes
     except AttributeError:
@@ -89,5 +89,5 @@ def stored_attributes(
 
 
 def stored_values(state: SessionState) -> dict[str, bytes]:
-    """The registers of a copy that are not deleted."""
+    """Return the registers of a copy that are not deleted."""
     return {n: r.value for n, r in state.registers.items() if r.value is not None}

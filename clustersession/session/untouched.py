@@ -1,4 +1,4 @@
-"""A session of which nothing or little has been asked yet.
+"""Keeps a session undecoded as long as nothing or little has been asked of it.
 
 Reading and setting single attributes decodes what is read and nothing else. Every other method
 loads first and then hands over: loading turns the object into a plain ``Session``, so that later

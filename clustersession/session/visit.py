@@ -1,4 +1,4 @@
-"""One request's stay with its session: what it knows of the client, and what it still owes."""
+"""Notes what one request knows of its session and its client, and what it still owes."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -91,7 +91,7 @@ class SessionDict(dict[str, Any]):
         return self
 
     def copy(self) -> dict[str, Any]:
-        """A plain dict of the attributes."""
+        """Return a plain dict of the attributes."""
         return dict(self)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -231,14 +231,14 @@ class Visit:
         self.session.modified = True
 
     def register(self, name: str) -> bytes | None:
-        """A system register, as the next commit will leave it."""
+        """Return a system register, as the next commit will leave it."""
         if name in self.system:
             return self.system[name]
         register = None if self.state is None else self.state.registers.get(name)
         return None if register is None else register.value
 
     def writes(self, changes: AttributeChanges) -> tuple[dict[str, bytes], tuple[str, ...]]:
-        """The changes with those of system registers: to set, to delete."""
+        """Return the changes with those of system registers: to set, to delete."""
         sets, deletes = dict(changes.sets), changes.deletes
         for name, data in self.system.items():
             if data is None:
@@ -314,7 +314,7 @@ class Visit:
 
 
 def visit_of(session: SessionDict) -> Visit:
-    """The visit of a request, from the session that its application holds."""
+    """Return the visit of a request, from the session that its application holds."""
     return session._visit
 
 

@@ -47,6 +47,8 @@ class AgentClient:
         self._settings = settings
         self._home = home
         self._replica = replica
+        # What a confirmation is asked for, besides the head: by all peers or one, within how long.
+        self._wanted = settings.ack == "all", int(settings.ack_timeout_s * 1000)
         self._pool = LinkPool(home.agent_socket)
         self._loop_links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink]
         self._loop_links = WeakKeyDictionary()
@@ -126,14 +128,13 @@ class AgentClient:
     def confirm(self, head: int) -> bool:
         """Wait until a peer, with ``ack="all"`` every one, holds our feed up to ``head``."""
         timeout_s = self._settings.ack_timeout_s
-        answer = self._ask(Operation.CONFIRM, *self._confirmation(head), timeout_s=timeout_s)
+        answer = self._ask(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
     async def confirm_async(self, head: int) -> bool:
         """``confirm`` without blocking the event loop."""
         timeout_s = self._settings.ack_timeout_s
-        arguments = self._confirmation(head)
-        answer = await self._ask_async(Operation.CONFIRM, *arguments, timeout_s=timeout_s)
+        answer = await self._ask_async(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
     def fetch(self, key: str) -> bool:
@@ -189,9 +190,6 @@ class AgentClient:
             self._pool.close()
         except IndexError:
             pass  # another thread emptied the pool meanwhile
-
-    def _confirmation(self, head: int) -> tuple[int, bool, int]:
-        return head, self._settings.ack == "all", int(self._settings.ack_timeout_s * 1000)
 
     def _ask(self, operation: Operation, *argument: object, timeout_s: float) -> object | None:
         """The agent's answer, or None when there was none in time; waits for an agent to come."""
