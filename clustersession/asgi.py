@@ -124,7 +124,8 @@ class ClusterSessionMiddleware:
     ) -> None:
         if scope["session"] is not visit.session:
             self._take_over(visit, scope)
-        outcome = await manager.commit_async(visit)
+        await manager.save_async(visit)
+        outcome = manager.answer(visit)
         await send(self._completed(message, outcome) if outcome.vary else message)
 
     async def _save_late(self, manager: SessionManager, visit: Visit, scope: Scope) -> None:

@@ -10,10 +10,10 @@ from clustersession.session.changes import (
     AttributeChanges,
     Original,
     find_changes,
-    is_immutable,
 )
 from clustersession.session.stored import StoredAttributes
 from clustersession.session.warnings import Warnings
+from clustersession.wire.value_types import SCALARS
 from clustersession.wire.values import decode_value, encode_value
 
 
@@ -118,7 +118,7 @@ class AttributeTracker:
         for name, data in changes.sets.items():
             value = dict.get(self._values, name)
             originals[name] = original = Original(value, data)
-            if is_immutable(value):
+            if type(value) in SCALARS:
                 stored.share(name, original)
             else:
                 self.mutable.add(name)
@@ -155,7 +155,7 @@ class AttributeTracker:
                 continue
             dict.__setitem__(self._values, name, value)
             originals[name] = original = Original(value, data)
-            if is_immutable(value):
+            if type(value) in SCALARS:
                 self.mutable.discard(name)
                 if shared is not None:
                     shared.share(name, original)

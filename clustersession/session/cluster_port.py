@@ -9,11 +9,11 @@ class Subscription(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether word still comes."""
+        """Whether ``wake`` may still be called."""
         ...
 
     def close(self) -> None:
-        """No more word is wanted."""
+        """Say that no more word is wanted."""
         ...
 
 
@@ -26,7 +26,10 @@ class ClusterPort(Protocol):
         ...
 
     def serving_routes(self) -> frozenset[str]:
-        """Routes of nodes alive, not draining and with a worker; ours too, unless we drain."""
+        """Return the routes of nodes alive, not draining and with a worker.
+
+        Ours too, unless we drain.
+        """
         ...
 
     def confirm(self, head: int) -> bool:

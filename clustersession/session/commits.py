@@ -1,4 +1,4 @@
-"""Commits of one process to the replica, and waiting until peers hold them."""
+"""Commits changes to the replica, and waits until peers hold them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ class SessionCommits:
     """Commits changes, tells the agent or waits for peers, and copes with a full replica.
 
     Attributes:
-        _owed_ends: ends that there was no space to store, by key; at most OWED_ENDS_MAX. Each
+        owed_ends: ends that there was no space to store, by key; at most OWED_ENDS_MAX. Each
             request that writes tries them again, and meanwhile ``open`` takes their sessions for
             ended in this process.
         _full_logged_ms: when the log said last that there is no space; once in
@@ -47,7 +47,7 @@ class SessionCommits:
         self._events = events
         self._warnings = warnings
         self._now_ms = now_ms
-        self._owed_ends: dict[str, Change] = {}
+        self.owed_ends: dict[str, Change] = {}
         self._full_logged_ms = -FULL_LOG_INTERVAL_MS
 
     def commit(self, changes: Sequence[Change], now_ms: int) -> Committed | None:
@@ -86,26 +86,17 @@ class SessionCommits:
         elif not await self._cluster.confirm_async(head):
             self._warnings.unconfirmed()
 
-    @property
-    def owes_ends(self) -> bool:
-        """Whether this process ended sessions and there was no space to store that."""
-        return bool(self._owed_ends)
-
-    def owes_end(self, key: str) -> bool:
-        """Say whether this process ended a session and there was no space to store that."""
-        return key in self._owed_ends
-
     def store_owed_ends(self, now_ms: int) -> None:
         """Try again, one at a time: where there is no space for all, some may fit."""
-        for change in list(self._owed_ends.values()):
+        for change in list(self.owed_ends.values()):
             committed = self.commit([change], now_ms)
             if committed is None:
                 return
-            self._owed_ends.pop(change.key, None)
+            self.owed_ends.pop(change.key, None)
             self._cluster.feed_moved(committed.head)
 
     def _save_ends(self, changes: Sequence[Change], now_ms: int) -> None:
-        """Without what came with them they may fit: the replica keeps some space for that."""
+        """Commit the ends alone: they may fit, because the replica keeps some space for that."""
         ends = [change for change in changes if change.end == ENDED_INVALIDATED]
         if len(ends) == len(changes):
             for change in ends:
@@ -114,10 +105,10 @@ class SessionCommits:
             self._cluster.feed_moved(committed.head)
 
     def _owe(self, change: Change) -> None:
-        """A user who has logged out relies on it: unlike other changes it is not let go of."""
-        if change.key in self._owed_ends or len(self._owed_ends) >= OWED_ENDS_MAX:
+        """Keep an end to try again: unlike on other changes, a user who logged out relies on it."""
+        if change.key in self.owed_ends or len(self.owed_ends) >= OWED_ENDS_MAX:
             return
-        self._owed_ends[change.key] = change
+        self.owed_ends[change.key] = change
         _log.error(
             "no space to store that session %s was ended: other processes and nodes still accept "
             "it; tried again at each request to this process", log_name(change.key),

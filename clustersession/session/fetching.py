@@ -1,4 +1,4 @@
-"""Taking a session from peers: one that is not here, or one that others have changed since."""
+"""Takes a session from peers: one that is not here, or one that others have changed since."""
 
 from clustersession.core.state import SessionState
 from clustersession.session.authentic import Candidate
@@ -76,7 +76,7 @@ def _take(visit: Visit, candidate: Candidate) -> bool:
 
 
 def _current(context: SessionContext, key: str) -> SessionState | None:
-    """The copy as it is now, ended or not; None when peers may know of a newer one."""
+    """Return the copy as it is now, ended or not; None when peers may know of a newer one."""
     state = context.replica.get(key)
     expired = state is not None and state.ended is None and not is_live(state, context.now_ms())
     return None if expired else state

@@ -1,4 +1,4 @@
-"""The cookie of the store that an application used before: exchanged for ours, once.
+"""Exchanges the cookie of the store that an application used before for ours, once.
 
 ``clustersession import`` writes each live session of the old store as a *record*: an ordinary
 session under a key that no cookie can name, made of a hash of the old id. Streams, snapshots and
@@ -42,18 +42,18 @@ _HASH_DIGITS = 32
 
 
 def record_key(old_id: str) -> str:
-    """Where the record of an old session stands."""
+    """Return the key of the record of an old session."""
     digest = sha256(b"clustersession imported\x00" + old_id.encode())
     return IMPORTED_PREFIX + digest.hexdigest()[:_HASH_DIGITS]
 
 
 def record_key_of_file(file_name: str) -> str:
-    """The same for a store of files, of which only a hash of the id is known."""
+    """Return the same for a store of files, of which only a hash of the id is known."""
     return record_key(f"file:{file_name}")
 
 
 def _keys(old_id: str) -> tuple[str, ...]:
-    """Where the record of an old id may stand.
+    """Return the keys under which the record of an old id may stand.
 
     In Flask-Session's files cachelib hashes the id, behind the key prefix that is the default;
     with SHA-256, and older versions with MD5.
@@ -145,7 +145,7 @@ class LegacyCookies:
 def legacy_cookies(
     settings: Settings, replica: Replica, signer: IdSigner, wall_ms: Callable[[], int]
 ) -> LegacyCookies | None:
-    """What reads the old cookie; None where none is named."""
+    """Make what reads the old cookie; None where none is named."""
     if not settings.legacy_cookie_name:
         return None
     return LegacyCookies(settings, replica, signer, wall_ms)

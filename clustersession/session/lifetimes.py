@@ -1,4 +1,4 @@
-"""How long a session and its cookie live: what the settings say, and what a session asks for."""
+"""Works out how long a session and its cookie live, from the settings and the session itself."""
 
 from collections.abc import Mapping
 
@@ -22,9 +22,10 @@ class Lifetimes:
 
     permanent_lifetime_s: idle timeout of sessions made permanent; 0: the same as of others.
     sliding: read-only requests renew a cookie that has a lifetime, at most once in a quarter of it.
+    cookies_have_lifetime: the settings give every cookie one; others only if a session asks.
     """
 
-    __slots__ = ("_permanent_lifetime_s", "_settings", "sliding")
+    __slots__ = ("_permanent_lifetime_s", "_settings", "cookies_have_lifetime", "sliding")
 
     def __init__(
         self, settings: Settings, permanent_lifetime_s: float = 0.0, sliding: bool = True
@@ -32,27 +33,23 @@ class Lifetimes:
         self._settings = settings
         self._permanent_lifetime_s = permanent_lifetime_s
         self.sliding = sliding
-
-    @property
-    def longest_life_s(self) -> float:
-        """The longest lifetime that a session may ask for."""
-        return self._settings.longest_life_s
+        self.cookies_have_lifetime = settings.cookie_max_age_s > 0
 
     def idle_timeout_s(self, permanent: bool) -> float:
-        """The idle timeout of a session that asks for none itself."""
+        """Return the idle timeout of a session that asks for none itself."""
         if permanent and self._permanent_lifetime_s:
             return self._permanent_lifetime_s
         return self._settings.idle_timeout_s
 
     def deadline_ms(self, system: Mapping[str, bytes], now_ms: int) -> int:
-        """When a session that begins now with these system registers has to end."""
+        """Return when a session that begins now with these system registers has to end."""
         lifetime = system.get(LIFETIME)
         if lifetime is not None:
             return now_ms + int(lifetime)
         return now_ms + round(self._settings.effective_absolute_timeout_s * 1000)
 
     def cookie_lifetime_s(self, state: SessionState | None, now_ms: int) -> int:
-        """Max-Age of the cookie of a session; 0: until the browser closes."""
+        """Return Max-Age of the cookie of a session; 0: until the browser closes."""
         configured_s = self._settings.cookie_max_age_s
         if state is None:
             return configured_s
@@ -62,10 +59,6 @@ class Lifetimes:
         idle_ms = idle_timeout_ms(state)
         left_ms = max(state.deadline_ms - now_ms, 1000)
         return (min(idle_ms or left_ms, left_ms) if own_lifetime else idle_ms or left_ms) // 1000
-
-    def may_renew(self, state: SessionState, now_ms: int) -> bool:
-        """Say whether the session's cookie has a lifetime that a read-only request may renew."""
-        return self.sliding and self.cookie_lifetime_s(state, now_ms) > 0
 
     def renewal_is_due(self, state: SessionState, now_ms: int) -> bool:
         """Say whether a quarter of the cookie's lifetime began since the recorded access.

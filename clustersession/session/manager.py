@@ -1,4 +1,4 @@
-"""The framework-neutral life of a session in one request: open, perhaps fetch, commit, answer."""
+"""Opens the session of a request, fetches it if need be, commits it, and answers the client."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,7 +16,6 @@ from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewh
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import decode_seen, encode_seen, seen_cookie_name
-from clustersession.session.stored import stored_attributes
 from clustersession.session.token import IdSigner
 from clustersession.session.untouched import UntouchedSession
 from clustersession.session.users import ClusterSessions
@@ -33,11 +32,14 @@ class SessionManager:
 
     permanent_lifetime_s, sliding: see ``lifetimes.Lifetimes``.
 
-    Attributes (set once, by the constructor):
+    Attributes: all are set by the constructor and never again.
         context: what all visits share; ``settings``, ``replica``, ``cluster``, ``counters``,
             ``events`` and ``now_ms`` are its own, under the same names, for adapters.
         legacy: reads the cookie of the store that sessions were imported from; None without one.
         seen_cookie_name: the second cookie, see ``session.seen``; empty: there is none.
+        _own_route: the cluster's, which never changes while a process runs.
+        _authenticator: remembers which ids are authentic.
+        _cookies, _seen_cookies: format the two cookies.
     """
 
     def __init__(
@@ -87,8 +89,8 @@ class SessionManager:
         ``seen_values`` are those of the cookie ``seen_cookie_name``, when that is not empty,
         ``url_value`` is the path parameter. ``cookieless``: the client brought no cookie at all and
         is no browser; only looked at where ids travel in a header, see ``requests.answer``.
-        When the visit is ``missing`` its session, call ``fetch`` or ``fetch_async`` before the
-        application sees it.
+        When the session is ``missing``, call ``fetch`` or ``fetch_async`` before the application
+        sees it.
         """
         visit = Visit(self.context, UntouchedSession())
         if header_value is not None:
@@ -112,7 +114,7 @@ class SessionManager:
             if candidate is None:
                 continue
             identifier, key, route = candidate
-            if commits.owes_end(key):
+            if key in commits.owed_ends:
                 continue
             state = self.replica.get(key)
             if seen_values and visit.seen is None and self.context.causal is not None:
@@ -135,13 +137,9 @@ class SessionManager:
         causal = self.context.causal
         return causal is not None and causal.lacks(key, state, seen)
 
-    def fetch(self, visit: Visit) -> None:
-        """Ask the peers for a missing session; bounded by ``fetch_timeout_s`` per id."""
-        fetch(visit)
-
-    async def fetch_async(self, visit: Visit) -> None:
-        """``fetch`` without blocking the event loop."""
-        await fetch_async(visit)
+    # Here, so that an adapter needs to know the manager alone.
+    fetch, fetch_async = staticmethod(fetch), staticmethod(fetch_async)
+    save, save_async = staticmethod(save), staticmethod(save_async)
 
     def owes_nothing(self, visit: Visit) -> bool:
         """Say whether a request that changed nothing can be answered without a commit.
@@ -152,57 +150,51 @@ class SessionManager:
         answer is no, and ``save`` finds out.
         """
         context = self.context
-        if visit.touched or visit.wrote or context.commits.owes_ends or context.events.pending:
+        if visit.touched or visit.wrote or context.commits.owed_ends or context.events.pending:
             return False
         if visit.legacy:
             return False
-        state, client = visit.state, visit.client
-        if state is None:
+        stored, client, own = visit.stored, visit.client, self._own_route
+        if stored is None:
             return not visit.missing
-        stored = stored_attributes(state)
-        own, now_ms = self._own_route, self.now_ms()
+        lifetimes = context.lifetimes
         return (
             client is not None
             and client[1] == own
             and client[0] == visit.identifier
-            and (stored.touch_due_ms is None or now_ms < stored.touch_due_ms)
-            and not context.lifetimes.may_renew(state, now_ms)
+            and (stored.touch_due_ms is None or self.now_ms() < stored.touch_due_ms)
+            and not (
+                lifetimes.sliding
+                and (lifetimes.cookies_have_lifetime or stored.outlives_browser)
+            )
             and own in self.cluster.serving_routes()
         )
 
     def commit(self, visit: Visit) -> Outcome:
-        """``save`` before the response headers go out, and what they need to say.
+        """Save before the response headers go out, and return what they need to say.
 
         Afterwards the visit is sealed: no new id can reach the client any more. Changes made
         later are for ``save``.
         """
         if self.owes_nothing(visit):
             return self.answer_unchanged(visit)
-        save(visit)
+        self.save(visit)
         return self.answer(visit)
 
     async def commit_async(self, visit: Visit) -> Outcome:
         """``commit`` without blocking the event loop while peers confirm."""
         if self.owes_nothing(visit):
             return self.answer_unchanged(visit)
-        await save_async(visit)
+        await self.save_async(visit)
         return self.answer(visit)
 
-    def save(self, visit: Visit) -> None:
-        """Write what changed and wait for peers as ``ack`` asks; see ``writing.save``."""
-        save(visit)
-
-    async def save_async(self, visit: Visit) -> None:
-        """``save`` without blocking the event loop while peers confirm."""
-        await save_async(visit)
-
     def answer_unchanged(self, visit: Visit) -> Outcome:
-        """``answer`` of a visit that ``owes_nothing``."""
+        """Do what ``answer`` does, for a visit that ``owes_nothing``."""
         visit.sealed = True
         return VARY if visit.session.accessed else NOTHING
 
     def answer(self, visit: Visit) -> Outcome:
-        """What the response headers need to say, without committing; seals like ``commit``."""
+        """Return what the response headers need to say, without saving; seals like ``commit``."""
         visit.sealed = True
         outcome = self.place(visit)
         if self.legacy is not None:
@@ -222,7 +214,7 @@ class SessionManager:
         return outcome if value is None else outcome._replace(vary=True, set_seen_cookie=value)
 
     def place(self, visit: Visit) -> Outcome:
-        """The session cookie: only when the id is new, its route has to move or it is due.
+        """Return the session cookie, if the id is new, its route has to move or it is due.
 
         Afterwards ``visit.client`` is what the client will hold.
         """
@@ -274,7 +266,7 @@ class SessionManager:
         return decide(self.settings.rewrite, key, client[1], own, serving).route is not None
 
     def sessions(self) -> ClusterSessions:
-        """Users' sessions across the cluster."""
+        """Return what lists and ends users' sessions across the cluster."""
         return ClusterSessions(self.context)
 
     async def write_async(self, changes: Sequence[Change]) -> None:

@@ -1,4 +1,4 @@
-"""The second cookie, ``<cookie_name>_v``: which writes to its session a client has seen.
+"""Reads and writes the second cookie, ``<cookie_name>_v``: which writes a client has seen.
 
 Never part of the session cookie, which balancers cut, hash and learn. Two responses at once may set
 it in either order; then one of two writes goes unnamed, and no session is lost.
@@ -34,7 +34,7 @@ def seen_cookie_name(settings: Settings) -> str:
 
 
 def encode_seen(state: SessionState) -> str:
-    """The token for a client that has been shown this copy."""
+    """Make the token for a client that has been shown this copy."""
     writers = state.versions
     if len(writers) > WRITERS_MAX:
         newest = dict.fromkeys(writers, 0)
@@ -52,7 +52,7 @@ def encode_seen(state: SessionState) -> str:
 
 
 def decode_seen(token: str) -> Mapping[bytes, int]:
-    """The highest sequence number per node that a token names; empty for what is no token."""
+    """Return the highest sequence number per node that a token names; empty for no token."""
     matched = _PATTERN.fullmatch(token)
     if matched is None:
         return {}

@@ -1,4 +1,4 @@
-"""The session as the application sees it: attributes, and a life of their own."""
+"""Gives the application its session: a dict with a life of its own."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -121,7 +121,7 @@ class Session(SessionDict):
             self._visit.set_register(IDLE_TIMEOUT, encode_ms(round(seconds * 1000)))
 
     def watch(self) -> AsyncIterator[SessionChange]:
-        """Changes made by other requests, on any node, and at last the end: ``async for``.
+        """Tell what other requests change, on any node, and at last the end: ``async for``.
 
         For long-lived handlers such as websockets. Changes that come faster than they are taken
         come as one. Raises ValueError when nothing is stored yet: ``await asave()`` first.
@@ -186,4 +186,4 @@ class Session(SessionDict):
             self.modified = True
 
     def _load(self) -> None:
-        """Decode every attribute; done already, or there never was anything to decode."""
+        """Decode every attribute; here they are decoded, see ``session.untouched``."""

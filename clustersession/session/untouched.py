@@ -1,4 +1,4 @@
-"""A session of which nothing or little has been asked yet.
+"""Keeps a session undecoded as long as nothing or little has been asked of it.
 
 Reading and setting single attributes decodes what is read and nothing else. Every other method
 loads first and then hands over: loading turns the object into a plain ``Session``, so that later
@@ -22,29 +22,22 @@ class UntouchedSession(Session):
     __slots__ = ()
 
     def __getitem__(self, key: str) -> Any:
-        value = self._look(key)
+        value = self.get(key, _ABSENT)
         if value is _ABSENT:
             raise KeyError(key)
         return value
 
     def __contains__(self, key: object) -> bool:
-        return self._look(key) is not _ABSENT
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.accessed = True
-        super().__setitem__(key, value)
+        # One that cannot be read is not there.
+        return self.get(key, _ABSENT) is not _ABSENT  # type: ignore[arg-type]
 
     def get(self, key: str, default: Any = None) -> Any:
         """Like dict.get."""
-        value = self._look(key)
-        return default if value is _ABSENT else value
-
-    def _look(self, key: Any) -> Any:
         self.accessed = True
-        value = dict.get(self, key, _ABSENT)
+        value = dict.get(self, key, default)
         if value is UNLOADED:
             self._visit.attributes.load(key)
-            value = dict.get(self, key, _ABSENT)
+            value = dict.get(self, key, default)
         return value
 
     def _load(self) -> None:

@@ -1,4 +1,4 @@
-"""Users' sessions across the cluster: who is logged in where, and ending that.
+"""Lists who is logged in where, and ends users' sessions across the cluster.
 
 What is listed is what this node holds, which is what the cluster holds but for what is under way.
 ``end_all`` also ends what this node has not heard of, see ``core.revocation``.
@@ -65,7 +65,7 @@ class ClusterSessions:
     def sessions_of(
         self, principal: str | int, *, current: SessionDict | None = None
     ) -> list[SessionView]:
-        """The live sessions of a user that this node holds, the last used first."""
+        """Return the live sessions of a user that this node holds, the last used first."""
         current_key = None if current is None else visit_of(current).key
         user = str(principal)
         views = [
@@ -74,7 +74,7 @@ class ClusterSessions:
         return sorted(views, key=lambda view: view.last_access, reverse=True)
 
     def end(self, session: SessionView | str, principal: str | int | None = None) -> bool:
-        """End one session everywhere; whether it was there to be ended.
+        """End one session everywhere; return whether it was there to be ended.
 
         session: what ``sessions_of`` gave, or with the principal its handle or name. Raises
         ValueError for a name that fits several sessions of the user; ReplicaFull, and then nothing
@@ -91,7 +91,7 @@ class ClusterSessions:
         return head > 0
 
     def end_all(self, principal: str | int, *, except_current: SessionDict | None = None) -> int:
-        """End all sessions of a user everywhere, but one if given; how many this node knew of.
+        """End all sessions of a user everywhere, but one if given; return how many were known here.
 
         A session that began before this call and that this node does not know of, such as one
         behind a partition, ends where the two meet. A session that begins later is not touched.
@@ -160,7 +160,7 @@ class ClusterSessions:
             context.replica, context.events, context.settings, user, context.now_ms(), spared_key
         )
         if visit is not None and done.spared is not None:
-            visit.state = done.spared
+            visit.replace_state(done.spared)
         return done
 
 
@@ -191,12 +191,12 @@ def revoke_all(
 
 
 def handle_of(key: str) -> str:
-    """What names a session to people and forms: a hash of its key."""
+    """Name a session to people and forms, by a hash of its key."""
     return sha256(key.encode()).hexdigest()[:HANDLE_LENGTH]
 
 
 def find_by_handle(handle: str, keys: Sequence[str]) -> str | None:
-    """The key whose handle begins so; at least as long as a name. Raises ValueError for several."""
+    """Return the key whose handle begins so; at least a name. Raises ValueError for several."""
     if len(handle) < NAME_LENGTH:
         raise ValueError(f"{handle!r} is too short to name a session")
     found = [key for key in keys if handle_of(key).startswith(handle)]
@@ -206,7 +206,7 @@ def find_by_handle(handle: str, keys: Sequence[str]) -> str | None:
 
 
 def last_writer(state: SessionState) -> bytes:
-    """The node that wrote the newest attribute still there."""
+    """Return the node that wrote the newest attribute still there."""
     newest = max(state.registers.values(), key=lambda register: register[:2], default=None)
     return b"" if newest is None else newest.node
 

@@ -1,4 +1,4 @@
-"""One request's stay with its session: what it knows of the client, and what it still owes."""
+"""Notes what one request knows of its session and its client, and what it still owes."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -12,7 +12,7 @@ from clustersession.session.attributes import AttributeTracker
 from clustersession.session.authentic import Candidate
 from clustersession.session.changes import AttributeChanges, visible_values
 from clustersession.session.context import SessionContext
-from clustersession.session.stored import stored_attributes
+from clustersession.session.stored import StoredAttributes, stored_attributes
 
 IMPORTED_PREFIX = RESERVED_PREFIX + "old."
 """Keys of records of imported sessions, see ``session.legacy``."""
@@ -49,8 +49,10 @@ class SessionDict(dict[str, Any]):
     new: bool
 
     def __setitem__(self, key: str, value: Any) -> None:
-        dict.__setitem__(self, _checked(key), value)
-        self.modified = True
+        if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
+            key = _checked(key)
+        dict.__setitem__(self, key, value)
+        self.accessed = self.modified = True
 
     def __delitem__(self, key: str) -> None:
         dict.__delitem__(self, key)
@@ -89,7 +91,7 @@ class SessionDict(dict[str, Any]):
         return self
 
     def copy(self) -> dict[str, Any]:
-        """A plain dict of the attributes."""
+        """Return a plain dict of the attributes."""
         return dict(self)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -123,6 +125,9 @@ class Visit:
 
     state: SessionState | None = None
     """The copy that the session was read from or last committed."""
+
+    stored: StoredAttributes | None = None
+    """What follows from ``state``; None exactly when that is."""
 
     holds_local = False
     """Some stored attributes stay on this node; once true it stays so."""
@@ -226,14 +231,14 @@ class Visit:
         self.session.modified = True
 
     def register(self, name: str) -> bytes | None:
-        """A system register, as the next commit will leave it."""
+        """Return a system register, as the next commit will leave it."""
         if name in self.system:
             return self.system[name]
         register = None if self.state is None else self.state.registers.get(name)
         return None if register is None else register.value
 
     def writes(self, changes: AttributeChanges) -> tuple[dict[str, bytes], tuple[str, ...]]:
-        """The changes with those of system registers: to set, to delete."""
+        """Return the changes with those of system registers: to set, to delete."""
         sets, deletes = dict(changes.sets), changes.deletes
         for name, data in self.system.items():
             if data is None:
@@ -246,7 +251,7 @@ class Visit:
         """Take a stored session; lists, dicts and the like are decoded when they are asked for."""
         self.identifier, self.key, self.state = identifier, key, state
         self.missing = self.session.new = False
-        stored = stored_attributes(state)
+        self.stored = stored = stored_attributes(state)
         self.attributes.take(key, stored)
         if stored.holds_local:
             self.holds_local = True
@@ -256,9 +261,14 @@ class Visit:
         self.attach(identifier, key, state)
         self.new_id = NewId.EXCHANGE
 
+    def replace_state(self, state: SessionState) -> None:
+        """Note a newer copy after a commit that changed no attribute of ours."""
+        self.state, self.stored = state, stored_attributes(state, self.state)
+
     def take_newer(self, state: SessionState) -> None:
         """Continue from a newer copy, with the unsaved changes of this one on top."""
-        before, self.state = self.state, state
+        before = self.state
+        self.replace_state(state)
         if before is None or before.versions != state.versions:
             values = visible_values(state.registers)
             if self.attributes.take_newer(values, self.session.modified):
@@ -268,12 +278,12 @@ class Visit:
         self, identifier: str, key: str, state: SessionState, changes: AttributeChanges
     ) -> None:
         """Note that the changes are stored: later ones are found against them."""
-        before = self.state
+        self.stored = stored = stored_attributes(state, self.state)
         self.identifier, self.key, self.state = identifier, key, state
         self.wrote = True
         self.system, self.new_id = _NOTHING, None
         self.session.modified = False
-        self.attributes.saved(key, changes, stored_attributes(state, before))
+        self.attributes.saved(key, changes, stored)
 
     def invalidate(self) -> None:
         """Have the next commit end the session; what is set afterwards begins a new one."""
@@ -297,14 +307,14 @@ class Visit:
 
     def detach(self) -> None:
         """Stand behind no stored session any more."""
-        self.identifier = self.key = self.state = None
+        self.identifier = self.key = self.state = self.stored = None
         self.attributes.forget_stored()
         self.system, self.new_id = _NOTHING, None
         self.wanted = False
 
 
 def visit_of(session: SessionDict) -> Visit:
-    """The visit of a request, from the session that its application holds."""
+    """Return the visit of a request, from the session that its application holds."""
     return session._visit
 
 

@@ -1,4 +1,4 @@
-"""Changes of one session made anywhere, for those who wait for them, such as an open websocket.
+"""Tells of changes made to one session anywhere, to those who wait, such as an open websocket.
 
 Whoever watches compares the copy in the replica with the one it saw last. The agent only says when
 to look, so that a lost word, a new agent or a burst of changes costs nothing but a later look:
@@ -26,9 +26,11 @@ LOOK_ANYWAY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """names: attributes that others set or deleted; values: what they are now, without deleted
-    ones. ended: the session is over, and nothing follows; reason: "invalidated", "rotated",
-    "revoked", "limit" or "expired".
+    """What others have changed in a session since the last look.
+
+    names: attributes that were set or deleted; values: what they are now, without deleted ones.
+    ended: the session is over, and nothing follows; reason: "invalidated", "rotated", "revoked",
+    "limit" or "expired".
     """
 
     names: tuple[str, ...] = ()
@@ -38,7 +40,7 @@ class SessionChange:
 
 
 def watch(visit: Visit) -> AsyncIterator[SessionChange]:
-    """What others change from now on, until the session ends. Raises ValueError."""
+    """Tell what others change from now on, until the session ends. Raises ValueError."""
     key, seen = visit.key, visit.state
     if key is None or seen is None:
         raise ValueError("there is nothing to watch: the session is not stored; call asave() first")

@@ -21,11 +21,11 @@ from clustersession.core.state import (
     idle_timeout_ms,
     login_time,
 )
-from clustersession.session.changes import AttributeChanges
+from clustersession.session.changes import NO_CHANGES, AttributeChanges
 from clustersession.session.context import SessionContext
 from clustersession.session.lifetimes import PERMANENT, is_live, is_permanent
 from clustersession.session.local_attributes import stays_here
-from clustersession.session.stored import stored_attributes, stored_values
+from clustersession.session.stored import stored_values
 from clustersession.session.token import RANDOM_BYTES, log_name
 from clustersession.session.visit import SOURCE, NewId, Visit
 
@@ -68,7 +68,7 @@ def write(visit: Visit) -> int:
     """
     context = visit.context
     now_ms = context.now_ms()
-    if context.commits.owes_ends:
+    if context.commits.owed_ends:
         context.commits.store_owed_ends(now_ms)
     if visit.discarded:
         return 0
@@ -83,7 +83,7 @@ def write(visit: Visit) -> int:
             return move(visit, changes, now_ms)
         if visit.new_id is not None:
             _log.warning("session.rotate() came after the response had started: no new id")
-        if not changes and not visit.system:
+        if changes is NO_CHANGES and not visit.system:
             return _touch(visit, now_ms)
         return _update(visit, changes, now_ms)
     except SessionError:
@@ -112,7 +112,7 @@ def _touch(visit: Visit, now_ms: int) -> int:
         visit.discarded = True
         return 0
     context.counters.touches += 1
-    visit.state = newer
+    visit.replace_state(newer)
     visit.refresh |= refresh
     context.commits.feed_moved(committed.head)
     return 0
@@ -171,32 +171,37 @@ def _is_worth_storing(
 
 def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     """Store changes of a session that keeps its id."""
-    context, key, identifier, before = visit.context, visit.key, visit.identifier, visit.state
+    context, key, identifier = visit.context, visit.key, visit.identifier
+    before, stored = visit.state, visit.stored
     assert key is not None
     assert identifier is not None
     assert before is not None
+    assert stored is not None
     sets, deletes = visit.writes(changes)
     local = context.local.any or visit.holds_local
     if local:
         sets, deletes = context.local.place(sets, deletes, before.registers)
     # More than enough when nothing is replaced: most sessions are far below the limit.
-    at_most = stored_attributes(before).data_bytes
-    at_most += sum([len(name) + len(data) for name, data in sets.items()])
+    at_most = stored.data_bytes
+    for name, data in sets.items():
+        at_most += len(name) + len(data)
     if at_most > context.settings.session_bytes_max:
         _check_size(context, sets, stored_values(before), deletes)
-    ends = _endings(visit, now_ms)
-    ends += _over_limit(visit, now_ms)
+    ends = _endings(visit, now_ms) if visit.endings else []
+    if PRINCIPAL in visit.system:
+        ends += _over_limit(visit, now_ms)
     committed = context.commits.commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
     if committed is None:
         return 0
     state = committed.states[-1]
     if state is None:
-        _lose(visit, key)
-        return 0
+        return _lose(visit, key)
     visit.endings = ()
     visit.committed(identifier, key, state, changes)
-    lifetime_changed = PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets
-    visit.refresh |= lifetime_changed or context.lifetimes.renewal_is_due(before, now_ms)
+    if PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets:
+        visit.refresh = True
+    elif stored.outlives_browser or context.lifetimes.cookies_have_lifetime:
+        visit.refresh |= context.lifetimes.renewal_is_due(before, now_ms)
     if local and not ends and stays_here(sets, deletes):
         context.commits.feed_moved(committed.head)
         return 0
@@ -214,8 +219,7 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
         key = visit.identifier[:KEY_LENGTH]
         current = context.replica.get(key)
     if current is None or not is_live(current, now_ms):
-        _lose(visit, key)
-        return 0
+        return _lose(visit, key)
     sets, creation = _moved(visit, changes, current, now_ms)
     ends = _over_limit(visit, now_ms)
     _check_size(context, sets, {}, ())
@@ -236,8 +240,7 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     if ended is None or state is None:
         # Another process ended the session after we read it. Logout wins.
         context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
-        _lose(visit, key)
-        return 0
+        return _lose(visit, key)
     visit.committed(identifier, new_key, state, changes)
     return committed.head
 
@@ -245,7 +248,7 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
 def _moved(
     visit: Visit, changes: AttributeChanges, current: SessionState, now_ms: int
 ) -> tuple[dict[str, bytes], Creation]:
-    """What a session holds under its new id, and how long it lives."""
+    """Work out what a session holds under its new id, and how long it lives."""
     context = visit.context
     changed, deletes = visit.writes(changes)
     if context.local.any or visit.holds_local:
@@ -270,21 +273,20 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     context, record_key, identifier = visit.context, visit.key, visit.identifier
     assert record_key is not None
     assert identifier is not None
-    commits, new_key = context.commits, identifier[:KEY_LENGTH]
+    new_key = identifier[:KEY_LENGTH]
     record, joined = context.replica.get(record_key), context.replica.get(new_key)
     sets, deletes = visit.writes(changes)
     creation = None
     if not is_live(joined, now_ms):
         if record is None or not is_live(record, now_ms) or joined is not None:
-            _lose(visit, record_key)
-            return 0
+            return _lose(visit, record_key)
         sets = {n: d for n, d in {**stored_values(record), **sets}.items() if n not in deletes}
         creation, deletes = _life_of_record(visit, record, sets, now_ms), ()
     if context.local.any:
         held = {} if joined is None else joined.registers
         sets, deletes = context.local.place(sets, deletes, held)
     _check_size(context, sets, {} if joined is None else stored_values(joined), deletes)
-    committed = commits.commit(
+    committed = context.commits.commit(
         [
             Change(new_key, now_ms, sets, deletes, creation=creation),
             Change(record_key, now_ms, end=ENDED_ROTATED),
@@ -298,11 +300,10 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     state, ended = committed.states
     if ended is None and not _was_exchanged(context, record_key):
         # A logout in between. It wins.
-        commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
+        context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
         state = None
     if state is None:
-        _lose(visit, record_key)
-        return 0
+        return _lose(visit, record_key)
     visit.committed(identifier, new_key, state, changes)
     return committed.head
 
@@ -310,7 +311,7 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
 def _life_of_record(
     visit: Visit, record: SessionState, sets: dict[str, bytes], now_ms: int
 ) -> Creation:
-    """How long a session lives that was a record; takes out of ``sets`` what says so.
+    """Work out how long a session lives that was a record; takes that out of ``sets``.
 
     What remained of its life in the old store is kept where that is more than ours have.
     """
@@ -340,7 +341,7 @@ def _endings(visit: Visit, now_ms: int) -> list[Change]:
 
 
 def _over_limit(visit: Visit, now_ms: int) -> list[Change]:
-    """What a login beyond the user's limit ends: the oldest logins. Raises TooManySessions.
+    """End the oldest logins when one is beyond the user's limit. Raises TooManySessions.
 
     Judged by what this node knows: logins at the same moment may all pass, and the next one
     ends what is too many.
@@ -369,18 +370,19 @@ def _mint(context: SessionContext) -> tuple[str, str]:
     return identifier, identifier[:KEY_LENGTH]
 
 
-def _lose(visit: Visit, key: str) -> None:
-    """Count that the session ended under a request; it writes nothing more."""
+def _lose(visit: Visit, key: str) -> int:
+    """Count that the session ended under a request; it writes nothing more, returns 0."""
     visit.discarded = True
     visit.context.counters.lost_writes += 1
     _log.info("session %s ended during a request that wrote to it; dropped", log_name(key))
+    return 0
 
 
 def _check_size(
     context: SessionContext, sets: dict[str, bytes], stored: dict[str, bytes],
     deletes: tuple[str, ...],
 ) -> None:
-    """Raises SessionTooLarge."""
+    """Raise SessionTooLarge if all together would be."""
     after = {**stored, **sets}
     total = sum(len(n) + len(data) for n, data in after.items() if n not in deletes)
     if total > context.settings.session_bytes_max:

@@ -54,6 +54,8 @@ class AgentClient:
         self._home = home
         # Not wrapped in a method: it is asked for each request.
         self.serving_routes = ServingRoutes(settings.route, replica).get
+        # What a confirmation is asked for, besides the head: by all peers or one, within how long.
+        self._wanted = settings.ack == "all", int(settings.ack_timeout_s * 1000)
         # Questions of threads take a link of the pool each; event loops have one link each, which
         # carries any number of questions. A lock for each loop keeps it from connecting twice.
         self._pool = LinkPool(home.agent_socket)
@@ -117,14 +119,13 @@ class AgentClient:
     def confirm(self, head: int) -> bool:
         """Wait until a peer, with ``ack="all"`` every one, holds our feed up to ``head``."""
         timeout_s = self._settings.ack_timeout_s
-        answer = self._ask(Operation.CONFIRM, *self._confirmation(head), timeout_s=timeout_s)
+        answer = self._ask(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
     async def confirm_async(self, head: int) -> bool:
         """``confirm`` without blocking the event loop."""
         timeout_s = self._settings.ack_timeout_s
-        arguments = self._confirmation(head)
-        answer = await self._ask_async(Operation.CONFIRM, *arguments, timeout_s=timeout_s)
+        answer = await self._ask_async(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
     def fetch(self, key: str) -> bool:
@@ -180,9 +181,6 @@ class AgentClient:
             self._pool.close()
         except IndexError:
             pass  # another thread emptied the pool meanwhile
-
-    def _confirmation(self, head: int) -> tuple[int, bool, int]:
-        return head, self._settings.ack == "all", int(self._settings.ack_timeout_s * 1000)
 
     def _ask(self, operation: Operation, *argument: object, timeout_s: float) -> object | None:
         """Return the agent's answer, None when none came in time. Waits for an agent to come."""
