@@ -17,6 +17,7 @@ from clustersession.core.state import Change, Creation
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 from clustersession.session.token import IdSigner
+from clustersession.session.visit import Visit
 from clustersession.wire.values import encode_value
 
 NODES = 2
@@ -51,8 +52,8 @@ async def _measure(first: BenchNode, second: BenchNode, rounds: int) -> None:
         wait_until(lambda k=key: second.replica.get(k) is not None, "the session")
         state = second.replica.get(key)
         assert state is not None
-        session = Session(manager, 2**20)
-        session.attach("-", key, state)
+        session = Session()
+        Visit(manager.context, session).attach("-", key, state)
         changes = session.watch()
         for (what, node, change) in (
             ("changed on the other node", first, {"sets": {"n": encode_value(1)}}),
