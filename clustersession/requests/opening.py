@@ -19,7 +19,6 @@ _DEFAULTS = Settings()
 _BROWSERS_ORIGIN = "Sec-Fetch-Site"
 """Browsers name the origin of each request in it, see ``requests.answer``."""
 
-
 _BEYOND_THE_COOKIE = (
     "header_name", "ready_path", "exclude", "legacy_cookie_name", "consistency",
 )

@@ -38,7 +38,7 @@ logger = logging.getLogger("clustersession")
 class AgentClient:
     """Implements ``session.cluster_port.ClusterPort`` over the agent's unix socket.
 
-    attachment: this process's presence at the agent, and what the agent has to say by itself.
+    attachment: keeps this process known to the agent, and hears what that has to say.
     ``start`` starts an agent inside this process; without it one is started as a process.
     """
 
