@@ -23,17 +23,19 @@ def main(writes_per_s: int) -> None:
     manager = runtime.manager()
     values = []
     for number in range(SESSIONS):
-        session = manager.open(())
+        visit = manager.open(())
+        session = visit.session
         session.update(user="ann", visits=number, cart=["tea"])
-        values.append(str(manager.commit(session).set_cookie).partition("=")[2].partition(";")[0])
+        values.append(str(manager.commit(visit).set_cookie).partition("=")[2].partition(";")[0])
     print("ready", flush=True)
     written, started_s = 0, time.perf_counter()
     while not stopped:
         due = int((time.perf_counter() - started_s) * writes_per_s)
         for number in range(written, min(due, written + 200)):
-            session = manager.open((values[number % SESSIONS],))
+            visit = manager.open((values[number % SESSIONS],))
+            session = visit.session
             session["visits"] = number
-            manager.save(session)
+            manager.save(visit)
             written += 1
         time.sleep(0.005 if written >= due else 0)
     print(round(written / (time.perf_counter() - started_s)), flush=True)

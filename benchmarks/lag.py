@@ -39,8 +39,8 @@ def main(writes: int = 2000) -> None:
 
 def confirm(first: BenchNode, second: BenchNode, writes: int, pause_s: float) -> list[float]:
     """Milliseconds that waiting for one peer took; the peer must then hold the write."""
-    assert first.connection is not None
-    port = first.connection.port
+    assert first.client is not None
+    port = first.client
     taken = []
     for number in range(writes):
         value = b"%d" % number
@@ -56,13 +56,13 @@ def confirm(first: BenchNode, second: BenchNode, writes: int, pause_s: float) ->
 
 def lag(first: BenchNode, second: BenchNode, writes: int, pause_s: float) -> list[float]:
     """Milliseconds from a commit nobody waits for until the other node has it."""
-    assert first.connection is not None
-    port = first.connection.port
+    assert first.client is not None
+    port = first.client
     taken = []
     for number in range(writes):
         value = b"lag %d" % number
         started_s = time.perf_counter()
-        port.notify(first.write(key(number % SESSIONS), value))
+        port.feed_moved(first.write(key(number % SESSIONS), value))
         while seen(second, key(number % SESSIONS)) != value:
             assert time.perf_counter() - started_s < 10, "the write never arrived"
             # A spinning reader would take a core away from the agents.

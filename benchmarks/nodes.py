@@ -22,7 +22,8 @@ from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
 from clustersession.tools.demo.processes import free_port, kill_node
 from clustersession.wire.local import Operation
-from clustersession.worker.connection import Connection, complete, connect
+from clustersession.worker.agent_client import AgentClient
+from clustersession.worker.completion import complete
 from clustersession.worker.places import node_home
 from tests.support.namespaces import Host
 
@@ -34,7 +35,7 @@ class BenchNode:
     settings: Settings
     home: NodeHome
     replica: LmdbReplica
-    connection: Connection | None = None
+    client: AgentClient | None = None
     agent: "subprocess.Popen[bytes] | None" = None
     host: Host | None = None
 
@@ -65,7 +66,7 @@ class BenchNode:
 
     def attach(self) -> None:
         """Be a worker of this node."""
-        self.connection = connect(self.settings, self.home, self.replica)
+        self.client = AgentClient(self.settings, self.home, self.replica)
 
     def status(self) -> dict[str, Any]:
         """What its agent says; nothing while there is none."""
@@ -129,8 +130,8 @@ def bench_nodes(
             yield nodes
         finally:
             for node in nodes:
-                if node.connection is not None:
-                    node.connection.close()
+                if node.client is not None:
+                    node.client.close()
                 if node.agent is not None:
                     node.agent.terminate()
                     node.agent.wait(10)

@@ -69,8 +69,8 @@ def _confirmations(result: Result, writes: int) -> None:
 
 
 def _confirmed(first: BenchNode, second: BenchNode, writes: int) -> Iterator[float]:
-    assert first.connection is not None
-    confirm = first.connection.port.confirm
+    assert first.client is not None
+    confirm = first.client.confirm
     for number in range(writes):
         value = b"%d" % number
         head = first.write(key(number % SESSIONS), value)
@@ -149,8 +149,8 @@ def _paced(
     Behind its time it catches up, without a pause: what is told is what was reached. ``confirmed``:
     each is waited for.
     """
-    assert node.connection is not None
-    notify, commits = node.connection.port.notify, []
+    assert node.client is not None
+    feed_moved, commits = node.client.feed_moved, []
     started_s = time.monotonic()
     count = int(rate * seconds)
     for number in range(count):
@@ -160,8 +160,8 @@ def _paced(
         head = node.write(key(number % SESSIONS), b"%d" % number)
         commits.append((head, time.monotonic()))
         if not confirmed:
-            notify(head)
-        elif not node.connection.port.confirm(head):
+            feed_moved(head)
+        elif not node.client.confirm(head):
             raise SystemExit("nobody confirmed")
     return commits, count / (time.monotonic() - started_s)
 
@@ -290,10 +290,10 @@ def _large_sessions(result: Result, hosts: Sequence[Host], writes: int) -> None:
                 idle_bytes_per_s = _idle_bytes_per_s(hosts[0])
                 before = sum(_wire(hosts[0]))
                 started_s = time.perf_counter()
-                assert first.connection is not None
+                assert first.client is not None
                 for number in range(writes):
                     head = first.write(key(number % 20), b"%d" % number)
-                    first.connection.port.notify(head)
+                    first.client.feed_moved(head)
                     time.sleep(1 / LARGE_RATE)
                 wait_until(lambda a=first, b=second: _abreast(a, b), "the changes")
                 took_s = time.perf_counter() - started_s
@@ -328,8 +328,8 @@ def _commit(node: BenchNode, count: int, change: Callable[[int, int], Change]) -
         numbers = range(start, min(start + BURST_PER_COMMIT, count))
         committed = node.replica.commit([change(n, now_ms) for n in numbers], now_ms)
         assert committed.effective
-        if node.connection is not None:
-            node.connection.port.notify(committed.head)
+        if node.client is not None:
+            node.client.feed_moved(committed.head)
 
 
 def _abreast(writer: BenchNode, reader: BenchNode) -> bool:

@@ -13,23 +13,13 @@ import time
 
 from benchmarks.nodes import BenchNode, bench_nodes, percentiles, wait_until
 from clustersession.core.state import PRINCIPAL, Change, Creation
-from clustersession.session.users import ClusterSessions
+from clustersession.session.manager import SessionManager
+from clustersession.session.token import IdSigner
+from clustersession.worker.secret import id_secrets
 
 SESSIONS, NODES = 4, 3
 LOOK_S = 0.00005
 DEADLINE_S = 10.0
-
-
-class _Confirmer:
-    def __init__(self, node: BenchNode) -> None:
-        self._node = node
-
-    def confirm(self, head: int) -> None:
-        assert self._node.connection is not None
-        assert self._node.connection.port.confirm(head), "nobody confirmed"
-
-    async def confirm_async(self, head: int) -> None:
-        raise NotImplementedError
 
 
 def main(rounds: int = 200) -> None:
@@ -56,12 +46,16 @@ def _round(nodes: list[BenchNode], user: str, where: BenchNode) -> tuple[float, 
         _login(nodes[number % NODES], user)
     for node in nodes:
         wait_until(lambda n=node: len(n.replica.sessions_of(user)) == SESSIONS, "the sessions")
-    sessions = ClusterSessions(
-        where.replica, where.settings, where.settings.route, _Confirmer(where), _now_ms
+    assert where.client is not None
+    manager = SessionManager(
+        where.settings, where.replica, IdSigner(id_secrets(where.settings)),
+        where.client, wall_ms=_now_ms, random_bytes=secrets.token_bytes,
     )
+    sessions = manager.sessions()
     started_s = time.perf_counter()
     assert sessions.end_all(user) == SESSIONS
     called_s = time.perf_counter()
+    assert not manager.counters.unconfirmed, "nobody confirmed"
     while any(node.replica.sessions_of(user) for node in nodes):
         assert time.perf_counter() - started_s < DEADLINE_S, "a session never ended"
         time.sleep(LOOK_S)
@@ -74,8 +68,8 @@ def _login(node: BenchNode, user: str) -> None:
     change = Change(
         "1" + secrets.token_hex(11), now_ms, {PRINCIPAL: user.encode()}, creation=creation
     )
-    assert node.connection is not None
-    node.connection.port.notify(node.replica.commit([change], now_ms).head)
+    assert node.client is not None
+    node.client.feed_moved(node.replica.commit([change], now_ms).head)
 
 
 def _now_ms() -> int:

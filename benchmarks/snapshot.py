@@ -16,7 +16,7 @@ from benchmarks.result import Cell, Chart, Result, Table, Target
 from clustersession.core.state import Change
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.settings.settings import Settings
-from clustersession.worker.connection import connect
+from clustersession.worker.agent_client import AgentClient
 
 PAYLOAD_BYTES = 200
 PER_COMMIT = 500
@@ -124,8 +124,8 @@ def _require_same(donor: BenchNode, joiner: BenchNode, count: int) -> None:
 def _requests(pipe: Connection, settings: Settings, home: NodeHome, sessions: int) -> None:
     """The donor's users, in a process of their own; sends the milliseconds before and during."""
     replica = open_node_replica(home, settings)
-    connection = connect(settings, home, replica)
-    connection.wait_for_agent(10.0)
+    client = AgentClient(settings, home, replica)
+    client.wait_until_attached(10.0)
     taken: tuple[list[float], list[float]] = ([], [])
     during, number = 0, 0
     pipe.send("ready")
@@ -140,8 +140,8 @@ def _requests(pipe: Connection, settings: Settings, home: NodeHome, sessions: in
         started_s = time.perf_counter()
         assert replica.get(session_key) is not None
         committed = replica.commit([Change(session_key, now_ms, {"n": b"%d" % number})], now_ms)
-        connection.port.notify(committed.head)
+        client.feed_moved(committed.head)
         taken[during].append((time.perf_counter() - started_s) * 1000)
         time.sleep(1 / REQUESTS_PER_S)
-    connection.close()
+    client.close()
     pipe.send(taken)

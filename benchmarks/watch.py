@@ -17,6 +17,7 @@ from clustersession.core.state import Change, Creation
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 from clustersession.session.token import IdSigner
+from clustersession.session.visit import Visit
 from clustersession.wire.values import encode_value
 
 NODES = 2
@@ -34,9 +35,9 @@ def main(rounds: int = 200) -> None:
 
 
 async def _measure(first: BenchNode, second: BenchNode, rounds: int) -> None:
-    assert second.connection is not None
+    assert second.client is not None
     manager = SessionManager(
-        second.settings, second.replica, IdSigner([b"x" * 32]), second.connection.port,
+        second.settings, second.replica, IdSigner([b"x" * 32]), second.client,
         wall_ms=_now_ms, random_bytes=secrets.token_bytes,
     )
     taken: dict[str, list[float]] = {
@@ -51,8 +52,8 @@ async def _measure(first: BenchNode, second: BenchNode, rounds: int) -> None:
         wait_until(lambda k=key: second.replica.get(k) is not None, "the session")
         state = second.replica.get(key)
         assert state is not None
-        session = Session(manager, 2**20)
-        session.attach("-", key, state)
+        session = Session()
+        Visit(manager.context, session).attach("-", key, state)
         changes = session.watch()
         for (what, node, change) in (
             ("changed on the other node", first, {"sets": {"n": encode_value(1)}}),
@@ -68,12 +69,12 @@ async def _measure(first: BenchNode, second: BenchNode, rounds: int) -> None:
     print(f"{rounds} rounds, milliseconds")
     for what, values in taken.items():
         print(f"{what:<28} {percentiles(values)}")
-    second.connection.close()
+    second.client.close()
 
 
 def _commit(node: BenchNode, change: Change) -> None:
-    assert node.connection is not None
-    node.connection.port.notify(node.replica.commit([change], change.accessed_ms).head)
+    assert node.client is not None
+    node.client.feed_moved(node.replica.commit([change], change.accessed_ms).head)
 
 
 def _now_ms() -> int:

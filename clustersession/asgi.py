@@ -1,4 +1,4 @@
-"""ASGI middleware: ``scope["session"]`` for FastAPI, Starlette and any other ASGI application.
+"""ASGI middleware gives any ASGI application its ``scope["session"]``.
 
     app.add_middleware(ClusterSessionMiddleware, distributable=True)
 
@@ -17,16 +17,19 @@ runs cannot bring it back; what is set afterwards begins a new one, under a new 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Protocol
 
 from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
+from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.late_changes import save_late_async
+from clustersession.requests.opening import RequestOpener
+from clustersession.requests.paths import ExcludedSession, PathParameter
 from clustersession.requests.readiness import Readiness, readiness_async
-from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import VARY, Outcome
-from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 Scope = MutableMapping[str, Any]
@@ -37,11 +40,11 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class HasScope(Protocol):
-    """A request or a websocket of any ASGI framework."""
+    """Stands for a request or a websocket of any ASGI framework."""
 
     @property
     def scope(self) -> Any:
-        """The ASGI scope."""
+        """Return the ASGI scope."""
         ...
 
 
@@ -66,15 +69,10 @@ class ClusterSessionMiddleware:
         self.app = app
         self.runtime = runtime or Runtime.from_options(options)
         settings = self.runtime.settings
-        self._cookies = CookieReader(settings.cookie_name)
-        self._ready_path = settings.ready_path
-        self._header_name = settings.header_name.lower().encode("latin-1")
+        self._opener = RequestOpener(settings, _cookies_of, _header_of, clearing_ends=True)
         self._answers = AnswerWriter(settings)
         name, value = self._answers.only_vary
         self._only_vary = (name.lower().encode("latin-1"), value.encode("latin-1"))
-        self._is_excluded = path_excluder(settings.exclude)
-        name = settings.url_parameter
-        self._url_parameter = PathParameter(name) if name else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -83,79 +81,57 @@ class ClusterSessionMiddleware:
             serve = self._lifespan if kind == "lifespan" else self.app
             await serve(scope, receive, send)
             return
-        if self._ready_path and kind == "http" and scope["path"] == self._ready_path:
+        opener = self._opener
+        if opener.ready_path and kind == "http" and scope["path"] == opener.ready_path:
             await _send_readiness(scope, send, await readiness_async(self.runtime))
             return
-        # All of it here, and ``send_with_session`` no coroutine: what a request costs whose session
-        # nobody touches is mostly calls.
+        # All of it here, and ``_send`` no coroutine: what a request costs whose session nobody
+        # touches is mostly calls.
         manager = self.runtime.manager()
         url_value = None
-        if self._url_parameter is not None:
-            scope, url_value = _without_parameter(scope, self._url_parameter)
-        if self._is_excluded is not None and self._is_excluded(scope["path"]):
+        if opener.url_parameter is not None:
+            scope, url_value = _without_parameter(scope, opener.url_parameter)
+        visit = opener.open(manager, scope, scope["path"], url_value)
+        if visit is None:
             scope["session"] = ExcludedSession(manager)
             await self.app(scope, receive, send)
             return
-        session = self._open(manager, scope, url_value)
-        if session.missing:
-            await manager.fetch_async(session)
-        if manager.legacy is not None:
-            manager.legacy.adopt(session, _cookies_of(scope))
-        scope["session"] = session
-
-        def send_with_session(message: Message) -> Awaitable[None]:
-            if session.sealed or message["type"] not in _HEADERS_GO_OUT:
-                return send(message)
-            if scope["session"] is session and manager.owes_nothing(session):
-                outcome = manager.answer_unchanged(session)
-                return send(self._completed(message, outcome) if outcome.vary else message)
-            return self._commit_and_send(manager, session, scope, message, send)
-
+        if visit.missing:
+            await manager.fetch_async(visit)
+        scope["session"] = visit.session
         try:
-            await self.app(scope, receive, send_with_session)
+            await self.app(scope, receive, partial(self._send, manager, visit, scope, send))
         except Exception as error:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
-                await self._save_late(manager, session, scope)
+                await self._save_late(manager, visit, scope)
             raise
-        if session.touched or session.endings or scope["session"] is not session:
-            await self._save_late(manager, session, scope)
+        if visit.touched or visit.endings or scope["session"] is not visit.session:
+            await self._save_late(manager, visit, scope)
+
+    def _send(
+        self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
+    ) -> Awaitable[None]:
+        """Send a message of the application; with the headers goes what the session asks for."""
+        if visit.sealed or message["type"] not in _HEADERS_GO_OUT:
+            return send(message)
+        if scope["session"] is visit.session and manager.owes_nothing(visit):
+            outcome = manager.answer_unchanged(visit)
+            return send(self._completed(message, outcome) if outcome.vary else message)
+        return self._commit_and_send(manager, visit, scope, send, message)
 
     async def _commit_and_send(
-        self, manager: SessionManager, session: Session, scope: Scope, message: Message, send: Send
+        self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
     ) -> None:
-        if scope["session"] is not session:
-            self._take_over(session, scope)
-        outcome = await manager.commit_async(session)
+        if scope["session"] is not visit.session:
+            self._take_over(visit, scope)
+        await manager.save_async(visit)
+        outcome = manager.answer(visit)
         await send(self._completed(message, outcome) if outcome.vary else message)
 
-    def _open(self, manager: SessionManager, scope: Scope, url_value: str | None) -> Session:
-        values: tuple[str, ...] = ()
-        seen: list[str] = []
-        header_value = None
-        # Browsers name the origin of each request; see session.answer.
-        cookieless = bool(self._header_name)
-        for name, value in scope["headers"]:
-            if name == b"cookie":
-                cookieless = False
-                values = values + self._cookies.values(value) if values else (
-                    self._cookies.values(value)
-                )
-                if manager.seen_cookie_name:
-                    seen += cookie_values(value.decode("latin-1"), manager.seen_cookie_name)
-            elif self._header_name and name == self._header_name:
-                header_value = value.decode("latin-1")
-            elif cookieless and name == b"sec-fetch-site":
-                cookieless = False
-        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
-        session.clearing_ends = True
-        return session
-
-    async def _save_late(self, manager: SessionManager, session: Session, scope: Scope) -> None:
-        if scope["session"] is not session:
-            self._take_over(session, scope)
-        if session.unsaved:
-            session.sealed = True
-            await manager.asave(session)
+    async def _save_late(self, manager: SessionManager, visit: Visit, scope: Scope) -> None:
+        if scope["session"] is not visit.session:
+            self._take_over(visit, scope)
+        await save_late_async(manager, visit)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -171,7 +147,7 @@ class ClusterSessionMiddleware:
             self.runtime.close()
 
     def content_of(self, replacement: Any, scope: Scope) -> Mapping[str, Any] | None:
-        """What the session shall hold that an application has replaced; None to end it.
+        """Return what a replaced session shall hold, None to end it.
 
         Raises SessionError for what is no session at all.
         """
@@ -182,11 +158,12 @@ class ClusterSessionMiddleware:
             "mapping, or None to end the session"
         )
 
-    def _take_over(self, session: Session, scope: Scope) -> None:
+    def _take_over(self, visit: Visit, scope: Scope) -> None:
+        session = visit.session
         replacement, scope["session"] = scope["session"], session
         content = self.content_of(replacement, scope)
         if content is None:
-            session.invalidate()
+            visit.invalidate()
         else:
             # Not by ``clear``: what stays the same is no change, and merges with other requests.
             for name in [name for name in session if name not in content]:
@@ -214,7 +191,7 @@ async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> Non
 
 
 def session_of(connection: HasScope) -> Session:
-    """The session of a request or websocket of Starlette, FastAPI or Litestar, typed.
+    """Return the session of a request or websocket of Starlette, FastAPI or Litestar, typed.
 
     ``request.session`` is the same object, which those frameworks declare to be a dict. Raises
     RuntimeError, saying what to add, when ClusterSessionMiddleware does not stand before the
@@ -232,9 +209,21 @@ def session_of(connection: HasScope) -> Session:
     return session
 
 
-def _cookies_of(scope: Scope) -> str:
-    # HTTP/2 allows several Cookie headers.
-    return "; ".join(v.decode("latin-1") for name, v in scope["headers"] if name == b"cookie")
+def _cookies_of(scope: Scope) -> bytes:
+    cookies = b""
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            # HTTP/2 allows several Cookie headers.
+            cookies = cookies + b"; " + value if cookies else value
+    return cookies
+
+
+def _header_of(scope: Scope, wanted: str) -> str | None:
+    key, found = wanted.lower().encode("latin-1"), None
+    for name, value in scope["headers"]:
+        if name == key:
+            found = value.decode("latin-1")
+    return found
 
 
 def _without_parameter(scope: Scope, parameter: PathParameter) -> tuple[Scope, str | None]:

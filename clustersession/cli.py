@@ -77,7 +77,7 @@ def agent(options: dict[str, str]) -> None:
     """Run the node's agent in the foreground, for systemd or as a sidecar."""
     from clustersession.agent.log_lines import log_formatter
     from clustersession.agent.process import run_agent
-    from clustersession.worker.connection import complete
+    from clustersession.worker.completion import complete
     from clustersession.worker.places import node_home
 
     settings = load_settings(**{"distributable": True, **options})

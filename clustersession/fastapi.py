@@ -1,4 +1,4 @@
-"""The session as a dependency of FastAPI, typed.
+"""FastAPI gets the session as a dependency, typed.
 
     app.add_middleware(ClusterSessionMiddleware, distributable=True)
 
@@ -22,7 +22,7 @@ from clustersession.session.session import Session
 
 
 async def get_session(connection: HTTPConnection) -> Session:
-    """The session of the request or websocket, for ``Depends``. Raises RuntimeError without one."""
+    """Return the session of a request or websocket. Raises RuntimeError without one."""
     return session_of(connection)
 
 

@@ -1,4 +1,4 @@
-"""Quart extension: ``quart.session`` as it always was, held by the cluster.
+"""With this Quart extension the cluster holds ``quart.session``, which is as it always was.
 
     app.config["DISTRIBUTABLE"] = True
     ClusterSession(app)
@@ -27,11 +27,13 @@ from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from clustersession.flask.interface import ClusterInterface, has_late_changes
+from clustersession.flask.interface import ClusterInterface
+from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.readiness import readiness_async
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit, visit_of
 from clustersession.worker.runtime import Runtime
 
 SessionMixin.register(Session)
@@ -41,7 +43,7 @@ session = cast(Session, _quart_session)
 
 
 class ClusterSession:
-    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories.
+    """Is the extension: ``ClusterSession(app)``, or ``init_app(app)`` for factories.
 
     ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
     """
@@ -78,10 +80,10 @@ class ClusterSession:
 
 
 class ClusterSessionInterface(ClusterInterface, SessionInterface):
-    """Quart's session interface over a session manager."""
+    """Implements Quart's session interface over a session manager."""
 
     def health_checks(self, runtime: Runtime) -> Callable[[], object]:
-        """What answers a request for ``ready_path``, and returns None to any other."""
+        """Return what answers a request for ``ready_path``, and any other with None."""
         async def answer_checks() -> Response | None:
             if request.root_path + request.path != runtime.settings.ready_path:
                 return None
@@ -92,27 +94,29 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
 
         return answer_checks
 
+    def cookies_of(self, request: BaseRequestWebsocket) -> str:
+        """Return the Cookie headers of a request in one: HTTP/2 allows several."""
+        return "; ".join(request.headers.getlist("Cookie"))
+
     def get_cookie_name(self, app: Quart) -> str:
-        """The name of the cookie, for extensions that ask."""
+        """Return the name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
 
     async def open_session(
         self, app: Quart, request: BaseRequestWebsocket
     ) -> SessionMixin | None:
-        """The session of the request or of the websocket's handshake; None on an excluded path."""
+        """Open the session of a request or of a websocket's handshake; None on an excluded path."""
         runtime = self.runtime(app)
-        if self.excludes(request.path):
+        visit = self.begin(runtime, request)
+        if visit is None:
             return None
-        # HTTP/2 allows several Cookie headers.
-        cookies = "; ".join(request.headers.getlist("Cookie"))
-        session = self.begin(runtime, cookies, request.headers)
-        if session.missing:
-            await runtime.manager().fetch_async(session)
+        if visit.missing:
+            await runtime.manager().fetch_async(visit)
         if isinstance(request, Websocket):
             request._accept = partial(
-                self._accept, runtime.manager(), session, request._accept
+                self._accept, runtime.manager(), visit, request._accept
             )
-        return cast(SessionMixin, session)
+        return cast(SessionMixin, visit.session)
 
     async def save_session(
         self,
@@ -123,22 +127,20 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """Commit, and set the cookie where it is needed and can be."""
         if not isinstance(session, Session):
             return
-        manager = self.runtime(app).manager()
-        if response is None or session.sealed:
-            session.sealed = True
-            if has_late_changes(session):
-                await manager.asave(session)
+        manager, visit = self.runtime(app).manager(), visit_of(session)
+        if response is None or visit.sealed:
+            await save_late_async(manager, visit)
             return
         self.before_commit(session)
-        self.answer(await manager.commit_async(session), response.headers.add, response.vary)
+        self.answer(await manager.commit_async(visit), response.headers.add, response.vary)
 
     async def _accept(
-        self, manager: SessionManager, session: Session, accept: Any, headers: Headers,
+        self, manager: SessionManager, visit: Visit, accept: Any, headers: Headers,
         subprotocol: str | None,
     ) -> None:
-        if not session.sealed:
-            self.before_commit(session)
-            outcome = await manager.commit_async(session)
+        if not visit.sealed:
+            self.before_commit(cast(Session, visit.session))
+            outcome = await manager.commit_async(visit)
             self.answer(outcome, headers.add, set())
         await accept(headers, subprotocol)
 
@@ -160,7 +162,4 @@ async def _save_late(
     """
     session = cast(Any, _quart_session)._get_current_object()
     if isinstance(session, Session):
-        # No header can follow any more.
-        session.sealed = True
-        if has_late_changes(session):
-            await interface.runtime(app).manager().asave(session)
+        await save_late_async(interface.runtime(app).manager(), visit_of(session))

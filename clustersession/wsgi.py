@@ -1,4 +1,4 @@
-"""WSGI middleware: ``environ["clustersession.session"]`` for any WSGI application.
+"""WSGI middleware gives any WSGI application its ``environ["clustersession.session"]``.
 
 Many applications call ``start_response`` before they touch the session, so the headers wait until
 the first part of the body is there: then changes are committed, and the cookie is set. What changes
@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
+from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.late_changes import save_late
+from clustersession.requests.opening import RequestOpener
+from clustersession.requests.paths import ExcludedSession
 from clustersession.requests.readiness import readiness
-from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import CookieReader, cookie_values
 from clustersession.session.manager import SessionManager
-from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
-from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 Environ = dict[str, Any]
@@ -40,14 +41,8 @@ class ClusterSessionMiddleware:
         self.runtime = Runtime.from_options(options)
         self._environ_key = environ_key
         settings = self.runtime.settings
-        self._cookies = CookieReader(settings.cookie_name)
-        self._ready_path = settings.ready_path
-        header = settings.header_name.upper().replace("-", "_")
-        self._header_key = f"HTTP_{header}" if header else ""
+        self._opener = RequestOpener(settings, _cookies_of, _header_of)
         self._answers = AnswerWriter(settings)
-        self._is_excluded = path_excluder(settings.exclude)
-        name = settings.url_parameter
-        self._url_parameter = PathParameter(name) if name else None
 
     def start(self) -> None:
         """Join the cluster now, instead of at the first request: for a server's hooks.
@@ -59,49 +54,40 @@ class ClusterSessionMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if self._ready_path and self._ready_path == _path_of(environ):
+        opener = self._opener
+        if opener.ready_path and opener.ready_path == _path_of(environ):
             answer = readiness(self.runtime)
             start_response(answer.status_line, answer.headers)
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
         manager = self.runtime.manager()
         url_value = None
-        if self._url_parameter is not None:
-            environ["PATH_INFO"], url_value = self._url_parameter.split(environ["PATH_INFO"])
-        if self._is_excluded is not None and self._is_excluded(environ.get("PATH_INFO", "")):
+        if opener.url_parameter is not None:
+            environ["PATH_INFO"], url_value = opener.url_parameter.split(environ["PATH_INFO"])
+        visit = opener.open(manager, environ, environ.get("PATH_INFO", ""), url_value)
+        if visit is None:
             environ[self._environ_key] = ExcludedSession(manager)
             return self.app(environ, start_response)
-        cookies = environ.get("HTTP_COOKIE", "")
-        values = self._cookies.values(cookies)
-        name = manager.seen_cookie_name
-        seen = cookie_values(cookies, name) if name else ()
-        header_value, cookieless = None, False
-        if self._header_key:
-            header_value = environ.get(self._header_key)
-            cookieless = not cookies and "HTTP_SEC_FETCH_SITE" not in environ
-        session = manager.open(values, header_value, seen, url_value, cookieless=cookieless)
-        if session.missing:
-            manager.fetch(session)
-        if manager.legacy is not None:
-            manager.legacy.adopt(session, cookies)
-        environ[self._environ_key] = session
-        start = _Start(manager, session, start_response, self._answers)
+        if visit.missing:
+            manager.fetch(visit)
+        environ[self._environ_key] = visit.session
+        start = _Start(manager, visit, start_response, self._answers)
         body = self.app(environ, start)
         if isinstance(body, (list, tuple)) and start.known:
             start.send_headers_if_known()
             return body
-        return _Body(manager, session, body, start)
+        return _Body(manager, visit, body, start)
 
 
 class _Start:
-    """The start_response given to the application: keeps the headers back until they are due."""
+    """Is the application's start_response, and keeps the headers back until they are due."""
 
     def __init__(
-        self, manager: SessionManager, session: Session, start_response: StartResponse,
+        self, manager: SessionManager, visit: Visit, start_response: StartResponse,
         answers: AnswerWriter,
     ) -> None:
         self._manager = manager
         self._answers = answers
-        self._session = session
+        self._visit = visit
         self._start_response = start_response
         self._held: tuple[str, Headers, ExcInfo | None] | None = None
         self._server_write: Callable[[bytes], object] | None = None
@@ -117,7 +103,7 @@ class _Start:
 
     @property
     def known(self) -> bool:
-        """Whether the application has called start_response and its headers wait."""
+        """Tell whether the application has called start_response and its headers wait."""
         return self._held is not None
 
     def send_headers_if_known(self) -> None:
@@ -125,7 +111,7 @@ class _Start:
         if self._held is None:
             return
         status, headers, exc_info = self._held
-        outcome = self._manager.commit(self._session)
+        outcome = self._manager.commit(self._visit)
         self._held = None
         arguments = (exc_info,) if exc_info else ()
         if outcome.vary:
@@ -140,13 +126,13 @@ class _Start:
 
 
 class _Body:
-    """The application's body; its close commits what changed while it was produced."""
+    """Is the body that the server gets; its close commits what changed meanwhile."""
 
     def __init__(
-        self, manager: SessionManager, session: Session, body: Iterable[bytes], start: _Start
+        self, manager: SessionManager, visit: Visit, body: Iterable[bytes], start: _Start
     ) -> None:
         self._manager = manager
-        self._session = session
+        self._visit = visit
         self._body = body
         self._iterator: Iterator[bytes] = iter(body)
         self._start = start
@@ -173,11 +159,17 @@ class _Body:
         try:
             _close(self._body)
         finally:
-            # After a refused commit nothing more is stored, and looking would raise once more.
-            refused = self._failed or self._session.discarded
-            if not refused and self._session.unsaved:
-                self._session.sealed = True
-                self._manager.save(self._session)
+            if not self._failed:
+                save_late(self._manager, self._visit)
+
+
+def _cookies_of(environ: Environ) -> str:
+    cookies: str = environ.get("HTTP_COOKIE", "")
+    return cookies
+
+
+def _header_of(environ: Environ, name: str) -> str | None:
+    return environ.get(f"HTTP_{name.upper().replace('-', '_')}")
 
 
 def _path_of(environ: Environ) -> str:

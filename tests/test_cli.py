@@ -28,10 +28,11 @@ def manager(tmp_path: Path) -> SessionManager:
 
 
 def make_session(manager: SessionManager) -> str:
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session["user"] = "ann"
     session["cart"] = ["tea"]
-    outcome = manager.commit(session)
+    outcome = manager.commit(visit)
     assert outcome.set_cookie is not None
     return outcome.set_cookie.partition(";")[0].partition("=")[2]
 
@@ -90,9 +91,10 @@ def test_a_look_at_a_stopped_node_leaves_its_sessions_to_the_next_boot(tmp_path:
 
 
 def login(manager: SessionManager, user: str) -> str:
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session.principal = user
-    outcome = manager.commit(session)
+    outcome = manager.commit(visit)
     assert outcome.set_cookie is not None
     return outcome.set_cookie.partition(";")[0].partition("=")[2]
 

@@ -6,10 +6,8 @@ the worker.
 """
 
 import asyncio
-import dataclasses
 import fcntl
 import gc
-import json
 import logging
 import logging.handlers
 import os
@@ -18,15 +16,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
 
 from clustersession import __version__
 from clustersession.agent.agent import Agent
 from clustersession.agent.log_lines import log_formatter
+from clustersession.agent.start import decode_start, unknown_settings
 from clustersession.core.errors import ConfigurationError
 from clustersession.replica.home import NodeHome, open_node_replica
-from clustersession.settings.settings import Settings, setting_names
+from clustersession.settings.settings import Settings
 
 LOG_BYTES_MAX = 1 * 2**20
 LOCK_LOOK_S = 0.01
@@ -127,45 +124,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def encode_start(settings: Settings, home: NodeHome) -> bytes:
-    """What a worker writes to the standard input of the agent it starts."""
-    start = {"directory": str(home.directory), "settings": dataclasses.asdict(settings)}
-    return json.dumps(start).encode()
-
-
-def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
-    """The settings and the directory of an agent that a worker starts.
-
-    The worker may be of another version, when the library was exchanged under it: settings that it
-    does not give have their defaults, and those that are not known here are left out. Raises
-    ConfigurationError for anything else.
-    """
-    given, directory = _read_start(data)
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in given.items()
-        if name in setting_names()
-    }
-    return Settings(**values), NodeHome(Path(directory))
-
-
-def unknown_settings(data: bytes) -> list[str]:
-    """The settings that ``decode_start`` leaves out."""
-    return sorted(_read_start(data)[0].keys() - set(setting_names()))
-
-
-def _read_start(data: bytes) -> tuple[dict[str, Any], str]:
-    try:
-        start = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"not the settings of an agent: {error}") from None
-    settings = start.get("settings") if isinstance(start, dict) else None
-    directory = start.get("directory") if isinstance(start, dict) else None
-    if not isinstance(settings, dict) or not isinstance(directory, str):
-        raise ConfigurationError("not the settings of an agent: settings or directory are missing")
-    return settings, directory
 
 
 def main_detached() -> int:

@@ -1,4 +1,4 @@
-"""Django's session engine: ``request.session`` as it always was, held by the cluster.
+"""With this session engine the cluster holds Django's ``request.session``, as it always was.
 
     SESSION_ENGINE = "clustersession.django"
     CLUSTERSESSION = {"distributable": True}

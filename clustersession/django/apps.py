@@ -1,4 +1,4 @@
-"""The application behind ``"clustersession.django"`` in INSTALLED_APPS: the system check."""
+"""``"clustersession.django"`` in INSTALLED_APPS is an application with a system check."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class ClusterSessionConfig(AppConfig):
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """One error for each setting that cannot work. Opens nothing."""
+    """Return an error for each setting that cannot work. Opens nothing."""
     try:
         settings = read_settings()
         read_listeners()

@@ -1,21 +1,23 @@
-"""Which of our sessions stands behind a Django session, and how it is opened."""
+"""Behind a Django session stands one of ours, which is opened here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import cast
 
 from django.contrib.sessions.backends.base import SessionBase
 
 from clustersession.core.ids import join_cookie
 from clustersession.django.configuration import manager
+from clustersession.requests.paths import ExcludedSession
 from clustersession.session.manager import SessionManager
-from clustersession.session.paths import ExcludedSession
 from clustersession.session.session import Session
 from clustersession.session.users import ClusterSessions
+from clustersession.session.visit import Visit, visit_of
 
 _KEY_LENGTH_MIN = 8  # Django's own bound
 
 
 class BackedSession(SessionBase):
-    """Django's session over one of ours, which is opened at the first look.
+    """Is Django's session over one of ours, which is opened at the first look.
 
     Attributes:
         accessed: the application looked at the session in this request.
@@ -23,7 +25,7 @@ class BackedSession(SessionBase):
             cookie, and the balancer has to find the route there. Under ClusterSessionMiddleware
             the key is the id alone, which stays the same when the session moves to another node.
         sent: the ids that came with the request, as ``open_request`` was told.
-        by_cookie, by_header: how to tell the client its id, see ``session.answer``.
+        by_cookie, by_header: how to tell the client its id, see ``requests.answer``.
         excluded: the path matches a pattern of the setting ``exclude``.
     """
 
@@ -36,7 +38,7 @@ class BackedSession(SessionBase):
     _judged = False
     _keeps_given = False
     _manager: SessionManager | None = None
-    _opened: Session | None = None
+    _opened: Visit | None = None
 
     # --- the id ---------------------------------------------------------------------------------
 
@@ -44,7 +46,7 @@ class BackedSession(SessionBase):
         opened = self._opened
         if opened is None or opened.missing:
             return self._given
-        identifier = opened.sid
+        identifier = opened.identifier
         if identifier is None:
             if self._keeps_given:
                 return self._given
@@ -91,37 +93,28 @@ class BackedSession(SessionBase):
 
     # --- our session ------------------------------------------------------------------------------
 
-    def open_request(
-        self,
-        cookie_values: Sequence[str],
-        header_value: str | None,
-        seen_values: Sequence[str],
-        *,
-        cookieless: bool = False,
-    ) -> None:
-        """Open the session of a request, for a middleware that can read more than one value."""
-        self._opened = self._opener().open(
-            cookie_values, header_value, seen_values, cookieless=cookieless
-        )
-        self.by_cookie, self.by_header = self._opened.by_cookie, self._opened.by_header
-        self.sent = frozenset((*cookie_values, header_value or ""))
+    def open_request(self, visit: Visit, ids: Iterable[str]) -> None:
+        """Stand for a request's session, opened by a middleware that has read all its ``ids``."""
+        self._opened = visit
+        self.by_cookie, self.by_header = visit.by_cookie, visit.by_header
+        self.sent = frozenset(ids)
         self.names_route = False
 
     def open_excluded(self) -> None:
         """Stand where the path is excluded: read as empty, and refuse every change."""
         self._given = None
-        self._opened = ExcludedSession(self._opener())
+        self._opened = visit_of(ExcludedSession(self._opener()))
         self.excluded = True
 
     def cookie_value(self) -> str | None:
-        """What the client should hold; None when nothing is stored, or not any more."""
+        """Return what the client should hold; None when nothing is stored, or not any more."""
         opened = self._open()
-        if opened.sid is None or opened.discarded:
+        if opened.identifier is None or opened.discarded:
             return None
         return _value_for(opened, self._opener())
 
-    def opened(self) -> Session:
-        """The session behind this one; not yet fetched from peers, if it is ``missing``."""
+    def opened(self) -> Visit:
+        """Return the visit behind this session; not fetched from peers, if it is ``missing``."""
         return self._open()
 
     def _opener(self) -> SessionManager:
@@ -129,26 +122,26 @@ class BackedSession(SessionBase):
             self._manager = manager()
         return self._manager
 
-    def _open(self) -> Session:
+    def _open(self) -> Visit:
         opened = self._opened
         if opened is None:
             given = self._given
             self._opened = opened = self._opener().open((given,) if given else ())
         return opened
 
-    def _read(self, key: str | None) -> Session:
-        session = self._opener().open((key,) if key else ())
-        if session.missing:
-            self._opener().fetch(session)
-        return session
+    def _read(self, key: str | None) -> Visit:
+        visit = self._opener().open((key,) if key else ())
+        if visit.missing:
+            self._opener().fetch(visit)
+        return visit
 
-    async def _aread(self, key: str | None) -> Session:
-        session = self._opener().open((key,) if key else ())
-        if session.missing:
-            await self._opener().fetch_async(session)
-        return session
+    async def _aread(self, key: str | None) -> Visit:
+        visit = self._opener().open((key,) if key else ())
+        if visit.missing:
+            await self._opener().fetch_async(visit)
+        return visit
 
-    def _begin(self) -> Session:
+    def _begin(self) -> Visit:
         self._opened = new = self._opener().open(())
         return new
 
@@ -166,20 +159,21 @@ class BackedSession(SessionBase):
             await self._opener().fetch_async(opened)
         return self._judge(opened)
 
-    def _judge(self, opened: Session) -> Session:
+    def _judge(self, opened: Visit) -> Session:
         """End what is past the date that ``set_expiry`` gave it; at the first look only."""
+        session = cast(Session, opened.session)
         if not self._judged:
             self._judged = True
-            expiry = opened.get("_session_expiry")
+            expiry = session.get("_session_expiry")
             if expiry and self.get_expiry_age(expiry=expiry) <= 0:
-                opened.invalidate()
-        return opened
+                session.invalidate()
+        return session
 
     _session = property(_get_session)
 
 
-def _value_for(session: Session, opener: SessionManager) -> str:
-    identifier, client = session.sid, session.client
+def _value_for(visit: Visit, opener: SessionManager) -> str:
+    identifier, client = visit.identifier, visit.client
     assert identifier is not None
     route = client[1] if client is not None and client[0] == identifier else None
     return join_cookie(identifier, route or opener.cluster.route)

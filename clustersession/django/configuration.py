@@ -1,4 +1,4 @@
-"""From Django's settings to ours, once per process.
+"""Django's settings are turned into ours, once per process.
 
 Ours stand in ``settings.CLUSTERSESSION``, a dict of the settings by name, in capitals or not; they
 go before the environment and the file (see ``settings.sources``). ``"LISTENERS"`` among them
@@ -18,12 +18,13 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from clustersession.core.errors import ConfigurationError
+from clustersession.requests.opening import beyond_the_cookie
 from clustersession.session.events import Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.users import ClusterSessions
+from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
-from clustersession.worker.places import derive_secret
 from clustersession.worker.runtime import Runtime
 
 NAME = "CLUSTERSESSION"
@@ -46,7 +47,7 @@ _runtime: Runtime | None = None
 
 
 def runtime() -> Runtime:
-    """The runtime with the project's settings, made at the first call. Opens nothing.
+    """Return the runtime with the project's settings, made at the first call. Opens nothing.
 
     Raises ConfigurationError.
     """
@@ -61,7 +62,7 @@ def runtime() -> Runtime:
 
 
 def manager() -> SessionManager:
-    """This process's session manager. Raises ConfigurationError or ReplicaUnusable."""
+    """Return this process's session manager. Raises ConfigurationError or ReplicaUnusable."""
     return runtime().manager()
 
 
@@ -75,7 +76,7 @@ def start() -> None:
 
 
 def sessions() -> ClusterSessions:
-    """Users' sessions across the cluster, for use outside of a request."""
+    """Return users' sessions across the cluster, for use outside of a request."""
     return manager().sessions()
 
 
@@ -89,7 +90,7 @@ def close() -> None:
 
 
 def read_settings() -> Settings:
-    """Our settings out of Django's. Raises ConfigurationError with a line for each problem."""
+    """Read our settings out of Django's. Raises ConfigurationError, a line for each problem."""
     given = getattr(django_settings, NAME, {})
     if not isinstance(given, dict):
         raise ConfigurationError(f"{NAME} in the settings must be a dict of our settings by name")
@@ -123,7 +124,7 @@ def read_settings() -> Settings:
 
 
 def read_listeners() -> Events | None:
-    """The ``Events`` that ``"LISTENERS"`` names, by its dotted path. Raises ConfigurationError."""
+    """Find the ``Events`` that ``"LISTENERS"`` names by its path. Raises ConfigurationError."""
     given = getattr(django_settings, NAME, {})
     wanted = given.get(_LISTENERS.upper(), given.get(_LISTENERS))
     if wanted is None:
@@ -141,19 +142,8 @@ def read_listeners() -> Events | None:
 
 
 def _without_middleware(settings: Settings) -> list[str]:
-    """What an engine under Django's own middleware gets to see no trace of."""
-    wanted = [
-        text
-        for text, is_wanted in (
-            (f"header_name is {settings.header_name!r}", bool(settings.header_name)),
-            (f"ready_path is {settings.ready_path!r}", bool(settings.ready_path)),
-            (f"exclude is {settings.exclude!r}", bool(settings.exclude)),
-            (f"legacy_cookie_name is {settings.legacy_cookie_name!r}",
-             bool(settings.legacy_cookie_name)),
-            ("consistency is 'causal'", settings.consistency == "causal"),
-        )
-        if is_wanted
-    ]
+    """Say which settings cannot work under Django's own middleware, which hides what they need."""
+    wanted = beyond_the_cookie(settings)
     if not wanted or _has_our_middleware():
         return []
     return [
@@ -177,7 +167,7 @@ def _has_our_middleware() -> bool:
 
 
 def _from_django() -> dict[str, object]:
-    """What Django's own settings say, by our names."""
+    """Return what Django's own settings say, by our names."""
     django = django_settings
     framework: dict[str, object] = {
         "cookie_name": django.SESSION_COOKIE_NAME,

@@ -1,4 +1,4 @@
-"""A SessionMiddleware that knows what the engine is: in place of Django's own, if one likes.
+"""This SessionMiddleware knows what the engine is, and may take the place of Django's own.
 
     MIDDLEWARE = [..., "clustersession.django.ClusterSessionMiddleware", ...]
 
@@ -26,9 +26,10 @@ from django.utils.http import http_date
 
 from clustersession.django.configuration import manager, runtime
 from clustersession.django.store import SessionStore
+from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.opening import RequestOpener
 from clustersession.requests.readiness import Readiness, readiness, readiness_async
-from clustersession.session.cookie import cookie_values
-from clustersession.session.paths import path_excluder
+from clustersession.session.outcome import Outcome
 
 
 class ClusterSessionMiddleware(SessionMiddleware):
@@ -41,7 +42,9 @@ class ClusterSessionMiddleware(SessionMiddleware):
                 "ClusterSessionMiddleware needs SESSION_ENGINE = 'clustersession.django', "
                 f"and not {django_settings.SESSION_ENGINE!r}"
             )
-        self._is_excluded = path_excluder(runtime().settings.exclude)
+        settings = runtime().settings
+        self._opener = RequestOpener(settings, _cookies_of, _header_of)
+        self._answers = AnswerWriter(settings)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponse:
         if self._is_check(request):
@@ -57,7 +60,7 @@ class ClusterSessionMiddleware(SessionMiddleware):
             return response
         if saving := _is_to_be_saved(store, response):
             await store.asave()
-        return _finish(request, response, store, saving)
+        return self._finish(request, response, store, saving)
 
     def process_request(  # type: ignore[override]
         self, request: HttpRequest
@@ -65,25 +68,14 @@ class ClusterSessionMiddleware(SessionMiddleware):
         """Open the session, or answer a health check."""
         if self._is_check(request):
             return _response(readiness(runtime()))
-        settings, seen_name = runtime().settings, manager().seen_cookie_name
-        header, name = request.META.get("HTTP_COOKIE", ""), settings.cookie_name
-        values = cookie_values(header, name)
-        if not values and name in request.COOKIES:
-            values = [request.COOKIES[name]]
-        seen = cookie_values(header, seen_name) if seen_name else ()
-        header_value = request.headers.get(settings.header_name) if settings.header_name else None
-        # Browsers name the origin of each request; see session.answer.
-        cookieless = bool(settings.header_name) and not header and (
-            "HTTP_SEC_FETCH_SITE" not in request.META
-        )
-        store = cast(type[SessionStore], self.SessionStore)(request.COOKIES.get(name))
-        request.session = store
-        if self._is_excluded is not None and self._is_excluded(request.path):
+        opener = self._opener
+        visit = opener.open(manager(), request, request.path)
+        given = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
+        request.session = store = cast(type[SessionStore], self.SessionStore)(given)
+        if visit is None:
             store.open_excluded()
         else:
-            store.open_request(values, header_value, seen, cookieless=cookieless)
-        if (legacy := manager().legacy) is not None:
-            legacy.adopt(store.opened(), header)
+            store.open_request(visit, opener.ids_of(request))
         return None
 
     def process_response(
@@ -95,13 +87,33 @@ class ClusterSessionMiddleware(SessionMiddleware):
             return response
         if saving := _is_to_be_saved(store, response):
             store.save()
-        return _finish(request, response, store, saving)
+        return self._finish(request, response, store, saving)
 
-
-    @staticmethod
-    def _is_check(request: HttpRequest) -> bool:
-        path = runtime().settings.ready_path
+    def _is_check(self, request: HttpRequest) -> bool:
+        path = self._opener.ready_path
         return bool(path) and request.path == path
+
+    def _finish(
+        self, request: HttpRequest, response: HttpResponse, store: SessionStore, saved: bool
+    ) -> HttpResponse:
+        """Write the headers. The client of an error learns of no id: nothing was stored."""
+        outcome = Outcome(vary=store.accessed)
+        if store.is_empty():
+            outcome = _without_session(request, response, store)
+        elif response.status_code < 500:
+            outcome = _with_session(response, store, saved)
+        if not outcome.vary:
+            return response
+        for name, value in self._answers.lines(outcome, (response.get("Vary", ""),)):
+            if name == "Set-Cookie":
+                response.cookies.load(value)
+            elif name == "Vary":
+                patch_vary_headers(response, value.split(", "))
+            elif name == "Cache-Control":
+                patch_cache_control(response, no_store=True)
+            else:
+                response.headers[name] = value
+        return response
 
 
 def _response(found: Readiness) -> HttpResponse:
@@ -116,66 +128,66 @@ def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:
         return False
     if store.modified:
         return True
-    return bool(django_settings.SESSION_SAVE_EVERY_REQUEST) and store.opened().sid is not None
+    every = bool(django_settings.SESSION_SAVE_EVERY_REQUEST)
+    return every and store.opened().identifier is not None
 
 
-def _finish(
-    request: HttpRequest, response: HttpResponse, store: SessionStore, saved: bool
-) -> HttpResponse:
-    """Write the headers. What an error changed is not stored, and its client learns of no id."""
-    vary = store.accessed
-    name, seen_name = django_settings.SESSION_COOKIE_NAME, manager().seen_cookie_name
-    if store.is_empty():
-        if store.by_header and any(store.sent):
-            vary = True
-            _answer_in_header(response, "")
-        if name in request.COOKIES:
-            vary = True
-            for doomed in filter(None, (name, seen_name)):
-                response.delete_cookie(
-                    doomed,
-                    path=django_settings.SESSION_COOKIE_PATH,
-                    domain=django_settings.SESSION_COOKIE_DOMAIN,
-                    samesite=django_settings.SESSION_COOKIE_SAMESITE,
-                )
-    elif response.status_code < 500:
-        session = store.opened()
-        outcome = manager().answer(session)
-        if outcome.set_seen_cookie is not None:
-            response.cookies.load(outcome.set_seen_cookie)
-        if outcome.delete_legacy_cookie is not None:
-            response.cookies.load(outcome.delete_legacy_cookie)
-        value = store.cookie_value()
-        if value is not None and (value not in store.sent or (saved and _has_lifetime(store))):
-            vary = True
-            if store.by_header:
-                _answer_in_header(response, value)
-            if not store.by_cookie:
-                return _with_vary(response)
-            age_s = store.get_expiry_age() if _has_lifetime(store) else None
-            response.set_cookie(
-                name,
-                value,
-                max_age=age_s,
-                expires=None if age_s is None else http_date(time.time() + age_s),
-                domain=django_settings.SESSION_COOKIE_DOMAIN,
+def _without_session(
+    request: HttpRequest, response: HttpResponse, store: SessionStore
+) -> Outcome:
+    """Take away what the client holds; there is nothing behind it any more."""
+    tells = store.by_header and any(store.sent)
+    name = django_settings.SESSION_COOKIE_NAME
+    if name in request.COOKIES:
+        for doomed in filter(None, (name, manager().seen_cookie_name)):
+            response.delete_cookie(
+                doomed,
                 path=django_settings.SESSION_COOKIE_PATH,
-                secure=django_settings.SESSION_COOKIE_SECURE or False,
-                httponly=django_settings.SESSION_COOKIE_HTTPONLY or False,
+                domain=django_settings.SESSION_COOKIE_DOMAIN,
                 samesite=django_settings.SESSION_COOKIE_SAMESITE,
             )
-    return _with_vary(response) if vary else response
+    vary = store.accessed or tells or name in request.COOKIES
+    return Outcome(vary=vary, set_header="" if tells else None)
 
 
-def _answer_in_header(response: HttpResponse, value: str) -> None:
-    response.headers[runtime().settings.header_name] = value
-    patch_cache_control(response, no_store=True)
+def _with_session(response: HttpResponse, store: SessionStore, saved: bool) -> Outcome:
+    """Set the cookie where it is due, as Django would, and return what else there is to say."""
+    told = manager().answer(store.opened())
+    value = store.cookie_value()
+    due = value is not None and (value not in store.sent or (saved and _has_lifetime(store)))
+    if value is not None and due and store.by_cookie:
+        age_s = store.get_expiry_age() if _has_lifetime(store) else None
+        response.set_cookie(
+            django_settings.SESSION_COOKIE_NAME,
+            value,
+            max_age=age_s,
+            expires=None if age_s is None else http_date(time.time() + age_s),
+            domain=django_settings.SESSION_COOKIE_DOMAIN,
+            path=django_settings.SESSION_COOKIE_PATH,
+            secure=django_settings.SESSION_COOKIE_SECURE or False,
+            httponly=django_settings.SESSION_COOKIE_HTTPONLY or False,
+            samesite=django_settings.SESSION_COOKIE_SAMESITE,
+        )
+    seen, legacy = told.set_seen_cookie, told.delete_legacy_cookie
+    return Outcome(
+        vary=store.accessed or due or seen is not None or legacy is not None,
+        set_seen_cookie=seen,
+        set_header=value if due and store.by_header else None,
+        delete_legacy_cookie=legacy,
+    )
 
 
-def _with_vary(response: HttpResponse) -> HttpResponse:
-    header_name = runtime().settings.header_name
-    patch_vary_headers(response, ("Cookie", header_name) if header_name else ("Cookie",))
-    return response
+def _cookies_of(request: HttpRequest) -> str:
+    header: str = request.META.get("HTTP_COOKIE", "")
+    name = django_settings.SESSION_COOKIE_NAME
+    if f"{name}=" not in header and name in request.COOKIES:
+        # Set by code that stands before this one, as tests do.
+        return f"{header}; {name}={request.COOKIES[name]}"
+    return header
+
+
+def _header_of(request: HttpRequest, name: str) -> str | None:
+    return request.headers.get(name)
 
 
 def _has_lifetime(store: SessionStore) -> bool:

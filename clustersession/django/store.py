@@ -1,4 +1,4 @@
-"""The SessionStore of ``SESSION_ENGINE = "clustersession.django"``.
+"""``SESSION_ENGINE = "clustersession.django"`` has this SessionStore.
 
 Django's stores load a dict, let the request change it and save all of it. Here the dict is our
 tracked ``Session``: only changed attributes are committed, changes inside values are found, and
@@ -15,7 +15,7 @@ As in Django a session expires ``SESSION_COOKIE_AGE`` after the last write, unle
 """
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY as USER_ID
@@ -23,6 +23,7 @@ from django.contrib.auth import SESSION_KEY as USER_ID
 from clustersession.core.errors import SessionError
 from clustersession.django.backed import BackedSession
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit, visit_of
 
 _log = logging.getLogger("clustersession")
 
@@ -32,7 +33,7 @@ _KEY_LENGTH_MIN = 8  # Django's own bound
 
 
 class SessionStore(BackedSession):
-    """One session, of one request or by its key, with or without route."""
+    """Is one session, of one request or by its key, with or without route."""
 
     _marked = False
     _silenced = False
@@ -41,7 +42,7 @@ class SessionStore(BackedSession):
 
     @property
     def modified(self) -> bool:
-        """Whether the response has to save and set the cookie.
+        """Tell whether the response has to save and set the cookie.
 
         True for changes inside values too, and when the cookie's route has to move. False when the
         session was ended meanwhile. After ``modified = False`` only changes made by the session's
@@ -65,11 +66,11 @@ class SessionStore(BackedSession):
         self._marked = bool(value)
 
     def is_empty(self) -> bool:
-        """Whether the client should hold no cookie: no session, and nothing to keep in one."""
+        """Tell whether the client should hold no cookie: nothing is stored or to be stored."""
         opened = self._opened
         if opened is None:
             return self._given is None
-        if opened.missing or opened.sid is not None or dict.__len__(opened):
+        if opened.missing or opened.identifier is not None or dict.__len__(opened.session):
             return False
         if opened.removed:
             return True
@@ -78,8 +79,8 @@ class SessionStore(BackedSession):
         # No id of ours. A cookie that another engine made is left to whoever looks at the session.
         return self.accessed or self._given is None or _saves_every_request()
 
-    def _is_worth_saving(self, opened: Session) -> bool:
-        if opened.sid is None:
+    def _is_worth_saving(self, opened: Visit) -> bool:
+        if opened.identifier is None:
             return not _is_unknown(opened)
         if self._opener().has_ended(opened):
             opened.discarded = True
@@ -150,7 +151,7 @@ class SessionStore(BackedSession):
         session.rotate()
         self._commit(session)
         if self._is_lost(session):
-            self._commit(self._begin())
+            self._commit(self._new_session())
         self.modified = True
 
     async def acycle_key(self) -> None:
@@ -159,47 +160,49 @@ class SessionStore(BackedSession):
         session.rotate()
         await self._acommit(session)
         if self._is_lost(session):
-            await self._acommit(self._begin())
+            await self._acommit(self._new_session())
         self.modified = True
 
     def flush(self) -> None:
         """End the session everywhere, at once. What is set afterwards starts a new one."""
         session = self._get_session()
         session.invalidate()
-        self._opener().save(session)
-        self._flushed(session)
+        visit = visit_of(session)
+        self._opener().save(visit)
+        self._flushed(visit)
 
     async def aflush(self) -> None:
         """``flush`` without blocking the event loop."""
         session = await self._aget_session()
         session.invalidate()
-        await self._opener().asave(session)
-        self._flushed(session)
+        visit = visit_of(session)
+        await self._opener().save_async(visit)
+        self._flushed(visit)
 
     def exists(self, session_key: str | None) -> bool:
-        """Whether such a session is alive, on this node or another."""
-        return self._read(session_key).sid is not None
+        """Tell whether such a session is alive, on this node or another."""
+        return self._read(session_key).identifier is not None
 
     async def aexists(self, session_key: str | None) -> bool:
         """``exists`` without blocking the event loop."""
-        return (await self._aread(session_key)).sid is not None
+        return (await self._aread(session_key)).identifier is not None
 
     def delete(self, session_key: str | None = None) -> None:
         """End that session everywhere, by default this one."""
         doomed = self._read(session_key if session_key is not None else self.session_key)
-        if doomed.sid is not None:
+        if doomed.identifier is not None:
             doomed.invalidate()
             self._opener().save(doomed)
 
     async def adelete(self, session_key: str | None = None) -> None:
         """``delete`` without blocking the event loop."""
         doomed = await self._aread(session_key if session_key is not None else self.session_key)
-        if doomed.sid is not None:
+        if doomed.identifier is not None:
             doomed.invalidate()
-            await self._opener().asave(doomed)
+            await self._opener().save_async(doomed)
 
     def load(self) -> dict[str, Any]:
-        """The data as stored now, in a dict of its own."""
+        """Return the data as stored now, in a dict of its own."""
         return self._take(self._read(self.session_key))
 
     async def aload(self) -> dict[str, Any]:
@@ -208,49 +211,53 @@ class SessionStore(BackedSession):
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Nothing: expired sessions are swept by each node's agent."""
+        """Do nothing: expired sessions are swept by each node's agent."""
 
     @classmethod
     async def aclear_expired(cls) -> None:
-        """Nothing: expired sessions are swept by each node's agent."""
+        """Do nothing: expired sessions are swept by each node's agent."""
 
     # --- with the manager -------------------------------------------------------------------------
 
-    def _take(self, session: Session) -> dict[str, Any]:
+    def _take(self, visit: Visit) -> dict[str, Any]:
         self.accessed = True
-        if session.sid is None:
+        if visit.identifier is None:
             self._set_session_key(None)
-        return dict(session)
+        return dict(visit.session)
 
     def _is_lost(self, session: Session) -> bool:
-        return session.discarded and self._opener().has_ended(session)
+        visit = visit_of(session)
+        return visit.discarded and self._opener().has_ended(visit)
 
-    def _flushed(self, session: Session) -> None:
-        if session.discarded:
+    def _flushed(self, visit: Visit) -> None:
+        if visit.discarded:
             # It takes nothing more, but what is set after a flush belongs to another session.
             self._begin().removed = True
         self.modified = True
 
     def _copy_of(self, session: Session) -> Session:
-        new = self._begin()
+        new = self._new_session()
         new.update(session)
         return new
 
+    def _new_session(self) -> Session:
+        return cast(Session, self._begin().session)
+
     def _commit(self, session: Session) -> None:
         self._prepare(session)
-        opener = self._opener()
-        opener.save(session)
-        opener.place(session)
+        opener, visit = self._opener(), visit_of(session)
+        opener.save(visit)
+        opener.place(visit)
 
     async def _acommit(self, session: Session) -> None:
         self._prepare(session)
-        opener = self._opener()
-        await opener.asave(session)
-        opener.place(session)
+        opener, visit = self._opener(), visit_of(session)
+        await opener.save_async(visit)
+        opener.place(visit)
 
     def _lengthen(self, session: Session, age_s: float) -> None:
         """Let a session live that ``set_expiry`` gave longer than others have: under a new id."""
-        longest_s = self._opener().longest_life_s
+        longest_s = self._opener().settings.longest_life_s
         if age_s > longest_s:
             _log.warning(
                 "set_expiry asks for %d s, but no session lives longer than lifetime_s_max, which "
@@ -264,33 +271,34 @@ class SessionStore(BackedSession):
         session.lifetime = lifetime_s
 
     def _prepare(self, session: Session) -> None:
-        """What Django's attributes mean for the life of the session."""
-        if session.sid is None:
-            if _is_unknown(session) and _saves_every_request():
+        """Give the session the life that Django's attributes ask for."""
+        visit = visit_of(session)
+        if visit.identifier is None:
+            if _is_unknown(visit) and _saves_every_request():
                 # A session that nobody touched here, and that may live beyond a partition.
                 self._keeps_given = True
                 return
-            session.wanted = session.modified = True
+            visit.wanted = session.modified = True
         age_s = self.get_expiry_age(expiry=session.get("_session_expiry"))
         session.idle_timeout = age_s if age_s > 0 else _EXPIRED_S
-        if age_s > self._opener().settings.effective_absolute_timeout_s and not session.sealed:
+        if age_s > self._opener().settings.effective_absolute_timeout_s and not visit.sealed:
             self._lengthen(session, age_s)
         user_id = session.get(USER_ID)
         if user_id is not None and str(user_id) != session.principal:
             session.principal = str(user_id)
 
 
-def _has_changes(session: Session) -> bool:
+def _has_changes(visit: Visit) -> bool:
     try:
-        return session.unsaved
+        return visit.unsaved
     except SessionError:
         return True  # the commit will say what is wrong
 
 
-def _is_unknown(session: Session) -> bool:
-    """Whether the client's id is authentic, nobody has the session, and nothing is set in it."""
-    authentic = session.client is not None and not session.removed
-    return session.sid is None and authentic and not dict.__len__(session)
+def _is_unknown(visit: Visit) -> bool:
+    """Tell whether the id is authentic, nobody has the session, and nothing is set in it."""
+    authentic = visit.client is not None and not visit.removed
+    return visit.identifier is None and authentic and not dict.__len__(visit.session)
 
 
 def _saves_every_request() -> bool:

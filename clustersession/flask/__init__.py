@@ -1,4 +1,4 @@
-"""Flask extension: ``flask.session`` as it always was, held by the cluster.
+"""With this Flask extension the cluster holds ``flask.session``, which is as it always was.
 
     app.config["DISTRIBUTABLE"] = True
     ClusterSession(app)
@@ -7,7 +7,7 @@ Settings come from, in order: keyword arguments; ``app.config["CLUSTERSESSION_<N
 ``app.config["DISTRIBUTABLE"]``; the environment and a file (see ``settings.sources``); Flask's
 own ``SESSION_COOKIE_*``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST``,
 ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, and Flask-Session's settings where they mean something
-(see ``flask_config``). They are read at the first request, or by ``start``.
+(see ``flask.config``). They are read at the first request, or by ``start``.
 
 Flask's default cookie name, ``session``, is not used: httpd prefers a query parameter of that
 name. As Flask cannot tell its default from the same name written by a user, ``session`` is only
@@ -21,17 +21,19 @@ changes is committed when it is closed.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from flask import Flask, Request, Response, request
 from flask import session as _flask_session
 from flask.sessions import SessionInterface, SessionMixin
 
-from clustersession.flask.interface import ClusterInterface, has_late_changes
+from clustersession.flask.interface import ClusterInterface
+from clustersession.requests.late_changes import save_late
 from clustersession.requests.readiness import readiness
 from clustersession.session.events import Callback, Events
-from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import visit_of
 from clustersession.worker.runtime import Runtime
 
 SessionMixin.register(Session)
@@ -41,7 +43,7 @@ session = cast(Session, _flask_session)
 
 
 class ClusterSession:
-    """The extension: ``ClusterSession(app)``, or ``init_app(app)`` for application factories.
+    """Is the extension: ``ClusterSession(app)``, or ``init_app(app)`` for factories.
 
     ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
     """
@@ -84,10 +86,10 @@ class ClusterSession:
 
 
 class ClusterSessionInterface(ClusterInterface, SessionInterface):
-    """Flask's session interface over a session manager."""
+    """Implements Flask's session interface over a session manager."""
 
     def health_checks(self, runtime: Runtime) -> Callable[[], object]:
-        """What answers a request for ``ready_path``, and returns None to any other."""
+        """Return what answers a request for ``ready_path``, and any other with None."""
         def answer_checks() -> Response | None:
             if request.root_path + request.path != runtime.settings.ready_path:
                 return None
@@ -96,31 +98,31 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
 
         return answer_checks
 
+    def cookies_of(self, request: Request) -> str:
+        """Return the Cookie header of a request, empty without any."""
+        cookies: str = request.environ.get("HTTP_COOKIE", "")
+        return cookies
+
     def get_cookie_name(self, app: Flask) -> str:
-        """The name of the cookie, for extensions that ask."""
+        """Return the name of the cookie, for extensions that ask."""
         return self.runtime(app).settings.cookie_name
 
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
-        """The session of the request; None, for Flask's null session, on an excluded path."""
+        """Open the session of a request; None, for Flask's null session, on an excluded path."""
         runtime = self.runtime(app)
-        if self.excludes(request.path):
+        visit = self.begin(runtime, request)
+        if visit is None:
             return None
-        session = self.begin(runtime, request.environ.get("HTTP_COOKIE", ""), request.headers)
-        if session.missing:
-            runtime.manager().fetch(session)
-        return cast(SessionMixin, session)
+        if visit.missing:
+            runtime.manager().fetch(visit)
+        return cast(SessionMixin, visit.session)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Commit, and set the cookie where it is needed."""
         if not isinstance(session, Session):
             return
-        manager = self.runtime(app).manager()
+        manager, visit = self.runtime(app).manager(), visit_of(session)
         self.before_commit(session)
-        self.answer(manager.commit(session), response.headers.add, response.vary)
+        self.answer(manager.commit(visit), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(lambda: _save_late(manager, session))
-
-
-def _save_late(manager: SessionManager, session: Session) -> None:
-    if has_late_changes(session):
-        manager.save(session)
+            response.call_on_close(partial(save_late, manager, visit))

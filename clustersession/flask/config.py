@@ -1,4 +1,4 @@
-"""What the configuration of a Flask or Quart application says, in our words.
+"""The configuration of a Flask or Quart application is put in our words.
 
 The settings of Flask and Quart are honoured under their own names. So are those of Flask-Session
 that mean something here; the others, which choose and tune a database, are accepted with one
@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.session.events import Events
+from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
-from clustersession.worker.places import derive_secret
 from clustersession.worker.runtime import Runtime
 
 _log = logging.getLogger("clustersession")
@@ -63,28 +63,28 @@ _FIXED: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 class ConfiguredApp(Protocol):
-    """What is asked of an application: Flask's and Quart's have it."""
+    """Names what is asked of an application: Flask's and Quart's have it."""
 
     @property
     def config(self) -> Any:
-        """The configuration, a dict."""
+        """Return the configuration, a dict."""
         ...
 
     @property
     def before_request_funcs(self) -> Any:
-        """Per blueprint, what runs before a request; None stands for the application."""
+        """Return per blueprint what runs before a request; None stands for the application."""
         ...
 
     @property
     def permanent_session_lifetime(self) -> timedelta:
-        """PERMANENT_SESSION_LIFETIME, read."""
+        """Return PERMANENT_SESSION_LIFETIME, read."""
         ...
 
 
 def make_runtime(
     app: ConfiguredApp, options: Mapping[str, Any], listeners: Events | None = None
 ) -> Runtime:
-    """The runtime that an application's configuration asks for; ``options`` come first.
+    """Make the runtime that an application's configuration asks for; ``options`` come first.
 
     Raises ConfigurationError.
     """
@@ -119,7 +119,7 @@ def make_runtime(
 
 
 def without_effect(config: Mapping[str, Any]) -> list[str]:
-    """One sentence for each setting of Flask-Session that does not do here what it says."""
+    """Say for each setting of Flask-Session without effect what stands in its place."""
     said = {
         name: instead
         for name, instead in _NO_SETTING_LEFT.items()
@@ -132,7 +132,7 @@ def without_effect(config: Mapping[str, Any]) -> list[str]:
 
 
 def _from_framework(config: Mapping[str, Any]) -> dict[str, object]:
-    """What the framework's own settings say, by our names."""
+    """Return what the framework's own settings say, by our names."""
     found: dict[str, object] = {
         "cookie_path": config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"] or "/",
         "cookie_domain": config["SESSION_COOKIE_DOMAIN"] or "",
@@ -153,7 +153,7 @@ def _from_framework(config: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _allow_lifetime(settings: Settings, lifetime_s: float) -> Settings:
-    """By default no session may end before its permanent lifetime could."""
+    """Let no session, by default, end before its permanent lifetime could."""
     if settings.absolute_timeout_s:
         return settings
     absolute_s = max(settings.effective_absolute_timeout_s, 4 * lifetime_s)

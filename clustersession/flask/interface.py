@@ -1,30 +1,23 @@
-"""What the session interfaces of Flask and Quart have in common: everything but the waiting."""
+"""The session interfaces of Flask and Quart have everything in common but the waiting."""
 
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from clustersession.flask.config import ConfiguredApp, make_runtime
-from clustersession.session.answer import AnswerWriter
-from clustersession.session.cookie import CookieReader, cookie_values
+from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.opening import RequestOpener
 from clustersession.session.events import Events
+from clustersession.session.lifetimes import PERMANENT
 from clustersession.session.outcome import Outcome
-from clustersession.session.paths import path_excluder
-from clustersession.session.session import PERMANENT, Session
+from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 
-class RequestHeaders(Protocol):
-    """The headers of a request."""
-
-    def get(self, key: str, /) -> str | None:
-        """The value of a header."""
-        ...
-
-
 class ClusterInterface(ABC):
-    """The runtime of one application, and its sessions by what Flask-Session calls them."""
+    """Holds the runtime of one application, and has what Flask-Session's interface has."""
 
     def __init__(self, options: Mapping[str, Any], listeners: Events) -> None:
         self._options = options
@@ -32,12 +25,11 @@ class ClusterInterface(ABC):
         self._runtime: Runtime | None = None
         self._permanent = False
         self._answers: AnswerWriter
-        self._cookies: CookieReader
-        self._is_excluded: Callable[[str], bool] | None = None
+        self._opener: RequestOpener[Any]
         self._lock = threading.Lock()
 
     def runtime(self, app: ConfiguredApp) -> Runtime:
-        """The runtime with the application's settings. Raises ConfigurationError."""
+        """Return the runtime with the application's settings. Raises ConfigurationError."""
         runtime = self._runtime
         if runtime is None:
             with self._lock:
@@ -51,40 +43,29 @@ class ClusterInterface(ABC):
                         first = app.before_request_funcs.setdefault(None, [])
                         first.insert(0, self.health_checks(made))
                     self._answers = AnswerWriter(made.settings)
-                    self._cookies = CookieReader(made.settings.cookie_name)
-                    self._is_excluded = path_excluder(made.settings.exclude)
+                    self._opener = RequestOpener(
+                        made.settings, self.cookies_of, _header_of, clearing_ends=True
+                    )
                     self._runtime = made
                 runtime = self._runtime
         return runtime
 
     @abstractmethod
     def health_checks(self, runtime: Runtime) -> Callable[[], object]:
-        """What answers a request for ``ready_path``, and returns None to any other."""
+        """Return what answers a request for ``ready_path``, and any other with None."""
+
+    @abstractmethod
+    def cookies_of(self, request: Any) -> str:
+        """Return the Cookie headers of a request in one, empty without any."""
 
     def regenerate(self, session: Any) -> None:
         """Give a session that holds something a new id: Flask-Session's name for ``rotate``."""
         if session:
             session.rotate()
 
-    def begin(self, runtime: Runtime, cookies: str, headers: RequestHeaders) -> Session:
-        """The session of a request with these cookies; it may be ``missing``."""
-        manager, settings = runtime.manager(), runtime.settings
-        values = self._cookies.values(cookies)
-        name = manager.seen_cookie_name
-        seen = cookie_values(cookies, name) if name else ()
-        header_value, cookieless = None, False
-        if settings.header_name:
-            header_value = headers.get(settings.header_name)
-            cookieless = not cookies and headers.get("Sec-Fetch-Site") is None
-        session = manager.open(values, header_value, seen, cookieless=cookieless)
-        session.clearing_ends = True
-        if manager.legacy is not None:
-            manager.legacy.adopt(session, cookies)
-        return session
-
-    def excludes(self, path: str) -> bool:
-        """Whether requests for a path have no session. The runtime has been made."""
-        return self._is_excluded is not None and self._is_excluded(path)
+    def begin(self, runtime: Runtime, request: Any) -> Visit | None:
+        """Open the session of a request; it may be ``missing``. None on an excluded path."""
+        return self._opener.open(runtime.manager(), request, request.path)
 
     def answer(
         self, outcome: Outcome, add_header: Callable[[str, str], None], vary: Any
@@ -99,15 +80,12 @@ class ClusterInterface(ABC):
 
     def before_commit(self, session: Session) -> None:
         """Make a new session permanent, where SESSION_PERMANENT asks for that."""
-        if not self._permanent or not session.modified or session.key is not None:
+        if not self._permanent or not session.modified or session.sid is not None:
             return
         if session and PERMANENT not in session:
             session.permanent = True
 
 
-def has_late_changes(session: Session) -> bool:
-    """Whether something was changed since the response went out.
-
-    After a refused commit nothing more is stored, and looking would raise once more.
-    """
-    return not session.discarded and session.unsaved
+def _header_of(request: Any, name: str) -> str | None:
+    value: str | None = request.headers.get(name)
+    return value

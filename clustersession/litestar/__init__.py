@@ -1,4 +1,4 @@
-"""Litestar: ``request.session`` held by the cluster, or a store for Litestar's own sessions.
+"""The cluster holds Litestar's ``request.session``, or is a store for its own sessions.
 
     app = Litestar(route_handlers=[...], plugins=[ClusterSessionPlugin(distributable=True)])
 
@@ -78,7 +78,7 @@ class ClusterSessionPlugin(InitPlugin):
 
 class _LitestarMiddleware(ClusterSessionMiddleware):
     def content_of(self, replacement: Any, scope: Any) -> Mapping[str, Any] | None:
-        """What ``set_session`` and ``clear_session`` leave: anything that Litestar can serialize.
+        """Take what ``set_session`` and ``clear_session`` leave: what Litestar can serialize.
 
         A model is stored as what Litestar's own sessions would make of it.
         """
@@ -91,7 +91,7 @@ class _LitestarMiddleware(ClusterSessionMiddleware):
 
 
 def _loading(base: type[Any]) -> type[Any]:
-    """The connection class with a ``session`` that is loaded when somebody asks for it.
+    """Make a connection class whose ``session`` is loaded when somebody asks for it.
 
     Whoever gets hold of the object may be msgspec, which reads a dict without any method.
     """

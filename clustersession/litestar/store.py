@@ -1,4 +1,4 @@
-"""A store for Litestar's own server-side sessions, in the memory map that the cluster shares.
+"""Litestar's own server-side sessions get a store in the memory map that the cluster shares.
 
     app = Litestar(
         middleware=[ServerSideSessionConfig().middleware],
@@ -38,7 +38,7 @@ from clustersession.core.state import (
     access_coarseness_ms,
     encode_ms,
 )
-from clustersession.session.commits import is_live
+from clustersession.session.lifetimes import is_live
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import log_name
 from clustersession.worker.runtime import Runtime
@@ -60,7 +60,7 @@ _read: ContextVar[dict[str, str]] = ContextVar("clustersession_read")
 
 
 class ClusterStore(Store):
-    """Values under ids that Litestar makes, replicated like sessions.
+    """Keeps values under ids that Litestar makes, replicated like sessions.
 
     name: of this store; stores with different names do not see each other's values.
     runtime: of a ClusterSessionPlugin in the same application, instead of options.
@@ -118,7 +118,7 @@ class ClusterStore(Store):
         place, state = await self._find(manager, key)
         sets = {_VALUE: data, **_lifetime(now_ms, life_ms)}
         if state is not None:
-            if state.registers[_VALUE].value == data and _as_good(state, now_ms, life_ms):
+            if state.registers[_VALUE].value == data and _expires_alike(state, now_ms, life_ms):
                 return
             await manager.write_async([Change(place, now_ms, sets)])
             return
@@ -131,16 +131,16 @@ class ClusterStore(Store):
         await manager.write_async([Change(free, now_ms, sets, creation=creation)])
 
     async def get(self, key: str, renew_for: int | timedelta | None = None) -> bytes | None:
-        """The value, or None when there is none or it has expired."""
+        """Return the value, or None when there is none or it has expired."""
         manager = self.runtime.manager()
         place, state = await self._find(manager, key)
         if state is None:
             return None
         _note(self._prefix + key, place)
         now_ms, life_ms = manager.now_ms(), _milliseconds(renew_for)
-        if life_ms and _expires_ms(state) and not _as_good(state, now_ms, life_ms):
+        if life_ms and _expires_ms(state) and not _expires_alike(state, now_ms, life_ms):
             # As for an access to a session, nobody waits.
-            manager.write([Change(place, now_ms, _lifetime(now_ms, life_ms))])
+            manager.write_unconfirmed([Change(place, now_ms, _lifetime(now_ms, life_ms))])
         return state.registers[_VALUE].value
 
     async def delete(self, key: str) -> None:
@@ -173,11 +173,11 @@ class ClusterStore(Store):
             await asyncio.sleep(0)
 
     async def exists(self, key: str) -> bool:
-        """Whether there is a value that has not expired."""
+        """Tell whether there is a value that has not expired."""
         return (await self._find(self.runtime.manager(), key))[1] is not None
 
     async def expires_in(self, key: str) -> int | None:
-        """Seconds until the value expires; None when there is none, -1 when it never does.
+        """Return the seconds until the value expires, None without one, -1 when it never does.
 
         As in Litestar's own stores.
         """
@@ -191,7 +191,7 @@ class ClusterStore(Store):
     # --- the keys -------------------------------------------------------------------------------
 
     def _keys(self, manager: SessionManager, key: str) -> Iterator[str]:
-        """The places of an id's values, one for each time that it was used."""
+        """Name the places of an id's values, one for each time that it was used."""
         # The first secret's places first; those of a secret that is being replaced are read too.
         for secret in manager.settings.secret:
             for generation in range(GENERATIONS_MAX):
@@ -219,7 +219,7 @@ class ClusterStore(Store):
     def _here(
         self, manager: SessionManager, key: str
     ) -> tuple[tuple[str, SessionState] | None, str | None]:
-        """The live value on this node, or the first place where there is nothing."""
+        """Find the live value on this node, or the first place where there is nothing."""
         now_ms = manager.now_ms()
         absent: str | None = None
         for place in self._keys(manager, key):
@@ -256,8 +256,8 @@ def _expires_ms(state: SessionState) -> int:
     return int(register.value) if register is not None and register.value else 0
 
 
-def _as_good(state: SessionState, now_ms: int, life_ms: int) -> bool:
-    """Whether what is stored expires about when it would if it were written again."""
+def _expires_alike(state: SessionState, now_ms: int, life_ms: int) -> bool:
+    """Tell whether a value expires about when it would if it were written again."""
     expires_ms = _expires_ms(state)
     if not life_ms or not expires_ms:
         return not life_ms and not expires_ms

@@ -9,8 +9,9 @@ from clustersession.core.state import ENDED_REVOKED, Change, SessionState
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
+from clustersession.session.events import Events
 from clustersession.session.token import log_name
-from clustersession.session.users import ClusterSessions, handle_of
+from clustersession.session.users import handle_of, revoke_all
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 
@@ -50,15 +51,13 @@ def end_session(replica: Replica, home: NodeHome, key: str) -> EndResult:
     committed = replica.commit([Change(key, now_ms, end=ENDED_REVOKED)], now_ms)
     if not committed.effective:
         return EndResult(0, 0)
-    return EndResult(1, Peers(home).ask(committed.head))
+    return EndResult(1, peers_holding(home, committed.head))
 
 
 def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> EndResult:
     """End all sessions of a user everywhere, those that this node does not know of too."""
-    peers = Peers(home)
-    route = home.directory.name.rpartition(".")[2]
-    count = ClusterSessions(replica, settings, route, peers, _now_ms).end_all(user)
-    return EndResult(count, peers.confirmed)
+    done = revoke_all(replica, Events(), settings, user, _now_ms())
+    return EndResult(done.ended, peers_holding(home, done.head))
 
 
 def end_text(result: EndResult) -> str:
@@ -69,40 +68,22 @@ def end_text(result: EndResult) -> str:
     return f"{number}; held by {result.peers} other node{'' if result.peers == 1 else 's'}"
 
 
-class Peers:
-    """Asks the agent how many other nodes hold what was written.
-
-    State: ``confirmed``, the answer to the last ``confirm``; None without an agent or an answer.
-    """
-
-    def __init__(self, home: NodeHome) -> None:
-        self._home = home
-        self.confirmed: int | None = None
-
-    def confirm(self, head: int) -> None:
-        """Ask, and note the answer in ``confirmed``."""
-        self.confirmed = self.ask(head)
-
-    async def confirm_async(self, head: int) -> None:
-        """Do what ``confirm`` does, for callers that await."""
-        self.confirm(head)
-
-    def ask(self, head: int) -> int | None:
-        """Ask how many hold our feed up to there; None without an agent."""
-        timeout_ms = int(CONFIRM_TIMEOUT_S * 1000)
-        try:
-            link = BlockingLink(self._home.agent_socket)
-        except AgentGone:
-            return None
-        try:
-            answer = link.ask(
-                Operation.CONFIRM, head, True, timeout_ms, timeout_s=CONFIRM_TIMEOUT_S + 1
-            )
-        except (AgentGone, TimeoutError):
-            return None
-        finally:
-            link.close()
-        return max(answer, 0) if isinstance(answer, int) else None
+def peers_holding(home: NodeHome, head: int) -> int | None:
+    """Ask how many other nodes hold our feed up to there; None without an agent."""
+    timeout_ms = int(CONFIRM_TIMEOUT_S * 1000)
+    try:
+        link = BlockingLink(home.agent_socket)
+    except AgentGone:
+        return None
+    try:
+        answer = link.ask(
+            Operation.CONFIRM, head, True, timeout_ms, timeout_s=CONFIRM_TIMEOUT_S + 1
+        )
+    except (AgentGone, TimeoutError):
+        return None
+    finally:
+        link.close()
+    return max(answer, 0) if isinstance(answer, int) else None
 
 
 def _now_ms() -> int:

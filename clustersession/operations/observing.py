@@ -20,7 +20,7 @@ from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
 from clustersession.session.users import last_writer
 from clustersession.settings.settings import Settings
-from clustersession.worker.connection import complete
+from clustersession.worker.completion import complete
 from clustersession.worker.places import node_home
 from clustersession.worker.runtime import Runtime
 

@@ -1,4 +1,4 @@
-"""Whether users may be sent to this node: what a balancer's health check is told.
+"""A balancer's health check is told here whether users may be sent to this node.
 
 The check is a request like any other, so the first one makes the node join. It asks the agent and
 not the view that the agent left in the replica: that may be the word of one that is long gone. A
@@ -9,7 +9,7 @@ import logging
 from typing import NamedTuple
 
 from clustersession.core.errors import ClusterSessionError
-from clustersession.worker.connection import READY
+from clustersession.worker.agent_client import NO_AGENT, READY
 from clustersession.worker.runtime import Runtime
 
 _log = logging.getLogger("clustersession")
@@ -22,24 +22,24 @@ _REASONS = {
     "joining": "joining: it has not yet loaded what the others hold",
     "draining": "draining: users are to go to other nodes",
     "leaving": "leaving",
-    "": "no agent: writes do not reach the other nodes",
+    NO_AGENT: "no agent: writes do not reach the other nodes",
 }
 
 
 class Readiness(NamedTuple):
-    """The answer to a check: HTTP status and one line of plain text."""
+    """Answers a check: HTTP status and one line of plain text."""
 
     status: int
     text: str
 
     @property
     def status_line(self) -> str:
-        """The status as WSGI wants it."""
+        """Return the status as WSGI wants it."""
         return "200 OK" if self.status == 200 else "503 Service Unavailable"
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """No cache between balancer and node may answer in its place."""
+        """Return the headers: no cache between balancer and node may answer in its place."""
         return [
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(self.body))),
@@ -48,14 +48,14 @@ class Readiness(NamedTuple):
 
     @property
     def body(self) -> bytes:
-        """The text as it is sent, unless the method is HEAD."""
+        """Return the text as it is sent, unless the method is HEAD."""
         return f"{self.text}\n".encode()
 
 
 def readiness(runtime: Runtime) -> Readiness:
     """Ask, and join the cluster if this process has not; a node that cannot work is not ready."""
     try:
-        return _judge(runtime.connection().phase())
+        return _judge(runtime.phase())
     except ClusterSessionError as error:
         return _unusable(error)
 
@@ -63,7 +63,7 @@ def readiness(runtime: Runtime) -> Readiness:
 async def readiness_async(runtime: Runtime) -> Readiness:
     """``readiness`` without blocking the event loop while the agent answers."""
     try:
-        return _judge(await runtime.connection().phase_async())
+        return _judge(await runtime.phase_async())
     except ClusterSessionError as error:
         return _unusable(error)
 

@@ -1,4 +1,4 @@
-"""From what a client sends to the key of a session: what was verified once is remembered."""
+"""Verifies what a client sends as its id, and remembers what was verified once."""
 
 from typing import NamedTuple
 
@@ -18,15 +18,18 @@ class Candidate(NamedTuple):
 
 
 class Authenticator:
-    """Reads cookie values of one signer."""
+    """Reads cookie values that one signer has signed.
+
+    _known: authentic values, at most _VALUES_MAX. A forger cannot push them out, and is not
+    remembered: only the route of a value is free to vary, and it is short.
+    """
 
     def __init__(self, signer: IdSigner) -> None:
         self._signer = signer
-        # Only authentic ones: a forger cannot push them out, and is not remembered.
         self._known: Memo[str, Candidate] = Memo(_VALUES_MAX)
 
     def candidate(self, value: str) -> Candidate | None:
-        """What a cookie value names; None when it was forged, or is no id at all."""
+        """Return what a cookie value names; None when it was forged, or is no id at all."""
         known = self._known.get(value)
         if known is not None:
             return known
@@ -35,6 +38,5 @@ class Authenticator:
         if parsed is None or key is None:
             return None
         found = Candidate(parsed[0], key, parsed[1])
-        # Only the route is free to vary, and it is short.
         self._known.put(value, found)
         return found

@@ -1,4 +1,4 @@
-"""Reads that do not fall behind what their client has seen (``consistency="causal"``).
+"""Keeps reads from falling behind what their client has seen (``consistency="causal"``).
 
 A copy that lacks writes a client names is treated like a session that is not here: the peers are
 asked, and what they answer is merged. The first answer need not be the newest, so the replica is
@@ -25,18 +25,22 @@ Seen = Mapping[bytes, int]
 
 
 class CausalReads:
-    """Finds copies that lag behind their client, and waits for newer ones."""
+    """Finds copies that lag behind their client, and waits for newer ones.
+
+    _given_up: sessions for whose newer writes somebody has waited in vain, with the writes and the
+    time until when nobody waits for them again; at most _GIVEN_UP_MAX. A node that died with its
+    last writes leaves tokens that nobody can satisfy: without this memory, every request of their
+    clients would wait.
+    """
 
     def __init__(self, settings: Settings, replica: Replica, counters: Counters) -> None:
         self._timeout_s = settings.fetch_timeout_s
         self._replica = replica
         self._counters = counters
-        # A node that died with its last writes leaves tokens that nobody can satisfy: without this
-        # memory, every request of their clients would wait.
         self._given_up: dict[str, tuple[Seen, float]] = {}
 
     def lacks(self, key: str, state: SessionState, seen: Seen) -> bool:
-        """Whether to ask the peers for a newer copy before the session is served."""
+        """Say whether peers are to be asked for a newer copy before the session is served."""
         if covers(state.versions, seen):
             return False
         given_up = self._given_up.get(key)
@@ -46,7 +50,7 @@ class CausalReads:
         return False
 
     def deadline_s(self) -> float:
-        """When a wait that begins now is over, in monotonic seconds."""
+        """Return when a wait that begins now is over, in monotonic seconds."""
         return time.monotonic() + self._timeout_s
 
     def wait(self, key: str, seen: Seen, deadline_s: float) -> None:

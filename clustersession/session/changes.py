@@ -1,21 +1,13 @@
-"""What a request changed: the values it holds now against the bytes they were decoded from."""
+"""Compares the values that a request holds now with the bytes they were decoded from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from clustersession.core.errors import SessionTooLarge
 from clustersession.core.state import LOCAL_PREFIX, SYSTEM_PREFIX, Register
+from clustersession.wire.value_types import SCALARS
 from clustersession.wire.values import encode_value
-
-# Only what can hold nothing mutable: the same object is then the same value, without encoding it.
-_IMMUTABLE = frozenset(
-    {type(None), bool, int, float, str, bytes, datetime, date, time, timedelta, Decimal, UUID}
-)
-
 
 UNLOADED: Any = object()
 """Stands for a value that nobody has asked for yet."""
@@ -29,8 +21,8 @@ class Original(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
-    """Attributes to set and to delete, and what to compare with the next time."""
+class AttributeChanges:
+    """The attributes that a commit is to set, by their new bytes, and to delete."""
 
     sets: Mapping[str, bytes] = field(default_factory=dict)
     deletes: tuple[str, ...] = ()
@@ -39,16 +31,11 @@ class Changes:
         return bool(self.sets or self.deletes)
 
 
-NO_CHANGES = Changes()
-
-
-def is_immutable(value: object) -> bool:
-    """Whether the value itself, and not only its place in the session, can never change."""
-    return type(value) in _IMMUTABLE
+NO_CHANGES = AttributeChanges()
 
 
 def visible_values(registers: Mapping[str, Register]) -> dict[str, bytes]:
-    """The attributes an application sees, by the names it knows.
+    """Return the attributes that an application sees, by the names it knows.
 
     A name can stand there twice, when the patterns of ``local_attributes`` have changed: then what
     is local counts.
@@ -70,7 +57,7 @@ def visible_values(registers: Mapping[str, Register]) -> dict[str, bytes]:
 
 def find_changes(
     values: dict[str, Any], originals: Mapping[str, Original], bytes_max: int
-) -> Changes:
+) -> AttributeChanges:
     """Compare; raises UnserializableValue or SessionTooLarge for a value that cannot be kept."""
     sets: dict[str, bytes] = {}
     # The dict itself and not the methods of a session, which would load it.
@@ -80,7 +67,7 @@ def find_changes(
             # of the same copy may have decoded for all.
             continue
         original = originals.get(name)
-        if original is not None and value is original.value and type(value) in _IMMUTABLE:
+        if original is not None and value is original.value and type(value) in SCALARS:
             continue
         data = encode_value(value, name)
         if original is not None and data == original.data:
@@ -92,4 +79,4 @@ def find_changes(
         sets[name] = data
     here = dict.keys(values)
     deletes = () if originals.keys() <= here else tuple(n for n in originals if n not in here)
-    return Changes(sets, deletes) if sets or deletes else NO_CHANGES
+    return AttributeChanges(sets, deletes) if sets or deletes else NO_CHANGES

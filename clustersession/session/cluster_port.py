@@ -1,19 +1,19 @@
-"""What the session layer asks of the cluster, and the answer of a node that has none."""
+"""What the session layer asks of the cluster."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class Subscription(Protocol):
-    """Somebody says when a session may have changed, as long as it is open."""
+    """A subscription: as long as it is open somebody says when a session may have changed."""
 
     @property
     def is_open(self) -> bool:
-        """Whether word still comes."""
+        """Whether ``wake`` may still be called."""
         ...
 
     def close(self) -> None:
-        """No more word is wanted."""
+        """Say that no more word is wanted."""
         ...
 
 
@@ -26,13 +26,16 @@ class ClusterPort(Protocol):
         ...
 
     def serving_routes(self) -> frozenset[str]:
-        """Routes of nodes alive, not draining and with a worker; ours too, unless we drain."""
+        """Return the routes of nodes alive, not draining and with a worker.
+
+        Ours too, unless we drain.
+        """
         ...
 
     def confirm(self, head: int) -> bool:
         """Wait until a peer, or with ``ack="all"`` every one, holds our feed up to ``head``.
 
-        False: not in time. With ``ack="none"`` it is not asked; the caller rings ``notify``.
+        False: not in time. With ``ack="none"`` it is not asked; the caller says ``feed_moved``.
         """
         ...
 
@@ -48,8 +51,8 @@ class ClusterPort(Protocol):
         """``fetch`` without blocking the event loop."""
         ...
 
-    def notify(self, head: int) -> None:
-        """Ring for a commit that nobody waits for."""
+    def feed_moved(self, head: int) -> None:
+        """Have the agent send what was committed up to ``head``; nobody waits."""
         ...
 
     async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
@@ -58,43 +61,3 @@ class ClusterPort(Protocol):
         None: there is nobody who could; look now and then.
         """
         ...
-
-
-class LocalOnly:
-    """A node without peers: every write is as safe as it gets, every unknown session unknown."""
-
-    def __init__(self, route: str) -> None:
-        self._route = route
-        self._serving = frozenset({route})
-
-    @property
-    def route(self) -> str:
-        """This node's route."""
-        return self._route
-
-    def serving_routes(self) -> frozenset[str]:
-        """Ours alone."""
-        return self._serving
-
-    def confirm(self, head: int) -> bool:
-        """There is nobody to wait for."""
-        return True
-
-    async def confirm_async(self, head: int) -> bool:
-        """There is nobody to wait for."""
-        return True
-
-    def fetch(self, key: str) -> bool:
-        """There is nobody to ask."""
-        return False
-
-    async def fetch_async(self, key: str) -> bool:
-        """There is nobody to ask."""
-        return False
-
-    def notify(self, head: int) -> None:
-        """There is nobody to tell."""
-
-    async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
-        """There is nobody who could tell."""
-        return None

@@ -1,4 +1,4 @@
-"""Events of sessions for the application: who asked to be told, and telling them.
+"""Tells the application what happened to sessions, if it asked to be told.
 
 A callback runs in the process where the event was caused, after the commit and after peers have
 confirmed as ``ack`` asks, before the response goes out. What a callback raises is logged and harms
@@ -37,7 +37,7 @@ _log = logging.getLogger("clustersession")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a session.
+    """One thing that happened to a session.
 
     kind: created, changed, ended, expired or principal_ended. session: its name in logs; empty for
     principal_ended. names: the attributes that changed. reason: of an end, "invalidated",
@@ -66,7 +66,16 @@ _C = TypeVar("_C", bound=Callback)
 
 
 class Events:
-    """The callbacks of one application."""
+    """The callbacks of one application, and what they are still to be told.
+
+    Attributes:
+        pending: events of commits that peers have not confirmed yet, oldest first; of more than
+            PENDING_MAX the oldest are dropped. ``deliver`` empties it.
+        on_listen: is called after each ``on``, so that the agent is asked for what is wanted now;
+            None until a runtime with an agent sets it.
+        _callbacks: who is to be told, by kind; only ever added to.
+        _tasks: callbacks that run in an event loop; kept so that none is collected half-way.
+    """
 
     def __init__(self) -> None:
         self._callbacks: dict[str, list[Callback]] = {}
@@ -89,7 +98,7 @@ class Events:
         return callback
 
     def wants(self, kind: str) -> bool:
-        """Whether anybody asked for events of this kind."""
+        """Say whether anybody asked for events of this kind."""
         return kind in self._callbacks
 
     def __bool__(self) -> bool:
@@ -170,7 +179,7 @@ def event_of(happened: Transition, *, here: bool = True) -> Event:
 
 
 def decoded(state: SessionState) -> dict[str, Any]:
-    """The attributes of a copy that can be read."""
+    """Return the attributes of a copy that can be read."""
     return {
         name: value
         for name, register in state.registers.items()

@@ -1,4 +1,4 @@
-"""The cookie of the store that an application used before: exchanged for ours, once.
+"""Exchanges the cookie of the store that an application used before for ours, once.
 
 ``clustersession import`` writes each live session of the old store as a *record*: an ordinary
 session under a key that no cookie can name, made of a hash of the old id. Streams, snapshots and
@@ -16,7 +16,7 @@ application gave the session another id (``rotate``), as at a login: then whoeve
 cookie has nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import md5, sha256
 
 from itsdangerous import BadSignature, Signer
@@ -25,10 +25,10 @@ from clustersession.core.clock import wall_ms_of
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
 from clustersession.replica.replica import Replica
-from clustersession.session.cookie import CookieWriter, cookie_values
+from clustersession.session.cookie import CookieWriter
 from clustersession.session.outcome import Outcome
-from clustersession.session.session import IMPORTED_PREFIX, Session
 from clustersession.session.token import IdSigner
+from clustersession.session.visit import IMPORTED_PREFIX, Visit
 from clustersession.settings.settings import Settings
 
 EXCHANGE_GRACE_MS = 30_000
@@ -42,18 +42,18 @@ _HASH_DIGITS = 32
 
 
 def record_key(old_id: str) -> str:
-    """Where the record of an old session stands."""
+    """Return the key of the record of an old session."""
     digest = sha256(b"clustersession imported\x00" + old_id.encode())
     return IMPORTED_PREFIX + digest.hexdigest()[:_HASH_DIGITS]
 
 
 def record_key_of_file(file_name: str) -> str:
-    """The same for a store of files, of which only a hash of the id is known."""
+    """Return the same for a store of files, of which only a hash of the id is known."""
     return record_key(f"file:{file_name}")
 
 
 def _keys(old_id: str) -> tuple[str, ...]:
-    """Where the record of an old id may stand.
+    """Return the keys under which the record of an old id may stand.
 
     In Flask-Session's files cachelib hashes the id, behind the key prefix that is the default;
     with SHA-256, and older versions with MD5.
@@ -81,13 +81,13 @@ class LegacyCookies:
             for secret in settings.legacy_cookie_secret
         ]
 
-    def adopt(self, session: Session, cookies: str) -> None:
+    def adopt(self, visit: Visit, old_values: Iterable[str]) -> None:
         """Let a session that has nothing behind it stand for the record of the old cookie.
 
         A client with an authentic id of ours has been exchanged or has begun anew: his old cookie
-        is only noted, so that a logout takes it away.
+        is only noted, so that a logout takes it away. ``old_values``: of that cookie.
         """
-        for value in cookie_values(cookies, self._name):
+        for value in old_values:
             old_id = self._id_in(value)
             if old_id is None:
                 continue
@@ -95,30 +95,26 @@ class LegacyCookies:
                 state = self._replica.get(key)
                 if state is None:
                     continue
-                session.legacy = key
-                if session.client is None and self._open(session, key, state):
+                visit.legacy = key
+                if visit.client is None and self._open(visit, key, state):
                     return
 
-    def noted(self, session: Session) -> bool:
-        """Whether the client brought an old cookie that a record stands behind."""
-        return bool(getattr(session, "legacy", ""))
-
-    def answer(self, session: Session, outcome: Outcome) -> Outcome:
+    def answer(self, visit: Visit, outcome: Outcome) -> Outcome:
         """Take the old cookie away when its session was exchanged or ended in this request."""
-        if self._deletion is None or session.discarded or not self.noted(session):
+        if self._deletion is None or visit.discarded or not visit.legacy:
             return outcome
-        gone = session.removed if session.key is None else not session.stands_for_record
+        gone = visit.removed if visit.key is None else not visit.stands_for_record
         if not gone:
             return outcome
         return outcome._replace(vary=True, delete_legacy_cookie=self._deletion)
 
-    def _open(self, session: Session, key: str, state: SessionState) -> bool:
+    def _open(self, visit: Visit, key: str, state: SessionState) -> bool:
         now_ms = self._wall_ms()
         identifier = self._signer.derive(key)
         if state.ended is None:
             if now_ms > expires_ms(state):
                 return False
-            session.attach_record(identifier, key, state)
+            visit.attach_record(identifier, key, state)
             return True
         recent = abs(now_ms - wall_ms_of(state.ended.time)) <= EXCHANGE_GRACE_MS
         if not recent or state.ended.reason != ENDED_ROTATED:
@@ -127,7 +123,7 @@ class LegacyCookies:
         current = self._replica.get(successor)
         if current is None or current.ended is not None or now_ms > expires_ms(current):
             return False
-        session.attach(identifier, successor, current)
+        visit.attach(identifier, successor, current)
         return True
 
     def _id_in(self, value: str) -> str | None:
@@ -149,7 +145,7 @@ class LegacyCookies:
 def legacy_cookies(
     settings: Settings, replica: Replica, signer: IdSigner, wall_ms: Callable[[], int]
 ) -> LegacyCookies | None:
-    """What reads the old cookie; None where none is named."""
+    """Make what reads the old cookie; None where none is named."""
     if not settings.legacy_cookie_name:
         return None
     return LegacyCookies(settings, replica, signer, wall_ms)

@@ -1,4 +1,4 @@
-"""Attributes that stay on their node: under which name each is stored.
+"""Finds the stored names of attributes that stay on their node.
 
 What is local is marked in the stored name and not by the settings of whoever sends sessions to
 peers, so that an agent with other settings than the workers gives nothing away.
@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from clustersession.core.state import LOCAL_PREFIX, SYSTEM_PREFIX, Register
-from clustersession.session.session import PERMANENT
+from clustersession.session.lifetimes import PERMANENT
 
 Writes = tuple[dict[str, bytes], tuple[str, ...]]
 
@@ -23,7 +23,7 @@ class LocalAttributes:
     def place(
         self, sets: Mapping[str, bytes], deletes: Sequence[str], stored: Mapping[str, Register]
     ) -> Writes:
-        """The same writes by stored names, for a session that holds these registers.
+        """Return the same writes by stored names, for a session that holds these registers.
 
         A name stored the other way, from a time of other patterns, is deleted there.
         """
@@ -49,5 +49,5 @@ class LocalAttributes:
 
 
 def stays_here(sets: Mapping[str, bytes], deletes: Sequence[str]) -> bool:
-    """Whether no peer gets to see anything of these writes."""
+    """Say whether no peer gets to see anything of these writes."""
     return all(name.startswith(LOCAL_PREFIX) for name in (*sets, *deletes))

@@ -1,9 +1,8 @@
 """What a commit asks of the response."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 
 
 class Outcome(NamedTuple):
@@ -11,7 +10,7 @@ class Outcome(NamedTuple):
 
     ``set_seen_cookie``: one more Set-Cookie value, only with ``consistency="causal"``.
     ``delete_legacy_cookie``: one more, only with ``legacy_cookie_name``.
-    ``set_header``: a value for the header ``header_name``, see ``session.answer``.
+    ``set_header``: a value for the header ``header_name``, see ``requests.answer``.
     """
 
     set_cookie: str | None = None
@@ -25,8 +24,8 @@ NOTHING = Outcome()
 VARY = Outcome(vary=True)
 
 
-def tell(session: "Session", cookie: str, value: str) -> Outcome:
-    """Set the cookie, or answer in the header, or both: see ``session.answer``."""
-    if not session.by_header:
+def tell(visit: Visit, cookie: str, value: str) -> Outcome:
+    """Set the cookie, or answer in the header, or both: see ``requests.answer``."""
+    if not visit.by_header:
         return Outcome(cookie, True)
-    return Outcome(cookie if session.by_cookie else None, True, None, value)
+    return Outcome(cookie if visit.by_cookie else None, True, None, value)

@@ -1,4 +1,4 @@
-"""Whose route the cookie should name: pure decisions over what is known of the cluster."""
+"""Decides whose route the cookie should name, by what is known of the cluster."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from clustersession.settings.settings import Rewrite
 
 
 class Decision(NamedTuple):
-    """``route`` is what to write into the cookie, None to leave it.
+    """What is to become of a cookie: ``route`` is what to write into it, None to leave it.
 
     ``strayed``: the balancer brought a session whose own node is well. ``failover``: the route
     moved because its node cannot serve.
@@ -25,7 +25,7 @@ _STRAYED = Decision(strayed=True)
 def decide(
     rewrite: Rewrite, key: str, cookie_route: str | None, own: str, serving: frozenset[str]
 ) -> Decision:
-    """What to do with the route of an authentic, known session.
+    """Decide what to do with the route of an authentic, known session.
 
     ``serving`` are the routes of nodes alive, not draining and with a worker, ours among them
     unless we drain. A client without a route gets ours whatever the policy: it has none to keep.
@@ -46,7 +46,7 @@ def decide(
 
 
 def route_for_new(key: str, own: str, serving: frozenset[str]) -> str:
-    """The route of a session made now: ours, unless we drain and others serve."""
+    """Return the route of a session made now: ours, unless we drain and others serve."""
     if own in serving or not serving:
         return own
     return owner(key, serving) or own

@@ -1,4 +1,4 @@
-"""The second cookie, ``<cookie_name>_v``: which writes to its session a client has seen.
+"""Reads and writes the second cookie, ``<cookie_name>_v``: which writes a client has seen.
 
 Never part of the session cookie, which balancers cut, hash and learn. Two responses at once may set
 it in either order; then one of two writes goes unnamed, and no session is lost.
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from clustersession.core.identity import NODE_ID_BYTES
 from clustersession.core.state import SessionState
+from clustersession.settings.settings import Settings
 
 SUFFIX = "_v"
 """What the name of the second cookie ends in."""
@@ -27,8 +28,13 @@ _LENGTH_MAX = len(_FORMAT) + -(-WRITERS_MAX * _ENTRY_BYTES * 8 // 6)
 _PATTERN = re.compile(rf"{_FORMAT}([A-Za-z0-9_-]{{1,{_LENGTH_MAX - len(_FORMAT)}}})")
 
 
+def seen_cookie_name(settings: Settings) -> str:
+    """The name of the second cookie; empty where nobody needs one."""
+    return settings.cookie_name + SUFFIX if settings.consistency == "causal" else ""
+
+
 def encode_seen(state: SessionState) -> str:
-    """The token for a client that has been shown this copy."""
+    """Make the token for a client that has been shown this copy."""
     writers = state.versions
     if len(writers) > WRITERS_MAX:
         newest = dict.fromkeys(writers, 0)
@@ -46,7 +52,7 @@ def encode_seen(state: SessionState) -> str:
 
 
 def decode_seen(token: str) -> Mapping[bytes, int]:
-    """The highest sequence number per node that a token names; empty for what is no token."""
+    """Return the highest sequence number per node that a token names; empty for no token."""
     matched = _PATTERN.fullmatch(token)
     if matched is None:
         return {}

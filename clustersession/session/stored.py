@@ -1,4 +1,4 @@
-"""The attributes of a stored copy as sessions hand them out: worked out once for each copy.
+"""Works out once for each stored copy what sessions hand out of it.
 
 The replica gives the same object as long as a session's bytes stay the same, so what follows from
 it is kept on it. Nothing is decoded before a session is asked for it. Values that can never change
@@ -8,6 +8,7 @@ are then there for the sessions of later requests too; lists, dicts and the like
 from typing import Any
 
 from clustersession.core.state import (
+    LIFETIME,
     LOCAL_PREFIX,
     SYSTEM_PREFIX,
     SessionState,
@@ -15,16 +16,24 @@ from clustersession.core.state import (
     idle_timeout_ms,
 )
 from clustersession.session.changes import UNLOADED, Original, visible_values
+from clustersession.session.lifetimes import is_permanent
 
 
 class StoredAttributes:
-    """``values`` has UNLOADED for what is to be decoded from ``originals``; both are shared.
+    """What follows from one copy. Nothing of it changes but values that are decoded later.
 
-    data_bytes: what names and values take. touch_due_ms: from when on an access to the session is
-    to be recorded; None: never.
+    Attributes:
+        values: the attributes, with UNLOADED for what is to be decoded from ``originals``.
+        originals: the same names with their bytes. Both dicts are shared between requests.
+        holds_local: some attributes stay on this node.
+        data_bytes: what names and values take.
+        touch_due_ms: from when on an access to the session is to be recorded; None: never.
+        outlives_browser: the session asks itself for a cookie with a lifetime.
     """
 
-    __slots__ = ("data_bytes", "holds_local", "originals", "touch_due_ms", "values")
+    __slots__ = (
+        "data_bytes", "holds_local", "originals", "outlives_browser", "touch_due_ms", "values",
+    )  # fmt: skip
 
     def __init__(self, state: SessionState, before: "StoredAttributes | None") -> None:
         self.values: dict[str, Any] = {}
@@ -49,6 +58,7 @@ class StoredAttributes:
             self.originals[name] = original
             self.values[name] = original.value
         self.data_bytes = data_bytes
+        self.outlives_browser = LIFETIME in state.registers or is_permanent(state)
         self.holds_local = visible > 0
         if self.holds_local:
             for name, data in visible_values(state.registers).items():
@@ -66,7 +76,7 @@ class StoredAttributes:
 def stored_attributes(
     state: SessionState, before: SessionState | None = None
 ) -> StoredAttributes:
-    """Those of a copy. ``before``: one it was made from, whose values need no decoding again."""
+    """Return what follows from a copy; what was decoded of the one ``before`` it is not again."""
     try:
         known: StoredAttributes = state._attributes
     except AttributeError:
@@ -77,3 +87,7 @@ def stored_attributes(
     object.__setattr__(state, "_attributes", found)
     return found
 
+
+def stored_values(state: SessionState) -> dict[str, bytes]:
+    """Return the registers of a copy that are not deleted."""
+    return {n: r.value for n, r in state.registers.items() if r.value is not None}

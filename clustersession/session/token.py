@@ -1,4 +1,4 @@
-"""The session id: a key character, 128 random bits, and a signature over both without a separator.
+"""Makes and verifies ids: a key character, 128 random bits, a signature over both.
 
 A forged id is told from a real one without a lookup, and "authentic but not here" from "never
 existed", which is what lets a node ask its peers without being made an amplifier. The store and the
@@ -43,18 +43,18 @@ class IdSigner:
         self._derivation_key = sha256(_SALT + b".derived\x00" + secrets[0]).digest()
 
     def mint(self, random16: bytes) -> str:
-        """A new id from 16 random bytes."""
+        """Make a new id from 16 random bytes."""
         if len(random16) != RANDOM_BYTES:
             raise ValueError(f"a session id takes {RANDOM_BYTES} random bytes")
         key = self._character + urlsafe_b64encode(random16)[:22].decode("ascii")
         return key + self._signers[self._character][0].get_signature(key).decode("ascii")
 
     def derive(self, label: str) -> str:
-        """The id that belongs to a label: the same from everybody who has the first secret."""
+        """Make the id that belongs to a label: the same from everybody who has the first secret."""
         return self.mint(hmac.digest(self._derivation_key, label.encode(), sha256)[:RANDOM_BYTES])
 
     def key_of(self, identifier: str) -> str | None:
-        """The store key of an authentic id; None when it was forged or its secret retired."""
+        """Return the store key of an authentic id; None when forged or its secret retired."""
         if len(identifier) != ID_LENGTH or not identifier.isascii():
             return None
         key, signature = identifier[:KEY_LENGTH], identifier[KEY_LENGTH:]
@@ -65,7 +65,7 @@ class IdSigner:
 
 
 def log_name(key: str) -> str:
-    """A session as it may appear in a log: 8 hexadecimal digits of a hash, not the id."""
+    """Name a session as it may appear in a log: 8 hexadecimal digits of a hash, not the id."""
     return sha256(key.encode()).hexdigest()[:8]
 
 

@@ -1,4 +1,4 @@
-"""A session of which nothing or little has been asked yet.
+"""Keeps a session undecoded as long as nothing or little has been asked of it.
 
 Reading and setting single attributes decodes what is read and nothing else. Every other method
 loads first and then hands over: loading turns the object into a plain ``Session``, so that later
@@ -22,48 +22,41 @@ class UntouchedSession(Session):
     __slots__ = ()
 
     def __getitem__(self, key: str) -> Any:
-        value = self._look(key)
+        value = self.get(key, _ABSENT)
         if value is _ABSENT:
             raise KeyError(key)
         return value
 
     def __contains__(self, key: object) -> bool:
-        return self._look(key) is not _ABSENT
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.accessed = True
-        super().__setitem__(key, value)
+        # One that cannot be read is not there.
+        return self.get(key, _ABSENT) is not _ABSENT  # type: ignore[arg-type]
 
     def get(self, key: str, default: Any = None) -> Any:
         """Like dict.get."""
-        value = self._look(key)
-        return default if value is _ABSENT else value
-
-    def _look(self, key: Any) -> Any:
         self.accessed = True
-        value = dict.get(self, key, _ABSENT)
+        value = dict.get(self, key, default)
         if value is UNLOADED:
-            self.decode({key: self._originals[key].data})
-            value = dict.get(self, key, _ABSENT)
+            self._visit.attributes.load(key)
+            value = dict.get(self, key, default)
         return value
 
-    def load(self) -> None:
+    def _load(self) -> None:
         """Decode every attribute and become a plain Session."""
         self.__class__ = Session  # type: ignore[assignment]
         self.accessed = True
-        self.load_all()
+        self._visit.attributes.load_all()
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session, and load it.
 
         Whoever gets hold of the object may be C code that reads the dict without any method.
         """
-        self.load()
+        self._load()
 
 
 def _loading_first(name: str) -> Callable[..., Any]:
     def method(self: Session, *arguments: Any, **keywords: Any) -> Any:
-        self.load()
+        self._load()
         return getattr(self, name)(*arguments, **keywords)
 
     method.__name__ = name

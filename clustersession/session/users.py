@@ -1,14 +1,14 @@
-"""Users' sessions across the cluster: who is logged in where, and ending that.
+"""Lists who is logged in where, and ends users' sessions across the cluster.
 
 What is listed is what this node holds, which is what the cluster holds but for what is under way.
 ``end_all`` also ends what this node has not heard of, see ``core.revocation``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Protocol
+from typing import NamedTuple
 
 from clustersession.core.revocation import revoke
 from clustersession.core.state import (
@@ -21,24 +21,13 @@ from clustersession.core.state import (
 )
 from clustersession.core.transitions import PRINCIPAL_ENDED
 from clustersession.replica.replica import Replica
+from clustersession.session.context import SessionContext
 from clustersession.session.events import Event, Events, commit_with_events
-from clustersession.session.session import Session
+from clustersession.session.visit import SessionDict, visit_of
 from clustersession.settings.settings import Settings
 
 HANDLE_LENGTH = 32
 NAME_LENGTH = 8
-
-
-class Confirmer(Protocol):
-    """Waits for peers as ``ack`` asks."""
-
-    def confirm(self, head: int) -> None:
-        """Wait until peers hold our feed up to there. Raises ReplicationFailed if so configured."""
-        ...
-
-    async def confirm_async(self, head: int) -> None:
-        """``confirm`` without blocking the event loop."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +59,14 @@ class SessionView:
 class ClusterSessions:
     """Lists and ends the sessions of users, on all nodes."""
 
-    def __init__(
-        self,
-        replica: Replica,
-        settings: Settings,
-        route: str,
-        confirmer: Confirmer,
-        now_ms: Callable[[], int],
-        events: Events | None = None,
-    ) -> None:
-        self._replica = replica
-        self._settings = settings
-        self._route = route
-        self._confirmer = confirmer
-        self._now_ms = now_ms
-        self._events = Events() if events is None else events
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
 
     def sessions_of(
-        self, principal: str | int, *, current: Session | None = None
+        self, principal: str | int, *, current: SessionDict | None = None
     ) -> list[SessionView]:
-        """The live sessions of a user that this node holds, the last used first."""
-        current_key = None if current is None else current.key
+        """Return the live sessions of a user that this node holds, the last used first."""
+        current_key = None if current is None else visit_of(current).key
         user = str(principal)
         views = [
             self._view(key, state, user, current_key) for key, state in self._live_sessions(user)
@@ -98,7 +74,7 @@ class ClusterSessions:
         return sorted(views, key=lambda view: view.last_access, reverse=True)
 
     def end(self, session: SessionView | str, principal: str | int | None = None) -> bool:
-        """End one session everywhere; whether it was there to be ended.
+        """End one session everywhere; return whether it was there to be ended.
 
         session: what ``sessions_of`` gave, or with the principal its handle or name. Raises
         ValueError for a name that fits several sessions of the user; ReplicaFull, and then nothing
@@ -114,42 +90,42 @@ class ClusterSessions:
         await self._confirm_async(head)
         return head > 0
 
-    def end_all(self, principal: str | int, *, except_current: Session | None = None) -> int:
-        """End all sessions of a user everywhere, but one if given; how many this node knew of.
+    def end_all(self, principal: str | int, *, except_current: SessionDict | None = None) -> int:
+        """End all sessions of a user everywhere, but one if given; return how many were known here.
 
         A session that began before this call and that this node does not know of, such as one
         behind a partition, ends where the two meet. A session that begins later is not touched.
         Raises ReplicaFull, and then nothing has been ended.
         """
-        head, ended = self._end_all(str(principal), except_current)
-        self._confirm(head)
-        return ended
+        done = self._end_all(str(principal), except_current)
+        self._confirm(done.head)
+        return done.ended
 
     async def aend_all(
-        self, principal: str | int, *, except_current: Session | None = None
+        self, principal: str | int, *, except_current: SessionDict | None = None
     ) -> int:
         """``end_all`` without blocking the event loop while peers confirm."""
-        head, ended = self._end_all(str(principal), except_current)
-        await self._confirm_async(head)
-        return ended
+        done = self._end_all(str(principal), except_current)
+        await self._confirm_async(done.head)
+        return done.ended
 
     def _confirm(self, head: int) -> None:
         try:
             if head:
-                self._confirmer.confirm(head)
+                self._context.commits.confirm(head)
         finally:
-            self._events.deliver()
+            self._context.events.deliver()
 
     async def _confirm_async(self, head: int) -> None:
         try:
             if head:
-                await self._confirmer.confirm_async(head)
+                await self._context.commits.confirm_async(head)
         finally:
-            await self._events.deliver_async()
+            await self._context.events.deliver_async()
 
     def _live_sessions(self, user: str) -> list[tuple[str, SessionState]]:
-        now_ms = self._now_ms()
-        found = self._replica.sessions_of(user)
+        now_ms = self._context.now_ms()
+        found = self._context.replica.sessions_of(user)
         return [(key, state) for key, state in found if now_ms <= expires_ms(state)]
 
     def _view(
@@ -159,7 +135,8 @@ class ClusterSessions:
         return SessionView(
             handle_of(key), user, _when(state.created_ms), _when(state.accessed_ms),
             _when(expires_ms(state)), node.hex()[:NAME_LENGTH],
-            self._route if node == self._replica.node else None, key == current_key, key,
+            self._context.cluster.route if node == self._context.replica.node else None,
+            key == current_key, key,
         )
 
     def _key_of(self, session: SessionView | str, principal: str | int | None) -> str | None:
@@ -170,37 +147,56 @@ class ClusterSessions:
         return find_by_handle(session, [k for k, _ in self._live_sessions(str(principal))])
 
     def _end(self, keys: Sequence[str | None]) -> int:
-        now_ms = self._now_ms()
+        now_ms = self._context.now_ms()
         changes = [Change(k, now_ms, end=ENDED_REVOKED) for k in keys if k is not None]
-        committed = commit_with_events(self._replica, self._events, changes, now_ms)
+        committed = commit_with_events(self._context.replica, self._context.events, changes, now_ms)
         return committed.head if committed.effective else 0
 
-    def _end_all(self, user: str, spared: Session | None) -> tuple[int, int]:
-        spared_key = (spared.key if spared is not None else None) or ""
-        keys = [key for key, _ in self._replica.sessions_of(user) if key != spared_key]
-        now_ms, settings = self._now_ms(), self._settings
-        kept_ms = round(1000 * (settings.longest_life_s + settings.clock_skew_s_max))
-        changes = [Change(key, now_ms, end=ENDED_REVOKED) for key in keys]
-        changes.append(revoke(user, spared_key, now_ms, kept_ms))
-        if spared_key:
-            # The revocation names it, but it may change its id and must then be as good.
-            renewed = Change(spared_key, now_ms, {PRINCIPAL: user.encode()}, (LOGIN,))
-            changes.append(renewed)
-        committed = commit_with_events(self._replica, self._events, changes, now_ms)
-        self._events.add(Event(PRINCIPAL_ENDED, principal=user))
-        ended = sum(state is not None for state in committed.states[: len(keys)])
-        if spared is not None and spared_key and committed.states[-1] is not None:
-            spared.replace_state(committed.states[-1])
-        return committed.head, ended
+    def _end_all(self, user: str, spared: SessionDict | None) -> "Revoked":
+        context = self._context
+        visit = None if spared is None else visit_of(spared)
+        spared_key = (None if visit is None else visit.key) or ""
+        done = revoke_all(
+            context.replica, context.events, context.settings, user, context.now_ms(), spared_key
+        )
+        if visit is not None and done.spared is not None:
+            visit.replace_state(done.spared)
+        return done
+
+
+class Revoked(NamedTuple):
+    """What was committed: the feed's head, how many sessions ended, the copy of the spared one."""
+
+    head: int
+    ended: int
+    spared: SessionState | None
+
+
+def revoke_all(
+    replica: Replica, events: Events, settings: Settings, user: str, now_ms: int,
+    spared_key: str = "",
+) -> Revoked:
+    """Commit the end of all sessions of a user but one, and a revocation for those unknown here."""
+    keys = [key for key, _ in replica.sessions_of(user) if key != spared_key]
+    kept_ms = round(1000 * (settings.longest_life_s + settings.clock_skew_s_max))
+    changes = [Change(key, now_ms, end=ENDED_REVOKED) for key in keys]
+    changes.append(revoke(user, spared_key, now_ms, kept_ms))
+    if spared_key:
+        # The revocation names it, but it may change its id and must then be as good.
+        changes.append(Change(spared_key, now_ms, {PRINCIPAL: user.encode()}, (LOGIN,)))
+    committed = commit_with_events(replica, events, changes, now_ms)
+    events.add(Event(PRINCIPAL_ENDED, principal=user))
+    ended = sum(state is not None for state in committed.states[: len(keys)])
+    return Revoked(committed.head, ended, committed.states[-1] if spared_key else None)
 
 
 def handle_of(key: str) -> str:
-    """What names a session to people and forms: a hash of its key."""
+    """Name a session to people and forms, by a hash of its key."""
     return sha256(key.encode()).hexdigest()[:HANDLE_LENGTH]
 
 
 def find_by_handle(handle: str, keys: Sequence[str]) -> str | None:
-    """The key whose handle begins so; at least as long as a name. Raises ValueError for several."""
+    """Return the key whose handle begins so; at least a name. Raises ValueError for several."""
     if len(handle) < NAME_LENGTH:
         raise ValueError(f"{handle!r} is too short to name a session")
     found = [key for key in keys if handle_of(key).startswith(handle)]
@@ -210,7 +206,7 @@ def find_by_handle(handle: str, keys: Sequence[str]) -> str | None:
 
 
 def last_writer(state: SessionState) -> bytes:
-    """The node that wrote the newest attribute still there."""
+    """Return the node that wrote the newest attribute still there."""
     newest = max(state.registers.values(), key=lambda register: register[:2], default=None)
     return b"" if newest is None else newest.node
 
@@ -220,5 +216,5 @@ def _when(wall_ms: int) -> datetime:
 
 
 __all__ = [
-    "ClusterSessions", "Confirmer", "SessionView", "find_by_handle", "handle_of", "last_writer",
+    "ClusterSessions", "SessionView", "find_by_handle", "handle_of", "last_writer", "revoke_all",
 ]

@@ -1,4 +1,4 @@
-"""What goes wrong without failing a request: counted each time, logged once or now and then."""
+"""Counts what goes wrong without failing a request, and logs it once or now and then."""
 
 import logging
 from collections.abc import Callable
@@ -14,8 +14,14 @@ _UNCONFIRMED_LOG_INTERVAL_MS = 60_000
 _log = logging.getLogger("clustersession")
 
 
-class Complaints:
-    """Those of one manager."""
+class Warnings:
+    """Warns for one manager.
+
+    _undecodable_logged: attributes that the log has named, by session key and name; forgotten all
+    at once when there are _UNDECODABLE_LOGGED_MAX.
+    _unconfirmed_logged_ms: when the log said last that no peer confirms; once in
+    _UNCONFIRMED_LOG_INTERVAL_MS is enough.
+    """
 
     def __init__(
         self, settings: Settings, counters: Counters, wall_ms: Callable[[], int]
@@ -27,7 +33,7 @@ class Complaints:
         self._unconfirmed_logged_ms = 0
 
     def undecodable(self, key: str, name: str, error: Exception) -> None:
-        """An attribute cannot be read; the others survive it."""
+        """Count and log an attribute that cannot be read; the others survive it."""
         self._counters.decode_errors += 1
         noted = self._undecodable_logged
         if (key, name) in noted:
@@ -38,7 +44,7 @@ class Complaints:
         _log.error("session %s: %r cannot be read and is left out: %s", log_name(key), name, error)
 
     def unconfirmed(self) -> None:
-        """No peer has confirmed in time. Raises ReplicationFailed if so configured."""
+        """Count and log that no peer confirmed. Raises ReplicationFailed if so configured."""
         self._counters.unconfirmed += 1
         now_ms = self._wall_ms()
         if abs(now_ms - self._unconfirmed_logged_ms) > _UNCONFIRMED_LOG_INTERVAL_MS:

@@ -1,4 +1,4 @@
-"""Changes of one session made anywhere, for those who wait for them, such as an open websocket.
+"""Tells of changes made to one session anywhere, to those who wait, such as an open websocket.
 
 Whoever watches compares the copy in the replica with the one it saw last. The agent only says when
 to look, so that a lost word, a new agent or a burst of changes costs nothing but a later look:
@@ -6,20 +6,17 @@ nothing is queued, and nothing is missed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.core.transitions import EXPIRED, changed_names
-from clustersession.replica.replica import Replica
-from clustersession.session.cluster_port import ClusterPort, Subscription
+from clustersession.session.cluster_port import Subscription
 from clustersession.session.events import decoded
-
-if TYPE_CHECKING:
-    from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 
 LOOK_S = 0.1
 """How often to look where nobody says when: without an agent, or with one of an older version."""
@@ -29,9 +26,11 @@ LOOK_ANYWAY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """names: attributes that others set or deleted; values: what they are now, without deleted
-    ones. ended: the session is over, and nothing follows; reason: "invalidated", "rotated",
-    "revoked", "limit" or "expired".
+    """What others have changed in a session since the last look.
+
+    names: attributes that were set or deleted; values: what they are now, without deleted ones.
+    ended: the session is over, and nothing follows; reason: "invalidated", "rotated", "revoked",
+    "limit" or "expired".
     """
 
     names: tuple[str, ...] = ()
@@ -40,35 +39,27 @@ class SessionChange:
     reason: str | None = None
 
 
-def watch(
-    session: "Session", replica: Replica, cluster: ClusterPort, now_ms: Callable[[], int]
-) -> AsyncIterator[SessionChange]:
-    """What others change from now on, until the session ends. Raises ValueError."""
-    key, seen = session.key, session.state
+def watch(visit: Visit) -> AsyncIterator[SessionChange]:
+    """Tell what others change from now on, until the session ends. Raises ValueError."""
+    key, seen = visit.key, visit.state
     if key is None or seen is None:
         raise ValueError("there is nothing to watch: the session is not stored; call asave() first")
-    return _watch(session, key, seen, replica, cluster, now_ms)
+    return _watch(visit, key, seen)
 
 
-async def _watch(
-    session: "Session",
-    key: str,
-    seen: SessionState,
-    replica: Replica,
-    cluster: ClusterPort,
-    now_ms: Callable[[], int],
-) -> AsyncIterator[SessionChange]:
+async def _watch(visit: Visit, key: str, seen: SessionState) -> AsyncIterator[SessionChange]:
+    context = visit.context
     woken = asyncio.Event()
     subscription: Subscription | None = None
     try:
         while True:
             if subscription is None or not subscription.is_open:
-                subscription = await cluster.subscribe(key, woken.set)
+                subscription = await context.cluster.subscribe(key, woken.set)
             # First the word, then the look: what comes in between wakes us again.
             woken.clear()
             with suppress(ReplicaError):
-                now = replica.get(key)
-                change = _difference(seen, now, session, now_ms())
+                now = context.replica.get(key)
+                change = _difference(seen, now, visit, context.now_ms())
                 if change is not None:
                     yield change
                     if change.ended:
@@ -83,7 +74,7 @@ async def _watch(
 
 
 def _difference(
-    seen: SessionState, now: SessionState | None, session: "Session", now_ms: int
+    seen: SessionState, now: SessionState | None, visit: Visit, now_ms: int
 ) -> SessionChange | None:
     if now is None or (now.ended is None and expires_ms(now) < now_ms):
         return SessionChange(ended=True, reason=EXPIRED)
@@ -95,7 +86,7 @@ def _difference(
     names = tuple(
         name
         for name in changed_names(seen, now)
-        if not session.knows(name, now.registers[name].value)
+        if not visit.attributes.knows(name, now.registers[name].value)
     )
     if not names:
         return None

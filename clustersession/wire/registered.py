@@ -7,21 +7,15 @@ side by side. Registering must be done by all processes alike, at import.
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
-from uuid import UUID
 
 from clustersession.core.errors import ConfigurationError
+from clustersession.wire.value_types import BUILT_IN
 
 Encode = Callable[[Any], object]
 Decode = Callable[[Any], object]
 _T = TypeVar("_T")
 
-_BUILT_IN = frozenset({
-    type(None), bool, int, float, str, bytes, bytearray, memoryview, list, tuple, dict, set,
-    frozenset, datetime, date, time, timedelta, Decimal, UUID, object,
-})
 _NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,100}")
 
 
@@ -70,7 +64,7 @@ def _check(kind: Any, wanted: Registered, decoders: Mapping[str, Decode]) -> Non
     """Raise ConfigurationError for a registration that cannot be."""
     if not isinstance(kind, type):
         raise ConfigurationError(f"register takes a type, not {kind!r:.80}")
-    if kind in _BUILT_IN:
+    if kind in BUILT_IN:
         raise ConfigurationError(f"{kind.__name__} cannot be registered; sessions have their own "
                                  "way with it")
     for name in decoders:

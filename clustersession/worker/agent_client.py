@@ -1,16 +1,15 @@
-"""The cluster as a worker of a distributable node sees it: through its agent."""
+"""A worker of a distributable node reaches the cluster through its agent."""
 
 import asyncio
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from clustersession.core.errors import ReplicaError, WireError
-from clustersession.core.serving_view import VIEW_NOTE, View
+from clustersession.core.errors import WireError
+from clustersession.core.identity import Phase
 from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
@@ -19,21 +18,29 @@ from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from clustersession.worker.attachment import Attachment
 from clustersession.worker.circuit_breaker import CircuitBreaker
+from clustersession.worker.serving_routes import ServingRoutes
 
 RECONNECT_S = 0.02
 GRACE_S = 0.05
-RING_INTERVAL_S = 0.001
-VIEW_FRESH_S = 0.005
-"""How long a view is used without another look, which is a tenth of what reading a session costs.
-That a node has died is known after some milliseconds at best."""
+FEED_MOVED_INTERVAL_S = 0.001
+"""How long one word that the feed has moved stands for all commits of an event loop."""
 SUBSCRIBE_TIMEOUT_S = 1.0
 PHASE_TIMEOUT_S = 1.0
+
+READY = Phase.READY.name.lower()
+DRAINING = Phase.DRAINING.name.lower()
+NO_AGENT = "no agent"
+"""What ``phase`` says of an agent that does not answer."""
 
 logger = logging.getLogger("clustersession")
 
 
 class AgentClient:
-    """Implements ``session.cluster_port.ClusterPort`` over the agent's unix socket."""
+    """Implements ``session.cluster_port.ClusterPort`` over the agent's unix socket.
+
+    attachment: keeps this process known to the agent, and hears what that has to say.
+    ``start`` starts an agent inside this process; without it one is started as a process.
+    """
 
     def __init__(
         self,
@@ -45,74 +52,61 @@ class AgentClient:
     ) -> None:
         self._settings = settings
         self._home = home
-        self._replica = replica
+        # Not wrapped in a method: it is asked for each request.
+        self.serving_routes = ServingRoutes(settings.route, replica).get
+        # What a confirmation is asked for, besides the head: by all peers or one, within how long.
+        self._wanted = settings.ack == "all", int(settings.ack_timeout_s * 1000)
+        # Questions of threads take a link of the pool each; event loops have one link each, which
+        # carries any number of questions. A lock for each loop keeps it from connecting twice.
         self._pool = LinkPool(home.agent_socket)
         self._loop_links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink]
         self._loop_links = WeakKeyDictionary()
         self._connecting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
         self._connecting = WeakKeyDictionary()
-        self._view_bytes: bytes | None = None
-        self._view_fresh_until_s = 0.0
-        self._serving = frozenset({settings.route})
-        self._view_lock = threading.Lock()
+        # Whether it was logged that no other node is connected; until a peer confirms.
         self._alone_logged = False
-        self._rung_s = self._ring_due_s = 0.0
-        self._unrung = 0
+        # When the agent was told last and when it was put off (0: it was not), in monotonic
+        # seconds, and the head that it will then be told.
+        self._told_s = self._tell_due_s = 0.0
+        self._untold_head = 0
         self.attachment = Attachment(settings, home, start=start)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
 
     @property
     def route(self) -> str:
-        """This node's route."""
+        """Return this node's route."""
         return self._settings.route
 
-    def serving_routes(self) -> frozenset[str]:
-        """Who serves, by the view of the agent; ourselves unless we drain.
+    def wait_until_attached(self, timeout_s: float) -> None:
+        """Wait until this process is attached to its agent, at most so long."""
+        self.attachment.attached.wait(timeout_s)
 
-        It may have changed since, but not more than VIEW_FRESH_S ago.
-        """
-        now_s = time.monotonic()
-        if now_s < self._view_fresh_until_s:
-            return self._serving
-        try:
-            data = self._replica.load_note(VIEW_NOTE)
-        except ReplicaError:
-            return self._serving
-        if data != self._view_bytes:
-            with self._view_lock:
-                view = View.decode(data)
-                own = frozenset() if view.draining else frozenset({self._settings.route})
-                self._serving = (view.serving - {self._settings.route}) | own
-                self._view_bytes = data
-        self._view_fresh_until_s = now_s + VIEW_FRESH_S
-        return self._serving
+    def feed_moved(self, head: int) -> None:
+        """Tell the agent; if it does not hear, its next heartbeat carries the change anyway.
 
-    def notify(self, head: int) -> None:
-        """Ring; if nobody hears, the next heartbeat carries the change anyway.
-
-        In an event loop one ring stands for all commits of a millisecond: ringing costs a system
-        call here and wakes the agent.
+        In an event loop one word stands for all commits of a millisecond: it costs a system call
+        here and wakes the agent.
         """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
         now_s = time.monotonic()
-        if loop is not None and now_s - self._rung_s < RING_INTERVAL_S:
-            self._unrung = head
+        if loop is not None and now_s - self._told_s < FEED_MOVED_INTERVAL_S:
+            self._untold_head = head
             # A timer whose loop was closed never fires.
-            if not self._ring_due_s <= now_s < self._ring_due_s + RING_INTERVAL_S:
-                self._ring_due_s = now_s
-                loop.call_later(RING_INTERVAL_S, self._ring_due)
+            if not self._tell_due_s <= now_s < self._tell_due_s + FEED_MOVED_INTERVAL_S:
+                self._tell_due_s = now_s
+                loop.call_later(FEED_MOVED_INTERVAL_S, self._tell_due)
             return
-        self._ring(loop, head, now_s)
+        self._tell(loop, head, now_s)
 
-    def _ring_due(self) -> None:
-        self._ring_due_s = 0.0
-        self._ring(asyncio.get_running_loop(), self._unrung, time.monotonic())
+    def _tell_due(self) -> None:
+        self._tell_due_s = 0.0
+        self._tell(asyncio.get_running_loop(), self._untold_head, time.monotonic())
 
-    def _ring(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
-        self._rung_s = now_s
+    def _tell(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
+        self._told_s = now_s
         try:
             link = self._loop_links.get(loop) if loop is not None else None
             if link is not None and link.is_open:
@@ -125,14 +119,13 @@ class AgentClient:
     def confirm(self, head: int) -> bool:
         """Wait until a peer, with ``ack="all"`` every one, holds our feed up to ``head``."""
         timeout_s = self._settings.ack_timeout_s
-        answer = self._ask(Operation.CONFIRM, *self._confirmation(head), timeout_s=timeout_s)
+        answer = self._ask(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
     async def confirm_async(self, head: int) -> bool:
         """``confirm`` without blocking the event loop."""
         timeout_s = self._settings.ack_timeout_s
-        arguments = self._confirmation(head)
-        answer = await self._ask_async(Operation.CONFIRM, *arguments, timeout_s=timeout_s)
+        answer = await self._ask_async(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
     def fetch(self, key: str) -> bool:
@@ -146,7 +139,7 @@ class AgentClient:
         return await self._ask_async(Operation.FETCH, key, timeout_s=timeout_s) is True
 
     def phase(self) -> str:
-        """What the node is doing, in its agent's words; empty when that does not answer."""
+        """Ask the agent what the node is doing: a word, NO_AGENT when it does not answer."""
         return _phase(self._ask(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
 
     async def phase_async(self) -> str:
@@ -183,20 +176,17 @@ class AgentClient:
             link.close()
 
     def _drop_idle(self) -> None:
-        """When one connection finds the agent gone, the others of the pool are as dead."""
+        """Close the pool: when one connection finds the agent gone, the others are as dead."""
         try:
             self._pool.close()
         except IndexError:
             pass  # another thread emptied the pool meanwhile
 
-    def _confirmation(self, head: int) -> tuple[int, bool, int]:
-        return head, self._settings.ack == "all", int(self._settings.ack_timeout_s * 1000)
-
     def _ask(self, operation: Operation, *argument: object, timeout_s: float) -> object | None:
-        """The agent's answer, or None when there was none in time; waits for an agent to come."""
+        """Return the agent's answer, None when none came in time. Waits for an agent to come."""
         now_s = time.monotonic()
         deadline_s = now_s + timeout_s
-        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_over(now_s):
+        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_open(now_s):
             try:
                 answer: object = self._pool.ask(operation, *argument, timeout_s=left_s + GRACE_S)
             except AgentGone:
@@ -206,9 +196,9 @@ class AgentClient:
             except (TimeoutError, WireError, OSError):
                 break
             else:
-                self._circuit_breaker.answered()
+                self._circuit_breaker.succeeded()
                 return answer
-        self._disappointed(deadline_s)
+        self._no_answer(deadline_s)
         return None
 
     async def _ask_async(
@@ -216,7 +206,7 @@ class AgentClient:
     ) -> object | None:
         now_s = time.monotonic()
         deadline_s = now_s + timeout_s
-        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_over(now_s):
+        while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_open(now_s):
             try:
                 link = await self._link()
                 answer: object = await link.ask(operation, *argument, timeout_s=left_s + GRACE_S)
@@ -226,18 +216,18 @@ class AgentClient:
             except (TimeoutError, WireError, OSError):
                 break
             else:
-                self._circuit_breaker.answered()
+                self._circuit_breaker.succeeded()
                 return answer
-        self._disappointed(deadline_s)
+        self._no_answer(deadline_s)
         return None
 
-    def _disappointed(self, deadline_s: float) -> None:
+    def _no_answer(self, deadline_s: float) -> None:
         now_s = time.monotonic()
         if now_s >= deadline_s:
-            self._circuit_breaker.disappointed(now_s)
+            self._circuit_breaker.failed(now_s)
 
     def _is_confirmed(self, answer: object) -> bool:
-        """Nobody to ask counts as confirmed; somebody too slow, or no agent in time, does not."""
+        """Count nobody to ask as confirmed, but not somebody too slow, or no agent in time."""
         if not isinstance(answer, int) or answer < 0:
             return False
         if answer == 0 and not self._alone_logged:
@@ -261,11 +251,11 @@ class AgentClient:
 
 
 def _phase(status: object) -> str:
-    return str(status.get("phase", "")) if isinstance(status, dict) else ""
+    return str(status.get("phase", NO_AGENT)) if isinstance(status, dict) else NO_AGENT
 
 
 class _Watched:
-    """A session that the agent watches for us."""
+    """Implements ``cluster_port.Subscription``: the agent watches a session for us."""
 
     def __init__(self, link: AsyncLink, token: int) -> None:
         self._link = link

@@ -1,4 +1,4 @@
-"""Events that the agent tells a worker of: expiry, and what happened on other nodes."""
+"""The agent tells a worker of events: expiry, and what happened on other nodes."""
 
 import threading
 from typing import Any
@@ -13,16 +13,21 @@ FROM_PEERS = (CREATED, CHANGED, ENDED)
 
 
 class AgentEvents:
-    """The applications of one process that want to be told, and their agent."""
+    """Tells the applications of one process what their agent tells.
 
-    def __init__(self, port: AgentClient | None, everywhere: bool) -> None:
-        self._port = port
+    agent_client: None where there is no agent, and then nothing is told. everywhere: whether what
+    happens on other nodes is of interest, besides expiry.
+    """
+
+    def __init__(self, agent_client: AgentClient | None, everywhere: bool) -> None:
+        self._agent_client = agent_client
         self._everywhere = everywhere
+        # One for each runtime of the node; the list only grows, under the lock.
         self._all: list[Events] = []
         self._lock = threading.Lock()
 
     def add(self, events: Events) -> None:
-        """An application; it may ask for events now or later."""
+        """Tell an application too; it may ask for events now or later."""
         with self._lock:
             if events not in self._all:
                 self._all.append(events)
@@ -33,8 +38,9 @@ class AgentEvents:
         """Ask the agent for what somebody here wants to hear, and for nothing else."""
         wanted = FROM_PEERS if self._everywhere else ()
         from_peers = any(e.wants(kind) for e in self._all for kind in wanted)
-        if self._port is not None and (from_peers or any(e.wants(EXPIRED) for e in self._all)):
-            self._port.listen(self._everywhere, self._heard)
+        wants_any = from_peers or any(e.wants(EXPIRED) for e in self._all)
+        if wants_any and self._agent_client is not None:
+            self._agent_client.listen(self._everywhere, self._heard)
 
     def _heard(self, event: list[Any]) -> None:
         kind, key, data, names, reason = event[:5]

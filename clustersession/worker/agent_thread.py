@@ -1,4 +1,4 @@
-"""``agent="thread"``: the node's agent inside this process, for tests and tiny deployments."""
+"""With ``agent="thread"`` the agent runs inside this process: for tests and tiny deployments."""
 
 import asyncio
 import atexit
@@ -29,13 +29,13 @@ class ThreadAgent:
         atexit.register(self.stop)
 
     def start(self) -> bool:
-        """Start the thread if it does not run; whether it runs, or another process's agent does."""
+        """Start the thread if it does not run. Always False: it is not up yet."""
         if not self._stop_wanted and (self._thread is None or not self._thread.is_alive()):
             self._thread = threading.Thread(
                 target=self._run, name="clustersession-agent", daemon=True
             )
             self._thread.start()
-        return False  # the caller waits a moment before it connects
+        return False
 
     def stop(self) -> None:
         """Leave the cluster; waits for the goodbye."""

@@ -1,4 +1,4 @@
-"""A worker's presence at its agent: one thread that holds a connection for as long as it lives.
+"""A worker is attached to its agent: one thread holds a connection for as long as it lives.
 
 The agent takes the connection for the worker, so a killed worker is noticed by the kernel closing
 it. The thread sleeps in a system call; when the agent goes away it wakes, starts another, and
@@ -32,7 +32,7 @@ logger = logging.getLogger("clustersession")
 
 
 def _version_in(status: object) -> str | None:
-    """The version an agent says it is of; empty from one that does not say."""
+    """Return the version that an agent says it is of; empty from one that does not say."""
     return str(status.get("version", "")) if isinstance(status, dict) else None
 
 
@@ -41,11 +41,11 @@ def _agent_pid_in(status: object) -> int:
     return pid if isinstance(pid, int) and pid > 1 else 0
 
 
-def _take_notice(pid: int) -> None:
-    """As the first process of a container this one is the parent of agents, like it or not.
+def _reap(pid: int) -> None:
+    """Ask for a dead agent, which would otherwise stay a zombie.
 
-    A dead one stays a zombie until its parent asks for it. Only that one is asked for: everything
-    else may be a child of the server or of the application.
+    As the first process of a container this one is the parent of agents, like it or not. Only the
+    agent is asked for: everything else may be a child of the server or of the application.
     """
     if pid and os.getpid() == 1:
         with suppress(ChildProcessError):
@@ -53,7 +53,12 @@ def _take_notice(pid: int) -> None:
 
 
 class Attachment:
-    """Keeps this process attached to an agent, starting one where that is our business."""
+    """Keeps this process attached to an agent, starting one where that is our business.
+
+    Attributes:
+        attached: set while the agent knows of this worker.
+        attachments: how often this process has attached; it only grows.
+    """
 
     def __init__(
         self, settings: Settings, home: NodeHome, *, start: Callable[[], bool] | None = None
@@ -61,21 +66,30 @@ class Attachment:
         self._settings = settings
         self._home = home
         self._start = start or self._start_process
+        # Whether the agent is a thread of this process; such a one is never outdated.
         self._starts_in_thread = start is not None
+        # The process that made this object; a child of a fork has no thread and must not close.
         self._pid = os.getpid()
+        # Whether the agent is to be told that this worker stops. Never taken back.
         self._stopping = False
+        # The agent attached to last, 0 before the first answer to a question about its status.
         self._agent_pid = 0
+        # Whose events to pass on: of all nodes or ours, and to whom. None: nobody asked.
         self._listens: tuple[bool, Callable[[list[Any]], None]] | None = None
+        # The open connection. Set by the thread alone; others close it to wake the thread.
         self._link: BlockingLink | None = None
+        # One for each runtime of the node, and the sums that agents were told. The lock keeps two
+        # threads from telling the same.
         self._counters: list[Counters] = []
         self._told = Counters()
         self._telling = threading.Lock()
+        # Set by ``stop``: the thread ends instead of attaching again.
         self._stopped = threading.Event()
         self.attached = threading.Event()
         self.attachments = 0
         _require_threads()
         self._thread = threading.Thread(
-            target=self._run, name="clustersession-presence", daemon=True
+            target=self._run, name="clustersession-attachment", daemon=True
         )
         self._thread.start()
 
@@ -109,22 +123,12 @@ class Attachment:
             link.close()
 
     def _run(self) -> None:
+        """Attach, again and again, until stopped."""
         retry_s = RETRY_S_MIN
         while not self._stopped.is_set():
+            attachments = self.attachments
             try:
-                self._link = link = BlockingLink(self._home.agent_socket)
-                if self._is_outdated(link):
-                    # If it goes, so does this link, and attaching leads to the new one.
-                    replace_agent(
-                        self._settings, self._home, self._is_up, self._version, self._stop_agent
-                    )
-                link.ask(Operation.ATTACH, self._pid, self._stopping, timeout_s=ATTACH_TIMEOUT_S)
-                self.attachments += 1
-                if self._listens is not None:
-                    link.tell(Operation.LISTEN, self._listens[0], self._pid)
-                self.attached.set()
-                retry_s = RETRY_S_MIN
-                self._listen(link)
+                self._attach_and_listen()
             except (AgentGone, TimeoutError, WireError, OSError):
                 pass
             finally:
@@ -132,21 +136,39 @@ class Attachment:
                 if self._link is not None:
                     self._link.close()
                     self._link = None
-                gone = self._agent_pid
             if self._stopped.is_set():
                 return
-            try:
-                started = self._start()
-            except Exception:
-                # This thread is all that ever starts an agent: it must outlive any trouble.
-                logger.exception("the clustersession agent could not be started")
-                started = False
-            _take_notice(gone)
+            gone = self._agent_pid
+            if self.attachments > attachments:
+                retry_s = RETRY_S_MIN
+            started = self._start_safely()
+            _reap(gone)
             # After a working attachment the next agent is wanted at once; otherwise something is
             # wrong, or not ready, and a short pause keeps the trouble small.
             if not started or retry_s > RETRY_S_MIN:
                 self._stopped.wait(retry_s)
             retry_s = min(2 * retry_s, RETRY_S_MAX)
+
+    def _attach_and_listen(self) -> None:
+        """Attach, then listen until the connection ends. Raises what a link raises."""
+        self._link = link = BlockingLink(self._home.agent_socket)
+        if self._is_outdated(link):
+            # If it goes, so does this link, and attaching leads to the new one.
+            replace_agent(self._settings, self._home, self._is_up, self._version, self._stop_agent)
+        link.ask(Operation.ATTACH, self._pid, self._stopping, timeout_s=ATTACH_TIMEOUT_S)
+        self.attachments += 1
+        if self._listens is not None:
+            link.tell(Operation.LISTEN, self._listens[0], self._pid)
+        self.attached.set()
+        self._listen(link)
+
+    def _start_safely(self) -> bool:
+        try:
+            return self._start()
+        except Exception:
+            # The thread is all that ever starts an agent: it must outlive any trouble.
+            logger.exception("the clustersession agent could not be started")
+            return False
 
     def _listen(self, link: BlockingLink) -> None:
         while True:
@@ -177,7 +199,7 @@ class Attachment:
         return start_agent(self._settings, self._home, self._is_up)
 
     def _is_outdated(self, link: BlockingLink) -> bool:
-        """Whether the agent is older than this library, and ours to replace."""
+        """Tell whether the agent is older than this library, and ours to replace."""
         if self._starts_in_thread:
             return False
         status = link.ask(Operation.STATUS, timeout_s=ATTACH_TIMEOUT_S)
@@ -212,7 +234,7 @@ class Attachment:
 
 
 def _require_threads() -> None:
-    """Say so where threads run only while a request does: older uWSGI unless told."""
+    """Warn where threads run only while a request does: under older uWSGI unless told."""
     uwsgi = sys.modules.get("uwsgi")
     if uwsgi is not None and not getattr(uwsgi, "has_threads", True):
         logger.warning(

@@ -1,4 +1,4 @@
-"""How long a request waits for its agent: the whole timeout once, then not at all for a while.
+"""A request waits for its agent for the whole timeout once, then not at all for a while.
 
 An agent that cannot start, or hangs, would otherwise cost every write a full timeout. A worker that
 waited in vain goes on without its agent until another one attaches, or until it is time to look.
@@ -6,26 +6,31 @@ waited in vain goes on without its agent until another one attaches, or until it
 
 from collections.abc import Callable
 
-GIVE_UP_S = 5.0
+OPEN_S = 5.0
 
 
 class CircuitBreaker:
-    """Given up or not. ``attachments`` counts how often this process has attached to an agent."""
+    """Opens at a failure, so that nobody waits, and closes after OPEN_S or by another agent.
+
+    attachments: how often this process has attached to an agent. More than at the failure means
+    that another one has come.
+    """
 
     def __init__(self, attachments: Callable[[], int]) -> None:
         self._attachments = attachments
-        self._given_up_until_s = float("-inf")
-        self._attachments_then = 0
+        # In monotonic seconds; in the past while the breaker is closed.
+        self._open_until_s = float("-inf")
+        self._attachments_at_failure = 0
 
-    def is_over(self, now_s: float) -> bool:
-        """Whether to go on without waiting."""
-        return now_s < self._given_up_until_s and self._attachments() == self._attachments_then
+    def is_open(self, now_s: float) -> bool:
+        """Tell whether to go on without waiting."""
+        return now_s < self._open_until_s and self._attachments() == self._attachments_at_failure
 
-    def disappointed(self, now_s: float) -> None:
-        """There was no answer within the whole timeout."""
-        self._given_up_until_s = now_s + GIVE_UP_S
-        self._attachments_then = self._attachments()
+    def failed(self, now_s: float) -> None:
+        """Note that there was no answer within the whole timeout."""
+        self._open_until_s = now_s + OPEN_S
+        self._attachments_at_failure = self._attachments()
 
-    def answered(self) -> None:
-        """The agent answers."""
-        self._given_up_until_s = float("-inf")
+    def succeeded(self) -> None:
+        """Note that the agent answered."""
+        self._open_until_s = float("-inf")

@@ -19,26 +19,28 @@ from types import FrameType
 
 from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicaError
-from clustersession.core.identity import Phase
 from clustersession.replica.replica import Replica
-from clustersession.worker.agent_client import AgentClient
+from clustersession.worker.agent_client import DRAINING, AgentClient
 
 # Siblings are told within moments of each other; one that is told alone is being recycled.
 SIBLINGS_S = 1.0
 LOOK_INTERVAL_S = 0.1
-DRAINING = Phase.DRAINING.name.lower()
 
 logger = logging.getLogger("clustersession")
 
 
 class DrainOnStop:
-    """What one open node of this process does before the process stops."""
+    """Drains one open node of this process before the process stops.
+
+    drain_s: for how long at most. counters: of the runtime's manager; the failovers among them are
+    the answers that moved a session.
+    """
 
     def __init__(
-        self, drain_s: float, port: AgentClient, replica: Replica, counters: Counters
+        self, drain_s: float, agent_client: AgentClient, replica: Replica, counters: Counters
     ) -> None:
         self._drain_s = drain_s
-        self._port = port
+        self._agent_client = agent_client
         self._replica = replica
         self._counters = counters
 
@@ -48,15 +50,15 @@ class DrainOnStop:
         logger.info(
             "clustersession: told to stop; users move away for at most %g s", self._drain_s
         )
-        self._port.attachment.tell_stopping()
+        self._agent_client.attachment.tell_stopping()
         while (passed_s := time.monotonic() - began_s) < self._drain_s:
             time.sleep(LOOK_INTERVAL_S)
             if passed_s < SIBLINGS_S:
                 continue
-            if self._port.phase() != DRAINING:
+            if self._agent_client.phase() != DRAINING:
                 logger.info("clustersession: this worker stops, others of the node go on")
                 return
-            if not self._port.serving_routes():
+            if not self._agent_client.serving_routes():
                 logger.warning("clustersession: this node stops and no other serves its users")
                 return
         moved = self._counters.failovers - moved
@@ -67,23 +69,28 @@ class DrainOnStop:
 
     def _is_held(self) -> bool:
         try:
-            return self._port.confirm(self._replica.head())
+            return self._agent_client.confirm(self._replica.head())
         except ReplicaError:
             return False
 
 
-class _Signal:
-    """The handler of one process, and the nodes that want to hear of the signal."""
+class _Sigterm:
+    """Handles the signal for one process, in the place of the server's handler.
+
+    pid: the process that installed it; in a child of a fork it only passes the signal on.
+    drains: what is to run first; added when a node opens, removed when it closes.
+    """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.departures: list[DrainOnStop] = []
+        self.drains: list[DrainOnStop] = []
+        # Set by the first signal and never taken back: the second one reaches the server at once.
         self._began = False
-        self._before = signal.getsignal(signal.SIGTERM)
+        self._servers = signal.getsignal(signal.SIGTERM)
 
     def install(self) -> bool:
         """Take the server's place; False where that cannot be done."""
-        if self._before in (None, signal.SIG_IGN):
+        if self._servers in (None, signal.SIG_IGN):
             return False
         if threading.current_thread() is not threading.main_thread():
             return False
@@ -91,14 +98,14 @@ class _Signal:
         return True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._began or not self.departures or self.pid != os.getpid():
+        if self._began or not self.drains or self.pid != os.getpid():
             self._pass_on(number, frame)
             return
         self._began = True
-        threading.Thread(target=self._depart, name="clustersession-drain", daemon=True).start()
+        threading.Thread(target=self._drain, name="clustersession-drain", daemon=True).start()
 
-    def _depart(self) -> None:
-        threads = [threading.Thread(target=d.run, daemon=True) for d in self.departures]
+    def _drain(self) -> None:
+        threads = [threading.Thread(target=drain.run, daemon=True) for drain in self.drains]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -106,32 +113,32 @@ class _Signal:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-        if callable(self._before):
-            self._before(number, frame)
+        signal.signal(signal.SIGTERM, self._servers)
+        if callable(self._servers):
+            self._servers(number, frame)
         else:
             os.kill(os.getpid(), number)
 
 
-_signal: _Signal | None = None
+_sigterm: _Sigterm | None = None
 
 
-def watch(departing: DrainOnStop) -> None:
-    """Run it when this process gets SIGTERM; says so where that cannot be."""
-    global _signal
-    if _signal is None or _signal.pid != os.getpid():
-        fresh = _Signal()
+def drain_at_sigterm(drain: DrainOnStop) -> None:
+    """Run a drain when this process gets SIGTERM; warns where that cannot be."""
+    global _sigterm
+    if _sigterm is None or _sigterm.pid != os.getpid():
+        fresh = _Sigterm()
         if not fresh.install():
             logger.warning(
                 "clustersession: drain_on_stop_s has no effect: SIGTERM cannot be caught here; "
                 "start the node from its server's hook, in the main thread"
             )
             return
-        _signal = fresh
-    _signal.departures.append(departing)
+        _sigterm = fresh
+    _sigterm.drains.append(drain)
 
 
-def forget(departing: DrainOnStop) -> None:
-    """The node is closed."""
-    if _signal is not None and departing in _signal.departures:
-        _signal.departures.remove(departing)
+def forget_drain(drain: DrainOnStop) -> None:
+    """Run a drain no more: its node is closed."""
+    if _sigterm is not None and drain in _sigterm.drains:
+        _sigterm.drains.remove(drain)

@@ -1,4 +1,4 @@
-"""Starting the node's agent from a worker: once, whoever races, and without a child left behind.
+"""A worker starts its node's agent: once, whoever races, and without a child left behind.
 
 An agent of an older version of this library is replaced; one of a newer version never is.
 """
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from clustersession import __version__
-from clustersession.agent.process import encode_start
+from clustersession.agent.start import encode_start
 from clustersession.core.release import is_newer
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
@@ -89,7 +89,7 @@ def replace_agent(
 
 @contextmanager
 def _launch_lock(home: NodeHome) -> Iterator[int | None]:
-    """The descriptor of the lock, held for the block; None when a sibling holds it."""
+    """Hold the lock for the block and give its descriptor; None when a sibling holds it."""
     path = home.directory / "agent.launch"
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -104,7 +104,7 @@ def _launch_lock(home: NodeHome) -> Iterator[int | None]:
 
 
 def _failed_lately(lock: int) -> bool:
-    """Whether an agent of our version did not come up when it was to replace an older one."""
+    """Tell whether an agent of ours lately did not come up in the place of an older one."""
     if os.pread(lock, 64, 0) != __version__.encode():
         return False
     return abs(time.time() - os.fstat(lock).st_mtime) < REPLACE_INTERVAL_S
@@ -117,7 +117,7 @@ def _bring_up(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -> 
         _spawn(settings, home)
         if _wait(is_up, time.monotonic() + SPAWN_INTERVAL_S):
             return True
-    _complain(home, f"the clustersession agent did not come up: {_last_words(home)}")
+    _complain(home, f"the clustersession agent did not come up: {_last_trouble(home)}")
     return False
 
 
@@ -139,7 +139,7 @@ def _spawn(settings: Settings, home: NodeHome) -> None:
 
 
 def _interpreter() -> str:
-    """The Python to run: under uWSGI ``sys.executable`` is the server itself."""
+    """Find the Python to run: under uWSGI ``sys.executable`` is the server itself."""
     executable = sys.executable or ""
     if "python" in os.path.basename(executable).lower():
         return executable
@@ -169,8 +169,8 @@ def _complain(home: NodeHome, text: str) -> None:
         logger.error("%s", text)
 
 
-def _last_words(home: NodeHome) -> str:
-    """What the agent logged last, which says why it is not there."""
+def _last_trouble(home: NodeHome) -> str:
+    """Return the trouble that the agent logged last, which says why it is not there."""
     try:
         lines = home.agent_log.read_text(errors="replace").splitlines()
     except OSError:

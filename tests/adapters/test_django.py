@@ -815,7 +815,7 @@ def test_local_attributes_stay_on_the_node(middleware: str) -> None:
         names = set[str]()
 
         def look(request: Any) -> JsonResponse:
-            names.update(shared(request.session.clustered.state).registers)
+            names.update(shared(request.session.opened().state).registers)
             return JsonResponse(dict(request.session.items()))
 
         assert json.loads(get(client, look).content) == {"view_state": 1, "n": 1}

@@ -458,7 +458,7 @@ def test_without_refresh_no_reader_gets_a_cookie(monkeypatch: pytest.MonkeyPatch
         client.get("/permanent")
         manager = app.session_interface.runtime(app).manager()  # type: ignore[attr-defined]
         later_ms = manager.now_ms() + 2 * 3_600_000
-        manager.now_ms = manager._writer.wall_ms = lambda later_ms=later_ms: later_ms
+        manager.now_ms = manager.context.now_ms = lambda later_ms=later_ms: later_ms
         assert ("Set-Cookie" in client.get("/untouched").headers) == refresh
 
 

@@ -234,9 +234,9 @@ async def test_no_request_blocks_the_event_loop(monkeypatch: pytest.MonkeyPatch)
     manager = runtime_of(app).manager()
     waited: list[str] = []
 
-    async def fetch(session: Any) -> None:
+    async def fetch(visit: Any) -> None:
         waited.append("fetch")
-        session.missing = False
+        visit.missing = False
 
     def refuse(*arguments: object) -> None:
         raise AssertionError("a call that blocks")

@@ -193,7 +193,7 @@ def test_a_node_that_cannot_serve_tells_its_log_why_once(
         def fail(self: Runtime) -> None:
             raise ReplicaUnusable(f"/var/lib/secret-place/{serve.__name__} cannot be opened")
 
-        broken.setattr(Runtime, "connection", fail)
+        broken.setattr(Runtime, "agent_client", fail)
         with caplog.at_level(logging.ERROR, "clustersession"):
             for _ in range(3):
                 status, text = get("/ready")

@@ -14,6 +14,7 @@ from clustersession.agent import http_endpoint as endpoint_module
 from clustersession.agent.event_log import EventLog
 from clustersession.agent.http_endpoint import CLIENTS_MAX, HEAD_BYTES_MAX, Endpoint
 from clustersession.core.identity import Phase
+from clustersession.session.visit import visit_of
 from clustersession.settings.settings import Settings
 from clustersession.tools.demo.processes import wait_for
 from clustersession.worker.runtime import Runtime
@@ -79,7 +80,7 @@ def test_live_ready_and_the_rest(one: tuple[Runtime, int]) -> None:
 def test_a_node_that_drains_is_not_ready(one: tuple[Runtime, int], tmp_path: Path) -> None:
     runtime, port = one
     wait_for(lambda: get(port, "/ready")[0] == 200, "the node to be ready")
-    agent_client = runtime.connection().agent_client
+    agent_client = runtime.agent_client()
     assert agent_client is not None
     agent_client.attachment.tell_stopping()
     wait_for(lambda: get(port, "/ready") == (503, "draining\n"), "the node to drain")
@@ -100,7 +101,7 @@ def test_what_requests_do_and_a_node_that_goes_are_seen(tmp_path: Path) -> None:
             cookie = login(first.manager(), "ann")
             session = opened(third.manager(), cookie)
             session["n"] = 2
-            third.manager().commit(session)
+            third.manager().commit(visit_of(session))
             wait_for(lambda: samples(port)["clustersession_commits_total", ""] == 1, "the commit")
             seen = samples(port)
             assert seen["clustersession_members", "alive"] == 2

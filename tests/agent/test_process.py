@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.agent.process import agent_lock, decode_start, encode_start
+from clustersession.agent.process import agent_lock
+from clustersession.agent.start import decode_start, encode_start
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
 from clustersession.tools.demo.processes import free_port, node_pids, wait_for
 from clustersession.wire.local import Operation
-from clustersession.worker.connection import complete
+from clustersession.worker.completion import complete
 from clustersession.worker.launch import start_agent
 from clustersession.worker.places import node_home
 

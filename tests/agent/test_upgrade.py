@@ -36,9 +36,10 @@ runtime.start()
 manager, cookie = runtime.manager(), None
 print("up", flush=True)
 for line in sys.stdin:
-    session = manager.open([cookie] if cookie else [])
+    visit = manager.open([cookie] if cookie else [])
+    session = visit.session
     session["n"] = session.get("n", 0) + 1
-    given = manager.commit(session).set_cookie
+    given = manager.commit(visit).set_cookie
     cookie = given.partition("=")[2].partition(";")[0] if given else cookie
     print(session["n"], flush=True)
 runtime.close()

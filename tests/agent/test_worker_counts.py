@@ -5,6 +5,7 @@ from pathlib import Path
 from clustersession.agent.worker_counts import WorkerCounts
 from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
+from clustersession.session.visit import visit_of
 from clustersession.tools.demo.processes import wait_for
 from clustersession.worker.runtime import Runtime
 from tests.worker.thread_nodes import login, opened, running_nodes
@@ -21,7 +22,7 @@ def test_counts_of_two_nodes_reach_their_agents(tmp_path: Path) -> None:
         wait_for(lambda: work_of(tmp_path, "node1")["commits"] == 3, "the commits to be told")
         session = opened(second.manager(), cookies[0])
         session["n"] = 2
-        second.manager().commit(session)
+        second.manager().commit(visit_of(session))
         wait_for(lambda: work_of(tmp_path, "node2")["strayed"] == 1, "the strayed request")
         assert work_of(tmp_path, "node1")["commits"] == 3
         assert status(NodeHome(tmp_path / "clustersession.node2"))["applied"] >= 3

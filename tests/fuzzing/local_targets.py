@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from clustersession.agent.process import decode_start, encode_start, unknown_settings
+from clustersession.agent.start import decode_start, encode_start, unknown_settings
 from clustersession.core.errors import ConfigurationError, ReplicaUnusable, WireError
 from clustersession.core.ids import ID_LENGTH, is_route, join_cookie, split_cookie
 from clustersession.core.revocation import principal_tag, revocation_key, tag_of_revocation
@@ -12,7 +12,7 @@ from clustersession.core.serving_view import View
 from clustersession.net.discovery import parse_seed
 from clustersession.replica import tables
 from clustersession.replica.home import NodeHome
-from clustersession.session.cookie import VALUES_MAX, cookie_values
+from clustersession.requests.cookie import VALUES_MAX, cookie_values
 from clustersession.session.events import KINDS, Event, Events
 from clustersession.session.seen import WRITERS_MAX, decode_seen, encode_seen
 from clustersession.session.token import IdSigner

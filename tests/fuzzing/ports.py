@@ -24,7 +24,7 @@ from clustersession.replica.home import open_node_replica
 from clustersession.settings.sources import load_settings
 from clustersession.tools.demo.nodes import ClusterPorts
 from clustersession.wire.local import Operation
-from clustersession.worker.connection import complete
+from clustersession.worker.completion import complete
 from clustersession.worker.places import node_home
 from tests.support.processes import wait_for
 

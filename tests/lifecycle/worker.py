@@ -57,9 +57,10 @@ def main() -> None:
     cookie = None
     print(manager.cluster.route, flush=True)
     for _ in sys.stdin:
-        session = manager.open([cookie] if cookie else [])
+        visit = manager.open([cookie] if cookie else [])
+        session = visit.session
         session["n"] = session.get("n", 0) + 1
-        given = manager.commit(session).set_cookie
+        given = manager.commit(visit).set_cookie
         if given:
             cookie = given.partition("=")[2].partition(";")[0]
         print(session["n"], flush=True)

@@ -44,9 +44,10 @@ def nodes(tmp_path: Path) -> Iterator[tuple[Runtime, Runtime]]:
 
 def new_cookie(runtime: Runtime, **values: object) -> str:
     manager = runtime.manager()
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session.update(values)
-    set_cookie = manager.commit(session).set_cookie
+    set_cookie = manager.commit(visit).set_cookie
     assert set_cookie is not None
     return set_cookie.partition("=")[2].partition(";")[0]
 
@@ -81,7 +82,7 @@ def test_an_ended_session_by_whom_and_why(
     wait_for(lambda: replica.get(cookie[:23]), "the copy")
     now_ms = look(SharedAccess(nodes[1])).at_ms
     committed = replica.commit([Change(cookie[:23], now_ms, end=reason)], now_ms)
-    nodes[1].manager().cluster.notify(committed.head)
+    nodes[1].manager().cluster.feed_moved(committed.head)
     own = nodes[0].manager().replica
 
     def ended() -> SessionState | None:

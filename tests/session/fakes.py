@@ -8,7 +8,10 @@ from clustersession.core.state import Change, SessionState, apply_change, expire
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed, Stored
 from clustersession.session.manager import SessionManager
+from clustersession.session.outcome import Outcome
+from clustersession.session.session import Session
 from clustersession.session.token import IdSigner
+from clustersession.session.visit import visit_of
 from clustersession.settings.settings import Settings
 
 SECRETS = (b"a secret of at least 16 characters",)
@@ -66,7 +69,7 @@ class FakeCluster:
         self.serving = frozenset(serving)
         self.confirms = True
         self.confirmed: list[int] = []
-        self.notified: list[int] = []
+        self.feed_heads: list[int] = []
         self.fetched: list[str] = []
         self.elsewhere: dict[str, SessionState] = {}
         self.replica: FakeReplica | None = None
@@ -90,8 +93,8 @@ class FakeCluster:
     async def fetch_async(self, key: str) -> bool:
         return self.fetch(key)
 
-    def notify(self, head: int) -> None:
-        self.notified.append(head)
+    def feed_moved(self, head: int) -> None:
+        self.feed_heads.append(head)
 
     async def subscribe(self, key: str, wake: Any) -> None:
         return None
@@ -117,11 +120,42 @@ class World:
         self._drawn += 1
         return self._drawn.to_bytes(count, "big")
 
+    def use(self, replica: Any) -> None:
+        """Have the manager work on another replica."""
+        context = self.manager.context
+        self.manager.replica = context.replica = context.commits._replica = replica
+
+    # The manager's methods, for tests that look at nothing but the session.
+
+    def open(self, *arguments: Any, **keywords: Any) -> Session:
+        return cast("Session", self.manager.open(*arguments, **keywords).session)
+
+    def fetch(self, session: Session) -> None:
+        self.manager.fetch(visit_of(session))
+
+    async def fetch_async(self, session: Session) -> None:
+        await self.manager.fetch_async(visit_of(session))
+
+    def owes_nothing(self, session: Session) -> bool:
+        return self.manager.owes_nothing(visit_of(session))
+
+    def commit(self, session: Session) -> Outcome:
+        return self.manager.commit(visit_of(session))
+
+    async def commit_async(self, session: Session) -> Outcome:
+        return await self.manager.commit_async(visit_of(session))
+
+    def save(self, session: Session) -> None:
+        self.manager.save(visit_of(session))
+
+    def answer(self, session: Session) -> Outcome:
+        return self.manager.answer(visit_of(session))
+
     def store(self, **values: Any) -> str:
         """A stored session; returns its cookie value."""
-        session = self.manager.open([])
+        session = self.open([])
         session.update(values)
-        header = self.manager.commit(session).set_cookie
+        header = self.commit(session).set_cookie
         assert header is not None
         return cookie_of(header)
 

@@ -9,6 +9,7 @@ from clustersession.core.state import SessionState
 from clustersession.session import causal
 from clustersession.session.seen import decode_seen, encode_seen
 from clustersession.session.session import Session
+from clustersession.session.visit import visit_of
 from tests.session.fakes import World, cookie_of
 
 Stored = tuple[str, str]
@@ -25,18 +26,18 @@ def world() -> World:
 
 
 def store(world: World, **values: Any) -> Stored:
-    session = world.manager.open([])
+    session = world.open([])
     session.update(values)
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_cookie is not None
     assert outcome.set_seen_cookie is not None
     return cookie_of(outcome.set_cookie), cookie_of(outcome.set_seen_cookie)
 
 
 def request(world: World, stored: Stored) -> Session:
-    session = world.manager.open([stored[0]], None, [stored[1]])
-    if session.missing:
-        world.manager.fetch(session)
+    session = world.open([stored[0]], None, [stored[1]])
+    if visit_of(session).missing:
+        world.fetch(session)
     return session
 
 
@@ -46,7 +47,7 @@ def fall_behind(world: World, stored: Stored, **values: Any) -> tuple[SessionSta
     before = world.replica.states[key]
     session = request(world, stored)
     session.update(values)
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_seen_cookie is not None
     after = world.replica.states[key]
     world.replica.states[key] = before
@@ -55,9 +56,9 @@ def fall_behind(world: World, stored: Stored, **values: Any) -> tuple[SessionSta
 
 def test_the_cookie_names_the_copy_that_a_change_left_with_the_flags_of_the_other() -> None:
     world = make_world(cookie_secure=True, cookie_path="/shop", cookie_max_age_s=60)
-    session = world.manager.open([])
+    session = world.open([])
     session["a"] = 1
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.vary
     assert outcome.set_cookie is not None
     assert outcome.set_seen_cookie is not None
@@ -65,8 +66,8 @@ def test_the_cookie_names_the_copy_that_a_change_left_with_the_flags_of_the_othe
     token, _, flags = rest.partition(";")
     assert name == "CLUSTERSESSION_v"
     assert flags == outcome.set_cookie.partition(";")[2]
-    assert session.state is not None
-    assert decode_seen(token) == session.state.versions
+    assert visit_of(session).state is not None
+    assert decode_seen(token) == visit_of(session).state.versions
     assert token not in outcome.set_cookie
 
 
@@ -75,16 +76,16 @@ def test_only_a_change_sets_it(world: World) -> None:
     for _ in range(3):
         session = request(world, stored)
         assert session["a"] == [1]
-        assert world.manager.commit(session).set_seen_cookie is None
+        assert world.commit(session).set_seen_cookie is None
     # Nor does a coarse note of the last access, nor a new route.
     world.now_ms += 20 * 60_000
-    assert world.manager.commit(request(world, stored)).set_seen_cookie is None
-    moved = world.manager.commit(request(world, (stored[0][:39] + ".gone", stored[1])))
+    assert world.commit(request(world, stored)).set_seen_cookie is None
+    moved = world.commit(request(world, (stored[0][:39] + ".gone", stored[1])))
     assert moved.set_cookie is not None
     assert moved.set_seen_cookie is None
     session = request(world, stored)
     session["a"].append(2)
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_cookie is None
     assert outcome.set_seen_cookie is not None
 
@@ -93,16 +94,16 @@ def test_a_change_saved_early_is_named_by_the_response(world: World) -> None:
     session = request(world, store(world, a=1))
     session["a"] = 2
     session.save()
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_seen_cookie is not None
-    assert session.state is not None
-    assert cookie_of(outcome.set_seen_cookie) == encode_seen(session.state)
+    assert visit_of(session).state is not None
+    assert cookie_of(outcome.set_seen_cookie) == encode_seen(visit_of(session).state)
 
 
 def test_both_cookies_go_together(world: World) -> None:
     session = request(world, store(world, a=1))
     session.invalidate()
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     for header in (outcome.set_cookie, outcome.set_seen_cookie):
         assert header is not None
         assert "Max-Age=0" in header
@@ -112,7 +113,7 @@ def test_a_rotated_session_begins_a_new_vector(world: World) -> None:
     stored = store(world, a=1)
     session = request(world, stored)
     session.rotate()
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_cookie is not None
     assert outcome.set_seen_cookie is not None
     new = cookie_of(outcome.set_cookie), cookie_of(outcome.set_seen_cookie)
@@ -132,23 +133,23 @@ def test_a_copy_that_lags_is_fetched_before_it_is_served(world: World) -> None:
     stored = store(world, a=1)
     newer, token = fall_behind(world, stored, a=2)
     world.cluster.elsewhere[stored[0][:23]] = newer
-    session = world.manager.open([stored[0]], None, [token])
-    assert session.missing
-    world.manager.fetch(session)
-    assert not session.missing
+    session = world.open([stored[0]], None, [token])
+    assert visit_of(session).missing
+    world.fetch(session)
+    assert not visit_of(session).missing
     assert not session.new
     assert session == {"a": 2}
     assert world.manager.counters.fetched == 1
     assert world.manager.counters.stale_reads == 0
-    assert world.manager.commit(session).set_cookie is None
+    assert world.commit(session).set_cookie is None
 
 
 async def test_a_copy_that_lags_is_fetched_without_blocking_the_loop(world: World) -> None:
     stored = store(world, a=1)
     newer, token = fall_behind(world, stored, a=2)
     world.cluster.elsewhere[stored[0][:23]] = newer
-    session = world.manager.open([stored[0]], None, [token])
-    await world.manager.fetch_async(session)
+    session = world.open([stored[0]], None, [token])
+    await world.fetch_async(session)
     assert session == {"a": 2}
 
 
@@ -193,7 +194,7 @@ def test_writes_that_nobody_has_cost_one_bounded_wait_and_never_the_session(worl
         assert world.manager.counters.stale_reads == 2 * number
     # The next change names what is here, and the client waits no more.
     session["a"] = 2
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_seen_cookie is not None
     assert request(world, (cookie, cookie_of(outcome.set_seen_cookie))) == {"a": 2}
     assert len(world.cluster.fetched) == 2
@@ -205,8 +206,8 @@ async def test_writes_that_nobody_has_do_not_lose_the_session_in_a_loop_either(
     cookie, _ = store(world, a=1)
     world.cluster.elsewhere[cookie[:23]] = world.replica.states[cookie[:23]]
     forged = encode_seen(SessionState(0, 0, 0, {}, {PEER: 5}))
-    session = world.manager.open([cookie], None, [forged])
-    await world.manager.fetch_async(session)
+    session = world.open([cookie], None, [forged])
+    await world.fetch_async(session)
     assert session == {"a": 1}
     assert world.manager.counters.stale_reads == 1
 
@@ -222,7 +223,7 @@ def test_without_peers_nobody_waits() -> None:
 @pytest.mark.parametrize("token", ["", "1", "junk", "1" * 20_000, "\xff", "1AAA"])
 def test_what_is_no_token_counts_as_none(world: World, token: str) -> None:
     cookie, _ = store(world, a=1)
-    assert not world.manager.open([cookie], None, [token]).missing
+    assert not visit_of(world.open([cookie], None, [token])).missing
     assert request(world, (cookie, token)) == {"a": 1}
     assert world.cluster.fetched == []
 
@@ -230,12 +231,12 @@ def test_what_is_no_token_counts_as_none(world: World, token: str) -> None:
 def test_logout_wins_over_the_token(world: World) -> None:
     stored = store(world, a=1)
     newer, token = fall_behind(world, stored, a=2)
-    session = world.manager.open([stored[0]], None, [token])
-    assert session.missing
-    logout = world.manager.open([stored[0]])
+    session = world.open([stored[0]], None, [token])
+    assert visit_of(session).missing
+    logout = world.open([stored[0]])
     logout.invalidate()
-    world.manager.commit(logout)
-    world.manager.fetch(session)
+    world.commit(logout)
+    world.fetch(session)
     assert session == {}
     assert world.manager.counters.stale_reads == 0
     assert newer.ended is None
@@ -258,11 +259,11 @@ def test_by_default_there_is_no_second_cookie_and_nobody_reads_one() -> None:
     world = World()
     cookie = world.store(a=1)
     forged = encode_seen(SessionState(0, 0, 0, {}, {PEER: 5}))
-    session = world.manager.open([cookie], None, [forged])
-    assert not session.missing
+    session = world.open([cookie], None, [forged])
+    assert not visit_of(session).missing
     session["a"] = 2
-    assert world.manager.commit(session).set_seen_cookie is None
-    session = world.manager.open([cookie])
+    assert world.commit(session).set_seen_cookie is None
+    session = world.open([cookie])
     session.invalidate()
-    assert world.manager.commit(session).set_seen_cookie is None
+    assert world.commit(session).set_seen_cookie is None
     assert world.manager.seen_cookie_name == ""

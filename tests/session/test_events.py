@@ -24,14 +24,14 @@ def test_a_session_is_created_changed_rotated_and_ended() -> None:
     session = world.open(cookie)
     session["cart"].append("milk")
     del session["user"]
-    world.manager.commit(session)
+    world.commit(session)
     session = world.open(cookie)
     session.rotate()
     session.principal = "ann"
     moved = world.answer(session)
     session = world.open(moved)
     session.invalidate()
-    world.manager.commit(session)
+    world.commit(session)
     assert [(e.kind, e.reason) for e in events] == [
         ("created", None), ("changed", None), ("created", None), ("ended", "rotated"),
         ("ended", "invalidated"),
@@ -52,7 +52,7 @@ def test_a_request_that_only_reads_is_no_event() -> None:
     world.now_ms += 600_000
     session = world.open(cookie)
     assert session["n"] == 1
-    world.manager.commit(session)
+    world.commit(session)
     assert events == []
 
 
@@ -106,9 +106,9 @@ async def test_coroutines_are_awaited_before_the_response() -> None:
     async def callback(event: Event) -> None:
         seen.append(event.data)
 
-    session = world.manager.open([])
+    session = world.open([])
     session["n"] = 1
-    outcome = await world.manager.commit_async(session)
+    outcome = await world.commit_async(session)
     assert seen == [{"n": 1}]
     assert world.is_alive(cookie_of(outcome.set_cookie or ""))
 
@@ -117,7 +117,7 @@ def test_nobody_listening_costs_no_look_at_the_replica() -> None:
     world = World()
     cookie = world.store(n=1)
     world.replica.gets.clear()
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     session.invalidate()
-    world.manager.commit(session)
+    world.commit(session)
     assert world.replica.gets == [cookie[:23]]

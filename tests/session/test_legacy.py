@@ -8,9 +8,9 @@ from itsdangerous import Signer
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.state import ENDED_REVOKED, Change, Creation
 from clustersession.session.legacy import EXCHANGE_GRACE_MS, record_key
-from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
+from clustersession.session.visit import visit_of
 from clustersession.settings.settings import Settings
 from clustersession.wire.values import encode_value
 from tests.session.fakes import World, cookie_of
@@ -32,16 +32,15 @@ def imported(world: World, old_id: str = OLD, left_ms: int = 3_600_000, **values
 
 
 def opened(world: World, old: str = OLD, ours: str = "") -> Session:
-    manager: SessionManager = world.manager
-    session = manager.open([ours] if ours else [])
-    assert manager.legacy is not None
-    manager.legacy.adopt(session, f"other=1; old={old}")
+    session = world.open([ours] if ours else [])
+    assert world.manager.legacy is not None
+    world.manager.legacy.adopt(visit_of(session), [old])
     return session
 
 
 def exchanged(world: World, old: str = OLD) -> tuple[Session, Outcome]:
     session = opened(world, old)
-    return session, world.manager.commit(session)
+    return session, world.commit(session)
 
 
 def test_the_old_cookie_is_exchanged_for_one_of_ours() -> None:
@@ -53,7 +52,7 @@ def test_the_old_cookie_is_exchanged_for_one_of_ours() -> None:
     assert outcome.delete_legacy_cookie.startswith("old=; Max-Age=0;")
     assert outcome.set_cookie is not None
     assert w.replica.states[key].ended is not None
-    again = w.manager.open([cookie_of(outcome.set_cookie)])
+    again = w.open([cookie_of(outcome.set_cookie)])
     assert dict(again) == {"user": "ada", "cart": ["tea"]}
 
 
@@ -75,7 +74,7 @@ def test_tabs_with_the_old_cookie_come_to_one_session() -> None:
     imported(w, user="ada")
     one, two = opened(w), opened(w)
     one["a"], two["b"] = 1, 2
-    first, second = w.manager.commit(one), w.manager.commit(two)
+    first, second = w.commit(one), w.commit(two)
     three, third = exchanged(w)
     assert first.set_cookie == second.set_cookie == third.set_cookie
     assert dict(three) == {"user": "ada", "a": 1, "b": 2}
@@ -102,7 +101,7 @@ def test_after_a_logout_the_old_cookie_is_dead_at_once() -> None:
     imported(w, user="ada")
     session, _ = exchanged(w)
     session.invalidate()
-    w.manager.commit(session)
+    w.commit(session)
     assert dict(exchanged(w)[0]) == {}
 
 
@@ -112,10 +111,10 @@ def test_a_node_that_missed_the_logout_brings_nothing_back() -> None:
     record = w.replica.states[key]
     session, _ = exchanged(w)
     session.invalidate()
-    w.manager.commit(session)
+    w.commit(session)
     w.replica.states[key] = record  # as on a node that was cut off
     session, outcome = exchanged(w)
-    assert (session.discarded, outcome.set_cookie) == (True, None)
+    assert (visit_of(session).discarded, outcome.set_cookie) == (True, None)
 
 
 def test_a_logout_with_the_old_cookie_ends_what_another_tab_made_of_it() -> None:
@@ -125,8 +124,8 @@ def test_a_logout_with_the_old_cookie_ends_what_another_tab_made_of_it() -> None
     _, outcome = exchanged(w)
     assert outcome.set_cookie is not None
     leaving.invalidate()
-    assert w.manager.commit(leaving).delete_legacy_cookie is not None
-    assert dict(w.manager.open([cookie_of(outcome.set_cookie)])) == {}
+    assert w.commit(leaving).delete_legacy_cookie is not None
+    assert dict(w.open([cookie_of(outcome.set_cookie)])) == {}
 
 
 def test_a_logout_first_wins_over_a_tab_that_was_opened_before() -> None:
@@ -134,10 +133,10 @@ def test_a_logout_first_wins_over_a_tab_that_was_opened_before() -> None:
     imported(w, user="ada")
     leaving, slow = opened(w), opened(w)
     leaving.invalidate()
-    w.manager.commit(leaving)
+    w.commit(leaving)
     slow["late"] = 1
-    assert w.manager.commit(slow).set_cookie is None
-    assert slow.discarded
+    assert w.commit(slow).set_cookie is None
+    assert visit_of(slow).discarded
 
 
 def test_a_login_at_the_exchange_leaves_nothing_to_who_planted_the_cookie() -> None:
@@ -146,7 +145,7 @@ def test_a_login_at_the_exchange_leaves_nothing_to_who_planted_the_cookie() -> N
     session = opened(w)
     session["user"] = "ada"
     session.rotate()
-    assert w.manager.commit(session).set_cookie is not None
+    assert w.commit(session).set_cookie is not None
     attacker, outcome = exchanged(w)
     assert (dict(attacker), outcome.set_cookie) == ({}, None)
 
@@ -158,10 +157,10 @@ def test_a_login_in_the_second_tab_is_not_lost() -> None:
     first, _ = exchanged(w)
     session["user"] = "ada"
     session.rotate()
-    outcome = w.manager.commit(session)
+    outcome = w.commit(session)
     assert outcome.set_cookie is not None
     assert session.sid != first.sid
-    assert dict(w.manager.open([cookie_of(outcome.set_cookie)])) == {"cart": ["tea"], "user": "ada"}
+    assert dict(w.open([cookie_of(outcome.set_cookie)])) == {"cart": ["tea"], "user": "ada"}
     assert dict(exchanged(w)[0]) == {}
 
 
@@ -172,7 +171,7 @@ def test_a_session_of_ours_goes_before_the_old_cookie_and_its_logout_ends_both()
     session = opened(w, ours=ours)
     assert dict(session) == {"user": "grace"}
     session.invalidate()
-    assert w.manager.commit(session).delete_legacy_cookie is not None
+    assert w.commit(session).delete_legacy_cookie is not None
     assert dict(exchanged(w)[0]) == {}
 
 
@@ -234,10 +233,10 @@ def test_strange_old_cookies_are_nothing(value: str) -> None:
 def test_with_our_own_cookies_name_ours_takes_its_place() -> None:
     w = World(legacy_cookie_name="CLUSTERSESSION")
     imported(w, user="ada")
-    session = w.manager.open([OLD])
+    session = w.open([OLD])
     assert w.manager.legacy is not None
-    w.manager.legacy.adopt(session, f"CLUSTERSESSION={OLD}")
-    outcome = w.manager.commit(session)
+    w.manager.legacy.adopt(visit_of(session), [OLD])
+    outcome = w.commit(session)
     assert outcome.set_cookie is not None
     assert outcome.delete_legacy_cookie is None
 

@@ -18,6 +18,8 @@ from clustersession.core.state import (
 )
 from clustersession.replica.engines.memory import MemoryEngine
 from clustersession.replica.replica import Replica
+from clustersession.session.lifetimes import PERMANENT
+from clustersession.session.visit import visit_of
 from clustersession.wire.messages import (
     Changes,
     Fetched,
@@ -38,9 +40,9 @@ def world() -> World:
 
 
 def names(world: World, cookie: str) -> set[str]:
-    session = world.manager.open([cookie])
-    assert session.state is not None
-    return {n for n, r in session.state.registers.items() if r.value and n[1:5] != "idle"}
+    session = world.open([cookie])
+    assert visit_of(session).state is not None
+    return {n for n, r in visit_of(session).state.registers.items() if r.value and n[1:5] != "idle"}
 
 
 def test_they_are_stored_under_another_name_and_read_under_their_own(world: World) -> None:
@@ -48,63 +50,63 @@ def test_they_are_stored_under_another_name_and_read_under_their_own(world: Worl
     assert names(world, cookie) == {
         "user", "drafts", f"{LOCAL_PREFIX}cache_page", f"{LOCAL_PREFIX}draft"
     }
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     assert len(session) == 4
     assert session == {"user": "ann", "cache_page": [1], "draft": "d", "drafts": "shared"}
     session["cache_page"].append(2)
     del session["draft"]
-    world.manager.commit(session)
-    assert world.manager.open([cookie]) == {"user": "ann", "cache_page": [1, 2], "drafts": "shared"}
+    world.commit(session)
+    assert world.open([cookie]) == {"user": "ann", "cache_page": [1, 2], "drafts": "shared"}
 
 
 def test_nobody_waits_for_peers_that_get_to_see_nothing(world: World) -> None:
     cookie = world.store(user="ann", draft="d")
     confirmed = list(world.cluster.confirmed)
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     session["draft"] = "e"
-    world.manager.commit(session)
+    world.commit(session)
     assert world.cluster.confirmed == confirmed
-    assert world.cluster.notified
+    assert world.cluster.feed_heads
 
 
 def test_they_move_along_to_a_new_id(world: World) -> None:
     cookie = world.store(user="ann", draft="d")
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     session.rotate()
-    header = world.manager.commit(session).set_cookie or ""
+    header = world.commit(session).set_cookie or ""
     after = header.partition(";")[0].partition("=")[2]
-    assert world.manager.open([after]) == {"user": "ann", "draft": "d"}
+    assert world.open([after]) == {"user": "ann", "draft": "d"}
     assert names(world, after) == {"user", f"{LOCAL_PREFIX}draft"}
 
 
 def test_other_patterns_move_an_attribute_at_its_next_write() -> None:
     before, after = World(), World(local_attributes=("draft",))
-    after.manager.replica = before.manager.replica
     after.replica = before.replica
-    after.manager._writer.replica = before.manager.replica
+    after.use(before.replica)
     cookie = before.store(draft="d")
-    session = after.manager.open([cookie])
+    session = after.open([cookie])
     assert session == {"draft": "d"}
     session["draft"] = "local"
-    after.manager.commit(session)
+    after.commit(session)
     assert names(after, cookie) == {f"{LOCAL_PREFIX}draft"}
-    session = before.manager.open([cookie])
+    session = before.open([cookie])
     session["draft"] = "shared again"
-    before.manager.commit(session)
+    before.commit(session)
     assert names(before, cookie) == {"draft"}
-    session = before.manager.open([cookie])
+    session = before.open([cookie])
     session.clear()
-    before.manager.commit(session)
-    assert before.manager.open([cookie]) == {}
+    before.commit(session)
+    assert before.open([cookie]) == {}
 
 
 def test_flasks_permanent_is_never_local() -> None:
     world = World(local_attributes=(".*",))
-    session = world.manager.open([])
+    session = world.open([])
     session["a"] = 1
     session.permanent = True
-    world.manager.commit(session)
-    assert session.stored_permanent
+    world.commit(session)
+    assert session.permanent
+    assert PERMANENT in visit_of(session).state.registers
 
 
 # --- what other nodes see ------------------------------------------------------------------------

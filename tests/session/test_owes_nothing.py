@@ -2,6 +2,7 @@
 
 import pytest
 
+from clustersession.session.visit import visit_of
 from tests.session.fakes import World
 
 MINUTE_MS = 60_000
@@ -10,8 +11,8 @@ MINUTE_MS = 60_000
 def test_a_session_left_alone_owes_nothing() -> None:
     world = World()
     cookie = world.store(n=1)
-    assert world.manager.owes_nothing(world.manager.open([cookie]))
-    assert world.manager.owes_nothing(world.manager.open([]))
+    assert world.owes_nothing(world.open([cookie]))
+    assert world.owes_nothing(world.open([]))
 
 
 LOOKS = [lambda s: None, lambda s: s.get("n"), lambda s: s.mark_accessed(), len, dict]
@@ -28,24 +29,24 @@ def test_what_is_answered_at_once_is_what_a_commit_answers(  # type: ignore[no-u
 ) -> None:
     world = World(**values)
     cookies = [world.store(n=1)] if known else []
-    short, long = world.manager.open(cookies), world.manager.open(cookies)
+    short, long = world.open(cookies), world.open(cookies)
     look(short)
     look(long)
     if "cookie_max_age_s" not in values or not known:
-        assert world.manager.owes_nothing(short)
-    world.manager.save(long)
-    assert world.manager.commit(short) == world.manager.answer(long)
-    assert short.sealed
-    assert long.sealed
+        assert world.owes_nothing(short)
+    world.save(long)
+    assert world.commit(short) == world.answer(long)
+    assert visit_of(short).sealed
+    assert visit_of(long).sealed
 
 
 def test_after_a_save_in_the_request_the_client_is_told_what_it_has_seen() -> None:
     world = World(consistency="causal")
-    session = world.manager.open([world.store(n=1)])
+    session = world.open([world.store(n=1)])
     session["n"] = 2
-    world.manager.save(session)
-    assert not world.manager.owes_nothing(session)
-    assert world.manager.commit(session).set_seen_cookie is not None
+    world.save(session)
+    assert not world.owes_nothing(session)
+    assert world.commit(session).set_seen_cookie is not None
 
 
 @pytest.mark.parametrize("touch", [
@@ -55,31 +56,31 @@ def test_after_a_save_in_the_request_the_client_is_told_what_it_has_seen() -> No
 ])
 def test_one_that_was_changed_may_owe_something(touch) -> None:  # type: ignore[no-untyped-def]
     world = World()
-    session = world.manager.open([world.store(n=1)])
+    session = world.open([world.store(n=1)])
     touch(session)
-    assert not world.manager.owes_nothing(session)
+    assert not world.owes_nothing(session)
 
 
 def test_an_access_is_owed_when_the_recorded_one_is_too_old() -> None:
     world = World()
     cookie = world.store(n=1)
     world.now_ms += MINUTE_MS
-    assert world.manager.owes_nothing(world.manager.open([cookie]))
+    assert world.owes_nothing(world.open([cookie]))
     world.now_ms += MINUTE_MS
-    session = world.manager.open([cookie])
-    assert not world.manager.owes_nothing(session)
-    world.manager.commit(session)
+    session = world.open([cookie])
+    assert not world.owes_nothing(session)
+    world.commit(session)
     assert world.manager.counters.touches == 1
-    assert world.manager.owes_nothing(world.manager.open([cookie]))
+    assert world.owes_nothing(world.open([cookie]))
 
 
 def test_the_access_is_judged_when_a_long_request_ends() -> None:
     world = World()
     cookie = world.store(n=1)
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     world.now_ms += 2 * MINUTE_MS
-    assert not world.manager.owes_nothing(session)
-    world.manager.commit(session)
+    assert not world.owes_nothing(session)
+    world.commit(session)
     assert world.manager.counters.touches == 1
 
 
@@ -87,21 +88,21 @@ def test_another_route_is_owed_when_the_node_of_the_cookie_is_gone_or_ours_drain
     world = World()
     cookie = world.store(n=1)
     elsewhere = cookie.replace(".a", ".b")
-    assert not world.manager.owes_nothing(world.manager.open([elsewhere]))
+    assert not world.owes_nothing(world.open([elsewhere]))
     world.cluster.serving = frozenset({"b"})
-    assert not world.manager.owes_nothing(world.manager.open([cookie]))
+    assert not world.owes_nothing(world.open([cookie]))
 
 
 def test_a_cookie_with_a_lifetime_may_have_to_be_renewed() -> None:
     world = World(cookie_max_age_s=1000)
-    assert not world.manager.owes_nothing(world.manager.open([world.store(n=1)]))
+    assert not world.owes_nothing(world.open([world.store(n=1)]))
 
 
 def test_an_end_that_could_not_be_stored_is_still_owed() -> None:
     world = World()
     other = world.store(n=1)
-    session = world.manager.open([world.store(n=2)])
+    session = world.open([world.store(n=2)])
     world.replica.full = True
     session.invalidate()
-    world.manager.commit(session)
-    assert not world.manager.owes_nothing(world.manager.open([other]))
+    world.commit(session)
+    assert not world.owes_nothing(world.open([other]))

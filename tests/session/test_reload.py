@@ -6,6 +6,7 @@ import pytest
 
 from clustersession.core.errors import UnserializableValue
 from clustersession.session.session import Session
+from clustersession.session.visit import visit_of
 from tests.session.fakes import World
 
 
@@ -16,17 +17,17 @@ def world() -> World:
 
 def opened(world: World, **values: Any) -> tuple[Session, str]:
     cookie = world.store(**values)
-    return world.manager.open([cookie]), cookie
+    return world.open([cookie]), cookie
 
 
 def elsewhere(world: World, cookie: str, **values: Any) -> None:
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     for name, value in values.items():
         if value is None:
             del session[name]
         else:
             session[name] = value
-    world.manager.commit(session)
+    world.commit(session)
 
 
 @pytest.mark.parametrize("touched", [False, True])
@@ -37,10 +38,10 @@ def test_what_others_wrote_is_seen(world: World, touched: bool) -> None:
     elsewhere(world, cookie, a=2, c={"x": 1}, gone=None)
     assert session.reload()
     assert session == {"a": 2, "b": [1], "c": {"x": 1}}
-    assert not session.unsaved
+    assert not visit_of(session).unsaved
     session["c"]["x"] = 2
-    world.manager.save(session)
-    assert world.manager.open([cookie])["c"] == {"x": 2}
+    world.save(session)
+    assert world.open([cookie])["c"] == {"x": 2}
 
 
 def test_own_unsaved_changes_stay_attribute_by_attribute(world: World) -> None:
@@ -53,8 +54,8 @@ def test_own_unsaved_changes_stay_attribute_by_attribute(world: World) -> None:
     assert session.reload()
     expected = {"mine": "own", "cart": ["a", "own"], "both": "own", "theirs": 2}
     assert session == expected
-    world.manager.save(session)
-    assert world.manager.open([cookie]) == expected
+    world.save(session)
+    assert world.open([cookie]) == expected
 
 
 def test_an_own_change_in_place_of_what_others_removed_is_kept(world: World) -> None:
@@ -63,8 +64,8 @@ def test_an_own_change_in_place_of_what_others_removed_is_kept(world: World) -> 
     session.modified = False
     elsewhere(world, cookie, cart=None)
     assert session.reload()
-    world.manager.save(session)
-    assert world.manager.open([cookie]) == {"cart": ["a", "own"]}
+    world.save(session)
+    assert world.open([cookie]) == {"cart": ["a", "own"]}
 
 
 def test_the_same_object_stays_when_nothing_came(world: World) -> None:
@@ -78,39 +79,39 @@ def test_the_same_object_stays_when_nothing_came(world: World) -> None:
 def test_a_session_that_ended_is_empty_and_stays_so(world: World) -> None:
     session, cookie = opened(world, a=1)
     session["late"] = 1
-    other = world.manager.open([cookie])
+    other = world.open([cookie])
     other.invalidate()
-    world.manager.commit(other)
+    world.commit(other)
     assert not session.reload()
     assert session == {}
     session["later"] = 1
-    world.manager.save(session)
+    world.save(session)
     assert not session.reload()
-    assert world.manager.open([cookie]) == {}
+    assert world.open([cookie]) == {}
 
 
 def test_a_new_id_elsewhere_ends_this_one(world: World) -> None:
     session, cookie = opened(world, a=1)
-    other = world.manager.open([cookie])
+    other = world.open([cookie])
     other.rotate()
-    world.manager.commit(other)
+    world.commit(other)
     assert not session.reload()
 
 
 async def test_peers_are_asked_for_what_is_not_here(world: World) -> None:
     session, cookie = opened(world, a=1)
     elsewhere(world, cookie, a=2)
-    assert session.key is not None
-    world.cluster.elsewhere[session.key] = world.replica.states.pop(session.key)
+    assert visit_of(session).key is not None
+    world.cluster.elsewhere[visit_of(session).key] = world.replica.states.pop(visit_of(session).key)
     assert await session.areload()
     assert session["a"] == 2
-    del world.replica.states[session.key]
+    del world.replica.states[visit_of(session).key]
     world.cluster.elsewhere.clear()
     assert not await session.areload()
 
 
 def test_a_session_without_a_store_has_nothing_to_reload(world: World) -> None:
-    session = world.manager.open([])
+    session = world.open([])
     session["a"] = 1
     assert session.reload()
     assert session == {"a": 1}

@@ -3,10 +3,13 @@
 import copy
 import json
 import pickle
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +18,10 @@ from clustersession.core.errors import UnserializableValue
 from clustersession.core.state import PRINCIPAL
 from clustersession.session import attributes as module
 from clustersession.session.session import Session
+from clustersession.session.untouched import UntouchedSession
 from tests.session.fakes import World
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "sessions.md"
 DATA = {"user": "ann", "cart": [1, 2], "n": 3}
 
 
@@ -26,7 +31,7 @@ def world() -> World:
 
 
 def stored(world: World, **values: Any) -> Session:
-    return world.manager.open([world.store(**values)])
+    return world.open([world.store(**values)])
 
 
 READS = {
@@ -63,7 +68,7 @@ def test_every_way_of_reading_sees_all(world: World, how: str) -> None:
 
 @pytest.mark.parametrize("how", READS)
 def test_an_empty_session_reads_as_empty(world: World, how: str) -> None:
-    session = world.manager.open([])
+    session = world.open([])
     assert READS[how](session) == {}
 
 
@@ -87,7 +92,7 @@ def test_nothing_is_decoded_until_touched(world: World, monkeypatch: pytest.Monk
         return decode(data)
 
     monkeypatch.setattr(module, "decode_value", counting)
-    world.manager.commit(session)
+    world.commit(session)
     assert calls == []
     assert not session.accessed
     # What can never change is known from the request that wrote it.
@@ -96,7 +101,7 @@ def test_nothing_is_decoded_until_touched(world: World, monkeypatch: pytest.Monk
     assert calls == []
     assert session["cart"] == [1, 2]
     assert len(calls) == 1
-    again = world.manager.open([f"{session.sid}.a"])
+    again = world.open([f"{session.sid}.a"])
     assert again["cart"] is not session["cart"]
     assert len(calls) == 2
 
@@ -112,29 +117,29 @@ def test_a_value_is_decoded_when_it_is_asked_for_and_shared_if_it_cannot_change(
     decode = module.decode_value
     monkeypatch.setattr(module, "decode_value", lambda data: (calls.append(data), decode(data))[1])
     for count in (1, 1):
-        assert world.manager.open([cookie])["n"] == 3
+        assert world.open([cookie])["n"] == 3
         assert len(calls) == count
-    first, second = (world.manager.open([cookie]) for _ in range(2))
+    first, second = (world.open([cookie]) for _ in range(2))
     first["cart"].append(3)
     assert dict(second) == DATA
-    world.manager.commit(first)
-    assert dict(world.manager.open([cookie])) == {**DATA, "cart": [1, 2, 3]}
+    world.commit(first)
+    assert dict(world.open([cookie])) == {**DATA, "cart": [1, 2, 3]}
 
 
 def test_what_was_not_asked_for_is_not_written_and_can_be_deleted(world: World) -> None:
     cookie = world.store(**DATA)
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     session["n"] = 4
-    world.manager.commit(session)
+    world.commit(session)
     assert set(world.replica.commits[-1][0].sets) == {"n"}
     session["cart"].append(5)
-    world.manager.save(session)
+    world.save(session)
     assert set(world.replica.commits[-1][0].sets) == {"cart"}
-    again = world.manager.open([cookie])
+    again = world.open([cookie])
     again["user"] = "bob"
     del again["cart"]
-    world.manager.commit(again)
-    assert dict(world.manager.open([cookie])) == {"user": "bob", "n": 4}
+    world.commit(again)
+    assert dict(world.open([cookie])) == {"user": "bob", "n": 4}
 
 
 OPERATIONS = st.lists(
@@ -183,19 +188,19 @@ def perform(target: Any, name: str, key: Any, value: Any) -> Any:
 def test_it_behaves_like_a_dict_and_is_stored_like_one(operations: list[Any]) -> None:
     world, model = World(), {"a": [0], "z": 1}
     cookie = world.store(**copy.deepcopy(model))
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     for name, key, value in operations:
         if name == "commit":
-            world.manager.save(session)
-            session = world.manager.open([cookie])
+            world.save(session)
+            session = world.open([cookie])
             assert session == model
             # A store keeps no order among attributes; popitem shows it.
             model = {key: model[key] for key in session.copy()}
         else:
             assert perform(session, name, key, value) == perform(model, name, key, value)
         assert session == model
-    world.manager.save(session)
-    assert world.manager.open([cookie]) == model
+    world.save(session)
+    assert world.open([cookie]) == model
 
 
 def test_only_what_changed_is_committed(world: World) -> None:
@@ -204,7 +209,7 @@ def test_only_what_changed_is_committed(world: World) -> None:
     session["d"] = 1
     session["c"] = {"x": 1}
     del session["b"]
-    world.manager.commit(session)
+    world.commit(session)
     (change,) = world.replica.commits[-1]
     assert set(change.sets) == {"a"}
     assert change.deletes == ("b",)
@@ -212,7 +217,7 @@ def test_only_what_changed_is_committed(world: World) -> None:
 
 @pytest.mark.parametrize("key", [1, None, b"x", ("a",)])
 def test_keys_must_be_strings_at_assignment(world: World, key: Any) -> None:
-    session = world.manager.open([])
+    session = world.open([])
     for assign in (
         lambda: session.__setitem__(key, 1),
         lambda: session.update({key: 1}),
@@ -229,22 +234,22 @@ def test_system_names_cannot_be_set_or_seen(world: World) -> None:
     with pytest.raises(ValueError, match="zero character"):
         session[PRINCIPAL] = "mallory"
     session.principal = "ann"
-    world.manager.commit(session)
+    world.commit(session)
     assert set(session) == {"a"}
     assert "\x00principal" not in session
 
 
 def test_principal(world: World) -> None:
     cookie = world.store(a=1)
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     assert session.principal is None
     session.principal = 7  # type: ignore[assignment]
-    world.manager.commit(session)
-    session = world.manager.open([cookie])
+    world.commit(session)
+    session = world.open([cookie])
     assert session.principal == "7"
     session.principal = None
-    world.manager.commit(session)
-    assert world.manager.open([cookie]).principal is None
+    world.commit(session)
+    assert world.open([cookie]).principal is None
     with pytest.raises(TypeError):
         session.principal = object()  # type: ignore[assignment]
 
@@ -254,15 +259,15 @@ def test_times(world: World) -> None:
     assert session.created_at == datetime.fromtimestamp(world.now_ms / 1000, UTC)
     assert session.idle_timeout == 1800.0
     session.idle_timeout = 60
-    world.manager.commit(session)
+    world.commit(session)
     assert session.sid is not None
-    assert world.manager.open([session.sid]).idle_timeout == 60.0
+    assert world.open([session.sid]).idle_timeout == 60.0
     with pytest.raises(ValueError, match="idle_timeout"):
         session.idle_timeout = -1
 
 
 def test_flags(world: World) -> None:
-    session = world.manager.open([])
+    session = world.open([])
     assert (session.new, session.accessed, session.modified, session.sid) == (
         True, False, False, None,
     )
@@ -273,7 +278,7 @@ def test_flags(world: World) -> None:
     session.save()
     assert session.sid is not None
     assert not stored(world, a=1).new
-    other = world.manager.open([])
+    other = world.open([])
     other.mark_modified()
     assert other.modified
     assert other.accessed
@@ -292,27 +297,27 @@ def test_an_attribute_that_cannot_be_read_harms_nothing(
     key = cookie[:23]
     damage(world, key)
     for _ in range(3):
-        session = world.manager.open([cookie])
+        session = world.open([cookie])
         assert json.loads(json.dumps(session)) == {"good": [1]}
         session["good"].append(2)
         session["good"].pop()
-        world.manager.commit(session)
+        world.commit(session)
     assert world.replica.states[key].registers["bad"].value == b"\xc1"
     assert len([r for r in caplog.records if "'bad'" in r.getMessage()]) == 1
     assert cookie not in caplog.text
     assert key not in caplog.text
     assert world.manager.counters.decode_errors == 3
     session["bad"] = "new"
-    world.manager.save(session)
-    assert world.manager.open([cookie]) == {"good": [1], "bad": "new"}
+    world.save(session)
+    assert world.open([cookie]) == {"good": [1], "bad": "new"}
 
 
 def test_clear_deletes_the_unreadable_too(world: World) -> None:
     cookie = world.store(good=[1], bad=1)
     damage(world, cookie[:23])
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     session.clear()
-    world.manager.commit(session)
+    world.commit(session)
     assert world.replica.states[cookie[:23]].registers["bad"].value is None
 
 
@@ -322,10 +327,10 @@ def test_what_cannot_be_stored_raises_at_commit_and_writes_nothing(world: World)
     session["a"] = 2
     session["thing"] = {"x": object()}
     with pytest.raises(UnserializableValue, match=r"session\['thing'\]\['x'\]"):
-        world.manager.commit(session)
+        world.commit(session)
     assert len(world.replica.commits) == commits
     # The error page of the same request commits again and must come through.
-    assert world.manager.commit(session).set_cookie is None
+    assert world.commit(session).set_cookie is None
     assert len(world.replica.commits) == commits
 
 
@@ -336,10 +341,33 @@ def test_what_another_request_decodes_meanwhile_is_no_change_and_can_be_read(loa
     world.replica.states.update(
         {key: replace(state) for key, state in world.replica.states.items()}  # nothing decoded
     )
-    mine, theirs = world.manager.open([cookie]), world.manager.open([cookie])
+    mine, theirs = world.open([cookie]), world.open([cookie])
     assert dict(theirs.items()) == {"user": "ada", "n": 1}
     if loads:
         assert dict(mine.items()) == {"user": "ada", "n": 1}
     mine["n"] = 2
-    world.manager.commit(mine)
-    assert dict(world.manager.open([cookie]).items()) == {"user": "ada", "n": 2}
+    world.commit(mine)
+    assert dict(world.open([cookie]).items()) == {"user": "ada", "n": 2}
+
+
+PUBLIC = {
+    "accessed", "areload", "asave", "cluster", "created_at", "idle_timeout", "invalidate",
+    "lifetime", "mark_accessed", "mark_modified", "modified", "new", "permanent", "principal",
+    "reload", "rotate", "save", "sid", "watch",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Session, UntouchedSession])
+def test_an_application_gets_what_is_documented_and_nothing_else(kind: type[Session]) -> None:
+    public = {name for name in set(dir(kind())) - set(dir(dict)) if not name.startswith("_")}
+    assert public == PUBLIC
+    section = DOCUMENTATION.read_text().partition("## What a session has")[2].partition("\n## ")[0]
+    left = "".join(line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
+    assert set(re.findall(r"`(?:await )?(\w+)", left)) == PUBLIC
+
+
+def test_a_template_that_asks_for_the_notes_of_a_request_gets_nothing() -> None:
+    environment = jinja2.Environment()
+    for name in ("client", "state", "key", "missing", "sealed", "seen", "legacy", "system"):
+        template = environment.from_string("{{ session." + name + " }}")
+        assert template.render(session=stored(World(), user="ann")) == ""

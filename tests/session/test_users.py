@@ -9,6 +9,7 @@ from clustersession.core.errors import ReplicaFull, ReplicationFailed, TooManySe
 from clustersession.replica.opening import open_memory
 from clustersession.session.session import Session
 from clustersession.session.users import SessionView, handle_of
+from clustersession.session.visit import visit_of
 from tests.session.fakes import World, cookie_of
 
 
@@ -19,21 +20,21 @@ class Users(World):
         super().__init__(**options)
         memory: Any = open_memory(b"nodenode", clock_skew_ms_max=300_000)
         self.memory = self.replica = memory
-        self.manager.replica = self.manager._writer.replica = memory
+        self.use(memory)
 
     def login(self, user: str = "ann") -> str:
         self.now_ms += 1000
-        session = self.manager.open([])
+        session = super().open([])
         session.principal = user
         return self.answer(session)
 
     def answer(self, session: Session) -> str:
-        header = self.manager.commit(session).set_cookie
+        header = self.commit(session).set_cookie
         assert header is not None
         return cookie_of(header)
 
-    def open(self, cookie: str) -> Session:
-        return self.manager.open([cookie])
+    def open(self, cookies: str | list[str]) -> Session:  # type: ignore[override]
+        return super().open([cookies] if isinstance(cookies, str) else cookies)
 
     def is_alive(self, cookie: str) -> bool:
         return not self.open(cookie).new
@@ -100,7 +101,7 @@ def test_a_session_that_changed_its_id_elsewhere_is_still_the_login_it_was() -> 
     assert after.registers["\x00login"].value == b"%d" % before.registers["\x00principal"].time
     session = world.open(moved)
     session.principal = "ann"
-    assert not session.touched, "the same user again is no new login"
+    assert not visit_of(session).touched, "the same user again is no new login"
 
 
 @pytest.mark.asyncio
@@ -139,7 +140,7 @@ def test_beyond_the_limit_the_oldest_login_ends() -> None:
     assert state.ended.reason == "limit"
     session = world.open(cookies[1])
     session["n"] = 1
-    world.manager.commit(session)
+    world.commit(session)
     assert world.is_alive(cookies[2]), "only a login counts, not a write"
     assert world.is_alive(world.login("bob"))
 
@@ -155,7 +156,7 @@ def test_a_login_beyond_the_limit_is_refused_before_anything_is_stored() -> None
     session.principal = "ann"
     session.rotate()
     with pytest.raises(TooManySessions):
-        world.manager.commit(session)
+        world.commit(session)
     assert world.memory.head() == head + 1
     assert world.is_alive(first)
     world.manager.sessions().end_all("ann")
@@ -164,11 +165,11 @@ def test_a_login_beyond_the_limit_is_refused_before_anything_is_stored() -> None
 
 def test_remember_me_has_a_life_and_a_cookie_of_its_own() -> None:
     world = Users()
-    session = world.manager.open([])
+    session = world.open([])
     session.principal = "ann"
     session.idle_timeout = 0
     session.lifetime = 30 * 86_400
-    header = world.manager.commit(session).set_cookie
+    header = world.commit(session).set_cookie
     assert header is not None
     assert "Max-Age=2592000" in header
     cookie = cookie_of(header)
@@ -177,7 +178,7 @@ def test_remember_me_has_a_life_and_a_cookie_of_its_own() -> None:
     assert world.open(cookie).lifetime == 30 * 86_400
     session = world.open(cookie)
     session.rotate()
-    header = world.manager.commit(session).set_cookie
+    header = world.commit(session).set_cookie
     assert header is not None
     assert "Max-Age=86400;" in header, "a new id alone prolongs no life"
     world.now_ms += 2 * 86_400_000
@@ -196,12 +197,12 @@ def test_a_stored_session_gets_a_lifetime_only_with_a_new_id() -> None:
     assert not world.is_alive(moved)
     for seconds in (0, -1, 91 * 86_400):
         with pytest.raises(ValueError, match="lifetime_s_max"):
-            world.manager.open([]).lifetime = seconds
+            world.open([]).lifetime = seconds
 
 
 def test_a_lifetime_alone_stores_nothing() -> None:
     world = Users()
-    session = world.manager.open([])
+    session = world.open([])
     session.lifetime = 60
-    assert world.manager.commit(session).set_cookie is None
+    assert world.commit(session).set_cookie is None
     assert world.memory.head() == 0

@@ -35,7 +35,7 @@ class Agent:
 def write(world: Users, cookie: str, **values: Any) -> None:
     session = world.open(cookie)
     session.update(values)
-    world.manager.commit(session)
+    world.commit(session)
 
 
 async def next_of(changes: AsyncIterator[SessionChange]) -> SessionChange:
@@ -52,7 +52,7 @@ async def test_without_an_agent_changes_and_the_end_are_found_by_looking() -> No
     assert await waiting == SessionChange(("n",), {"n": 2})
     session = world.open(cookie)
     session.invalidate()
-    world.manager.commit(session)
+    world.commit(session)
     assert await next_of(changes) == SessionChange(ended=True, reason="invalidated")
     with pytest.raises(StopAsyncIteration):
         await anext(changes)
@@ -110,4 +110,4 @@ async def test_expiry_is_an_end_too() -> None:
 async def test_what_is_not_stored_cannot_be_watched() -> None:
     world = Users()
     with pytest.raises(ValueError, match="asave"):
-        world.manager.open([]).watch()
+        world.open([]).watch()

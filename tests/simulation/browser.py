@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from tests.simulation.ledger import Violation
 from tests.simulation.neighbours import at_peace, could_tell
 from tests.simulation.promises import MOVES, Request
@@ -72,14 +73,14 @@ class Visits:
         self, worker: Worker, cookie: str | None, action: str, name: str, think_s: float
     ) -> tuple[str | None, str]:
         manager = worker.manager
-        session = manager.open([cookie] if cookie else [])
+        visit = manager.open([cookie] if cookie else [])
         world, host = self._world, worker.host
         disturbances = world.disturbances if at_peace(world) else -1
-        if session.missing:
-            await manager.fetch_async(session)
-        found = session.state is not None
+        if visit.missing:
+            await manager.fetch_async(visit)
+        found = visit.state is not None
         if cookie is not None:
-            key = self.judge(host, cookie, session)
+            key = self.judge(host, cookie, visit)
             undisturbed = disturbances == world.disturbances and at_peace(world)
             # Clocks apart by more than the coarseness may well disagree on an expiry.
             idle_s, slack_s = self._timing()
@@ -90,18 +91,18 @@ class Visits:
                 raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
         if think_s:
             await Sleep(worker, think_s)
-        promises = Request(worker.host, session, action, name)
-        self._act(session, action, name)
+        promises = Request(worker.host, visit, action, name)
+        self._act(cast(Session, visit.session), action, name)
         if action == "revoke":
             await self._revoke(worker, name)
         # The commit begins now, and to revoke may have taken long: the host may have been paused.
         used_s = self._world.timeline.now_s
-        outcome = await manager.commit_async(session)
+        outcome = await manager.commit_async(visit)
         self._note_user(promises, action, name, used_s)
         promises.judge(cookie, outcome.set_cookie)
-        recorded = session.state is not None and not session.discarded
-        if session.key is not None and recorded and not worker.host.replica.disk.full:
-            self._accessed(worker.host, session.key, used_s)
+        recorded = visit.state is not None and not visit.discarded
+        if visit.key is not None and recorded and not worker.host.replica.disk.full:
+            self._accessed(worker.host, visit.key, used_s)
         self._world.marks["failover rewrote a route"] += manager.counters.failovers > 0
         return outcome.set_cookie, "known" if found else "unknown"
 
@@ -136,8 +137,8 @@ class Visits:
             self._world.marks["user revoked"] += 1
 
     def _note_user(self, request: Request, action: str, name: str, at_s: float) -> None:
-        before, after = request.key, request.session.key
-        if after is None or after == before or request.session.discarded:
+        before, after = request.key, request.visit.key
+        if after is None or after == before or request.visit.discarded:
             return
         users = self._world.users
         if before is not None and action in MOVES:
@@ -148,23 +149,23 @@ class Visits:
 
     # ---- what a browser may expect ---------------------------------------------------------------
 
-    def judge(self, host: Host, cookie: str, session: Session) -> str:
+    def judge(self, host: Host, cookie: str, visit: Visit) -> str:
         """Whether a session may be known, or unknown, here and now; returns its key."""
         parsed = split_cookie(cookie)
         key = self._world.signer.key_of(parsed[0]) if parsed is not None else None
         if key is None:
             raise Violation(f"a cookie that we set is not authentic: {cookie}")
-        if session.state is None:
+        if visit.state is None:
             self._judge_unknown(host, key)
         else:
-            self._judge_known(host, key, session)
+            self._judge_known(host, key, visit)
             # For the node it counts when the request ends; it is certain to have been no later.
             self._world.ledger.opened_s[key] = self._world.timeline.now_s
         return key
 
-    def _judge_known(self, host: Host, key: str, session: Session) -> None:
+    def _judge_known(self, host: Host, key: str, visit: Visit) -> None:
         world, ledger = self._world, self._world.ledger
-        state = session.state
+        state = visit.state
         assert state is not None
         if state.ended is not None or key in host.replica.life.ended:
             raise Violation(f"{host.name} served {key[:6]}, which has ended there")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clustersession.session.commits import is_live
+from clustersession.session.lifetimes import is_live
 from tests.simulation.ledger import Fact, Violation
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import (
@@ -12,8 +12,8 @@ from clustersession.core.state import (
     access_coarseness_ms,
     idle_timeout_ms,
 )
-from clustersession.session.commits import is_live
-from clustersession.session.session import Session
+from clustersession.session.lifetimes import is_live
+from clustersession.session.visit import Visit
 from clustersession.wire.values import encode_value
 from tests.simulation.ledger import Fact, Violation
 from tests.simulation.users import LOCAL_NAME
@@ -29,13 +29,13 @@ MOVES = ("rotate", "login")
 class Request:
     """One request, from just before its action; nothing else happens until it commits."""
 
-    def __init__(self, host: Host, session: Session, action: str, name: str) -> None:
+    def __init__(self, host: Host, visit: Visit, action: str, name: str) -> None:
         self.host = host
-        self.session = session
+        self.visit = visit
         self.action = action
-        self.names = _names_changed(session, action, name)
-        self.key = session.key
-        self.seen = session.state
+        self.names = _names_changed(visit.session, action, name)
+        self.key = visit.key
+        self.seen = visit.state
         self.copy = None if self.key is None else host.replica.get(self.key)
         self.full = host.replica.disk.full
         self.node = host.replica.node
@@ -43,7 +43,7 @@ class Request:
 
     def judge(self, cookie: str | None, set_cookie: str | None) -> None:
         """The response goes out."""
-        if self.session.discarded or self.full or self.host.replica.disk.full:
+        if self.visit.discarded or self.full or self.host.replica.disk.full:
             return
         if self.host.replica.node != self.node:
             # The node began again under a new id meanwhile, and wrote its writes again.
@@ -55,14 +55,14 @@ class Request:
             self._judge_read()
         elif self.action == "end":
             self._judge_ended("has ended")
-        elif self.action in MOVES and self.key not in (None, self.session.key):
+        elif self.action in MOVES and self.key not in (None, self.visit.key):
             self._judge_ended("has moved to another id")
             self._judge_moved()
         elif self.names:
             self._judge_written()
         elif self.action == "local":
             self._judge_local()
-        if self.key is not None and self.session.key == self.key and cookie is not None:
+        if self.key is not None and self.visit.key == self.key and cookie is not None:
             self._judge_route(cookie, set_cookie)
 
     def _own_writes(self, state: SessionState | None) -> int:
@@ -90,7 +90,7 @@ class Request:
             raise Violation(f"{self.key} {what} and lives on {self.host.name}")
 
     def _judge_moved(self) -> None:
-        before, after = self.copy, self.session.state
+        before, after = self.copy, self.visit.state
         assert before is not None
         assert after is not None
         if after.deadline_ms != before.deadline_ms:
@@ -104,7 +104,7 @@ class Request:
     def _judge_written(self) -> None:
         fact = self._written()
         if fact is None:
-            raise Violation(f"{self.host.name} did not store {self.names} of {self.session.key}")
+            raise Violation(f"{self.host.name} did not store {self.names} of {self.visit.key}")
         written = {name for name in fact.values if not name.startswith(SYSTEM_PREFIX)}
         if written != self.names:
             raise Violation(f"{self.host.name} stored {written} and not {self.names}")
@@ -113,15 +113,15 @@ class Request:
         """What the request wrote: the first that this store added since."""
         # Not by how many there were: facts go when a node writes them again under a new id.
         before = {id(fact) for fact in self.facts_before}
-        for fact in self.host.world.ledger.facts.get(self.session.key or "", []):
+        for fact in self.host.world.ledger.facts.get(self.visit.key or "", []):
             if id(fact) not in before and fact.store is self.host.replica.life:
                 return fact
         return None
 
     def _judge_local(self) -> None:
-        state = self.session.state
+        state = self.visit.state
         register = None if state is None else state.registers.get(LOCAL_PREFIX + LOCAL_NAME)
-        if register is None or register.value != encode_value(self.session[LOCAL_NAME], ""):
+        if register is None or register.value != encode_value(self.visit.session[LOCAL_NAME], ""):
             raise Violation(f"{self.host.name} did not keep what stays there")
 
     def _judge_route(self, cookie: str, set_cookie: str | None) -> None:
@@ -133,11 +133,11 @@ class Request:
         if parsed[1] in serving:
             return
         route = "" if set_cookie is None else set_cookie.split(";")[0].partition(".")[2]
-        if world.owners.setdefault((self.session.key, serving), route) != route or not route:
+        if world.owners.setdefault((self.visit.key, serving), route) != route or not route:
             raise Violation(f"{self.host.name} sends {self.key} to {route or parsed[1]!r}")
 
 
-def _names_changed(session: Session, action: str, name: str) -> set[str]:
+def _names_changed(session: dict[str, Any], action: str, name: str) -> set[str]:
     """Which attributes an action is going to change."""
     match action:
         case "set":

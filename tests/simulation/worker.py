@@ -169,7 +169,7 @@ class Port:
             self._worker.host.world.marks["session fetched from a peer"] += 1
         return found
 
-    def notify(self, head: int) -> None:
+    def feed_moved(self, head: int) -> None:
         agent = self._worker.host.agent
         if agent is not None and agent.alive:
             agent.request(encode_request(Operation.FEED_MOVED, 0, head), None)

@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
-from clustersession.agent.process import encode_start
+from clustersession.agent.start import encode_start
 from clustersession.net.cluster_certificate import cluster_certificate
 from clustersession.replica.home import NodeHome
 from clustersession.session.seen import encode_seen

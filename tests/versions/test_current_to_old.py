@@ -181,7 +181,7 @@ def test_a_worker_and_an_old_agent(old_agent: OldAgent, tmp_path: Path) -> None:
         assert port.attachment.attached.wait(5.0)
         assert port.confirm(12)
         assert port.fetch(REQUESTS["fetch"][2][0])
-        port.notify(13)
+        port.feed_moved(13)
         # Answers keep their order on a connection, so what was told before has arrived.
         assert port.confirm(13)
     finally:

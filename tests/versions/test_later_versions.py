@@ -6,7 +6,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from clustersession.agent.process import decode_start, unknown_settings
+from clustersession.agent.start import decode_start, unknown_settings
 from clustersession.core.errors import OtherVersion
 from clustersession.core.identity import Phase
 from clustersession.core.serving_view import View

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clustersession.agent.process import decode_start, unknown_settings
+from clustersession.agent.start import decode_start, unknown_settings
 from clustersession.core.errors import WireError
 from clustersession.core.serving_view import View
 from clustersession.net.cluster_certificate import Certificate

@@ -115,13 +115,13 @@ def test_a_node_that_does_not_know_the_type_leaves_it_out_and_keeps_it() -> None
     unregister(Money)
     with pytest.raises(WireError, match=r"no type is registered here as 'money\.1'"):
         decode_value(encode_value_of(world, "total"))
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     assert session == {"user": "ann"}
     session["user"] = "bob"
-    world.manager.commit(session)
+    world.commit(session)
     assert world.manager.counters.decode_errors == 1
     register(Money, "money.1", encode_money, decode_money)
-    assert world.manager.open([cookie]) == {"user": "bob", "total": Money(5, "EUR")}
+    assert world.open([cookie]) == {"user": "bob", "total": Money(5, "EUR")}
 
 
 def test_a_decoder_that_fails_bricks_nothing() -> None:
@@ -129,7 +129,7 @@ def test_a_decoder_that_fails_bricks_nothing() -> None:
     cookie = world.store(user="ann", total=Money(5, "EUR"))
     unregister(Money)
     register(Money, "money.1", encode_money, lambda c: 1 / 0)  # type: ignore[arg-type,return-value]
-    assert world.manager.open([cookie]) == {"user": "ann"}
+    assert world.open([cookie]) == {"user": "ann"}
 
 
 def encode_value_of(world: World, name: str) -> bytes:

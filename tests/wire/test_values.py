@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.wire.value_types import BUILT_IN
 from clustersession.wire.values import decode_value, encode_value
 
 OFFSETS = st.integers(-86_399, 86_399).map(lambda s: timezone(timedelta(seconds=s)))
@@ -262,3 +263,19 @@ def test_extension_codes_never_change() -> None:
     assert encode_value(timedelta(1, 2, 3)).hex() == "c70c09" + "000000010000000200000003"
     assert encode_value(UUID(int=1)).hex() == "d80a" + "0" * 31 + "1"
     assert encode_value(Markup("a")).hex() == "d40b61"
+
+
+EXAMPLES = (
+    None, True, 2**70, 0.5, "text", b"bytes", datetime(2026, 1, 2, 3, tzinfo=UTC), date(2026, 1, 2),
+    time(1, 2, 3), timedelta(days=1, microseconds=5), Decimal("1.20"), UUID(int=7),
+    [1], (1, "a"), {"a": 1}, {1, 2}, frozenset({3}),
+)  # fmt: skip
+
+
+def test_every_type_of_the_list_comes_back_as_itself() -> None:
+    kept = BUILT_IN - {bytearray, memoryview, object}
+    assert {type(value) for value in EXAMPLES} == kept
+    for value in EXAMPLES:
+        again = decode_value(encode_value(value))
+        assert again == value
+        assert type(again) is type(value)

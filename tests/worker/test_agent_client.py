@@ -38,9 +38,10 @@ def make_node(tmp_path: Path) -> Iterator[MakeNode]:
 
 def write(runtime: Runtime, **values: object) -> str:
     manager = runtime.manager()
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session.update(values)
-    cookie = manager.commit(session).set_cookie
+    cookie = manager.commit(visit).set_cookie
     assert cookie is not None
     return cookie.partition("=")[2].partition(";")[0]
 
@@ -52,9 +53,10 @@ def value_of(set_cookie: str | None) -> str:
 
 def read(runtime: Runtime, cookie: str) -> dict[str, object]:
     manager = runtime.manager()
-    session = manager.open([cookie])
-    if session.missing:
-        manager.fetch(session)
+    visit = manager.open([cookie])
+    session = visit.session
+    if visit.missing:
+        manager.fetch(visit)
     return dict(session)
 
 
@@ -82,9 +84,10 @@ async def test_a_confirmed_write_is_on_the_other_node_without_blocking_a_loop(
     joined(first, second)
     manager = first.manager()
     for number in range(50):
-        session = manager.open([])
+        visit = manager.open([])
+        session = visit.session
         session["n"] = number
-        outcome = await manager.commit_async(session)
+        outcome = await manager.commit_async(visit)
         cookie = outcome.set_cookie.partition("=")[2].partition(";")[0]
         assert read(second, cookie) == {"n": number}
     assert manager.counters.unconfirmed == 0
@@ -103,19 +106,21 @@ def test_with_causal_consistency_the_other_node_never_lags_behind_its_client(
     cookie = token = ""
     for number in range(200):
         writer, reader = nodes[number % 2].manager(), nodes[1 - number % 2].manager()
-        session = writer.open([cookie], None, [token])
-        if session.missing:
-            writer.fetch(session)
+        visit = writer.open([cookie], None, [token])
+        session = visit.session
+        if visit.missing:
+            writer.fetch(visit)
         session["n"] = number
-        outcome = writer.commit(session)
+        outcome = writer.commit(visit)
         if outcome.set_cookie is not None:
             cookie = value_of(outcome.set_cookie)
         token = value_of(outcome.set_seen_cookie)
-        session = reader.open([cookie], None, [token])
-        if session.missing:
-            reader.fetch(session)
+        visit = reader.open([cookie], None, [token])
+        session = visit.session
+        if visit.missing:
+            reader.fetch(visit)
         assert session == {"n": number}
-        assert reader.commit(session).set_seen_cookie is None
+        assert reader.commit(visit).set_seen_cookie is None
     managers = [node.manager() for node in nodes]
     assert sum(manager.counters.stale_reads for manager in managers) == 0
     assert sum(manager.counters.fetches for manager in managers) > 0
@@ -129,13 +134,15 @@ async def test_with_causal_consistency_no_loop_is_blocked_while_a_copy_is_awaite
     joined(first, second)
     manager = second.manager()
     for number in range(50):
-        session = first.manager().open([])
+        visit = first.manager().open([])
+        session = visit.session
         session["n"] = number
-        outcome = await first.manager().commit_async(session)
+        outcome = await first.manager().commit_async(visit)
         cookie, token = value_of(outcome.set_cookie), value_of(outcome.set_seen_cookie)
-        session = manager.open([cookie], None, [token])
-        if session.missing:
-            await manager.fetch_async(session)
+        visit = manager.open([cookie], None, [token])
+        session = visit.session
+        if visit.missing:
+            await manager.fetch_async(visit)
         assert session == {"n": number}
     # In the loop whose connections they close, as a server does at its end.
     second.close()
@@ -189,10 +196,11 @@ def test_an_application_that_asks_for_it_gets_the_error_and_the_session_is_kept(
 ) -> None:
     node = make_node("tomcat1", agent="external", ack_timeout_s=0.1, ack_failure="error")
     manager = node.manager()
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session["n"] = 1
     with pytest.raises(ReplicationFailed):
-        manager.commit(session)
+        manager.commit(visit)
     assert manager.replica.stats().sessions == 1
 
 
@@ -222,9 +230,10 @@ def test_an_end_reaches_the_other_node(make_node: MakeNode) -> None:
     joined(first, second)
     cookie = write(first, user="ann")
     manager = first.manager()
-    session = manager.open([cookie])
+    visit = manager.open([cookie])
+    session = visit.session
     session.invalidate()
-    manager.commit(session)
+    manager.commit(visit)
     assert read(second, cookie) == {}
     late = Change(cookie[:23], time.time_ns() // 1_000_000, {"late": b"\xc0"})
     assert not second.manager().replica.commit([late], late.accessed_ms).effective
@@ -240,7 +249,7 @@ def test_a_changed_secret_is_told_once(
         assert caplog.text.count("the secret of node tomcat1") == told
 
 
-async def test_writes_nobody_waits_for_ring_the_agent_once_in_a_while(
+async def test_writes_nobody_waits_for_notify_the_agent_once_in_a_while(
     make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = make_node("tomcat1", ack="none")
@@ -250,7 +259,7 @@ async def test_writes_nobody_waits_for_ring_the_agent_once_in_a_while(
     heads: list[int] = []
     monkeypatch.setattr(port._pool, "tell", lambda operation, head: heads.append(head))
     for head in range(1, 1001):
-        port.notify(head)
+        port.feed_moved(head)
     await asyncio.to_thread(wait_for, lambda: heads[-1] == 1000, "the last to be told")
     assert heads[0] == 1, "the first does not wait"
     assert heads[-1] == 1000, "the last is not forgotten"

@@ -1,4 +1,4 @@
-"""Presence says what keeps it from its work."""
+"""The attachment says what keeps it from its work."""
 
 import logging
 import sys

@@ -9,9 +9,9 @@ from types import FrameType
 
 import pytest
 
-from clustersession.worker import drain_on_stop as departure
+from clustersession.worker import drain_on_stop
 from clustersession.worker.attachment import Attachment
-from clustersession.worker.drain_on_stop import DrainOnStop, forget, watch
+from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, forget_drain
 from clustersession.worker.runtime import Runtime
 from tests.operations.test_drain import make, request, serving
 from tests.support.processes import free_port, wait_for
@@ -32,10 +32,10 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
         node.close()
 
 
-def departure_of(node: Runtime, drain_s: float) -> DrainOnStop:
-    port, manager = node.connection().agent_client, node.manager()
-    assert port is not None
-    return DrainOnStop(drain_s, port, manager.replica, manager.counters)
+def drain_of(node: Runtime, drain_s: float) -> DrainOnStop:
+    client, manager = node.agent_client(), node.manager()
+    assert client is not None
+    return DrainOnStop(drain_s, client, manager.replica, manager.counters)
 
 
 def test_while_the_last_worker_goes_on_its_users_move(
@@ -45,14 +45,14 @@ def test_while_the_last_worker_goes_on_its_users_move(
     caplog.set_level("INFO")
     cookie = request(first, user="ann")
     assert cookie is not None
-    leaving = threading.Thread(target=departure_of(first, 4.0).run)
+    leaving = threading.Thread(target=drain_of(first, 4.0).run)
     leaving.start()
     wait_for(lambda: serving(first) == {"tomcat2"}, "our own answers to name the other node")
     wait_for(lambda: serving(second) == {"tomcat2"}, "the other node to know")
-    assert first.connection().phase() == "draining"
+    assert first.phase() == "draining"
     moved = cookie.replace(".tomcat1", ".tomcat2")
     assert request(first, cookie) == moved
-    assert dict(second.manager().open([moved])) == {"user": "ann"}
+    assert dict(second.manager().open([moved]).session) == {"user": "ann"}
     leaving.join(20)
     assert "drained, 1 answers moved a session" in caplog.text
     first.close()
@@ -65,12 +65,12 @@ def test_a_worker_with_siblings_that_stay_leaves_the_node_as_it_is(
 ) -> None:
     first, second = nodes
     caplog.set_level("INFO")
-    port = first.connection().agent_client
-    assert port is not None
-    sibling = Attachment(first.settings, port.attachment._home, start=lambda: False)
+    client = first.agent_client()
+    assert client is not None
+    sibling = Attachment(first.settings, client.attachment._home, start=lambda: False)
     try:
         assert sibling.attached.wait(5)
-        departure_of(first, 60.0).run()
+        drain_of(first, 60.0).run()
         assert "others of the node go on" in caplog.text
         assert serving(first) == serving(second) == {"tomcat1", "tomcat2"}
     finally:
@@ -83,8 +83,8 @@ def test_alone_there_is_nobody_to_move_to(
     node = make(tmp_path, "tomcat1", free_port())
     node.start()
     try:
-        wait_for(lambda: node.connection().phase() == "ready", "the node to be ready")
-        departure_of(node, 60.0).run()
+        wait_for(lambda: node.phase() == "ready", "the node to be ready")
+        drain_of(node, 60.0).run()
         assert "no other serves its users" in caplog.text
         assert str(request(node, user="ann")).endswith(".tomcat1")
     finally:
@@ -111,18 +111,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         got.append(number)
 
     before = signal.signal(signal.SIGTERM, handle)
-    monkeypatch.setattr(departure, "_signal", None)
+    monkeypatch.setattr(drain_on_stop, "_sigterm", None)
     yield got
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for thread in threading.enumerate():
-        if thread.name == "clustersession-departure":
+        if thread.name == "clustersession-drain":
             thread.join(20)
     signal.signal(signal.SIGTERM, before)
 
 
 def test_the_server_gets_its_signal_afterwards(server: list[int]) -> None:
     wanted = Wanted()
-    watch(wanted)
+    drain_at_sigterm(wanted)
     os.kill(os.getpid(), signal.SIGTERM)
     assert wanted.begun.wait(5)
     assert server == []
@@ -132,7 +132,7 @@ def test_the_server_gets_its_signal_afterwards(server: list[int]) -> None:
 
 def test_a_second_signal_reaches_the_server_at_once(server: list[int]) -> None:
     wanted = Wanted()
-    watch(wanted)
+    drain_at_sigterm(wanted)
     os.kill(os.getpid(), signal.SIGTERM)
     assert wanted.begun.wait(5)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -144,8 +144,8 @@ def test_a_second_signal_reaches_the_server_at_once(server: list[int]) -> None:
 
 def test_a_closed_node_does_not_hold_up_the_server(server: list[int]) -> None:
     wanted = Wanted()
-    watch(wanted)
-    forget(wanted)
+    drain_at_sigterm(wanted)
+    forget_drain(wanted)
     os.kill(os.getpid(), signal.SIGTERM)
     wait_for(lambda: server, "the server to get it")
     assert not wanted.begun.is_set()
@@ -154,7 +154,7 @@ def test_a_closed_node_does_not_hold_up_the_server(server: list[int]) -> None:
 def test_in_a_thread_it_says_that_it_cannot(
     server: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    thread = threading.Thread(target=watch, args=(Wanted(),))
+    thread = threading.Thread(target=drain_at_sigterm, args=(Wanted(),))
     thread.start()
     thread.join()
     assert "drain_on_stop_s has no effect" in caplog.text

@@ -1,19 +1,17 @@
-"""One manager per process, nothing before it is needed, one secret for all workers."""
+"""One manager per process, and nothing before it is needed."""
 
 import multiprocessing
 import os
 import stat
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clustersession.core.errors import ConfigurationError, ReplicaUnusable
+from clustersession.core.errors import ReplicaUnusable
 from clustersession.session.manager import SessionManager
 from clustersession.settings.settings import Settings
-from clustersession.worker import places, runtime
 from clustersession.worker.runtime import Runtime
 
 MAP_BYTES = 2**26
@@ -33,11 +31,12 @@ def make(**options: Any) -> Runtime:
 
 
 def store(manager: SessionManager, **values: Any) -> str:
-    session = manager.open([])
+    visit = manager.open([])
+    session = visit.session
     session.update(values)
-    manager.commit(session)
-    assert session.sid is not None
-    return session.sid
+    manager.commit(visit)
+    assert visit.identifier is not None
+    return visit.identifier
 
 
 def test_constructing_opens_nothing(state: Path) -> None:
@@ -62,16 +61,16 @@ def test_closing_and_opening_again_keeps_the_sessions() -> None:
     sid = store(runtime.manager(), a=1)
     runtime.close()
     runtime.close()
-    assert runtime.manager().open([sid]) == {"a": 1}
+    assert runtime.manager().open([sid]).session == {"a": 1}
     runtime.close()
 
 
 def test_two_runtimes_of_one_process_share_the_replica() -> None:
     one, two = make(), make()
     sid = store(one.manager(), a=1)
-    assert two.manager().open([sid]) == {"a": 1}
+    assert two.manager().open([sid]).session == {"a": 1}
     one.close()
-    assert two.manager().open([sid]) == {"a": 1}
+    assert two.manager().open([sid]).session == {"a": 1}
     two.close()
 
 
@@ -96,10 +95,11 @@ def test_threads_get_one_manager() -> None:
 
 def _serve(runtime: Runtime, sid: str, before: int, results: Any) -> None:
     manager = runtime.manager()
-    session = manager.open([sid])
+    visit = manager.open([sid])
+    session = visit.session
     values = dict(session)
     session["from_child"] = True
-    manager.commit(session)
+    manager.commit(visit)
     results.put((id(manager) != before, values))
 
 
@@ -115,89 +115,20 @@ def test_a_forked_worker_opens_its_own() -> None:
     child.join(20)
     assert child.exitcode == 0
     assert runtime.manager() is manager
-    assert manager.open([sid]) == {"a": 1, "from_child": True}
+    assert manager.open([sid]).session == {"a": 1, "from_child": True}
     runtime.close()
-
-
-def _read_secret(results: Any) -> None:
-    results.put(places.id_secrets(Settings()))
-
-
-def test_racing_workers_agree_on_the_secret() -> None:
-    context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    workers = [context.Process(target=_read_secret, args=(results,)) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    secrets = {tuple(results.get(timeout=20)) for _ in workers}
-    for worker in workers:
-        worker.join(20)
-    assert len(secrets) == 1
 
 
 def test_nodes_with_different_state_directories_share_the_secret(tmp_path: Path) -> None:
     one, two = make(state_dir=str(tmp_path / "1")), make(state_dir=str(tmp_path / "2"))
     sid = store(one.manager(), a=1)
-    session = two.manager().open([sid])
-    assert session.missing
+    visit = two.manager().open([sid])
+    assert visit.missing
     one.close()
     two.close()
-
-
-def test_cluster_names_have_secrets_and_directories_of_their_own(state: Path) -> None:
-    plain, odd = Settings(cluster_name="shop"), Settings(cluster_name="..")
-    assert places.id_secrets(plain) != places.id_secrets(odd)
-    assert places.node_home(odd).directory.parent == state / "clustersession"
-    assert places.id_secrets(Settings(secret=("0123456789abcdef",))) == [b"0123456789abcdef"]
-
-
-def test_a_damaged_secret_is_not_replaced_in_silence(state: Path) -> None:
-    places.id_secrets(Settings())
-    (state / "clustersession" / "clustersession.id-secret").write_bytes(b"short")
-    with pytest.raises(ReplicaUnusable, match="damaged"):
-        places.id_secrets(Settings())
 
 
 def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ReplicaUnusable, match="state_dir"):
         make(state_dir=str(tmp_path / "file")).start()
-
-
-def test_secrets_from_framework_keys() -> None:
-    assert places.derive_secret("key") == places.derive_secret(b"key")
-    assert places.derive_secret("key") != places.derive_secret("other")
-    assert "key" not in places.derive_secret("key")
-    with pytest.raises(ConfigurationError):
-        places.derive_secret("")
-
-
-def test_without_a_home_the_state_is_in_the_temporary_directory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.delenv("HOME")
-    assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
-    monkeypatch.setenv("HOME", "/nonexistent")
-    assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
-
-
-def test_threads_that_race_for_the_first_request_after_a_fork_agree_on_one_lock(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """With a lock each they would open the replica twice, which LMDB does not bear."""
-    meeting = threading.Barrier(2, timeout=10)
-
-    class Slow(runtime._ProcessWide):
-        def __init__(self) -> None:
-            meeting.wait()
-            super().__init__()
-
-    monkeypatch.setattr(runtime, "_ProcessWide", Slow)
-    monkeypatch.setattr(runtime.os, "getpid", lambda: -1)
-    try:
-        with ThreadPoolExecutor(2) as pool:
-            first, second = pool.map(lambda _: runtime._this_process(), range(2))
-    finally:
-        runtime._by_pid.pop(-1, None)
-    assert first is second

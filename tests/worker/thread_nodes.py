@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
@@ -42,20 +42,21 @@ def running_nodes(directory: Path, count: int, **settings: Any) -> Iterator[list
 
 def login(manager: SessionManager, user: str) -> str:
     """A new session of a user; its cookie."""
-    session = manager.open([])
+    visit = manager.open([])
+    session = cast(Session, visit.session)
     session.principal = user
     session["n"] = 1
-    header = manager.commit(session).set_cookie
+    header = manager.commit(visit).set_cookie
     assert header is not None
     return header.partition(";")[0].partition("=")[2]
 
 
 def opened(manager: SessionManager, cookie: str) -> Session:
     """The session of a request with a cookie."""
-    session = manager.open([cookie])
-    if session.missing:
-        manager.fetch(session)
-    return session
+    visit = manager.open([cookie])
+    if visit.missing:
+        manager.fetch(visit)
+    return cast(Session, visit.session)
 
 
 def is_alive(manager: SessionManager, cookie: str) -> bool:

@@ -29,7 +29,7 @@ from clustersession.tools.check.host import (
 from clustersession.tools.check.network import check_network
 from clustersession.tools.check.report import Verdict, ok, problem
 from clustersession.wire.local import Operation
-from clustersession.worker.connection import complete
+from clustersession.worker.completion import complete
 from clustersession.worker.places import route_of, user_state_dir
 
 

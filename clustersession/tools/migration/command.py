@@ -25,7 +25,7 @@ def import_sessions(
     SOURCE is a Redis URL (redis://, rediss://, unix://), a directory, or with django the word
     "database". The old cookie is accepted where legacy_cookie_name names it; see docs/migration.md.
     """
-    from clustersession.operations.ending import Peers
+    from clustersession.operations.ending import peers_holding
     from clustersession.operations.nodes import find_home, replica
     from clustersession.tools.migration.importing import Importer
     from clustersession.tools.migration.old_stores import source_of
@@ -40,7 +40,7 @@ def import_sessions(
         )
         report = importer.run(found, lambda read: click.echo(f"{read} read", err=True))
         if importer.head:
-            report.peers = Peers(home).ask(importer.head)
+            report.peers = peers_holding(home, importer.head)
     click.echo(to_json(report.as_dict()) if as_json else report_text(report.as_dict()))
 
 

@@ -27,7 +27,7 @@ from clustersession.core.state import (
     expires_ms,
 )
 from clustersession.replica.replica import Replica
-from clustersession.session.session import IMPORTED_PREFIX, SOURCE
+from clustersession.session.visit import IMPORTED_PREFIX, SOURCE
 from clustersession.settings.settings import Settings
 from clustersession.tools.migration.old_stores import OldSession, Refused
 from clustersession.tools.migration.plain_pickle import Opaque

@@ -2,12 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from clustersession.session.legacy import record_key
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import visit_of
 from clustersession.tools.demo.processes import wait_for
 from clustersession.tools.migration.importing import Importer
 from clustersession.tools.migration.old_stores import OldSession
@@ -18,10 +20,10 @@ KEY = record_key(OLD)
 
 
 def opened(manager: SessionManager) -> Session:
-    session = manager.open([])
+    visit = manager.open([])
     assert manager.legacy is not None
-    manager.legacy.adopt(session, f"old={OLD}")
-    return session
+    manager.legacy.adopt(visit, f"old={OLD}")
+    return cast(Session, visit.session)
 
 
 @pytest.mark.system
@@ -31,20 +33,20 @@ def test_a_record_imported_on_one_node_is_exchanged_on_another(tmp_path: Path) -
         old = OldSession(KEY, {"user": "ada"}, time.time_ns() // 1_000_000 + 3_600_000)
         importer = Importer(first.replica, one.settings, "test")
         assert importer.run([old], print).imported == 1
-        first.cluster.notify(importer.head)
+        first.cluster.feed_moved(importer.head)
         wait_for(lambda: second.replica.get(KEY), "the record on the other node")
         here, there = opened(first), opened(second)
         assert dict(there) == {"user": "ada"}
-        assert second.commit(there).set_cookie is not None
+        assert second.commit(visit_of(there)).set_cookie is not None
         # A tab that had been opened on the other node before.
         here["late"] = 1
-        assert first.commit(here).set_cookie is not None
+        assert first.commit(visit_of(here)).set_cookie is not None
         assert here.sid == there.sid
         assert opened(first).sid == there.sid
-        assert second.reload(there)
+        assert there.reload()
         assert dict(there) == {"user": "ada", "late": 1}
         there.invalidate()
-        second.commit(there)
+        second.commit(visit_of(there))
         for manager in (first, second):
             assert dict(opened(manager)) == {}
         again = Importer(first.replica, one.settings, "test")

@@ -6,8 +6,13 @@ from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, Creation
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
-from clustersession.worker import alone
-from clustersession.worker.alone import SWEEP_AGAIN_S, SWEEP_INTERVAL_S, SWEEP_LIMIT, Alone
+from clustersession.worker import local_only
+from clustersession.worker.local_only import (
+    SWEEP_AGAIN_S,
+    SWEEP_INTERVAL_S,
+    SWEEP_LIMIT,
+    LocalOnly,
+)
 
 LONG_AGO_MS = 1_000_000
 
@@ -15,7 +20,7 @@ LONG_AGO_MS = 1_000_000
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now_s = [100.0]
-    monkeypatch.setattr(alone.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(local_only.time, "monotonic", lambda: now_s[0])
     return now_s
 
 
@@ -28,18 +33,30 @@ def replica_with(sessions: int) -> Replica:
     return replica
 
 
+async def test_there_is_nobody_to_ask_or_to_wait_for() -> None:
+    cluster = LocalOnly("a", replica_with(0))
+    cluster.feed_moved(1)
+    assert cluster.route == "a"
+    assert cluster.serving_routes() == {"a"}
+    assert cluster.confirm(1)
+    assert await cluster.confirm_async(1)
+    assert not cluster.fetch("k")
+    assert not await cluster.fetch_async("k")
+    assert await cluster.subscribe("k", lambda: None) is None
+
+
 async def test_expired_sessions_go_at_intervals_and_a_few_at_a_time(clock: list[float]) -> None:
     replica = replica_with(SWEEP_LIMIT + 1)
-    port = Alone("a", replica)
-    assert port.confirm(1)
+    cluster = LocalOnly("a", replica)
+    assert cluster.confirm(1)
     assert replica.stats().sessions == SWEEP_LIMIT + 1, "not at every commit"
     clock[0] += SWEEP_INTERVAL_S
-    assert await port.confirm_async(1)
+    assert await cluster.confirm_async(1)
     assert replica.stats().sessions == 1
-    port.notify(1)
+    cluster.feed_moved(1)
     assert replica.stats().sessions == 1
     clock[0] += SWEEP_AGAIN_S
-    port.notify(1)
+    cluster.feed_moved(1)
     assert replica.stats().sessions == 0
 
 
@@ -50,6 +67,6 @@ def test_a_full_disk_is_no_trouble_of_the_request(clock: list[float]) -> None:
 
     replica = replica_with(1)
     replica.__class__ = Full
-    port = Alone("a", replica)
+    cluster = LocalOnly("a", replica)
     clock[0] += SWEEP_INTERVAL_S
-    assert port.confirm(1)
+    assert cluster.confirm(1)

@@ -1,4 +1,4 @@
-"""What a response says of its session, in headers: the same for every adapter.
+"""A response says in headers what its client must know: the same for every adapter.
 
 Clients without cookies (native apps, MCP) may send the id in the header ``header_name``, and are
 answered in the same header, under these rules:
@@ -30,7 +30,7 @@ class AnswerWriter:
         self.only_vary = ("Vary", ", ".join(self._vary))
 
     def lines(self, outcome: Outcome, vary: Iterable[str]) -> Lines:
-        """What to add to a response whose Vary headers are these; ``outcome.vary`` is set."""
+        """Return what to add to a response with these Vary headers; ``outcome.vary`` is set."""
         lines: Lines = []
         if outcome.set_cookie is not None:
             lines.append(("Set-Cookie", outcome.set_cookie))

@@ -1,15 +1,16 @@
-"""What the path of a request says about its session: that it takes none, or the id itself."""
+"""The path of a request says that it takes no session, or names the id itself."""
 
 import re
 from collections.abc import Callable, Sequence
 
 from clustersession.core.errors import SessionError
-from clustersession.session.keeper import SessionKeeper
+from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 
 
 def path_excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
-    """Whether a path matches one of the ``exclude`` patterns in full; None when there are none."""
+    """Return what tells whether a path matches a pattern in full; None without patterns."""
     if not patterns:
         return None
     full_matches = [re.compile(pattern).fullmatch for pattern in patterns]
@@ -17,7 +18,7 @@ def path_excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
 
 
 class PathParameter:
-    """The id as Tomcat's path parameter, ``/cart;jsessionid=<id>.<route>``."""
+    """Finds the id as Tomcat's path parameter, ``/cart;jsessionid=<id>.<route>``."""
 
     def __init__(self, name: str) -> None:
         self._mark = f";{name}="
@@ -26,14 +27,14 @@ class PathParameter:
         self._raw_pattern = re.compile(re.escape(self._raw_mark) + rb"([^;/?]*)")
 
     def split(self, path: str) -> tuple[str, str | None]:
-        """The path without the parameter, and its last value; None when it is not there."""
+        """Return the path without the parameter, and its last value, None when it is not there."""
         if self._mark not in path:
             return path, None
         values = self._pattern.findall(path)
         return self._pattern.sub("", path) or "/", values[-1]
 
     def strip_raw(self, path: bytes) -> bytes:
-        """The same for the path as the client sent it."""
+        """Return the path, as the client sent it, without the parameter."""
         return self._raw_pattern.sub(b"", path) or b"/"
 
 
@@ -42,8 +43,9 @@ class ExcludedSession(Session):
 
     __slots__ = ()
 
-    def __init__(self, keeper: SessionKeeper) -> None:
-        super().__init__(keeper, 0)
+    def __init__(self, manager: SessionManager) -> None:
+        super().__init__()
+        Visit(manager.context, self)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("principal", "idle_timeout", "permanent"):

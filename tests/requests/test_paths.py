@@ -3,7 +3,7 @@
 import pytest
 
 from clustersession.core.errors import ConfigurationError, SessionError
-from clustersession.session.paths import ExcludedSession, PathParameter, path_excluder
+from clustersession.requests.paths import ExcludedSession, PathParameter, path_excluder
 from clustersession.settings.settings import Settings
 from tests.session.fakes import World
 

@@ -3,7 +3,7 @@
 import pytest
 
 from clustersession.core.errors import ConfigurationError
-from clustersession.session.answer import AnswerWriter
+from clustersession.requests.answer import AnswerWriter
 from clustersession.session.outcome import Outcome
 from clustersession.settings.settings import Settings
 from tests.session.fakes import World
@@ -13,44 +13,44 @@ SETTINGS = Settings(header_name="X-Session")
 
 def test_a_new_session_of_a_client_with_the_header() -> None:
     world = World()
-    session = world.manager.open([], "")
+    session = world.open([], "")
     session["a"] = 1
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_cookie is None
     assert outcome.set_header == f"{session.sid}.a"
     assert AnswerWriter(SETTINGS).lines(outcome, []) == [
         ("X-Session", f"{session.sid}.a"), ("Cache-Control", "no-store"),
         ("Vary", "Cookie, X-Session"),
     ]  # fmt: skip
-    again = world.manager.open([], outcome.set_header)
+    again = world.open([], outcome.set_header)
     assert again == {"a": 1}
-    assert world.manager.commit(again) == Outcome(vary=True)
-    rotated = world.manager.open([], outcome.set_header)
+    assert world.commit(again) == Outcome(vary=True)
+    rotated = world.open([], outcome.set_header)
     rotated.rotate()
-    moved = world.manager.commit(rotated).set_header
+    moved = world.commit(rotated).set_header
     assert moved is not None
     assert moved != outcome.set_header
-    ended = world.manager.open([], moved)
+    ended = world.open([], moved)
     ended.invalidate()
-    assert world.manager.commit(ended) == Outcome(vary=True, set_header="")
+    assert world.commit(ended) == Outcome(vary=True, set_header="")
 
 
 def test_a_failover_tells_the_client_its_new_route() -> None:
     world = World()
-    session = world.manager.open([], "")
+    session = world.open([], "")
     session["a"] = 1
-    value = world.manager.commit(session).set_header
+    value = world.commit(session).set_header
     assert value is not None
     world.cluster.route, world.cluster.serving = "b", frozenset({"b"})
-    session = world.manager.open([], value)
-    assert world.manager.commit(session).set_header == value.replace(".a", ".b")
+    session = world.open([], value)
+    assert world.commit(session).set_header == value.replace(".a", ".b")
 
 
 def test_without_cookies_and_header_both_are_tried() -> None:
     world = World()
-    session = world.manager.open([], cookieless=True)
+    session = world.open([], cookieless=True)
     session["a"] = 1
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_cookie is not None
     assert outcome.set_header is not None
 
@@ -58,9 +58,9 @@ def test_without_cookies_and_header_both_are_tried() -> None:
 def test_a_browser_is_not_told() -> None:
     world = World()
     cookie = world.store(a=1)
-    session = world.manager.open([cookie])
+    session = world.open([cookie])
     session.rotate()
-    outcome = world.manager.commit(session)
+    outcome = world.commit(session)
     assert outcome.set_cookie is not None
     assert outcome.set_header is None
 

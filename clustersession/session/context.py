@@ -1,0 +1,61 @@
+"""What all visits of one application in one process share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clustersession.core.counters import Counters
+from clustersession.replica.replica import Replica
+from clustersession.session.causal import CausalReads
+from clustersession.session.cluster_port import ClusterPort
+from clustersession.session.commits import SessionCommits
+from clustersession.session.events import Events
+from clustersession.session.lifetimes import Lifetimes
+from clustersession.session.local_attributes import LocalAttributes
+from clustersession.session.token import IdSigner
+from clustersession.session.warnings import Warnings
+from clustersession.settings.settings import Settings
+
+
+@dataclass(slots=True)
+class SessionContext:
+    """Made once by the manager; none of the fields is ever set to something else.
+
+    Attributes:
+        settings: complete, with route and secret.
+        replica: this node's copy of every session.
+        signer: makes the ids of new sessions.
+        cluster: this node's side towards its peers.
+        now_ms: wall-clock milliseconds.
+        random_bytes: what ids are made of.
+        lifetimes: how long sessions and cookies live.
+        events: the application's callbacks, and what they are still to be told.
+        counters: what the agent is told of.
+        warnings: what goes wrong without failing a request.
+        commits: where every change goes, and what waits for peers.
+        local: which attributes stay on this node.
+        causal: waits for copies that a client has seen; None without ``consistency="causal"``.
+    """
+
+    settings: Settings
+    replica: Replica
+    signer: IdSigner
+    cluster: ClusterPort
+    now_ms: Callable[[], int]
+    random_bytes: Callable[[int], bytes]
+    lifetimes: Lifetimes
+    events: Events
+    counters: Counters = field(default_factory=Counters)
+    warnings: Warnings = field(init=False)
+    commits: SessionCommits = field(init=False)
+    local: LocalAttributes = field(init=False)
+    causal: CausalReads | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.warnings = Warnings(self.settings, self.counters, self.now_ms)
+        self.commits = SessionCommits(
+            self.settings, self.replica, self.cluster, self.counters, self.events, self.warnings,
+            self.now_ms,
+        )
+        self.local = LocalAttributes(self.settings.local_attributes)
+        if self.settings.consistency == "causal":
+            self.causal = CausalReads(self.settings, self.replica, self.counters)

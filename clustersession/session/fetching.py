@@ -1,0 +1,90 @@
+"""Takes a session from peers: one that is not here, or one that others have changed since."""
+
+from clustersession.core.state import SessionState
+from clustersession.session.authentic import Candidate
+from clustersession.session.context import SessionContext
+from clustersession.session.lifetimes import is_live
+from clustersession.session.visit import Visit
+
+FETCHES_PER_REQUEST_MAX = 2
+
+
+def fetch(visit: Visit) -> None:
+    """Ask the peers for a missing session; bounded by ``fetch_timeout_s`` per id."""
+    context, causal, seen = visit.context, visit.context.causal, visit.seen
+    for candidate in visit.candidates[:FETCHES_PER_REQUEST_MAX]:
+        context.counters.fetches += 1
+        if causal is None or not seen:
+            context.cluster.fetch(candidate.key)
+        else:
+            deadline_s = causal.deadline_s()
+            found = context.cluster.fetch(candidate.key)
+            causal.wait(candidate.key, seen, deadline_s if found else 0.0)
+        # Whatever the peers said: the stream may have brought it meanwhile.
+        if _take(visit, candidate):
+            break
+    visit.missing = False
+
+
+async def fetch_async(visit: Visit) -> None:
+    """``fetch`` without blocking the event loop."""
+    context, causal, seen = visit.context, visit.context.causal, visit.seen
+    for candidate in visit.candidates[:FETCHES_PER_REQUEST_MAX]:
+        context.counters.fetches += 1
+        if causal is None or not seen:
+            await context.cluster.fetch_async(candidate.key)
+        else:
+            deadline_s = causal.deadline_s()
+            found = await context.cluster.fetch_async(candidate.key)
+            await causal.wait_async(candidate.key, seen, deadline_s if found else 0.0)
+        if _take(visit, candidate):
+            break
+    visit.missing = False
+
+
+def reload(visit: Visit) -> bool:
+    """Take over what others wrote; False when the session has ended."""
+    key = visit.key
+    if key is None or visit.discarded:
+        return not visit.discarded
+    state = _current(visit.context, key)
+    if state is None and visit.context.cluster.fetch(key):
+        state = _current(visit.context, key)
+    return _take_newer(visit, state)
+
+
+async def reload_async(visit: Visit) -> bool:
+    """``reload`` without blocking the event loop while peers are asked."""
+    key = visit.key
+    if key is None or visit.discarded:
+        return not visit.discarded
+    state = _current(visit.context, key)
+    if state is None and await visit.context.cluster.fetch_async(key):
+        state = _current(visit.context, key)
+    return _take_newer(visit, state)
+
+
+def _take(visit: Visit, candidate: Candidate) -> bool:
+    context = visit.context
+    state = context.replica.get(candidate.key)
+    if state is None or not is_live(state, context.now_ms()):
+        return False
+    context.counters.fetched += 1
+    visit.attach(candidate.identifier, candidate.key, state)
+    visit.client = (candidate.identifier, candidate.route)
+    return True
+
+
+def _current(context: SessionContext, key: str) -> SessionState | None:
+    """Return the copy as it is now, ended or not; None when peers may know of a newer one."""
+    state = context.replica.get(key)
+    expired = state is not None and state.ended is None and not is_live(state, context.now_ms())
+    return None if expired else state
+
+
+def _take_newer(visit: Visit, state: SessionState | None) -> bool:
+    if state is None or state.ended is not None:
+        visit.lose()
+        return False
+    visit.take_newer(state)
+    return True

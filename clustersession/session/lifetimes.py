@@ -1,0 +1,92 @@
+"""Works out how long a session and its cookie live, from the settings and the session itself."""
+
+from collections.abc import Mapping
+
+from clustersession.core.state import (
+    LIFETIME,
+    SessionState,
+    expires_ms,
+    idle_timeout_ms,
+)
+from clustersession.settings.settings import Settings
+from clustersession.wire.values import encode_value
+
+PERMANENT = "_permanent"
+"""The attribute behind ``permanent``: the name Flask uses, visible like there."""
+
+_TRUE = encode_value(True)
+
+
+class Lifetimes:
+    """The lifetimes that one application's settings give to sessions and to cookies.
+
+    permanent_lifetime_s: idle timeout of sessions made permanent; 0: the same as of others.
+    sliding: read-only requests renew a cookie that has a lifetime, at most once in a quarter of it.
+    cookies_have_lifetime: the settings give every cookie one; others only if a session asks.
+    """
+
+    __slots__ = ("_permanent_lifetime_s", "_settings", "cookies_have_lifetime", "sliding")
+
+    def __init__(
+        self, settings: Settings, permanent_lifetime_s: float = 0.0, sliding: bool = True
+    ) -> None:
+        self._settings = settings
+        self._permanent_lifetime_s = permanent_lifetime_s
+        self.sliding = sliding
+        self.cookies_have_lifetime = settings.cookie_max_age_s > 0
+
+    def idle_timeout_s(self, permanent: bool) -> float:
+        """Return the idle timeout of a session that asks for none itself."""
+        if permanent and self._permanent_lifetime_s:
+            return self._permanent_lifetime_s
+        return self._settings.idle_timeout_s
+
+    def deadline_ms(self, system: Mapping[str, bytes], now_ms: int) -> int:
+        """Return when a session that begins now with these system registers has to end."""
+        lifetime = system.get(LIFETIME)
+        if lifetime is not None:
+            return now_ms + int(lifetime)
+        return now_ms + round(self._settings.effective_absolute_timeout_s * 1000)
+
+    def cookie_lifetime_s(self, state: SessionState | None, now_ms: int) -> int:
+        """Return Max-Age of the cookie of a session; 0: until the browser closes."""
+        configured_s = self._settings.cookie_max_age_s
+        if state is None:
+            return configured_s
+        own_lifetime = LIFETIME in state.registers
+        if not own_lifetime and (configured_s or not is_permanent(state)):
+            return configured_s
+        idle_ms = idle_timeout_ms(state)
+        left_ms = max(state.deadline_ms - now_ms, 1000)
+        return (min(idle_ms or left_ms, left_ms) if own_lifetime else idle_ms or left_ms) // 1000
+
+    def renewal_is_due(self, state: SessionState, now_ms: int) -> bool:
+        """Say whether a quarter of the cookie's lifetime began since the recorded access.
+
+        The access that finds it so is recorded at once, so one request in a quarter answers yes.
+        """
+        quarter_ms = self.cookie_lifetime_s(state, now_ms) * 250
+        if quarter_ms == 0:
+            return False
+        age_ms, recorded_ms = now_ms - state.created_ms, state.accessed_ms - state.created_ms
+        return age_ms // quarter_ms > recorded_ms // quarter_ms
+
+
+def is_permanent(state: SessionState) -> bool:
+    """Say whether a stored session is ``permanent``, without decoding it."""
+    register = state.registers.get(PERMANENT)
+    return register is not None and register.value == _TRUE
+
+
+def is_live(state: SessionState | None, now_ms: int) -> bool:
+    """Say whether a copy is neither absent, nor ended, nor expired."""
+    return state is not None and state.ended is None and now_ms <= expires_ms(state)
+
+
+def may_live_elsewhere(state: SessionState, now_ms: int) -> bool:
+    """Say whether a peer may know of a later access to a session that looks idle-expired here.
+
+    For as long as it may: this node can have been cut off. Once it is swept here peers are asked
+    too.
+    """
+    return state.ended is None and now_ms <= state.deadline_ms

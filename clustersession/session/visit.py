@@ -1,0 +1,328 @@
+"""Notes what one request knows of its session and its client, and what it still owes."""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Any, Self, TypeVar, overload
+
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.revocation import RESERVED_PREFIX
+from clustersession.core.state import SYSTEM_PREFIX, SessionState
+from clustersession.session.attributes import AttributeTracker
+from clustersession.session.authentic import Candidate
+from clustersession.session.changes import AttributeChanges, visible_values
+from clustersession.session.context import SessionContext
+from clustersession.session.stored import StoredAttributes, stored_attributes
+
+IMPORTED_PREFIX = RESERVED_PREFIX + "old."
+"""Keys of records of imported sessions, see ``session.legacy``."""
+
+SOURCE = "\x00source"
+"""Register of a record: which old store it came from."""
+
+_T = TypeVar("_T")
+_NOTHING: Mapping[str, bytes | None] = MappingProxyType({})
+
+
+class NewId(Enum):
+    """Why a session is to get a new id at the next commit."""
+
+    ROTATION = auto()
+    """The application asked for it."""
+
+    EXCHANGE = auto()
+    """It is an imported record that becomes a session of ours."""
+
+
+class SessionDict(dict[str, Any]):
+    """The dict that an application holds, as far as this room needs to know it.
+
+    ``session.session.Session`` is what applications see of it; its documentation has the
+    attributes. ``_visit`` is the only way from here to the request's notes.
+    """
+
+    __slots__ = ("_visit", "accessed", "modified", "new")
+
+    _visit: "Visit"
+    accessed: bool
+    modified: bool
+    new: bool
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
+            key = _checked(key)
+        dict.__setitem__(self, key, value)
+        self.accessed = self.modified = True
+
+    def __delitem__(self, key: str) -> None:
+        dict.__delitem__(self, key)
+        self.modified = True
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Like dict.pop."""
+        if key in self:
+            self.modified = True
+        return dict.pop(self, key, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Like dict.popitem."""
+        item = dict.popitem(self)
+        self.modified = True
+        return item
+
+    @overload
+    def setdefault(self, key: str, default: None = None) -> Any: ...
+    @overload
+    def setdefault(self, key: str, default: _T) -> Any: ...
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Like dict.setdefault."""
+        if key not in self:
+            self[key] = default
+        return dict.__getitem__(self, key)
+
+    def update(self, *others: Any, **values: Any) -> None:
+        """Like dict.update, all or nothing."""
+        new = {_checked(key): value for key, value in dict(*others, **values).items()}
+        dict.update(self, new)
+        self.modified = True
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dict of the attributes."""
+        return dict(self)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # A copied or pickled session is a plain dict: a second live one would commit as well.
+        return dict, (dict(self),)
+
+
+class Visit:
+    """The notes of one request about its session and its client.
+
+    Most requests leave most notes as they are, so what is said first stands in the class.
+    """
+
+    # --- what was there before ------------------------------------------------------------------
+
+    context: SessionContext
+    session: SessionDict
+    """What the application holds; a ``session.session.Session``. It holds this visit as well."""
+
+    attributes: AttributeTracker
+    """Knows what is stored of the attributes, and finds what has changed."""
+
+    # --- the stored session ---------------------------------------------------------------------
+
+    identifier: str | None = None
+    """The id without the route. It, ``key`` and ``state`` are all None, as long as nothing is
+    stored or once it has ended, or none is. A commit sets them, ``detach`` takes them away."""
+
+    key: str | None = None
+    """The key in the replica."""
+
+    state: SessionState | None = None
+    """The copy that the session was read from or last committed."""
+
+    stored: StoredAttributes | None = None
+    """What follows from ``state``; None exactly when that is."""
+
+    holds_local = False
+    """Some stored attributes stay on this node; once true it stays so."""
+
+    discarded = False
+    """The session has ended elsewhere or a commit was refused: nothing more is ever written."""
+
+    # --- what the next commit owes --------------------------------------------------------------
+
+    system: Mapping[str, bytes | None] = _NOTHING
+    """System registers to write, None deletes; empty again after a commit."""
+
+    new_id: NewId | None = None
+    """Why the session is to get a new id; None again after a commit."""
+
+    endings: tuple[str, ...] = ()
+    """Keys of sessions to end, the application's logout. Empty again after a commit."""
+
+    wanted = False
+    """The session is to be stored even while it is empty, as Django does."""
+
+    wrote = False
+    """Something was committed in this request; stays true."""
+
+    # --- the client -----------------------------------------------------------------------------
+
+    client: tuple[str, str | None] | None = None
+    """The authentic id and the route that the client holds; after the answer, those it will."""
+
+    candidates: tuple[Candidate, ...] = ()
+    """Authentic ids whose sessions are to be fetched from peers."""
+
+    missing = False
+    """The id is authentic but the session is not on this node, or lacks writes that its client has
+    seen: ``fetch`` is to be called before the application gets to see the session."""
+
+    seen: Mapping[bytes, int] | None = None
+    """The writes that the client names, see ``session.seen``; None as long as nobody has looked."""
+
+    by_cookie = True
+    """The client is told its id in a cookie."""
+
+    by_header = False
+    """The client is told its id in a header, see ``requests.answer``."""
+
+    legacy = ""
+    """Key of the record behind the client's old cookie, see ``session.legacy``; empty: none."""
+
+    clearing_ends = False
+    """``session.clear()`` is the framework's logout, as it is Flask's and Starlette's."""
+
+    # --- the answer -----------------------------------------------------------------------------
+
+    removed = False
+    """The client's cookie is to go, unless something new is stored."""
+
+    refresh = False
+    """The cookie is due for a new lifetime; false again when it has been set."""
+
+    sealed = False
+    """The response headers are out: no new id can reach the client any more."""
+
+    def __init__(self, context: SessionContext, session: SessionDict) -> None:
+        self.context = context
+        self.session = session
+        self.attributes = AttributeTracker(
+            session, context.settings.attribute_bytes_max, context.warnings
+        )
+        session._visit = self
+        session.accessed = session.modified = False
+        session.new = True
+
+    @property
+    def touched(self) -> bool:
+        """Whether the application may have changed anything."""
+        return bool(
+            self.session.modified or self.attributes.mutable or self.new_id or self.system
+        )
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether a commit would write something. Raises what ``find_changes`` raises."""
+        if self.discarded:
+            return False
+        return bool(
+            self.new_id or self.system or self.endings or (self.touched and self.find_changes())
+        )
+
+    @property
+    def stands_for_record(self) -> bool:
+        """Whether an imported record is behind the session, and no session of ours yet."""
+        return self.key is not None and self.key.startswith(IMPORTED_PREFIX)
+
+    def find_changes(self) -> AttributeChanges:
+        """Find what the application changed; see ``changes.find_changes`` for the errors."""
+        return self.attributes.find_changes(self.session.modified)
+
+    def set_register(self, name: str, data: bytes | None) -> None:
+        """Have the next commit write a system register; None deletes it."""
+        self.system = {**self.system, name: data}
+        self.session.modified = True
+
+    def register(self, name: str) -> bytes | None:
+        """Return a system register, as the next commit will leave it."""
+        if name in self.system:
+            return self.system[name]
+        register = None if self.state is None else self.state.registers.get(name)
+        return None if register is None else register.value
+
+    def writes(self, changes: AttributeChanges) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """Return the changes with those of system registers: to set, to delete."""
+        sets, deletes = dict(changes.sets), changes.deletes
+        for name, data in self.system.items():
+            if data is None:
+                deletes += (name,)
+            else:
+                sets[name] = data
+        return sets, deletes
+
+    def attach(self, identifier: str, key: str, state: SessionState) -> None:
+        """Take a stored session; lists, dicts and the like are decoded when they are asked for."""
+        self.identifier, self.key, self.state = identifier, key, state
+        self.missing = self.session.new = False
+        self.stored = stored = stored_attributes(state)
+        self.attributes.take(key, stored)
+        if stored.holds_local:
+            self.holds_local = True
+
+    def attach_record(self, identifier: str, key: str, state: SessionState) -> None:
+        """Take an imported record, to be exchanged for a session with this id at the commit."""
+        self.attach(identifier, key, state)
+        self.new_id = NewId.EXCHANGE
+
+    def replace_state(self, state: SessionState) -> None:
+        """Note a newer copy after a commit that changed no attribute of ours."""
+        self.state, self.stored = state, stored_attributes(state, self.state)
+
+    def take_newer(self, state: SessionState) -> None:
+        """Continue from a newer copy, with the unsaved changes of this one on top."""
+        before = self.state
+        self.replace_state(state)
+        if before is None or before.versions != state.versions:
+            values = visible_values(state.registers)
+            if self.attributes.take_newer(values, self.session.modified):
+                self.session.modified = True
+
+    def committed(
+        self, identifier: str, key: str, state: SessionState, changes: AttributeChanges
+    ) -> None:
+        """Note that the changes are stored: later ones are found against them."""
+        self.stored = stored = stored_attributes(state, self.state)
+        self.identifier, self.key, self.state = identifier, key, state
+        self.wrote = True
+        self.system, self.new_id = _NOTHING, None
+        self.session.modified = False
+        self.attributes.saved(key, changes, stored)
+
+    def invalidate(self) -> None:
+        """Have the next commit end the session; what is set afterwards begins a new one."""
+        dict.clear(self.session)
+        self.session.modified = True
+        if self.key is not None and not self.discarded:
+            self.endings += (self.key,)
+            if self.stands_for_record and self.identifier is not None:
+                # Another request may have exchanged it meanwhile.
+                self.endings += (self.identifier[:KEY_LENGTH],)
+        if self.legacy and self.legacy not in self.endings:
+            self.endings += (self.legacy,)
+        self.detach()
+        self.removed = True
+
+    def lose(self) -> None:
+        """Note that the session has ended elsewhere: it is empty here, and nothing is written."""
+        dict.clear(self.session)
+        self.detach()
+        self.discarded = True
+
+    def detach(self) -> None:
+        """Stand behind no stored session any more."""
+        self.identifier = self.key = self.state = self.stored = None
+        self.attributes.forget_stored()
+        self.system, self.new_id = _NOTHING, None
+        self.wanted = False
+
+
+def visit_of(session: SessionDict) -> Visit:
+    """Return the visit of a request, from the session that its application holds."""
+    return session._visit
+
+
+def _checked(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"session keys must be str, not {type(key).__name__}: {key!r:.80}")
+    if key.startswith(SYSTEM_PREFIX):
+        raise ValueError("session keys must not start with a zero character")
+    if not key.isascii():
+        key.encode("utf-8")
+    return key if type(key) is str else str.__str__(key)

@@ -1,0 +1,392 @@
+"""Turns what a request did to its session into commits: a new one, changes, a new id, an access."""
+
+import logging
+
+from clustersession.core.errors import SessionError, SessionTooLarge, TooManySessions
+from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.state import (
+    ENDED_INVALIDATED,
+    ENDED_LIMIT,
+    ENDED_ROTATED,
+    IDLE_TIMEOUT,
+    LIFETIME,
+    LOGIN,
+    PRINCIPAL,
+    Change,
+    Creation,
+    SessionState,
+    access_coarseness_ms,
+    encode_ms,
+    expires_ms,
+    idle_timeout_ms,
+    login_time,
+)
+from clustersession.session.changes import NO_CHANGES, AttributeChanges
+from clustersession.session.context import SessionContext
+from clustersession.session.lifetimes import PERMANENT, is_live, is_permanent
+from clustersession.session.local_attributes import stays_here
+from clustersession.session.stored import stored_values
+from clustersession.session.token import RANDOM_BYTES, log_name
+from clustersession.session.visit import SOURCE, NewId, Visit
+
+_log = logging.getLogger("clustersession")
+
+
+def save(visit: Visit) -> None:
+    """Write what changed, wait for peers as ``ack`` asks, and tell the application's callbacks.
+
+    Raises UnserializableValue, SessionTooLarge, TooManySessions, and ReplicationFailed if so
+    configured.
+    """
+    context = visit.context
+    head = write(visit)
+    try:
+        if head:
+            context.commits.confirm(head)
+    finally:
+        if context.events.pending:
+            context.events.deliver()
+
+
+async def save_async(visit: Visit) -> None:
+    """``save`` without blocking the event loop while peers confirm."""
+    context = visit.context
+    head = write(visit)
+    try:
+        if head:
+            await context.commits.confirm_async(head)
+    finally:
+        if context.events.pending:
+            await context.events.deliver_async()
+
+
+def write(visit: Visit) -> int:
+    """Commit what changed; returns the feed head to confirm, 0 for nothing to wait for.
+
+    Raises UnserializableValue or SessionTooLarge; then nothing was written, and nothing of this
+    session will be: the error page that follows must not fail on the same value again.
+    """
+    context = visit.context
+    now_ms = context.now_ms()
+    if context.commits.owed_ends:
+        context.commits.store_owed_ends(now_ms)
+    if visit.discarded:
+        return 0
+    if not visit.touched:
+        return _touch(visit, now_ms)
+    try:
+        changes = visit.find_changes()
+        if visit.key is None:
+            return _create(visit, changes, now_ms)
+        if visit.new_id is not None and not visit.sealed:
+            move = _exchange if visit.new_id is NewId.EXCHANGE else _rotate
+            return move(visit, changes, now_ms)
+        if visit.new_id is not None:
+            _log.warning("session.rotate() came after the response had started: no new id")
+        if changes is NO_CHANGES and not visit.system:
+            return _touch(visit, now_ms)
+        return _update(visit, changes, now_ms)
+    except SessionError:
+        visit.discarded = True
+        raise
+
+
+def _touch(visit: Visit, now_ms: int) -> int:
+    """Record the access if the recorded one is too old; nobody waits for it."""
+    state, key, context = visit.state, visit.key, visit.context
+    if state is None or key is None:
+        return 0
+    idle_ms = idle_timeout_ms(state)
+    stale = idle_ms > 0 and now_ms - state.accessed_ms >= max(access_coarseness_ms(idle_ms), 1)
+    lifetimes = context.lifetimes
+    refresh = (
+        lifetimes.sliding and not visit.sealed and lifetimes.renewal_is_due(state, now_ms)
+    )
+    if not stale and not refresh:
+        return 0
+    committed = context.commits.commit([Change(key, now_ms)], now_ms)
+    if committed is None:
+        return 0
+    newer = committed.states[0]
+    if newer is None:
+        visit.discarded = True
+        return 0
+    context.counters.touches += 1
+    visit.replace_state(newer)
+    visit.refresh |= refresh
+    context.commits.feed_moved(committed.head)
+    return 0
+
+
+def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+    """Store a session for the first time; what holds nothing is not stored."""
+    context, commits = visit.context, visit.context.commits
+    ends = _endings(visit, now_ms)
+    system = {name: data for name, data in visit.system.items() if data is not None}
+    if not _is_worth_storing(visit, changes, system):
+        if ends and (committed := commits.commit(ends, now_ms)) is not None:
+            visit.endings = ()
+            return committed.head if committed.effective else 0
+        return 0
+    permanent = PERMANENT in changes.sets and bool(visit.session.get(PERMANENT))
+    idle = system.pop(IDLE_TIMEOUT, None)
+    idle_ms = int(idle) if idle else round(context.lifetimes.idle_timeout_s(permanent) * 1000)
+    creation = Creation(now_ms, context.lifetimes.deadline_ms(system, now_ms), idle_ms)
+    sets = {**changes.sets, **system}
+    ends += _over_limit(visit, now_ms)
+    if context.local.any:
+        sets, _ = context.local.place(sets, (), {})
+    _check_size(context, sets, {}, ())
+    identifier, key = _mint(context)
+    committed = commits.commit([*ends, Change(key, now_ms, sets, creation=creation)], now_ms)
+    if committed is None:
+        # There is no cookie to send; once the response has gone, there never will be.
+        visit.discarded = True
+        return 0
+    state = committed.states[-1]
+    if state is None:
+        return 0
+    visit.endings = ()
+    visit.committed(identifier, key, state, changes)
+    return committed.head
+
+
+def _is_worth_storing(
+    visit: Visit, changes: AttributeChanges, system: dict[str, bytes]
+) -> bool:
+    holds_something = (
+        visit.wanted
+        or any(name != PERMANENT for name in changes.sets)
+        or any(name not in (IDLE_TIMEOUT, LIFETIME) for name in system)
+    )
+    if holds_something and visit.sealed:
+        visit.context.counters.late_new_sessions += 1
+        _log.warning(
+            "a new session was begun after the response had started; no cookie could be sent, "
+            "so it is not stored"
+        )
+        return False
+    return holds_something
+
+
+def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+    """Store changes of a session that keeps its id."""
+    context, key, identifier = visit.context, visit.key, visit.identifier
+    before, stored = visit.state, visit.stored
+    assert key is not None
+    assert identifier is not None
+    assert before is not None
+    assert stored is not None
+    sets, deletes = visit.writes(changes)
+    local = context.local.any or visit.holds_local
+    if local:
+        sets, deletes = context.local.place(sets, deletes, before.registers)
+    # More than enough when nothing is replaced: most sessions are far below the limit.
+    at_most = stored.data_bytes
+    for name, data in sets.items():
+        at_most += len(name) + len(data)
+    if at_most > context.settings.session_bytes_max:
+        _check_size(context, sets, stored_values(before), deletes)
+    ends = _endings(visit, now_ms) if visit.endings else []
+    if PRINCIPAL in visit.system:
+        ends += _over_limit(visit, now_ms)
+    committed = context.commits.commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
+    if committed is None:
+        return 0
+    state = committed.states[-1]
+    if state is None:
+        return _lose(visit, key)
+    visit.endings = ()
+    visit.committed(identifier, key, state, changes)
+    if PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets:
+        visit.refresh = True
+    elif stored.outlives_browser or context.lifetimes.cookies_have_lifetime:
+        visit.refresh |= context.lifetimes.renewal_is_due(before, now_ms)
+    if local and not ends and stays_here(sets, deletes):
+        context.commits.feed_moved(committed.head)
+        return 0
+    return committed.head
+
+
+def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+    """Move to a new id. Creation time and deadline stay: rotating extends no session's life."""
+    context, key = visit.context, visit.key
+    assert key is not None
+    # Read again: what other requests wrote since this one began must move too.
+    current = context.replica.get(key)
+    if visit.stands_for_record and visit.identifier and not is_live(current, now_ms):
+        # Another request with the same old cookie came first.
+        key = visit.identifier[:KEY_LENGTH]
+        current = context.replica.get(key)
+    if current is None or not is_live(current, now_ms):
+        return _lose(visit, key)
+    sets, creation = _moved(visit, changes, current, now_ms)
+    ends = _over_limit(visit, now_ms)
+    _check_size(context, sets, {}, ())
+    identifier, new_key = _mint(context)
+    committed = context.commits.commit(
+        [
+            Change(new_key, now_ms, sets, creation=creation),
+            Change(key, now_ms, end=ENDED_ROTATED),
+            *ends,
+        ],
+        now_ms,
+    )
+    if committed is None:
+        # Written later, when there is room, the login would come under the old id.
+        visit.discarded = True
+        return 0
+    state, ended = committed.states[:2]
+    if ended is None or state is None:
+        # Another process ended the session after we read it. Logout wins.
+        context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
+        return _lose(visit, key)
+    visit.committed(identifier, new_key, state, changes)
+    return committed.head
+
+
+def _moved(
+    visit: Visit, changes: AttributeChanges, current: SessionState, now_ms: int
+) -> tuple[dict[str, bytes], Creation]:
+    """Work out what a session holds under its new id, and how long it lives."""
+    context = visit.context
+    changed, deletes = visit.writes(changes)
+    if context.local.any or visit.holds_local:
+        changed, deletes = context.local.place(changed, deletes, current.registers)
+    sets = {**stored_values(current), **changed}
+    for name in deletes:
+        sets.pop(name, None)
+    if PRINCIPAL in sets and PRINCIPAL not in changed:
+        sets[LOGIN] = encode_ms(login_time(current))
+    idle = sets.pop(IDLE_TIMEOUT, None)
+    deadline_ms = current.deadline_ms
+    if LIFETIME in changed:
+        deadline_ms = context.lifetimes.deadline_ms(changed, now_ms)
+    return sets, Creation(current.created_ms, deadline_ms, int(idle) if idle else 0)
+
+
+def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+    """Make an imported record a session of ours, or join the one that it has become.
+
+    See ``session.legacy``.
+    """
+    context, record_key, identifier = visit.context, visit.key, visit.identifier
+    assert record_key is not None
+    assert identifier is not None
+    new_key = identifier[:KEY_LENGTH]
+    record, joined = context.replica.get(record_key), context.replica.get(new_key)
+    sets, deletes = visit.writes(changes)
+    creation = None
+    if not is_live(joined, now_ms):
+        if record is None or not is_live(record, now_ms) or joined is not None:
+            return _lose(visit, record_key)
+        sets = {n: d for n, d in {**stored_values(record), **sets}.items() if n not in deletes}
+        creation, deletes = _life_of_record(visit, record, sets, now_ms), ()
+    if context.local.any:
+        held = {} if joined is None else joined.registers
+        sets, deletes = context.local.place(sets, deletes, held)
+    _check_size(context, sets, {} if joined is None else stored_values(joined), deletes)
+    committed = context.commits.commit(
+        [
+            Change(new_key, now_ms, sets, deletes, creation=creation),
+            Change(record_key, now_ms, end=ENDED_ROTATED),
+        ],
+        now_ms,
+    )
+    if committed is None:
+        # The old cookie is good as long as it is not exchanged.
+        visit.discarded = True
+        return 0
+    state, ended = committed.states
+    if ended is None and not _was_exchanged(context, record_key):
+        # A logout in between. It wins.
+        context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
+        state = None
+    if state is None:
+        return _lose(visit, record_key)
+    visit.committed(identifier, new_key, state, changes)
+    return committed.head
+
+
+def _life_of_record(
+    visit: Visit, record: SessionState, sets: dict[str, bytes], now_ms: int
+) -> Creation:
+    """Work out how long a session lives that was a record; takes that out of ``sets``.
+
+    What remained of its life in the old store is kept where that is more than ours have.
+    """
+    context, lifetimes = visit.context, visit.context.lifetimes
+    sets.pop(SOURCE, None)
+    idle = sets.pop(IDLE_TIMEOUT, b"0")
+    left_ms = min(expires_ms(record) - now_ms, round(1000 * context.settings.longest_life_s))
+    if IDLE_TIMEOUT in visit.system:
+        idle_ms = int(idle)
+    else:
+        state = visit.state
+        permanent_s = lifetimes.idle_timeout_s(state is not None and is_permanent(state))
+        idle_ms = max(left_ms, round(permanent_s * 1000)) if permanent_s else 0
+    deadline_ms = max(lifetimes.deadline_ms(sets, now_ms), now_ms + left_ms)
+    return Creation(now_ms, deadline_ms, idle_ms)
+
+
+def _was_exchanged(context: SessionContext, record_key: str) -> bool:
+    record = context.replica.get(record_key)
+    return record is not None and record.ended is not None and (
+        record.ended.reason == ENDED_ROTATED
+    )
+
+
+def _endings(visit: Visit, now_ms: int) -> list[Change]:
+    return [Change(key, now_ms, end=ENDED_INVALIDATED) for key in visit.endings]
+
+
+def _over_limit(visit: Visit, now_ms: int) -> list[Change]:
+    """End the oldest logins when one is beyond the user's limit. Raises TooManySessions.
+
+    Judged by what this node knows: logins at the same moment may all pass, and the next one
+    ends what is too many.
+    """
+    settings, principal = visit.context.settings, visit.system.get(PRINCIPAL)
+    limit = settings.sessions_per_principal_max
+    if not limit or principal is None:
+        return []
+    others = [
+        (login_time(state), key)
+        for key, state in visit.context.replica.sessions_of(principal.decode("utf-8", "replace"))
+        if key != visit.key and key not in visit.endings and is_live(state, now_ms)
+    ]
+    surplus = len(others) + 1 - limit
+    if surplus <= 0:
+        return []
+    if settings.sessions_per_principal_policy == "refuse":
+        raise TooManySessions(
+            f"the user has {len(others)} sessions; sessions_per_principal_max is {limit}"
+        )
+    return [Change(key, now_ms, end=ENDED_LIMIT) for _, key in sorted(others)[:surplus]]
+
+
+def _mint(context: SessionContext) -> tuple[str, str]:
+    identifier = context.signer.mint(context.random_bytes(RANDOM_BYTES))
+    return identifier, identifier[:KEY_LENGTH]
+
+
+def _lose(visit: Visit, key: str) -> int:
+    """Count that the session ended under a request; it writes nothing more, returns 0."""
+    visit.discarded = True
+    visit.context.counters.lost_writes += 1
+    _log.info("session %s ended during a request that wrote to it; dropped", log_name(key))
+    return 0
+
+
+def _check_size(
+    context: SessionContext, sets: dict[str, bytes], stored: dict[str, bytes],
+    deletes: tuple[str, ...],
+) -> None:
+    """Raise SessionTooLarge if all together would be."""
+    after = {**stored, **sets}
+    total = sum(len(n) + len(data) for n, data in after.items() if n not in deletes)
+    if total > context.settings.session_bytes_max:
+        raise SessionTooLarge(
+            f"the session takes {total} bytes; session_bytes_max is "
+            f"{context.settings.session_bytes_max}"
+        )

@@ -1,0 +1,55 @@
+"""Web frameworks have names of their own for our settings, and a secret key to derive ours from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from clustersession.core.errors import ConfigurationError
+
+STARLETTE_NAMES = {
+    "session_cookie": "cookie_name",
+    "max_age": "cookie_max_age_s",
+    "path": "cookie_path",
+    "same_site": "cookie_samesite",
+    "https_only": "cookie_secure",
+    "domain": "cookie_domain",
+    "partitioned": "cookie_partitioned",
+}
+
+STARSESSIONS_NAMES = {"cookie_same_site": "cookie_samesite", "cookie_https_only": "cookie_secure"}
+STARSESSIONS_REFUSED = {
+    "store": "sessions live in this process's node; distributable=True shares them between hosts",
+    "lifetime": "use cookie_max_age_s for the cookie, idle_timeout_s and absolute_timeout_s for "
+    "the session",
+    "rolling": "idle_timeout_s always rolls and absolute_timeout_s never does",
+    "serializer": "values are stored with their types; clustersession.register adds types",
+}
+"""What starsessions calls by another name, and what it has that means something else here."""
+
+
+def our_names(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a middleware's options by the names of our settings. Raises ConfigurationError."""
+    refused = [f"{n}: {why}" for n, why in STARSESSIONS_REFUSED.items() if n in options]
+    if refused:
+        raise ConfigurationError("\n".join(refused))
+    names = {**STARLETTE_NAMES, **STARSESSIONS_NAMES}
+    ours = {names.get(name, name): value for name, value in options.items()}
+    if "secret_key" in ours:
+        framework_key = ours.pop("secret_key")
+        ours.setdefault("secret", derive_secret(str(framework_key)))
+    if ours.get("cookie_max_age_s", 0) is None:
+        ours["cookie_max_age_s"] = 0
+    if ours.get("cookie_domain", "") is None:
+        ours["cookie_domain"] = ""
+    return ours
+
+
+def derive_secret(framework_key: str | bytes) -> str:
+    """Derive a cluster secret from the framework's secret key, without revealing that key."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    key = framework_key.encode() if isinstance(framework_key, str) else framework_key
+    if not key:
+        raise ConfigurationError("the web framework's secret key is empty")
+    kdf = HKDF(SHA256(), 32, b"clustersession secret 1", b"from the framework's secret key")
+    return kdf.derive(key).hex()

@@ -1,0 +1,36 @@
+"""Settings are completed for a node: what was left out is worked out, what cannot work refused."""
+
+import dataclasses
+
+from clustersession.net.discovery import parse_seed
+from clustersession.net.interfaces import advertised_address, bind_address
+from clustersession.net.operator_certificates import own_certificates
+from clustersession.settings.rules import split_address
+from clustersession.settings.settings import Settings
+from clustersession.settings.sources import require_secret
+from clustersession.worker.places import route_of
+from clustersession.worker.secret import id_secrets
+
+
+def complete(settings: Settings) -> Settings:
+    """Return the settings with route, bind address and secret worked out.
+
+    A node of a cluster needs a secret; on a loopback address the user's own random one will do.
+    Raises ConfigurationError when there is none and the address can be reached from elsewhere, for
+    files of certificates that are missing or do not work, and for metrics without their package.
+    """
+    route, bind = route_of(settings), settings.bind
+    if settings.distributable:
+        bind = bind_address(settings.bind, settings.multicast_address)
+        require_secret(settings, bind)
+        # Here and not only in the agent, whose log nobody has open at a deployment.
+        own_certificates(settings)
+        if settings.metrics_port and settings.agent != "external":
+            # Imported here, because no other worker needs anything of the agent's metrics.
+            from clustersession.agent.metrics import require_client
+
+            require_client()
+        peers = [parse_seed(seed).host for seed in settings.seeds]
+        advertised_address(bind, split_address(settings.advertise)[0], peers)
+    secret = settings.secret or tuple(secret.hex() for secret in id_secrets(settings))
+    return dataclasses.replace(settings, route=route, bind=bind, secret=secret)

@@ -1,0 +1,83 @@
+"""The workers of a node that replicates to nobody keep its replica in order themselves."""
+
+import time
+from collections.abc import Callable
+
+from clustersession.core.errors import ReplicaError
+from clustersession.replica.replica import Replica
+from clustersession.replica.sweeping import sweep_in_parts
+from clustersession.session.cluster_port import Subscription
+
+SWEEP_INTERVAL_S = 5.0
+SWEEP_AGAIN_S = 0.1
+SWEEP_LIMIT = 100
+READER_CHECK_SWEEPS = 12
+
+
+class LocalOnly:
+    """Implements ``session.cluster_port.ClusterPort`` for a worker without an agent.
+
+    Every write is as safe as it gets, and every unknown session is unknown everywhere. After a
+    commit it now and then does an agent's chores: only writing makes a replica grow, so after
+    writes is soon enough. Each time it is a bounded number of sessions, because a request waits.
+    """
+
+    def __init__(self, route: str, replica: Replica) -> None:
+        self._replica = replica
+        self._route = route
+        # A node without peers never drains: nobody else could serve.
+        self._serving = frozenset({route})
+        # When to sweep next, in monotonic seconds. A sweep that met its limit is soon followed by
+        # another one.
+        self._sweep_due_s = time.monotonic() + SWEEP_INTERVAL_S
+        # Sweeps so far; every READER_CHECK_SWEEPS-th one also frees what dead processes read.
+        self._sweeps = 0
+
+    @property
+    def route(self) -> str:
+        """Return this node's route."""
+        return self._route
+
+    def serving_routes(self) -> frozenset[str]:
+        """Return our route alone."""
+        return self._serving
+
+    def confirm(self, head: int) -> bool:
+        """There is nobody to wait for."""
+        self.feed_moved(head)
+        return True
+
+    async def confirm_async(self, head: int) -> bool:
+        """There is nobody to wait for."""
+        self.feed_moved(head)
+        return True
+
+    def fetch(self, key: str) -> bool:
+        """There is nobody to ask."""
+        return False
+
+    async def fetch_async(self, key: str) -> bool:
+        """There is nobody to ask."""
+        return False
+
+    async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
+        """There is nobody who could tell."""
+        return None
+
+    def feed_moved(self, head: int) -> None:
+        """Remove expired sessions, when it is time."""
+        now_s = time.monotonic()
+        if now_s < self._sweep_due_s:
+            return
+        self._sweep_due_s = now_s + SWEEP_INTERVAL_S
+        self._sweeps += 1
+        try:
+            swept = sweep_in_parts(self._replica, time.time_ns() // 1_000_000, SWEEP_LIMIT)
+            if swept == SWEEP_LIMIT:
+                self._sweep_due_s = now_s + SWEEP_AGAIN_S
+            check = getattr(self._replica, "reader_check", None)
+            if check is not None and self._sweeps % READER_CHECK_SWEEPS == 0:
+                check()
+        except ReplicaError:
+            # On a full disk even removing needs space; the commit before this one has said so.
+            pass

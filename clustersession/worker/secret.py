@@ -1,0 +1,75 @@
+"""The secret that signs ids is made where none was given, and compared between workers."""
+
+import hashlib
+import logging
+import os
+import secrets
+from pathlib import Path
+
+from clustersession.core.errors import ReplicaError, ReplicaUnusable
+from clustersession.replica.replica import Replica
+from clustersession.settings.settings import Settings
+from clustersession.worker.places import make_private, user_state_dir
+
+SECRET_NOTE = "secret"
+_SECRET_BYTES = 32
+
+_log = logging.getLogger("clustersession")
+
+
+def id_secrets(settings: Settings) -> list[bytes]:
+    """Return the secrets that sign session ids, newest first.
+
+    Without a configured one it is a random one in a file of the user, by cluster name: not inside
+    ``state_dir``, so that nodes of one user on one host share it and accept each other's ids.
+    """
+    if settings.secret:
+        return [secret.encode() for secret in settings.secret]
+    base = user_state_dir()
+    make_private(base, base)
+    return [_shared_secret(base / f"{settings.cluster_name}.id-secret")]
+
+
+def _shared_secret(path: Path) -> bytes:
+    """Read the secret, or make it so that of racing workers all read the same."""
+    for _ in range(3):
+        try:
+            secret = path.read_bytes()
+        except FileNotFoundError:
+            pass
+        else:
+            if len(secret) == _SECRET_BYTES:
+                return secret
+            raise ReplicaUnusable(f"{path} is damaged; remove it (sessions will then end)")
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, secrets.token_bytes(_SECRET_BYTES))
+        finally:
+            os.close(descriptor)
+        try:
+            # Unlike rename, link never replaces: the first worker's secret stands.
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_bytes()
+
+
+def compare_secret(settings: Settings, replica: Replica) -> None:
+    """Warn when workers of one node hold different secrets: they refuse each other's ids."""
+    digest = hashlib.sha256(b"clustersession secret of a node\x00" + settings.secret[0].encode())
+    own, known = digest.digest()[:8], None
+    try:
+        known = replica.load_note(SECRET_NOTE)
+        if known != own:
+            replica.save_note(SECRET_NOTE, own)
+    except ReplicaError:
+        return
+    if known is not None and known != own:
+        _log.warning(
+            "clustersession: the secret of node %s is not the one its workers had before; unless "
+            "it was just replaced, give all of them the same, or they end each other's sessions",
+            settings.route,
+        )

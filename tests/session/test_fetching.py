@@ -1,0 +1,49 @@
+"""A session that is not here is taken from peers."""
+
+import pytest
+
+from clustersession.session.visit import visit_of
+from tests.session.fakes import World
+
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_what_looks_expired_is_asked_of_peers_until_it_cannot_live_anywhere(world: World) -> None:
+    cookie = world.store(a=1)
+    world.now_ms += 40 * MINUTE_MS
+    assert visit_of(world.open([cookie])).missing
+    world.now_ms += 8 * 24 * 60 * MINUTE_MS
+    assert not visit_of(world.open([cookie])).missing
+
+
+async def test_a_missing_session_is_fetched(world: World) -> None:
+    cookie = world.store(a=1)
+    world.cluster.elsewhere[cookie[:23]] = world.replica.states.pop(cookie[:23])
+    session = world.open([cookie])
+    assert visit_of(session).missing
+    assert session.new
+    await world.fetch_async(session)
+    assert not visit_of(session).missing
+    assert not session.new
+    assert session == {"a": 1}
+    world.replica.states.clear()
+    session = world.open([cookie])
+    world.fetch(session)
+    assert session == {"a": 1}
+    assert world.manager.counters.fetched == 2
+
+
+def test_a_session_nobody_has_is_never_adopted(world: World) -> None:
+    identifier = world.signer.mint(b"\xfe" * 16)
+    session = world.open([identifier + ".a"])
+    world.fetch(session)
+    assert world.cluster.fetched == [identifier[:23]]
+    session["a"] = 1
+    outcome = world.commit(session)
+    assert outcome.set_cookie is not None
+    assert identifier not in outcome.set_cookie

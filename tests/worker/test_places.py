@@ -1,0 +1,27 @@
+"""Where a node's files are, whatever the user and the cluster are called."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from clustersession.settings.settings import Settings
+from clustersession.worker import places
+
+
+def test_a_cluster_name_leads_out_of_no_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    odd = Settings(cluster_name="..")
+    assert places.node_home(odd).directory.parent == tmp_path / "clustersession"
+
+
+def test_without_a_home_the_state_is_in_the_temporary_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
+    monkeypatch.setenv("HOME", "/nonexistent")
+    assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
