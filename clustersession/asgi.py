@@ -121,6 +121,7 @@ class ClusterSessionMiddleware:
             raise
         if visit.touched or visit.endings or scope["session"] is not session:
             await self._save_late(manager, visit, scope)
+        visit.release()
 
     async def _commit_and_send(
         self, manager: SessionManager, visit: Visit, scope: Scope, message: Message, send: Send

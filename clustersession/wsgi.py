@@ -88,6 +88,7 @@ class ClusterSessionMiddleware:
         body = self.app(environ, start)
         if isinstance(body, (list, tuple)) and start.known:
             start.send_headers_if_known()
+            visit.release()
             return body
         return _Body(manager, visit, body, start)
 
@@ -178,6 +179,7 @@ class _Body:
             if not refused and self._visit.unsaved:
                 self._visit.sealed = True
                 self._manager.save(self._visit)
+            self._visit.release()
 
 
 def _path_of(environ: Environ) -> str:

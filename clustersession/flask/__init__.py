@@ -115,11 +115,12 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """Commit, and set the cookie where it is needed."""
         if not isinstance(session, Session):
             return
-        manager = self.runtime(app).manager()
+        manager, visit = self.runtime(app).manager(), visit_of(session)
         self.before_commit(session)
-        self.answer(manager.commit(visit_of(session)), response.headers.add, response.vary)
+        self.answer(manager.commit(visit), response.headers.add, response.vary)
         if response.is_streamed:
             response.call_on_close(lambda: _save_late(manager, visit_of(session)))
+        visit.release()
 
 
 def _save_late(manager: SessionManager, visit: Visit) -> None:

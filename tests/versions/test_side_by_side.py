@@ -49,8 +49,8 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
          '        """Greet."""\n        self._context.send(peer.node, Rumour("no news"))\n'),
     ],
     "worker/agent_client.py": [
-        ("int(self._settings.ack_timeout_s * 1000)\n",
-         'int(self._settings.ack_timeout_s * 1000), "and more"\n'),
+        ("int(settings.ack_timeout_s * 1000)\n",
+         'int(settings.ack_timeout_s * 1000), "and more"\n'),
     ],
     "worker/attachment.py": [
         ("link.ask(Operation.ATTACH, self._pid,", 'link.ask(Operation.ATTACH, self._pid, "more",'),
