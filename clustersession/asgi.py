@@ -107,6 +107,7 @@ class ClusterSessionMiddleware:
             raise
         if visit.touched or visit.endings or scope["session"] is not visit.session:
             await self._save_late(manager, visit, scope)
+        visit.release()
 
     def _send(
         self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message

@@ -74,6 +74,7 @@ class ClusterSessionMiddleware:
         body = self.app(environ, start)
         if isinstance(body, (list, tuple)) and start.known:
             start.send_headers_if_known()
+            visit.release()
             return body
         return _Body(manager, visit, body, start)
 
@@ -161,6 +162,7 @@ class _Body:
         finally:
             if not self._failed:
                 save_late(self._manager, self._visit)
+            self._visit.release()
 
 
 def _cookies_of(environ: Environ) -> str:

@@ -125,4 +125,5 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         self.before_commit(session)
         self.answer(manager.commit(visit), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(partial(save_late, manager, visit))
+            response.call_on_close(lambda: save_late(manager, visit_of(session)))
+        visit.release()

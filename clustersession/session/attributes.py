@@ -20,12 +20,12 @@ from clustersession.wire.values import decode_value, encode_value
 class AttributeTracker:
     """Fills one session's dict from its stored copy, and compares the two later.
 
-    It calls the methods of ``dict`` itself: those of a session would load it.
+    ``values`` is that dict, the same one at each call. Its methods are called as ``dict``'s own:
+    those of a session would load it.
 
     Attributes:
         mutable: names of values that may change without any method of the session being called.
             A name comes in when its value is decoded or saved, and goes when that is deleted.
-        _values: the session's dict.
         _originals: each stored attribute as it was handed out, with its bytes. It is ``_stored``'s
             own, and shared between requests, until one attribute differs; see ``_own_originals``.
         _stored: what the stored copy says, None as long as nothing is stored.
@@ -34,12 +34,10 @@ class AttributeTracker:
     """
 
     __slots__ = (
-        "_bytes_max", "_key", "_originals", "_stored", "_undecodable", "_values", "_warnings",
-        "mutable",
+        "_bytes_max", "_key", "_originals", "_stored", "_undecodable", "_warnings", "mutable",
     )  # fmt: skip
 
-    def __init__(self, values: dict[str, Any], bytes_max: int, warnings: Warnings) -> None:
-        self._values = values
+    def __init__(self, bytes_max: int, warnings: Warnings) -> None:
         self._bytes_max = bytes_max
         self._warnings = warnings
         self._key = ""
@@ -48,75 +46,79 @@ class AttributeTracker:
         self._undecodable: tuple[str, ...] = ()
         self.mutable: set[str] = set()
 
-    def take(self, key: str, stored: StoredAttributes) -> None:
+    def take(self, values: dict[str, Any], key: str, stored: StoredAttributes) -> None:
         """Begin with what is stored; what is not decoded there waits for ``load_all``."""
-        dict.update(self._values, stored.values)
+        dict.update(values, stored.values)
         self._key, self._originals, self._stored = key, stored.originals, stored
 
-    def load(self, name: str) -> None:
+    def load(self, values: dict[str, Any], name: str) -> None:
         """Decode one attribute that has waited."""
-        self._decode({name: self._originals[name].data})
+        self._decode(values, {name: self._originals[name].data})
 
-    def load_all(self) -> None:
+    def load_all(self, values: dict[str, Any]) -> None:
         """Decode what has waited."""
         waiting = {
             name: original.data
             for name, original in self._originals.items()
             # Another session of the same copy may have decoded the original for all.
-            if dict.get(self._values, name) is UNLOADED
+            if dict.get(values, name) is UNLOADED
         }
         if waiting:
-            self._decode(waiting)
+            self._decode(values, waiting)
 
-    def knows(self, name: str, data: bytes | None) -> bool:
+    def knows(self, values: dict[str, Any], name: str, data: bytes | None) -> bool:
         """Say whether the application holds this value, or for None knows that it is gone."""
         if data is None:
-            return name not in dict.keys(self._values)
+            return name not in dict.keys(values)
         original = self._originals.get(name)
         return original is not None and original.data == data
 
-    def find_changes(self, modified: bool) -> AttributeChanges:
+    def find_changes(self, values: dict[str, Any], modified: bool) -> AttributeChanges:
         """Compare with what is stored; see ``changes.find_changes`` for the errors.
 
         modified: a method that changes the session was called since the last commit. Without that
         only values that may change by themselves are looked at.
         """
         if modified:
-            return find_changes(self._values, self._originals, self._bytes_max)
+            return find_changes(values, self._originals, self._bytes_max)
         for name in self.mutable:
-            value = dict.__getitem__(self._values, name)
+            value = dict.__getitem__(values, name)
             if encode_value(value, name) != self._originals[name].data:
-                return find_changes(self._values, self._originals, self._bytes_max)
+                return find_changes(values, self._originals, self._bytes_max)
         return NO_CHANGES
 
-    def take_newer(self, stored: Mapping[str, bytes], modified: bool) -> bool:
+    def take_newer(
+        self, values: dict[str, Any], modified: bool, stored: Mapping[str, bytes]
+    ) -> bool:
         """Continue from what is stored now, with the unsaved changes on top; say if there are any.
 
         Raises what ``find_changes`` raises.
         """
-        changes = self.find_changes(modified)
+        changes = self.find_changes(values, modified)
         pending = {*changes.sets, *changes.deletes}
         originals = self._own_originals()
         for name in [name for name in originals if name not in stored]:
             del originals[name]
             if name not in pending:
-                dict.pop(self._values, name, None)
+                dict.pop(values, name, None)
                 self.mutable.discard(name)
         for name in pending & stored.keys():
             originals[name] = Original(UNLOADED, stored[name])
-        self._decode({
+        self._decode(values, {
             name: data
             for name, data in stored.items()
             if name not in pending and (name not in originals or originals[name].data != data)
         })
         return bool(pending)
 
-    def saved(self, key: str, changes: AttributeChanges, stored: StoredAttributes) -> None:
+    def saved(
+        self, values: dict[str, Any], key: str, changes: AttributeChanges, stored: StoredAttributes
+    ) -> None:
         """Note that the changes are stored: later ones are found against them."""
         originals = self._own_originals()
         self._key, self._stored = key, stored
         for name, data in changes.sets.items():
-            value = dict.get(self._values, name)
+            value = dict.get(values, name)
             originals[name] = original = Original(value, data)
             if type(value) in SCALARS:
                 stored.share(name, original)
@@ -139,7 +141,7 @@ class AttributeTracker:
         self.mutable.clear()
         self._undecodable = ()
 
-    def _decode(self, stored: Mapping[str, bytes]) -> None:
+    def _decode(self, values: dict[str, Any], stored: Mapping[str, bytes]) -> None:
         """Take these attributes from their stored bytes; one that cannot be read is left out."""
         shared = self._stored
         originals = self._own_originals()
@@ -147,13 +149,13 @@ class AttributeTracker:
             try:
                 value = decode_value(data)
             except WireError as error:
-                dict.pop(self._values, name, None)
+                dict.pop(values, name, None)
                 originals.pop(name, None)
                 if name not in self._undecodable:
                     self._undecodable += (name,)
                 self._warnings.undecodable(self._key, name, error)
                 continue
-            dict.__setitem__(self._values, name, value)
+            dict.__setitem__(values, name, value)
             originals[name] = original = Original(value, data)
             if type(value) in SCALARS:
                 self.mutable.discard(name)

@@ -42,26 +42,20 @@ async def fetch_async(visit: Visit) -> None:
     visit.missing = False
 
 
-def reload(visit: Visit) -> bool:
-    """Take over what others wrote; False when the session has ended."""
-    key = visit.key
-    if key is None or visit.discarded:
-        return not visit.discarded
-    state = _current(visit.context, key)
-    if state is None and visit.context.cluster.fetch(key):
-        state = _current(visit.context, key)
-    return _take_newer(visit, state)
+def newest(context: SessionContext, key: str) -> SessionState | None:
+    """Return the newest copy of a stored session; None when no live one is known anywhere."""
+    state = _current(context, key)
+    if state is None and context.cluster.fetch(key):
+        state = _current(context, key)
+    return state
 
 
-async def reload_async(visit: Visit) -> bool:
-    """``reload`` without blocking the event loop while peers are asked."""
-    key = visit.key
-    if key is None or visit.discarded:
-        return not visit.discarded
-    state = _current(visit.context, key)
-    if state is None and await visit.context.cluster.fetch_async(key):
-        state = _current(visit.context, key)
-    return _take_newer(visit, state)
+async def newest_async(context: SessionContext, key: str) -> SessionState | None:
+    """``newest`` without blocking the event loop while peers are asked."""
+    state = _current(context, key)
+    if state is None and await context.cluster.fetch_async(key):
+        state = _current(context, key)
+    return state
 
 
 def _take(visit: Visit, candidate: Candidate) -> bool:
@@ -80,11 +74,3 @@ def _current(context: SessionContext, key: str) -> SessionState | None:
     state = context.replica.get(key)
     expired = state is not None and state.ended is None and not is_live(state, context.now_ms())
     return None if expired else state
-
-
-def _take_newer(visit: Visit, state: SessionState | None) -> bool:
-    if state is None or state.ended is not None:
-        visit.lose()
-        return False
-    visit.take_newer(state)
-    return True

@@ -11,7 +11,7 @@ from clustersession.core.state import (
     encode_ms,
     idle_timeout_ms,
 )
-from clustersession.session.fetching import reload, reload_async
+from clustersession.session.fetching import newest, newest_async
 from clustersession.session.lifetimes import PERMANENT
 from clustersession.session.users import ClusterSessions
 from clustersession.session.visit import NewId, SessionDict
@@ -70,8 +70,9 @@ class Session(SessionDict):
         if text == self.principal:
             # The same again is no new login: the time of that decides what a revocation ends.
             return
-        self._visit.set_register(PRINCIPAL, None if text is None else text.encode("utf-8"))
-        self._visit.set_register(LOGIN, None)
+        visit = self._visiting()
+        visit.set_register(PRINCIPAL, None if text is None else text.encode("utf-8"))
+        visit.set_register(LOGIN, None)
 
     @property
     def cluster(self) -> ClusterSessions:
@@ -90,7 +91,7 @@ class Session(SessionDict):
 
     @lifetime.setter
     def lifetime(self, seconds: float) -> None:
-        visit = self._visit
+        visit = self._visiting()
         longest_s = visit.context.settings.longest_life_s
         if not 0 < seconds <= longest_s:
             raise ValueError(
@@ -118,7 +119,7 @@ class Session(SessionDict):
         if seconds < 0:
             raise ValueError("idle_timeout must be 0 or more seconds")
         if seconds != self.idle_timeout:
-            self._visit.set_register(IDLE_TIMEOUT, encode_ms(round(seconds * 1000)))
+            self._visiting().set_register(IDLE_TIMEOUT, encode_ms(round(seconds * 1000)))
 
     def watch(self) -> AsyncIterator[SessionChange]:
         """Tell what other requests change, on any node, and at last the end: ``async for``.
@@ -126,7 +127,7 @@ class Session(SessionDict):
         For long-lived handlers such as websockets. Changes that come faster than they are taken
         come as one. Raises ValueError when nothing is stored yet: ``await asave()`` first.
         """
-        return watch(self._visit)
+        return watch(self)
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session (Starlette calls this)."""
@@ -145,7 +146,7 @@ class Session(SessionDict):
 
     def invalidate(self) -> None:
         """End the session everywhere: at logout. What is set afterwards starts a new session."""
-        self._visit.invalidate()
+        self._visiting().invalidate()
 
     def save(self) -> None:
         """Commit what has changed now instead of at the end of the request.
@@ -153,11 +154,11 @@ class Session(SessionDict):
         Blocks until peers confirm, as ``ack`` asks. For long-lived handlers such as websockets.
         Raises what a commit raises: UnserializableValue, SessionTooLarge, ReplicationFailed.
         """
-        save(self._visit)
+        save(self._visiting())
 
     async def asave(self) -> None:
         """``save`` without blocking the event loop."""
-        await save_async(self._visit)
+        await save_async(self._visiting())
 
     def reload(self) -> bool:
         """Take over what other requests have committed since this one began, on any node.
@@ -167,11 +168,19 @@ class Session(SessionDict):
         is written to it is dropped. For handlers that live longer than a request, such as
         websockets. Raises what a commit raises for a value that cannot be stored.
         """
-        return reload(self._visit)
+        visit = self._visit
+        if visit.key is None or visit.discarded:
+            return not visit.discarded
+        state = newest(visit.context, visit.key)
+        return self._visiting().take_newer(state)
 
     async def areload(self) -> bool:
         """``reload`` without blocking the event loop."""
-        return await reload_async(self._visit)
+        visit = self._visit
+        if visit.key is None or visit.discarded:
+            return not visit.discarded
+        state = await newest_async(visit.context, visit.key)
+        return self._visiting().take_newer(state)
 
     def clear(self) -> None:
         """Delete every attribute, those that cannot be read too.
@@ -179,7 +188,7 @@ class Session(SessionDict):
         Under Flask, Quart and ASGI frameworks this ends the session, like ``invalidate``.
         """
         if self._visit.clearing_ends:
-            self._visit.invalidate()
+            self._visiting().invalidate()
         else:
             dict.clear(self)
             self._visit.attributes.delete_undecodable()

@@ -36,7 +36,7 @@ class UntouchedSession(Session):
         self.accessed = True
         value = dict.get(self, key, default)
         if value is UNLOADED:
-            self._visit.attributes.load(key)
+            self._visit.attributes.load(self, key)
             value = dict.get(self, key, default)
         return value
 
@@ -44,7 +44,7 @@ class UntouchedSession(Session):
         """Decode every attribute and become a plain Session."""
         self.__class__ = Session  # type: ignore[assignment]
         self.accessed = True
-        self._visit.attributes.load_all()
+        self._visit.attributes.load_all(self)
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session, and load it.

@@ -48,6 +48,12 @@ class SessionDict(dict[str, Any]):
     modified: bool
     new: bool
 
+    def _visiting(self) -> "Visit":
+        """Return the visit for what needs its ``session``, released or not."""
+        visit = self._visit
+        visit.session = self
+        return visit
+
     def __setitem__(self, key: str, value: Any) -> None:
         if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
             key = _checked(key)
@@ -109,7 +115,8 @@ class Visit:
 
     context: SessionContext
     session: SessionDict
-    """What the application holds; a ``session.session.Session``. It holds this visit as well."""
+    """What the application holds; a ``session.session.Session``. It holds this visit as well, so
+    that after ``release`` it is not here, until the application asks it for something."""
 
     attributes: AttributeTracker
     """Knows what is stored of the attributes, and finds what has changed."""
@@ -117,8 +124,8 @@ class Visit:
     # --- the stored session ---------------------------------------------------------------------
 
     identifier: str | None = None
-    """The id without the route. It, ``key`` and ``state`` are all None, as long as nothing is
-    stored or once it has ended, or none is. A commit sets them, ``detach`` takes them away."""
+    """The id without the route. ``identifier``, ``key`` and ``state`` are set together, by ``attach``
+    and by a commit, and are None together: before the first commit and after ``detach``."""
 
     key: str | None = None
     """The key in the replica."""
@@ -194,11 +201,19 @@ class Visit:
         self.context = context
         self.session = session
         self.attributes = AttributeTracker(
-            session, context.settings.attribute_bytes_max, context.warnings
+            context.settings.attribute_bytes_max, context.warnings
         )
         session._visit = self
         session.accessed = session.modified = False
         session.new = True
+
+    def release(self) -> None:
+        """Let go of the session when the request is over; adapters do so last of all.
+
+        Session and visit hold each other: otherwise only Python's collection of garbage would find
+        them, some hundred requests later.
+        """
+        self.__dict__.pop("session", None)
 
     @property
     def touched(self) -> bool:
@@ -223,7 +238,7 @@ class Visit:
 
     def find_changes(self) -> AttributeChanges:
         """Find what the application changed; see ``changes.find_changes`` for the errors."""
-        return self.attributes.find_changes(self.session.modified)
+        return self.attributes.find_changes(self.session, self.session.modified)
 
     def set_register(self, name: str, data: bytes | None) -> None:
         """Have the next commit write a system register; None deletes it."""
@@ -252,7 +267,7 @@ class Visit:
         self.identifier, self.key, self.state = identifier, key, state
         self.missing = self.session.new = False
         self.stored = stored = stored_attributes(state)
-        self.attributes.take(key, stored)
+        self.attributes.take(self.session, key, stored)
         if stored.holds_local:
             self.holds_local = True
 
@@ -265,14 +280,21 @@ class Visit:
         """Note a newer copy after a commit that changed no attribute of ours."""
         self.state, self.stored = state, stored_attributes(state, self.state)
 
-    def take_newer(self, state: SessionState) -> None:
-        """Continue from a newer copy, with the unsaved changes of this one on top."""
+    def take_newer(self, state: SessionState | None) -> bool:
+        """Continue from a newer copy, with the unsaved changes of this one on top.
+
+        False when there is none because the session has ended: see ``lose``.
+        """
+        if state is None or state.ended is not None:
+            self.lose()
+            return False
         before = self.state
         self.replace_state(state)
         if before is None or before.versions != state.versions:
-            values = visible_values(state.registers)
-            if self.attributes.take_newer(values, self.session.modified):
-                self.session.modified = True
+            session, values = self.session, visible_values(state.registers)
+            if self.attributes.take_newer(session, session.modified, values):
+                session.modified = True
+        return True
 
     def committed(
         self, identifier: str, key: str, state: SessionState, changes: AttributeChanges
@@ -283,7 +305,7 @@ class Visit:
         self.wrote = True
         self.system, self.new_id = _NOTHING, None
         self.session.modified = False
-        self.attributes.saved(key, changes, stored)
+        self.attributes.saved(self.session, key, changes, stored)
 
     def invalidate(self) -> None:
         """Have the next commit end the session; what is set afterwards begins a new one."""
@@ -315,7 +337,7 @@ class Visit:
 
 def visit_of(session: SessionDict) -> Visit:
     """Return the visit of a request, from the session that its application holds."""
-    return session._visit
+    return session._visiting()
 
 
 def _checked(key: object) -> str:

@@ -15,8 +15,9 @@ from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.core.transitions import EXPIRED, changed_names
 from clustersession.session.cluster_port import Subscription
+from clustersession.session.context import SessionContext
 from clustersession.session.events import decoded
-from clustersession.session.visit import Visit
+from clustersession.session.visit import SessionDict, visit_of
 
 LOOK_S = 0.1
 """How often to look where nobody says when: without an agent, or with one of an older version."""
@@ -39,16 +40,18 @@ class SessionChange:
     reason: str | None = None
 
 
-def watch(visit: Visit) -> AsyncIterator[SessionChange]:
+def watch(session: SessionDict) -> AsyncIterator[SessionChange]:
     """Tell what others change from now on, until the session ends. Raises ValueError."""
-    key, seen = visit.key, visit.state
+    visit = visit_of(session)
+    key, seen, context = visit.key, visit.state, visit.context
     if key is None or seen is None:
         raise ValueError("there is nothing to watch: the session is not stored; call asave() first")
-    return _watch(visit, key, seen)
+    return _watch(session, context, key, seen)
 
 
-async def _watch(visit: Visit, key: str, seen: SessionState) -> AsyncIterator[SessionChange]:
-    context = visit.context
+async def _watch(
+    session: SessionDict, context: SessionContext, key: str, seen: SessionState
+) -> AsyncIterator[SessionChange]:
     woken = asyncio.Event()
     subscription: Subscription | None = None
     try:
@@ -59,7 +62,7 @@ async def _watch(visit: Visit, key: str, seen: SessionState) -> AsyncIterator[Se
             woken.clear()
             with suppress(ReplicaError):
                 now = context.replica.get(key)
-                change = _difference(seen, now, visit, context.now_ms())
+                change = _difference(seen, now, session, context.now_ms())
                 if change is not None:
                     yield change
                     if change.ended:
@@ -74,7 +77,7 @@ async def _watch(visit: Visit, key: str, seen: SessionState) -> AsyncIterator[Se
 
 
 def _difference(
-    seen: SessionState, now: SessionState | None, visit: Visit, now_ms: int
+    seen: SessionState, now: SessionState | None, session: SessionDict, now_ms: int
 ) -> SessionChange | None:
     if now is None or (now.ended is None and expires_ms(now) < now_ms):
         return SessionChange(ended=True, reason=EXPIRED)
@@ -83,10 +86,11 @@ def _difference(
     if now is seen or now.registers == seen.registers:
         return None
     # What the holder of this very session object has written is no news to him.
+    attributes = visit_of(session).attributes
     names = tuple(
         name
         for name in changed_names(seen, now)
-        if not visit.attributes.knows(name, now.registers[name].value)
+        if not attributes.knows(session, name, now.registers[name].value)
     )
     if not names:
         return None
