@@ -26,9 +26,11 @@ from clustersession.node.news import (
     Repaired,
     ReplicaFailed,
 )
+from clustersession.node.probing import Prober
 from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
 from clustersession.node.sender import Sender
+from clustersession.node.snapshot import Snapshots
 from clustersession.replica.protocol import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
@@ -62,6 +64,7 @@ class Engine:
         self.context.cursors.update(replica.cursors())
         self.claims = Claims(self.context)
         self.dialer = Dialer(self.context)
+        self.prober = Prober(self.context, self.dialer)
         self.confirmations = Confirmations(self.context)
         self.heartbeat = HeartbeatSender(self.context)
         self.sender = Sender(self.context, self.confirmations, self.heartbeat)
@@ -70,9 +73,11 @@ class Engine:
         self.lookup = SessionLookup(self.context)
         self.locator = Locator(self.context, self.lookup)
         self.anti_entropy = AntiEntropy(self.context, self.puller)
-        self.joiner = Joiner(self.context, self.receiver, self.dialer)
+        self.snapshots = Snapshots(self.context, self.receiver)
+        self.joiner = Joiner(self.context, self.receiver, self.dialer, self.snapshots)
         self._member_events = MemberEvents(
-            self.context, self.dialer, self.anti_entropy, self.confirmations, self.lookup
+            self.context, self.dialer, self.prober, self.anti_entropy, self.confirmations,
+            self.lookup,
         )
 
         self.timed: tuple[Timed, ...] = (
@@ -138,7 +143,7 @@ class Engine:
         if self.heartbeat.handle_timer(at):
             self._member_events.tell(self.membership.handle_timer(at.now_s), at)
             self._note_skews()
-            self.dialer.probe_again(at)
+            self.prober.probe_again(at)
             self.sender.flush(at)
             self.sender.tick()
             if self.heartbeat.brief:
@@ -179,7 +184,7 @@ class Engine:
         peer = Peer(identity.node, identity.address)
         self.context.peers[identity.node] = peer
         self._member_events.tell(self.membership.linked(identity, at.now_s), at)
-        self.dialer.vouch(identity.node, True)
+        self.prober.vouch(identity.node, True)
         self.heartbeat.greet(peer, at)
         self.receiver.announce(peer)
         self.lookup.on_peer(peer)
@@ -190,7 +195,7 @@ class Engine:
             return
         for part in (self.receiver, self.puller, self.lookup, self.joiner):
             part.forget(node)
-        self.dialer.vouch(node, False)
+        self.prober.vouch(node, False)
         self._member_events.tell(self.membership.unlinked(node, reason, at.now_s), at)
         self.confirmations.settle()
 
@@ -198,7 +203,7 @@ class Engine:
         """A connection attempt failed; ``refused`` when the other host said so at once."""
         member = self.dialer.failed(address, at)
         if member is not None and member.identity.node not in self.context.peers:
-            self.dialer.vouch(member.identity.node, False)
+            self.prober.vouch(member.identity.node, False)
             events = self.membership.unreachable(member.identity.node, refused, at.now_s)
             self._member_events.tell(events, at)
 
@@ -232,7 +237,7 @@ class Engine:
             return
         if events := self.membership.heard_from(node, at.now_s):
             self._member_events.tell(events, at)
-        self.dialer.vouch(node, True)
+        self.prober.vouch(node, True)
         if isinstance(message, m.Changes):
             self.receiver.on_changes(node, message, at, reliable=reliable)
         elif reliable:
@@ -323,7 +328,7 @@ class Engine:
                 self.dialer.heard_of(message.identity.address, at, fresh=True)
             return
         self._member_events.tell(self.membership.heard(message.identity, at.now_s), at)
-        self.dialer.vouch(node, True)
+        self.prober.vouch(node, True)
         self._note(peer, message, at, reliable=reliable)
         for address in message.members:
             self.dialer.heard_of(address, at)
@@ -401,11 +406,11 @@ class Engine:
             case m.Ping():
                 self.context.send(node, m.Pong(message.number))
             case m.ProbeRequest():
-                self.dialer.on_probe_request(node, message, at)
+                self.prober.on_request(node, message, at)
             case m.ProbeReply():
-                self._member_events.tell(self.dialer.on_probe_reply(node, message, at), at)
+                self._member_events.tell(self.prober.on_reply(node, message, at), at)
             case m.SnapshotRequest():
-                self.joiner.on_page_request(node, message)
+                self.snapshots.on_request(node, message)
             case m.SnapshotPageMessage():
                 self.joiner.on_page(node, message, at)
             case m.Digests():

@@ -127,7 +127,7 @@ class Life(Generic[LinkT]):
     def address_failed(self, identity: Identity, reason: str) -> None:
         """The address that a node tells about itself leads nowhere."""
         if self.connections.to(identity.node):
-            self.engine.dialer.not_where_it_says(identity, reason)
+            self.engine.prober.not_where_it_says(identity, reason)
 
     def closed(self, link: LinkT, at: Moment) -> None:
         """A link is gone."""
