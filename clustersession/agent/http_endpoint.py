@@ -1,4 +1,4 @@
-"""The agent's HTTP endpoint: /metrics for Prometheus, /live and /ready for whoever watches nodes.
+"""The agent serves HTTP: /metrics for Prometheus, /live and /ready for whoever watches nodes.
 
 One request per connection. A client costs at most HEAD_BYTES_MAX, one answer and CLIENT_S; one more
 than CLIENTS_MAX pushes the oldest out. The metrics are rendered once a second at most, and with a
@@ -50,7 +50,10 @@ class Endpoint:
         self._ask = ask
         self._status = status
         self._phase = phase
+        # Open connections, the oldest first; at most CLIENTS_MAX.
         self._clients: dict[Client, None] = {}
+        # The last rendering of the metrics, done or under way, which all share who ask meanwhile;
+        # and when it was done, for KEPT_S.
         self._rendering: asyncio.Task[bytes] | None = None
         self._rendered_s = float("-inf")
 
@@ -79,7 +82,7 @@ class Endpoint:
                 self._rendering.cancel()
 
     async def answer(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
-        """Status, content type and body."""
+        """Return status, content type and body."""
         if method not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, _PLAIN, b"only GET and HEAD\n"
         match path.partition("?")[0]:
@@ -95,13 +98,13 @@ class Endpoint:
         return HTTPStatus.NOT_FOUND, _PLAIN, b"/metrics, /live or /ready\n"
 
     def opened(self, client: "Client") -> None:
-        """A connection came."""
+        """A connection has come; one too many pushes the oldest out."""
         if len(self._clients) >= CLIENTS_MAX:
             next(iter(self._clients)).abort()
         self._clients[client] = None
 
     def closed(self, client: "Client") -> None:
-        """A connection went."""
+        """A connection is gone."""
         self._clients.pop(client, None)
 
     async def _metrics(self) -> bytes:
@@ -125,13 +128,17 @@ class Endpoint:
 
 
 class Client(asyncio.Protocol):
-    """One connection, one request."""
+    """One connection brings one request."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        # None before the connection is made and after it is lost.
         self._transport: asyncio.Transport | None = None
+        # The request's head as far as it has come, HEAD_BYTES_MAX and a bit at most.
         self._head = bytearray()
+        # The answer, from the end of the head on; there is one in the life of a connection.
         self._answering: asyncio.Task[None] | None = None
+        # Ends the connection after CLIENT_S, whatever has happened by then.
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -141,7 +148,7 @@ class Client(asyncio.Protocol):
         self._endpoint.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """A part of the request; what follows its head is of no interest."""
+        """A part of the request has come; what follows its head is of no interest."""
         if self._answering is not None or self._transport is None:
             return
         self._head += data[: HEAD_BYTES_MAX + 1]
@@ -166,7 +173,7 @@ class Client(asyncio.Protocol):
         self._endpoint.closed(self)
 
     def abort(self) -> None:
-        """Enough of it."""
+        """End the connection at once."""
         self._endpoint.closed(self)
         if self._transport is not None:
             self._transport.abort()

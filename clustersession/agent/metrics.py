@@ -1,4 +1,4 @@
-"""Every metric: its name, kind and help, and how its values follow from the status.
+"""The metrics are listed here: name, kind and help, and how values follow from the status.
 
 Names and units are by Prometheus' conventions. There is a bounded number of each: labels are closed
 sets of words, or routes of nodes that are here or were within the hour, ROUTES_MAX at most.
@@ -28,7 +28,7 @@ def require_client() -> None:
 
 
 class Metric(NamedTuple):
-    """One metric. ``rows`` yields label values and value; nothing where the agent cannot tell."""
+    """Describes a metric. ``rows`` yields label values and value, or nothing if nobody can tell."""
 
     name: str
     kind: Literal["counter", "gauge"]
@@ -38,7 +38,7 @@ class Metric(NamedTuple):
 
     @property
     def sample_name(self) -> str:
-        """What stands in a query."""
+        """Return what stands in a query."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
@@ -72,7 +72,7 @@ def _peer(value: Callable[[Mapping[str, Any]], float], *, absent_too: bool = Fal
 
 
 def peers_by_route(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """One member for each route: one that is here before one that was, the newest before others.
+    """Choose one member for each route: who is here before who was, the newest before others.
 
     Nodes that left on purpose are nobody's business any more.
     """

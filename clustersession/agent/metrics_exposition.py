@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them, with ``prometheus-client``, which is an extra."""
+"""Prometheus reads the metrics from here; it takes ``prometheus-client``, which is an extra."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,13 +13,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposed(status: Mapping[str, Any]) -> Iterator[bytes]:
-    """The text, one metric at a time, so that the caller can do something else in between."""
+    """Yield the text, one metric at a time: the caller can do something else in between."""
     for metric in METRICS:
         yield generate_latest(_One(_family(metric, status)))
 
 
 class _One:
-    """A registry of one metric."""
+    """Registers one metric."""
 
     def __init__(self, family: Family) -> None:
         self._family = family

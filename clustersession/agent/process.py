@@ -1,4 +1,4 @@
-"""The agent as a process of its own: single by file lock, in the foreground or detached.
+"""The agent runs as a process of its own: single by file lock, in the foreground or detached.
 
 A worker starts it as a fresh interpreter that reads its settings from standard input (secrets
 belong neither into arguments nor into the environment of others), detaches itself and lets go of
@@ -130,13 +130,13 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def encode_start(settings: Settings, home: NodeHome) -> bytes:
-    """What a worker writes to the standard input of the agent it starts."""
+    """Return what a worker writes to the standard input of the agent it starts."""
     start = {"directory": str(home.directory), "settings": dataclasses.asdict(settings)}
     return json.dumps(start).encode()
 
 
 def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
-    """The settings and the directory of an agent that a worker starts.
+    """Return the settings and the directory of an agent that a worker starts.
 
     The worker may be of another version, when the library was exchanged under it: settings that it
     does not give have their defaults, and those that are not known here are left out. Raises
@@ -152,7 +152,7 @@ def decode_start(data: bytes) -> tuple[Settings, NodeHome]:
 
 
 def unknown_settings(data: bytes) -> list[str]:
-    """The settings that ``decode_start`` leaves out."""
+    """Return the settings that ``decode_start`` leaves out."""
     return sorted(_read_start(data)[0].keys() - set(setting_names()))
 
 

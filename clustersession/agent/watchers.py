@@ -1,4 +1,4 @@
-"""Who wants to hear of which session: watching handlers, and workers whose application listens.
+"""Watching handlers, and workers whose application listens, are told of sessions that change.
 
 What comes from peers is told after its transaction, what the host's own workers commit when they
 say that the feed has moved. A watcher is only told to look, so what it has not read yet stands for
@@ -26,19 +26,24 @@ EVENT_BYTES_MAX = 2 * 2**20
 
 
 class Watchers:
-    """The watchers and listeners of one node."""
+    """Knows the watchers and listeners of one node, and tells them."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        # Who watches, as connection and token, by session; and the same the other way round. No set
+        # is empty, and there are WATCHES_MAX watches at most.
         self._by_key: dict[str, set[tuple[WorkerConnection, int]]] = {}
         self._keys: dict[tuple[WorkerConnection, int], str] = {}
+        # Workers whose application wants events; True: of what happened on other nodes, too.
         self._listening: dict[WorkerConnection, bool] = {}
+        # How far our own feed has been looked through; of no meaning while nobody watches.
         self._head = 0
+        # How many events no worker could take.
         self.unheard = 0
 
     @property
     def listened_to(self) -> bool:
-        """Whether an application wants events."""
+        """An application wants events."""
         return bool(self._listening)
 
     def watch(self, connection: "WorkerConnection", token: int, key: str) -> bool:
@@ -53,7 +58,7 @@ class Watchers:
         return True
 
     def unwatch(self, connection: "WorkerConnection", token: int) -> None:
-        """No more of it."""
+        """Tell that watcher no more."""
         key = self._keys.pop((connection, token), None)
         if key is not None:
             self._by_key[key].discard((connection, token))

@@ -1,4 +1,4 @@
-"""Whom this node connects to, and when it tries again."""
+"""This node dials the addresses that it hears of, until somebody answers there."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,14 @@ ADDRESSES_MAX = 512
 
 @dataclass(slots=True)
 class Attempt:
-    """A connection attempt to an address: under way, or to be repeated."""
+    """An address is dialled, or will be again.
+
+    under_way: the driver has been asked to connect and has not said what came of it.
+    next_s: when it is dialled again at the earliest; of no meaning while it is under way.
+    pause_s: how long to wait after the next failure; it doubles with each, up to RETRY_S_MAX.
+    wanted_until_s: when to give the address up; infinite for a seed, in the past for a node that
+    has said goodbye.
+    """
 
     under_way: bool = False
     next_s: float = 0.0
@@ -28,13 +35,19 @@ class Dialer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        # The addresses that are sought. One goes when somebody answers there, and when it is not
+        # wanted any more or linked by the time that it would be dialled again.
         self._attempts: dict[Address, Attempt] = {}
+        # What the setting says, as it resolved last.
         self._seeds: frozenset[Address] = frozenset()
+        # Which node answered at an address that we dialled; it may call itself by another.
         self._answered_by: dict[Address, bytes] = {}
+        # Addresses that lead to ourselves and are not dialled: the one that we tell, and those at
+        # which we answered ourselves.
         self._own: set[Address] = {context.own.address}
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
-        """The seeds as they resolve now; they are dialled for ever, former ones for an hour."""
+        """Dial the seeds, as they resolve now, for ever; and former ones for an hour."""
         for address in self._seeds - addresses:
             # Where names change all day, addresses of the past would fill the table.
             attempt = self._attempts.get(address)
@@ -45,7 +58,7 @@ class Dialer:
             self.heard_of(address, at)
 
     def untried(self) -> bool:
-        """Whether some address has not yet answered or failed for the first time."""
+        """Tell whether some address has not yet answered or failed for the first time."""
         return any(attempt.under_way for attempt in self._attempts.values())
 
     def heard_of(self, address: Address, at: Moment, *, fresh: bool = False) -> None:
@@ -86,7 +99,7 @@ class Dialer:
             self._own.add(address)
 
     def failed(self, address: Address, at: Moment) -> Member | None:
-        """An attempt failed; returns the member that is known to listen there."""
+        """An attempt failed: wait before the next. Returns the member known to listen there."""
         attempt = self._attempts.get(address)
         if attempt is not None:
             attempt.under_way = False
@@ -116,7 +129,7 @@ class Dialer:
             self.heard_of(address, at)
 
     def next_deadline(self) -> float:
-        """When the next attempt is due."""
+        """Return when the next attempt is due."""
         return min(
             (a.next_s for a in self._attempts.values() if not a.under_way), default=float("inf")
         )

@@ -1,4 +1,4 @@
-"""The engine of one node: it routes what arrives to its parts, and collects what they want."""
+"""The engine of a node routes what arrives to its parts, and collects what they want."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ _QUESTIONS = (m.Fetch, m.SnapshotRequest, m.Digests, m.Listing, m.SessionsReques
 
 
 class Engine:
-    """One node's protocol, without sockets, clock or randomness.
+    """Speaks one node's protocol, without sockets, clock or randomness.
 
     The driver calls ``start`` once, then ``receive``, ``link_up``, ``link_down``, ``dial_failed``,
     ``feed_moved``, ``confirm`` and ``fetch`` as they happen and ``handle_timer`` when
@@ -210,7 +210,7 @@ class Engine:
     def receive(
         self, node: bytes, data: bytes, at: Moment, *, reliable: bool, reads: bool = True
     ) -> None:
-        """A message from an authenticated node, by TCP (``reliable``) or by multicast.
+        """A message has come from an authenticated node, by TCP (``reliable``) or by multicast.
 
         Not ``reads``: the node leaves what it was sent unread, and is not answered any more.
         """
@@ -261,7 +261,7 @@ class Engine:
         self.lookup.fetch(token, key, at)
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
-        """The configured seeds, as they resolve now."""
+        """The configured seeds resolve to these addresses now."""
         self.dialer.seeds(addresses, at)
 
     def workers_changed(self, attached: int, staying: int, at: Moment) -> None:
@@ -271,7 +271,7 @@ class Engine:
             self.drain(at)
 
     def set_serving(self, serving: bool, at: Moment) -> None:
-        """Whether any worker of this host is there to answer requests."""
+        """A worker of this host is there to answer requests, or there is none."""
         if self.context.serving is not serving:
             self.context.serving = serving
             if serving and self.joiner.aim is Phase.DRAINING:

@@ -51,7 +51,7 @@ class Joiner:
             self._receiver.announce(peer)
 
     def on_heartbeat(self, node: bytes, message: Heartbeat) -> None:
-        """The first word of a peer says how far there is to catch up."""
+        """Note how far there is to catch up, by the first word of a peer."""
         if self._context.phase is Phase.JOINING:
             self._heads.setdefault(node, message.head)
 

@@ -1,4 +1,4 @@
-"""What follows when a member comes, is suspected, or goes."""
+"""The parts of the engine hear when a member comes, is suspected, or goes."""
 
 from clustersession.core.membership import (
     MemberAdded,
@@ -19,7 +19,7 @@ from clustersession.node.probing import Prober
 
 
 class MemberEvents:
-    """Tells the driver and the parts concerned of every event of the member table."""
+    """Tells every event of the member table, and has the parts concerned do what follows."""
 
     def __init__(
         self,

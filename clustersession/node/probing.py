@@ -1,4 +1,4 @@
-"""How a suspected member is probed: directly, and through others, as in SWIM.
+"""A suspected member is probed directly and through others, as in SWIM.
 
 After Das, Gupta, Motivala 2002: a member that we do not reach may be there for others, so several
 of them are asked before it is taken for dead.

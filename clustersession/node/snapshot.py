@@ -60,7 +60,7 @@ class Snapshots:
 
     @property
     def waiting(self) -> bool:
-        """Whether a page has come that is not stored yet."""
+        """A page has come that is not stored yet."""
         return self._unstored is not None
 
     def start(self, at: Moment) -> None:
