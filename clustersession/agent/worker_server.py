@@ -207,7 +207,7 @@ class WorkerConnection(asyncio.Protocol):
         head, all_peers, timeout_ms = argument[:3]
         server = self._server
         wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-        server.driver.life.engine.confirm(
+        server.driver.engine.confirm(
             server.new_token(self, token), checked_integer(head),
             all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
         )

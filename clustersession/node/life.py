@@ -91,8 +91,9 @@ class Life(Generic[LinkT]):
                     case BeginAgain():
                         # Said for each peer that noticed; one beginning is enough, when those who
                         # wait have been answered.
-                        lost = not self._leaving
-                        self.engine.give_up(at)
+                        if not self._leaving:
+                            lost = True
+                            self.engine.give_up(at)
                     case _:
                         yield effect
             if lost and not context.effects:
