@@ -1,1 +1,1 @@
-"""The node's one voice: the process (or thread) that is a member of the cluster for its host."""
+"""The agent is the process, or thread, that is a member of the cluster for its host."""

@@ -1,4 +1,4 @@
-"""The agent: driver, workers' socket, view for the workers, sweeper, and when to go."""
+"""A node's agent holds its driver, its workers' socket and its sweeper, and knows when to go."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Agent:
-    """The node's cluster member. One per node: the caller holds the agent's lock.
+    """The node's member of the cluster. There is one: the caller holds the agent's lock.
 
     ``settings`` are complete: route, bind address and secret are worked out. With ``lingers`` the
     agent stops ``agent_linger_s`` after the last worker has gone, or when none comes.
@@ -39,7 +39,10 @@ class Agent:
         )
         self.sweeper = Sweeper(replica, self.driver.reporter, self._on_swept, self._on_turn)
         self._lingers = lingers
+        # Runs out ``agent_linger_s`` after the last worker has gone; None while one is there.
         self._linger: asyncio.TimerHandle | None = None
+        # Set by ``stop``; there is none before ``run``, which must not begin when the stop came
+        # first.
         self._stopping: asyncio.Event | None = None
         self._stop_wanted = False
 
@@ -94,7 +97,7 @@ class Agent:
             self._stopping.set()
 
     def status(self) -> dict[str, Any]:
-        """Everything the status command shows, in plain values."""
+        """Return everything the status command shows, in plain values."""
         return status_of(self.settings, self.home, self.driver, self.workers, self.sweeper)
 
     def _on_workers(self, count: int, staying: int) -> None:

@@ -1,4 +1,4 @@
-"""What is told of copies of a session: everything but what the application stored."""
+"""Copies of a session are described without what the application stored."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ HELD, NOT_HELD, SILENT = "held", "not held", "silent"
 
 
 def copies_of(engine: Engine, located: Located) -> list[dict[str, Any]]:
-    """A mapping for each peer that was asked; ``copy`` says HELD, NOT_HELD or SILENT."""
+    """Describe what each peer that was asked holds; ``copy`` says HELD, NOT_HELD or SILENT."""
     found = [describe_copy(node, state) for node, state in sorted(located.copies.items())]
     found += [{"node": short(node), "copy": SILENT} for node in located.silent]
     members = {short(member.identity.node): member.identity.route for member in engine.membership}
@@ -26,7 +26,7 @@ def copies_of(engine: Engine, located: Located) -> list[dict[str, Any]]:
 
 
 def describe_copy(node: bytes, state: SessionState | None) -> dict[str, Any]:
-    """One copy in plain values. Times are wall-clock milliseconds."""
+    """Describe one copy in plain values. Times are wall-clock milliseconds."""
     if state is None:
         return {"node": short(node), "copy": NOT_HELD}
     ended = state.ended

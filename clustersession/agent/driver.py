@@ -1,4 +1,4 @@
-"""Drives a node over real sockets: feed it, carry out what it wants, re-arm one timer."""
+"""The driver feeds a node from real sockets, carries out what it wants, and sets its timer."""
 
 import asyncio
 import random
@@ -60,7 +60,7 @@ def moment() -> Moment:
 
 
 class Driver:
-    """One running member of the cluster: a node's life, its sockets and its timer."""
+    """Runs one member of the cluster: a node's life, its sockets and its timer."""
 
     def __init__(self, settings: Settings, replica: Replica) -> None:
         self.settings = settings
@@ -148,12 +148,12 @@ class Driver:
 
     @property
     def engine(self) -> Engine:
-        """The engine of the node's present life."""
+        """Return the engine of the node's present life."""
         return self.life.engine
 
     @property
     def address(self) -> Address:
-        """Where peers reach us."""
+        """Return where peers reach us."""
         return self.engine.context.own.address
 
     def feed_moved(self) -> None:

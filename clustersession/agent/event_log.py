@@ -1,4 +1,4 @@
-"""One log line per event, and a limit on events that repeat."""
+"""News becomes lines of the log, and news that repeats is counted."""
 
 import logging
 import time
@@ -39,24 +39,28 @@ _REMARKS = {
 
 
 class EventLog:
-    """Turns news into log lines, counts it, and passes the lines on to a worker's log.
-
-    recent: the newest lines, with wall-clock milliseconds and level; for people who look now.
-    events: how often each event happened, those included that were not logged for being many.
-    snapshot: how many sessions of how many the last snapshot had brought.
-    """
+    """Turns news into log lines, counts it, and passes the lines on to a worker's log."""
 
     def __init__(self, settings: Settings, name_of: Callable[[bytes], str]) -> None:
         self._settings = settings
         self._name_of = name_of
         self._group = f"{settings.multicast_address}:{settings.multicast_port}"
+        # When an event was last logged about the same thing, and how often it was not since. Both
+        # are emptied at KINDS_MAX, so that nobody fills them by inventing things.
         self._said_s: dict[str, float] = {}
         self._kept_silent: Counter[str] = Counter()
+        # By event of which people want to see each one: since when it is counted, and how often it
+        # happened since; at TOLD_MAX in REPEAT_AFTER_S it is a flood.
         self._told: dict[str, tuple[float, int]] = {}
+        # Counts for the status, by what was counted; KINDS_MAX names at most.
         self.counters: Counter[str] = Counter()
+        # How often each event happened, those included that were not logged for being many.
         self.events: Counter[str] = Counter()
+        # How many sessions of how many the last snapshot had brought.
         self.snapshot = (0, 0)
+        # The newest lines, with wall-clock milliseconds and level, for people who look now.
         self.recent: deque[tuple[int, str, str]] = deque(maxlen=RECENT_MAX)
+        # Takes level and text of each line to a worker; set by the agent when it has workers.
         self.forward: Callable[[str, str], None] = lambda level, text: None
 
     @singledispatchmethod

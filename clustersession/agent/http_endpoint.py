@@ -1,4 +1,4 @@
-"""The agent's HTTP endpoint: /metrics for Prometheus, /live and /ready for whoever watches nodes.
+"""The agent serves HTTP: /metrics for Prometheus, /live and /ready for whoever watches nodes.
 
 One request per connection. A client costs at most HEAD_BYTES_MAX, one answer and CLIENT_S; one more
 than CLIENTS_MAX pushes the oldest out. The metrics are rendered once a second at most, and with a
@@ -60,7 +60,10 @@ class Endpoint:
         self._ask = ask
         self._status = status
         self._phase = phase
+        # Open connections, the oldest first; at most CLIENTS_MAX.
         self._clients: dict[Client, None] = {}
+        # The last rendering of the metrics, done or under way, which all share who ask meanwhile;
+        # and when it was done, for KEPT_S.
         self._rendering: asyncio.Task[bytes] | None = None
         self._rendered_s = float("-inf")
 
@@ -143,9 +146,13 @@ class Client(asyncio.Protocol):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        # None before the connection is made and after it is lost.
         self._transport: asyncio.Transport | None = None
+        # The request's head as far as it has come, HEAD_BYTES_MAX and a bit at most.
         self._head = bytearray()
+        # The answer, from the end of the head on; there is one in the life of a connection.
         self._answering: asyncio.Task[None] | None = None
+        # Ends the connection after CLIENT_S, whatever has happened by then.
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

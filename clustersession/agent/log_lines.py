@@ -1,4 +1,4 @@
-"""The agent's log, as text for people or as JSON for programs."""
+"""The agent writes its log as text for people, or as JSON for programs."""
 
 import json
 import logging
@@ -10,15 +10,15 @@ PLAIN_EVENT = "line"
 
 
 def log_formatter(log_format: str) -> logging.Formatter:
-    """A formatter for the setting ``log_format``."""
+    """Return a formatter for the setting ``log_format``."""
     return JsonFormatter() if log_format == "json" else logging.Formatter(LOG_FORMAT)
 
 
 class JsonFormatter(logging.Formatter):
-    """One object per line: time, level, logger, event, text, and the fields of the event."""
+    """Writes an object per line: time, level, logger, event, text, and the fields of the event."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record; never more than one."""
+        """Return the line of a record; never more than one."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -28,7 +28,7 @@ def require_client() -> None:
 
 
 class Metric(NamedTuple):
-    """One metric. ``rows`` yields label values and value; nothing where the agent cannot tell."""
+    """Describes a metric. ``rows`` yields label values and value, or nothing if nobody can tell."""
 
     name: str
     kind: Literal["counter", "gauge"]

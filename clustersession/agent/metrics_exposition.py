@@ -19,7 +19,7 @@ def exposed(status: Mapping[str, Any]) -> Iterator[bytes]:
 
 
 class _One:
-    """A registry of one metric."""
+    """Registers one metric."""
 
     def __init__(self, family: Family) -> None:
         self._family = family

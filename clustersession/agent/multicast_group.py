@@ -1,4 +1,4 @@
-"""The multicast group as one node uses it: payloads go out sealed, what comes in is opened."""
+"""Payloads go out to the multicast group sealed, and what comes in from it is opened."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -28,8 +28,11 @@ class Group:
         self._reporter = reporter
         self._on_opened = on_opened
         self._opener = Opener(keys, settings.cluster_name)
+        # Seals as the node of the present life; None before the first has begun.
         self._sealer: Sealer | None = None
+        # None while the group is not joined.
         self.channel: MulticastChannel | None = None
+        # How many datagrams were not accepted, by reason.
         self.dropped: Counter[DropReason] = Counter()
 
     async def join(self) -> bool:

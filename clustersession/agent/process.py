@@ -1,4 +1,4 @@
-"""The agent as a process of its own: single by file lock, in the foreground or detached.
+"""The agent runs as a process of its own: single by file lock, in the foreground or detached.
 
 A worker starts it as a fresh interpreter that reads its settings from standard input (secrets
 belong neither into arguments nor into the environment of others), detaches itself and lets go of

@@ -1,4 +1,4 @@
-"""Removes expired sessions, and looks after the replica now and then."""
+"""The sweeper removes expired sessions, and looks after the replica now and then."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ READER_CHECK_SWEEPS = 12
 
 
 class Sweeper:
-    """``on_swept`` gets the sessions that were removed, ``on_turn`` is called after each turn.
+    """Takes a turn every SWEEP_INTERVAL_S.
 
-    sweeps, swept: turns, and sessions removed, since the start.
+    ``on_swept`` gets the sessions that were removed, ``on_turn`` is called after each turn.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Sweeper:
         self._reporter = reporter
         self._on_swept = on_swept
         self._on_turn = on_turn
+        # Turns taken, and sessions removed, since the start.
         self.sweeps = 0
         self.swept = 0
 

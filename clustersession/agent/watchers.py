@@ -1,4 +1,4 @@
-"""Who wants to hear of which session: watching handlers, and workers whose application listens.
+"""Watching handlers, and workers whose application listens, are told of sessions that change.
 
 What comes from peers is told after its transaction, what the host's own workers commit when they
 say that the feed has moved. A watcher is only told to look, so what it has not read yet stands for
@@ -6,7 +6,7 @@ all that follows.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from clustersession.core.errors import ReplicaError, SessionTooLarge
 from clustersession.core.placement import owner
@@ -16,32 +16,48 @@ from clustersession.replica.replica import Replica
 from clustersession.replica.results import Stored
 from clustersession.wire.records import encode_state
 
-if TYPE_CHECKING:
-    from clustersession.agent.worker_server import WorkerConnection
-
 WATCHES_MAX = 100_000
 MOVED_MAX = 1_000
 UNREAD_BYTES_MAX = 2**20
 EVENT_BYTES_MAX = 2 * 2**20
 
 
+class Connection(Protocol):
+    """A connection of a worker hears what there is to tell."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def unread_bytes(self) -> int: ...
+
+    def answer(self, token: int, value: object) -> None: ...
+
+    def push_event(self, event: list[object]) -> None: ...
+
+
 class Watchers:
-    """The watchers and listeners of one node."""
+    """Knows the watchers and listeners of one node, and tells them."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._by_key: dict[str, set[tuple[WorkerConnection, int]]] = {}
-        self._keys: dict[tuple[WorkerConnection, int], str] = {}
-        self._listening: dict[WorkerConnection, bool] = {}
+        # Who watches, as connection and token, by session; and the same the other way round. No set
+        # is empty, and there are WATCHES_MAX watches at most.
+        self._by_key: dict[str, set[tuple[Connection, int]]] = {}
+        self._keys: dict[tuple[Connection, int], str] = {}
+        # Workers whose application wants events; True: of what happened on other nodes, too.
+        self._listening: dict[Connection, bool] = {}
+        # How far our own feed has been looked through; of no meaning while nobody watches.
         self._head = 0
+        # How many events no worker could take.
         self.unheard = 0
 
     @property
     def listened_to(self) -> bool:
-        """Whether an application wants events."""
+        """An application wants events."""
         return bool(self._listening)
 
-    def watch(self, connection: "WorkerConnection", token: int, key: str) -> bool:
+    def watch(self, connection: Connection, token: int, key: str) -> bool:
         """Tell a connection of a session from now on; False: there are too many already."""
         if len(self._keys) >= WATCHES_MAX or not token:
             return False
@@ -52,8 +68,8 @@ class Watchers:
         self._observe()
         return True
 
-    def unwatch(self, connection: "WorkerConnection", token: int) -> None:
-        """No more of it."""
+    def unwatch(self, connection: Connection, token: int) -> None:
+        """Tell that watcher no more."""
         key = self._keys.pop((connection, token), None)
         if key is not None:
             self._by_key[key].discard((connection, token))
@@ -61,14 +77,14 @@ class Watchers:
                 del self._by_key[key]
             self._observe()
 
-    def listen(self, workers: Sequence["WorkerConnection"], pid: int, everywhere: bool) -> None:
+    def listen(self, workers: Sequence[Connection], pid: int, everywhere: bool) -> None:
         """The application in a worker wants events."""
         for worker in workers:
             if worker.pid == pid:
                 self._listening[worker] = everywhere or self._listening.get(worker, False)
         self._observe()
 
-    def forget(self, connection: "WorkerConnection") -> None:
+    def forget(self, connection: Connection) -> None:
         """A connection is gone."""
         self._listening.pop(connection, None)
         for one, token in [watched for watched in self._keys if watched[0] is connection]:

@@ -1,4 +1,4 @@
-"""What the node's workers have counted, summed.
+"""The counts of the node's workers are summed.
 
 A worker tells how much came to its counts since it last told, so a sum never goes backwards: not
 when a worker dies, which loses what it had not told, and not by a new agent, which begins at 0.
@@ -21,7 +21,9 @@ class WorkerCounts:
 
     def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
+        # When the workers were last asked.
         self._asked_s = float("-inf")
+        # The sums by name, all of them from the start on.
         self.counts = dict.fromkeys(COUNTS, 0)
 
     def ask(self) -> None:

@@ -1,4 +1,4 @@
-"""The agent's unix socket: it serves workers and the command line."""
+"""The agent serves workers and the command line on a unix socket."""
 
 import asyncio
 import itertools
@@ -38,14 +38,20 @@ class WorkerServer:
         on_workers: Callable[[int, int], None],
     ) -> None:
         self.driver = driver
+        # Gives the node's status in plain values; stops the agent; hears how many workers are
+        # attached, and how many of them were not told to stop.
         driver.answer = self.pass_on
         self.status = status
         self.on_stop = on_stop
         self._on_workers = on_workers
+        # The engine knows each question by a number of ours, because connections number their own.
+        # Who asked, and under which number, until it is answered or the connection is gone.
         self._tokens = itertools.count(1)
         self._asked: dict[int, tuple[WorkerConnection, int]] = {}
+        # All that are open, and those among them that said they are workers, the oldest first.
         self._connections: set[WorkerConnection] = set()
         self._workers: list[WorkerConnection] = []
+        # Set by ``start``.
         self._server: asyncio.Server | None = None
         self.watchers = Watchers(driver.replica)
         self.work = WorkerCounts(self._ask_counts)
@@ -64,7 +70,7 @@ class WorkerServer:
 
     @property
     def worker_pids(self) -> list[int]:
-        """The process ids of the attached workers."""
+        """These processes are attached as workers."""
         return [worker.pid for worker in self._workers]
 
     def pass_on(self, answer: Answer) -> None:
@@ -90,7 +96,7 @@ class WorkerServer:
         return engine_token
 
     def opened(self, connection: "WorkerConnection") -> None:
-        """A connection came."""
+        """A connection has come."""
         self._connections.add(connection)
 
     def attached(self, connection: "WorkerConnection") -> None:
@@ -100,7 +106,7 @@ class WorkerServer:
             self._count()
 
     def closed(self, connection: "WorkerConnection") -> None:
-        """A connection went."""
+        """A connection is gone, and with it whoever waited on it."""
         self._connections.discard(connection)
         self.watchers.forget(connection)
         for token in [t for t, (c, _) in self._asked.items() if c is connection]:
@@ -129,13 +135,16 @@ class WorkerServer:
 
 
 class WorkerConnection(asyncio.Protocol):
-    """One connection of a worker or of the command line."""
+    """Serves one connection, of a worker or of the command line."""
 
     def __init__(self, server: WorkerServer) -> None:
         self._server = server
         self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
+        # None before the connection is made and after it is lost.
         self._transport: asyncio.Transport | None = None
+        # Who is there, when it has said that it is a worker; 0 before, and for the command line.
         self.pid = 0
+        # Whether the worker was told to stop and goes on for now.
         self.stopping = False
 
     def answer(self, token: int, value: object) -> None:
@@ -155,7 +164,7 @@ class WorkerConnection(asyncio.Protocol):
 
     @property
     def unread_bytes(self) -> int:
-        """What was sent and not read yet, about."""
+        """So much was sent and is not read yet, about."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close(self) -> None:
@@ -174,7 +183,7 @@ class WorkerConnection(asyncio.Protocol):
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Requests."""
+        """Requests have come; what is none ends the connection."""
         try:
             for payload in self._decoder.receive(data):
                 self._handle(decode_request(payload))
@@ -198,7 +207,7 @@ class WorkerConnection(asyncio.Protocol):
         head, all_peers, timeout_ms = argument[:3]
         server = self._server
         wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
-        server.driver.life.engine.confirm(
+        server.driver.engine.confirm(
             server.new_token(self, token), checked_integer(head),
             all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
         )

@@ -21,7 +21,6 @@ changes is committed when it is closed.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 from flask import Flask, Request, Response, request

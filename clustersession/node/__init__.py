@@ -1,4 +1,4 @@
-"""The protocol engine of one node: pure, driven from outside.
+"""A node's protocol is pure here, driven from outside.
 
 An engine is fed what arrives (bytes, links that come and go, the passage of time) and handed-out
 effects are carried out by its driver: the agent over real sockets, the simulator over simulated

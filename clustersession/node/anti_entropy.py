@@ -1,4 +1,4 @@
-"""Anti-entropy: compare digests with a peer now and then, and pull what the streams missed.
+"""Nodes compare digests now and then, and pull what the streams missed: anti-entropy.
 
 It repairs a dead node's last writes that reached only some, copies fetched but not streamed, and
 whatever a bug or a cosmic ray took away. The difference a stream is about to bring is left alone.
@@ -23,22 +23,24 @@ class AntiEntropy:
     def __init__(self, context: Context, puller: Puller) -> None:
         self._context = context
         self._puller = puller
+        # When the next round is due: an interval after the last, sooner after a loss.
         self._next_s = 0.0
+        # Whether the next round is with every peer, because a member was lost.
         self._with_all = False
 
     def start(self, at: Moment) -> None:
-        """The first round comes one interval from now."""
+        """Plan the next round, one interval from now."""
         self._next_s = at.now_s + self._context.settings.repair_interval_s
         self._context.retimed.add(self)
 
     def after_loss(self, at: Moment) -> None:
-        """A member is gone: survivors compare notes at once."""
+        """A member is gone: plan a round with every survivor at once."""
         self._with_all = True
         self._next_s = min(self._next_s, at.now_s + AFTER_LOSS_S)
         self._context.retimed.add(self)
 
     def next_deadline(self) -> float:
-        """When the next round is due."""
+        """Return when the next round is due."""
         return self._next_s
 
     def handle_timer(self, at: Moment) -> None:
@@ -58,7 +60,7 @@ class AntiEntropy:
             self._context.send(settled[self._context.choose(len(settled))].node, digest)
 
     def on_digests(self, node: bytes, message: Digests) -> None:
-        """A peer's digests: answer with ours, or with a listing of the buckets that differ."""
+        """Answer a peer's digests with ours, or with a listing of the buckets that differ."""
         ours = self._context.replica.digests()
         root = root_of(ours)
         if root == message.root:
@@ -77,7 +79,7 @@ class AntiEntropy:
             self._context.send(node, self._listing(chosen, answer=True))
 
     def on_listing(self, node: bytes, message: Listing, at: Moment) -> None:
-        """A peer's listing: ask for what we should have, and list ours if it wants that."""
+        """Take a peer's listing: ask for what we should have, and list ours if it wants that."""
         context = self._context
         floors = {n: cursor.floor for n, cursor in context.cursors.items()}
         live = frozenset(context.peers)
@@ -98,7 +100,7 @@ class AntiEntropy:
         return {} if state is None else state.versions
 
     def _listing(self, buckets: Sequence[int], *, answer: bool) -> Listing:
-        """Rows of as many whole buckets as fit, the first ones first: the next round has others."""
+        """List as many whole buckets as fit, the first ones first: the next round has others."""
         entries: list[Entry] = []
         listed: list[int] = []
         for bucket in buckets:
@@ -111,7 +113,7 @@ class AntiEntropy:
 
 
 def root_of(digests: bytes) -> int:
-    """One digest of all buckets: their exclusive or, taken of two halves at a time."""
+    """Return one digest of all buckets: their exclusive or, taken of two halves at a time."""
     whole, bits = int.from_bytes(digests, "big"), 8 * len(digests)
     while bits > 64:
         bits //= 2

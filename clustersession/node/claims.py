@@ -1,4 +1,4 @@
-"""Whether what peers say they hold of our feed can be true, or proves that our replica fell back.
+"""What peers say they hold of our feed is judged: it may prove that our replica fell back.
 
 A replica falls back when the machine returns to a snapshot, or its files to a backup. Places in the
 feed must then not be given out again. A claim beyond the feed's head shows it. But a worker may
@@ -23,7 +23,11 @@ class Claims:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        # Where our feed stood when the replica was opened. It is moved to the head only when too
+        # many peers have been judged to remember them.
         self._opened_head = context.replica.opening()
+        # Peers whose first word by TCP has been judged. From then on they hear from us, and are
+        # measured by the head alone.
         self._told: set[bytes] = set()
         # Who has shown that our past is lost, and where the feed stood at the first time. It stays
         # lost, though the feed may grow beyond the claim before there is space for a new node id.
@@ -32,19 +36,19 @@ class Claims:
 
     @property
     def trusted_head(self) -> int:
-        """Up to where our feed holds nothing that may stand at a place given out before."""
+        """The feed holds nothing up to here that may stand at a place given out before."""
         if not self._told:
             return self._opened_head
         return self._context.replica.head() if self._lost_head is None else self._lost_head
 
     def has_heard(self, node: bytes) -> bool:
-        """Whether a peer's first word by TCP has been judged."""
+        """Tell whether a peer's first word by TCP has been judged."""
         return node in self._told
 
     def believes(
         self, node: bytes, position: int, *, reliable: bool, provisional: bool
     ) -> bool:
-        """Whether a peer can be so far.
+        """Tell whether a peer can be so far.
 
         ``reliable``: it said so by TCP. A datagram may overtake what the peer says first on its
         connection. ``provisional``: it is loading, and may have begun at a head that we told it.
@@ -77,7 +81,7 @@ class Claims:
         return True
 
     def remembers(self, message: m.Message) -> bool:
-        """Whether the copies in a message name no write of ours that we do not remember."""
+        """Tell whether the copies in a message name no write of ours that we do not remember."""
         copies = _copies_in(message)
         own, head = self._context.own.node, self._context.replica.head() if copies else 0
         return all(state.versions.get(own, 0) <= head for state in copies)

@@ -1,4 +1,4 @@
-"""Who waits until peers hold a write, and which peer is asked to say so at once.
+"""A worker waits until peers hold its write, and a peer is asked to say so at once.
 
 When nobody waits, a peer's word comes with its next heartbeat. When somebody does, one peer is
 asked to answer: with an answer from every member the price of a write would grow with the cluster.
@@ -25,9 +25,14 @@ PATIENCE_S_MAX = 0.1
 
 @dataclass(slots=True)
 class Waiter:
-    """A worker that waits until enough peers hold everything up to a place in our feed.
+    """A worker waits until enough peers hold everything up to a place in our feed.
 
-    ``asked_of`` was asked first, and everybody will be at ``ask_s``; never, as long as nobody was.
+    token: names the answer. seq: the place in our feed.
+    all_peers: every peer must hold it; otherwise one is enough.
+    deadline_s: when the wait is over.
+    asked_of: the peer that was asked alone; empty when nobody was, or everybody.
+    ask_s: when everybody is asked; infinite as long as nobody was.
+    patience_s: how long is waited after the next question; it doubles with each.
     """
 
     token: int
@@ -50,8 +55,13 @@ class Confirmations:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        # By token, who has not been answered; at most WAITERS_MAX.
         self._waiters: dict[int, Waiter] = {}
+        # Members without a link that somebody waited for in vain; nobody waits for them again
+        # before they begin a stream. A link that has just broken is hoped for, theirs is not.
         self._given_up: set[bytes] = set()
+        # The peer that is asked first: the same as long as it answers in time. Empty before anybody
+        # was able to.
         self._confirmer = b""
 
     def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
@@ -66,7 +76,7 @@ class Confirmations:
         self._context.retimed.add(self)
 
     def confirmers(self, batch: Batch, at: Moment) -> tuple[bytes, ...] | None:
-        """Who is to confirm a batch that reaches the head of the feed at once; None: everybody.
+        """Return who is to confirm a batch that reaches the head of the feed; None: everybody.
 
         While we drain, somebody waits until everybody holds everything.
         """
@@ -166,13 +176,13 @@ class Confirmations:
         self._given_up.discard(node)
 
     def next_deadline(self) -> float:
-        """When ``expire`` has something to do."""
+        """Return when ``expire`` has something to do."""
         if not self._waiters:
             return float("inf")
         return min([min(w.deadline_s, w.ask_s) for w in self._waiters.values()])
 
     def _first(self) -> Peer | None:
-        """The peer that is asked first: the same one as long as it answers in time."""
+        """Return the peer that is asked first: the same one as long as it answers in time."""
         peer = self._context.peers.get(self._confirmer)
         if peer is None or not _able(peer):
             self._next_first()

@@ -1,4 +1,4 @@
-"""The open links to each peer: which one is sent on, and what the engine is told of them.
+"""A node's links are kept by peer: one is sent on, and the engine hears when they come and go.
 
 Two nodes that dial each other at the same time have two links, and one that restarts comes back
 before the links of its former life have broken. The engine knows peers and not links: it hears when
@@ -14,7 +14,7 @@ from clustersession.node.moment import Moment
 
 
 class PeerLink(Protocol):
-    """An authenticated connection with a node, which has said who it is."""
+    """A link is an authenticated connection with a node, which has said who it is."""
 
     @property
     def identity(self) -> Identity: ...
@@ -30,7 +30,7 @@ LinkT = TypeVar("LinkT", bound=PeerLink)
 
 
 class Connections(Generic[LinkT]):
-    """The table of links of one engine."""
+    """Keeps the links of one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

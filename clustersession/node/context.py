@@ -1,4 +1,4 @@
-"""What the parts of one engine share: settings, replica, member table, peers, and two outboxes."""
+"""The parts of one engine share settings, replica, member table, peers, effects and news."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ COPY_BYTES_MAX = MESSAGE_BYTES_MAX - 2**16
 
 
 class Timed(Protocol):
-    """A part of the engine that wants to be called at a certain time."""
+    """A part of the engine wants to be called at a certain time."""
 
     def next_deadline(self) -> float:
         """Return when ``Engine.handle_timer`` is to be called for it, infinity for never."""
@@ -30,7 +30,17 @@ class Timed(Protocol):
 
 @dataclass(slots=True)
 class Peer:
-    """A node we have a connection to."""
+    """A peer is a node that is linked; it is forgotten with its last link.
+
+    node, address: who it is, and where it listens.
+    progress: how far it has got with our feed.
+    greeted: a heartbeat of it has come since the link is up.
+    phase: what it was doing at its last heartbeat.
+    hears_us: it said in its last heartbeat that our multicast reaches it.
+    multicast_heard_s: when a heartbeat of it last came by multicast.
+    asked_s, asked_seq: when it was last asked to confirm, and up to where it had been sent our feed
+    then.
+    """
 
     node: bytes
     address: Address
@@ -44,15 +54,28 @@ class Peer:
 
     @property
     def settled(self) -> bool:
-        """It holds what the cluster holds, so it can answer for a session and confirm a write."""
+        """The peer holds what the cluster holds: it can answer for a session, confirm a write."""
         return self.greeted and self.phase in (Phase.READY, Phase.DRAINING)
 
 
 @dataclass(slots=True)
 class Context:
-    """Shared by the parts of one engine; each part owns its own state and only reads the others'.
+    """Holds what the parts of one engine share; each owns its own and only reads the others'.
 
-    ``choose(n)`` gives a number below n and comes from outside, like every random draw.
+    settings, replica: given. membership: the table of members, without ourselves.
+    choose: gives a number below another; it comes from outside, like every random draw.
+    multicast: the group has been joined.
+    peers: by node id, who is linked; kept by the engine.
+    effects, news: what is to be carried out and told since the driver last took it.
+    head: our feed's head when it was last read; it only grows, so a place up to here is a place.
+    cursors: how far we have applied each node's feed; kept by the receiver. Beside the replica's
+    own, because those of a node that loads are in memory only.
+    phase: what this node is doing. JOINING until the joiner is done, then READY or DRAINING, and
+    LEAVING at the end.
+    serving: a worker of this host is there to answer requests.
+    discovered: we have looked around long enough to say who is there; once true, always.
+    view_is_stale: what the workers route by may have changed; False when it has been looked at.
+    retimed: the parts whose next deadline may have changed since ``Engine.next_deadline``.
     """
 
     settings: Settings
@@ -73,15 +96,15 @@ class Context:
 
     @property
     def own(self) -> Identity:
-        """Who we are, in our present incarnation."""
+        """We are this, in our present incarnation."""
         return self.membership.own
 
     def cursor(self, node: bytes) -> Cursor:
-        """How far we have applied a node's feed."""
+        """Return how far we have applied a node's feed."""
         return self.cursors.get(node, START)
 
     def unlinked(self) -> set[bytes]:
-        """Members that are present as far as we know, and not connected."""
+        """Return the members that are present as far as we know, and not connected."""
         return {
             member.identity.node
             for member in self.membership.present()
@@ -94,7 +117,7 @@ class Context:
             self.effects.append(Send(node, encode_message(message)))
 
     def fits(self, key: str, state: SessionState) -> bool:
-        """Whether a session can be sent at all; one that cannot is reported."""
+        """Tell whether a session can be sent at all; one that cannot is reported."""
         if copy_bytes_max(state) <= COPY_BYTES_MAX:
             return True
         self.tell(TooLarge(key))
@@ -110,7 +133,7 @@ class Context:
 
 
 def copy_bytes_max(state: SessionState) -> int:
-    """An upper bound of what a session takes in a message; sent up to COPY_BYTES_MAX."""
+    """Bound what a session takes in a message; it is sent up to COPY_BYTES_MAX."""
     nodes = len(state.versions) + len(state.registers) + 1
     return 256 + 20 * nodes + sum(
         48 + 4 * len(name) + len(register.value or b"")

@@ -1,30 +1,28 @@
-"""Whom to connect to, and how a suspected member is probed."""
+"""This node dials the addresses that it hears of, until somebody answers there."""
 
 from dataclasses import dataclass
 
-from clustersession.core.identity import Address, Identity
-from clustersession.core.membership import (
-    FORGET_AFTER_S,
-    Member,
-    MembershipEvent,
-    MemberSuspected,
-    Status,
-)
+from clustersession.core.identity import Address
+from clustersession.core.membership import FORGET_AFTER_S, Member
 from clustersession.node.context import Context
 from clustersession.node.effects import Dial
 from clustersession.node.moment import Moment
-from clustersession.node.news import SelfUnreachable, Unreachable
-from clustersession.wire.messages import Ping, ProbeReply, ProbeRequest
 
 RETRY_S_MIN = 0.25
 RETRY_S_MAX = 5.0
-HELPERS_MAX = 3
 ADDRESSES_MAX = 512
 
 
 @dataclass(slots=True)
 class Attempt:
-    """A connection attempt to an address: under way, or to be repeated."""
+    """An address is dialled, or will be again.
+
+    under_way: the driver has been asked to connect and has not said what came of it.
+    next_s: when it is dialled again at the earliest; of no meaning while it is under way.
+    pause_s: how long to wait after the next failure; it doubles with each, up to RETRY_S_MAX.
+    wanted_until_s: when to give the address up; infinite for a seed, in the past for a node that
+    has said goodbye.
+    """
 
     under_way: bool = False
     next_s: float = 0.0
@@ -33,19 +31,23 @@ class Attempt:
 
 
 class Dialer:
-    """Dials addresses until somebody we know answers there, and probes suspects."""
+    """Dials addresses until somebody we know answers there."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        # The addresses that are sought. One goes when somebody answers there, and when it is not
+        # wanted any more or linked by the time that it would be dialled again.
         self._attempts: dict[Address, Attempt] = {}
+        # What the setting says, as it resolved last.
         self._seeds: frozenset[Address] = frozenset()
+        # Which node answered at an address that we dialled; it may call itself by another.
         self._answered_by: dict[Address, bytes] = {}
+        # Addresses that lead to ourselves and are not dialled: the one that we tell, and those at
+        # which we answered ourselves.
         self._own: set[Address] = {context.own.address}
-        self._requesters: dict[bytes, set[bytes]] = {}
-        self._pings = 0
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
-        """The seeds as they resolve now; they are dialled for ever, former ones for an hour."""
+        """Dial the seeds, as they resolve now, for ever; and former ones for an hour."""
         for address in self._seeds - addresses:
             # Where names change all day, addresses of the past would fill the table.
             attempt = self._attempts.get(address)
@@ -56,7 +58,7 @@ class Dialer:
             self.heard_of(address, at)
 
     def untried(self) -> bool:
-        """Whether some address has not yet answered or failed for the first time."""
+        """Tell whether some address has not yet answered or failed for the first time."""
         return any(attempt.under_way for attempt in self._attempts.values())
 
     def heard_of(self, address: Address, at: Moment, *, fresh: bool = False) -> None:
@@ -78,6 +80,13 @@ class Dialer:
         if not attempt.under_way and attempt.next_s <= at.now_s:
             self._dial(address, attempt)
 
+    def dial_now(self, address: Address, at: Moment) -> None:
+        """Try an address whatever is known of it, because a member there is suspected."""
+        attempt = self._attempts.setdefault(address, Attempt())
+        attempt.wanted_until_s = at.now_s + FORGET_AFTER_S
+        if not attempt.under_way:
+            self._dial(address, attempt)
+
     def answered(self, address: Address, node: bytes) -> None:
         """A node answered at an address that we dialled; it may have been ourselves."""
         self._attempts.pop(address, None)
@@ -90,7 +99,7 @@ class Dialer:
             self._own.add(address)
 
     def failed(self, address: Address, at: Moment) -> Member | None:
-        """An attempt failed; returns the member that is known to listen there."""
+        """An attempt failed: wait before the next. Returns the member known to listen there."""
         attempt = self._attempts.get(address)
         if attempt is not None:
             attempt.under_way = False
@@ -99,58 +108,12 @@ class Dialer:
             self._context.retimed.add(self)
         return self._context.membership.at(address)
 
-    def not_where_it_says(self, identity: Identity, reason: str) -> None:
-        """A node that came to us is not to be found at the address it tells: tell it, and people.
-
-        The reply answers no request; a version that does not know this use of it ignores it.
-        """
-        self._context.tell(Unreachable(identity.node, identity.address, reason))
-        self._context.send(identity.node, ProbeReply(identity.node, False))
-
     def forget(self, address: Address) -> None:
         """A member that left on purpose is not sought, unless it is a seed."""
         attempt = self._attempts.get(address)
         if attempt is not None and address not in self._seeds:
             # Not dropped: one that is under way must be remembered, or there would be a second.
             attempt.wanted_until_s = float("-inf")
-
-    def probe(self, event: MemberSuspected, at: Moment) -> None:
-        """A member is suspected: probe it directly and through others."""
-        self._probe_directly(event.member, at)
-        self._probe_through_others(event.member)
-
-    def probe_again(self, at: Moment) -> None:
-        """Once per heartbeat interval, as long as somebody is suspected."""
-        for member in self._context.membership.present():
-            if member.status is Status.SUSPECT:
-                self._probe_directly(member, at)
-                if not member.asked:
-                    self._probe_through_others(member)
-
-    def on_probe_request(self, requester: bytes, message: ProbeRequest, at: Moment) -> None:
-        """Probe a member for somebody else; the answer follows when it is known."""
-        member = self._context.membership.get(message.target)
-        if member is None or not member.present:
-            self._context.send(requester, ProbeReply(message.target, False))
-            return
-        self._requesters.setdefault(message.target, set()).add(requester)
-        self._probe_directly(member, at)
-
-    def on_probe_reply(
-        self, helper: bytes, message: ProbeReply, at: Moment
-    ) -> list[MembershipEvent]:
-        """A member tells whether it reaches another one, or unasked that it does not reach us."""
-        own = self._context.own
-        if message.target == own.node and not message.alive:
-            self._context.tell(SelfUnreachable(helper, own.address))
-            return []
-        return self._context.membership.vouched(message.target, helper, message.alive, at.now_s)
-
-    def vouch(self, target: bytes, alive: bool) -> None:
-        """We know now whether a member that others asked about is there."""
-        # In order: what a node does must not follow from the hashes of a process.
-        for requester in sorted(self._requesters.pop(target, ())):
-            self._context.send(requester, ProbeReply(target, alive))
 
     def handle_timer(self, at: Moment) -> None:
         """Repeat attempts that are due."""
@@ -166,34 +129,10 @@ class Dialer:
             self.heard_of(address, at)
 
     def next_deadline(self) -> float:
-        """When the next attempt is due."""
+        """Return when the next attempt is due."""
         return min(
             (a.next_s for a in self._attempts.values() if not a.under_way), default=float("inf")
         )
-
-    def _probe_directly(self, member: Member, at: Moment) -> None:
-        node = member.identity.node
-        if node in self._context.peers:
-            self._pings += 1
-            self._context.send(node, Ping(self._pings))
-            return
-        attempt = self._attempts.setdefault(member.identity.address, Attempt())
-        attempt.wanted_until_s = at.now_s + FORGET_AFTER_S
-        if not attempt.under_way:
-            self._dial(member.identity.address, attempt)
-
-    def _probe_through_others(self, member: Member) -> None:
-        helpers = [
-            m.identity.node
-            for m in self._context.membership.present()
-            if m.status is Status.ALIVE and m.identity.node in self._context.peers
-            and m is not member
-        ]
-        start = self._context.choose(len(helpers)) if helpers else 0
-        chosen = (helpers[start:] + helpers[:start])[:HELPERS_MAX]
-        self._context.membership.asked(member.identity.node, chosen)
-        for helper in chosen:
-            self._context.send(helper, ProbeRequest(member.identity.node))
 
     def _dial(self, address: Address, attempt: Attempt) -> None:
         attempt.under_way = True

@@ -1,4 +1,4 @@
-"""What a node wants done: its driver carries these out, in order."""
+"""A node wants these things done: its driver carries them out, in order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The engine of one node: it routes what arrives to its parts, and collects what they want."""
+"""The engine of a node routes what arrives to its parts, and collects what they want."""
 
 from collections.abc import Callable
 
@@ -26,9 +26,11 @@ from clustersession.node.news import (
     Repaired,
     ReplicaFailed,
 )
+from clustersession.node.probing import Prober
 from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
 from clustersession.node.sender import Sender
+from clustersession.node.snapshot import Snapshots
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
@@ -39,7 +41,7 @@ _QUESTIONS = (m.Fetch, m.SnapshotRequest, m.Digests, m.Listing, m.SessionsReques
 
 
 class Engine:
-    """One node's protocol, without sockets, clock or randomness.
+    """Speaks one node's protocol, without sockets, clock or randomness.
 
     The driver calls ``start`` once, then ``receive``, ``link_up``, ``link_down``, ``dial_failed``,
     ``feed_moved``, ``confirm`` and ``fetch`` as they happen and ``handle_timer`` when
@@ -62,6 +64,7 @@ class Engine:
         self.context.cursors.update(replica.cursors())
         self.claims = Claims(self.context)
         self.dialer = Dialer(self.context)
+        self.prober = Prober(self.context, self.dialer)
         self.confirmations = Confirmations(self.context)
         self.heartbeat = HeartbeatSender(self.context)
         self.sender = Sender(self.context, self.confirmations, self.heartbeat)
@@ -70,9 +73,11 @@ class Engine:
         self.lookup = SessionLookup(self.context)
         self.locator = Locator(self.context, self.lookup)
         self.anti_entropy = AntiEntropy(self.context, self.puller)
-        self.joiner = Joiner(self.context, self.receiver, self.dialer)
+        self.snapshots = Snapshots(self.context, self.receiver)
+        self.joiner = Joiner(self.context, self.receiver, self.dialer, self.snapshots)
         self._member_events = MemberEvents(
-            self.context, self.dialer, self.anti_entropy, self.confirmations, self.lookup
+            self.context, self.dialer, self.prober, self.anti_entropy, self.confirmations,
+            self.lookup,
         )
 
         self.timed: tuple[Timed, ...] = (
@@ -138,7 +143,7 @@ class Engine:
         if self.heartbeat.handle_timer(at):
             self._member_events.tell(self.membership.handle_timer(at.now_s), at)
             self._note_skews()
-            self.dialer.probe_again(at)
+            self.prober.probe_again(at)
             self.sender.flush(at)
             self.sender.tick()
             if self.heartbeat.brief:
@@ -179,7 +184,7 @@ class Engine:
         peer = Peer(identity.node, identity.address)
         self.context.peers[identity.node] = peer
         self._member_events.tell(self.membership.linked(identity, at.now_s), at)
-        self.dialer.vouch(identity.node, True)
+        self.prober.vouch(identity.node, True)
         self.heartbeat.greet(peer, at)
         self.receiver.announce(peer)
         self.lookup.on_peer(peer)
@@ -190,7 +195,7 @@ class Engine:
             return
         for part in (self.receiver, self.puller, self.lookup, self.joiner):
             part.forget(node)
-        self.dialer.vouch(node, False)
+        self.prober.vouch(node, False)
         self._member_events.tell(self.membership.unlinked(node, reason, at.now_s), at)
         self.confirmations.settle()
 
@@ -198,14 +203,14 @@ class Engine:
         """A connection attempt failed; ``refused`` when the other host said so at once."""
         member = self.dialer.failed(address, at)
         if member is not None and member.identity.node not in self.context.peers:
-            self.dialer.vouch(member.identity.node, False)
+            self.prober.vouch(member.identity.node, False)
             events = self.membership.unreachable(member.identity.node, refused, at.now_s)
             self._member_events.tell(events, at)
 
     def receive(
         self, node: bytes, data: bytes, at: Moment, *, reliable: bool, reads: bool = True
     ) -> None:
-        """A message from an authenticated node, by TCP (``reliable``) or by multicast.
+        """A message has come from an authenticated node, by TCP (``reliable``) or by multicast.
 
         Not ``reads``: the node leaves what it was sent unread, and is not answered any more.
         """
@@ -232,7 +237,7 @@ class Engine:
             return
         if events := self.membership.heard_from(node, at.now_s):
             self._member_events.tell(events, at)
-        self.dialer.vouch(node, True)
+        self.prober.vouch(node, True)
         if isinstance(message, m.Changes):
             self.receiver.on_changes(node, message, at, reliable=reliable)
         elif reliable:
@@ -256,7 +261,7 @@ class Engine:
         self.lookup.fetch(token, key, at)
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
-        """The configured seeds, as they resolve now."""
+        """The configured seeds resolve to these addresses now."""
         self.dialer.seeds(addresses, at)
 
     def workers_changed(self, attached: int, staying: int, at: Moment) -> None:
@@ -266,7 +271,7 @@ class Engine:
             self.drain(at)
 
     def set_serving(self, serving: bool, at: Moment) -> None:
-        """Whether any worker of this host is there to answer requests."""
+        """A worker of this host is there to answer requests, or there is none."""
         if self.context.serving is not serving:
             self.context.serving = serving
             if serving and self.joiner.aim is Phase.DRAINING:
@@ -323,7 +328,7 @@ class Engine:
                 self.dialer.heard_of(message.identity.address, at, fresh=True)
             return
         self._member_events.tell(self.membership.heard(message.identity, at.now_s), at)
-        self.dialer.vouch(node, True)
+        self.prober.vouch(node, True)
         self._note(peer, message, at, reliable=reliable)
         for address in message.members:
             self.dialer.heard_of(address, at)
@@ -401,11 +406,11 @@ class Engine:
             case m.Ping():
                 self.context.send(node, m.Pong(message.number))
             case m.ProbeRequest():
-                self.dialer.on_probe_request(node, message, at)
+                self.prober.on_request(node, message, at)
             case m.ProbeReply():
-                self._member_events.tell(self.dialer.on_probe_reply(node, message, at), at)
+                self._member_events.tell(self.prober.on_reply(node, message, at), at)
             case m.SnapshotRequest():
-                self.joiner.on_page_request(node, message)
+                self.snapshots.on_request(node, message)
             case m.SnapshotPageMessage():
                 self.joiner.on_page(node, message, at)
             case m.Digests():

@@ -1,4 +1,4 @@
-"""Our heartbeat: to the group, and by TCP to every peer that does not hear the group's."""
+"""This node's heartbeat goes to the group, and by TCP to every peer that does not hear it there."""
 
 from clustersession.core.detector import PAUSE_INTERVALS
 from clustersession.core.identity import Address, Phase
@@ -20,21 +20,34 @@ class HeartbeatSender:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        # When this life began; what we call our uptime counts from here.
+        self._started_s = 0.0
+        # When the next regular heartbeat is due. It moves on by one interval with each of them, or
+        # more after a pause of ours.
+        self._next_s = 0.0
+        # When the last heartbeat went to everybody, regular or not.
+        self._beat_s = float("-inf")
+        # When heartbeats out of turn are due, because something changed; each goes when it is sent.
+        self._extra_s: list[float] = []
+        # When the last datagram with changes went out, and how far in our feed it got.
         self._datagram_s = float("-inf")
         self._datagram_head = 0
-        self._started_s = 0.0
-        self._next_s = 0.0
-        self._beat_s = float("-inf")
-        self._extra_s: list[float] = []
+        # When heartbeats are due that show the loss of a datagram, and for the datagram of which
+        # time they were planned. A later datagram plans them anew.
         self._trailing_s: list[float] = []
         self._trailing_for_s = float("-inf")
+        # When the group last carried something of our own back to us; never before the first time.
         self._self_heard_s = float("-inf")
+        # True from the moment that we gave up hearing ourselves until we do.
         self._unheard = False
+        # Whether the last datagram to the group had no room for cursors, so that it confirmed
+        # nothing to anybody.
         self.brief = False
+        # How many regular heartbeats were sent.
         self.ticks = 0
 
     def start(self, at: Moment) -> None:
-        """The first heartbeats come fast, so that the others answer fast."""
+        """Begin fast, so that the others answer fast."""
         self._started_s = self._next_s = at.now_s
         self._extra_s = [at.now_s + after_s for after_s in FIRST_S]
         self._context.retimed.add(self)
@@ -45,7 +58,7 @@ class HeartbeatSender:
         self._context.retimed.add(self)
 
     def heard_self(self, at: Moment) -> None:
-        """Our own datagram came back from the group."""
+        """Our own datagram came back from the group: note that it works."""
         self._self_heard_s = at.now_s
         if self._unheard:
             self._unheard = False
@@ -53,11 +66,11 @@ class HeartbeatSender:
 
     @property
     def multicast_works(self) -> bool:
-        """Whether the group carries at least our own heartbeats."""
+        """The group carries at least our own heartbeats."""
         return self._self_heard_s > float("-inf") and not self._unheard
 
     def soon(self, at: Moment) -> None:
-        """Something changed that the others should know now.
+        """Plan a heartbeat, because something changed that the others should know now.
 
         Not within an instant of the last beat: nodes that start together ask each other for one,
         and each would answer the other's with its own, which asks again.
@@ -93,7 +106,7 @@ class HeartbeatSender:
         return regular
 
     def next_deadline(self) -> float:
-        """When the next heartbeat is due."""
+        """Return when the next heartbeat is due."""
         sent_s = self._datagram_s
         if sent_s > self._trailing_for_s:
             # While datagrams follow each other faster than that, there is nothing to do.

@@ -1,4 +1,4 @@
-"""A node's life: it begins, and begins again under a new node id when it has lost its past.
+"""A node begins its life, and begins again under a new node id when it has lost its past.
 
 What a driver holds: the engine of the present life, its links, and the view that it leaves the
 workers. The driver feeds them, carries out ``effects`` and passes the engine's news on. Clock and
@@ -37,7 +37,7 @@ STARTS_NOTE = "starts"
 
 
 class Chance(NamedTuple):
-    """Where random draws come from.
+    """Random draws come from these.
 
     choose: a number below another. epoch_bits: EPOCH_RANDOM_BITS bits, and new_node: a node id,
     which must differ between machines copied from one image.
@@ -49,7 +49,7 @@ class Chance(NamedTuple):
 
 
 class Life(Generic[LinkT]):
-    """One node, under one node id after another."""
+    """Leads one node through its lives, under one node id after another."""
 
     def __init__(
         self, settings: Settings, replica: Replica, address: Address, chance: Chance, at: Moment
@@ -91,8 +91,9 @@ class Life(Generic[LinkT]):
                     case BeginAgain():
                         # Said for each peer that noticed; one beginning is enough, when those who
                         # wait have been answered.
-                        lost = not self._leaving
-                        self.engine.give_up(at)
+                        if not self._leaving:
+                            lost = True
+                            self.engine.give_up(at)
                     case _:
                         yield effect
             if lost and not context.effects:
@@ -127,7 +128,7 @@ class Life(Generic[LinkT]):
     def address_failed(self, identity: Identity, reason: str) -> None:
         """The address that a node tells about itself leads nowhere."""
         if self.connections.to(identity.node):
-            self.engine.dialer.not_where_it_says(identity, reason)
+            self.engine.prober.not_where_it_says(identity, reason)
 
     def closed(self, link: LinkT, at: Moment) -> None:
         """A link is gone."""

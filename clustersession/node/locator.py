@@ -1,4 +1,4 @@
-"""Who holds a session: every peer is asked, for people who want to know. Nothing changes here."""
+"""Every peer is asked who holds a session, for people who want to know. Nothing changes here."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,11 @@ QUESTIONS_MAX = 64
 
 @dataclass(slots=True)
 class Question:
-    """One session asked about; ``waiting`` are the peers that have not answered."""
+    """One session is asked about.
+
+    token: names the answer. deadline_s: when it is given, whoever is missing.
+    waiting: the peers that have not answered. copies: what the others hold.
+    """
 
     token: int
     key: str
@@ -24,11 +28,12 @@ class Question:
 
 
 class Locator:
-    """Asks like the finder, but waits for all answers and keeps none of the copies."""
+    """Asks as a lookup does, but waits for all answers and keeps none of the copies."""
 
     def __init__(self, context: Context, lookup: SessionLookup) -> None:
         self._context = context
         self._lookup = lookup
+        # The oldest first, until each is answered; at most QUESTIONS_MAX.
         self._questions: list[Question] = []
 
     def locate(self, token: int, key: str, deadline_s: float) -> None:
@@ -47,7 +52,7 @@ class Locator:
         self._settle()
 
     def on_fetched(self, node: bytes, message: Fetched, at: Moment) -> None:
-        """A peer answered: to us, to the finder, or to both."""
+        """A peer answered: the question is ours, a lookup's, or both's."""
         asked = False
         for question in self._questions:
             if question.key == message.key and node in question.waiting:
@@ -63,7 +68,7 @@ class Locator:
         self._settle(at.now_s)
 
     def next_deadline(self) -> float:
-        """When ``expire`` has something to do."""
+        """Return when ``expire`` has something to do."""
         return min((question.deadline_s for question in self._questions), default=float("inf"))
 
     def _settle(self, now_s: float = float("-inf")) -> None:

@@ -1,4 +1,4 @@
-"""A session that is authentic but not here: ask the peers before anybody calls it unknown."""
+"""A session is authentic but not here: the peers are asked before anybody calls it unknown."""
 
 from dataclasses import dataclass, field
 
@@ -12,10 +12,12 @@ LOOKUPS_MAX = 1024
 
 @dataclass(slots=True)
 class Lookup:
-    """One key being looked for.
+    """One session is looked for.
 
-    ``waiting`` are the peers that have not answered, ``lost`` those of which the connection broke
-    first: they are back, and asked again, or known to be dead, in a moment.
+    deadline_s: when it counts as not found. tokens: the answers that are owed.
+    waiting: the peers that have not answered.
+    lost: those of which the connection broke first; they are back, and asked again, or known to be
+    dead, in a moment.
     """
 
     deadline_s: float
@@ -29,6 +31,7 @@ class SessionLookup:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        # By key, until it is answered; at most LOOKUPS_MAX.
         self._lookups: dict[str, Lookup] = {}
 
     def fetch(self, token: int, key: str, at: Moment) -> None:
@@ -54,7 +57,7 @@ class SessionLookup:
         self._context.send(node, Fetched(message.key, state))
 
     def on_fetched(self, node: bytes, message: Fetched, at: Moment) -> None:
-        """A peer answered."""
+        """A peer answered: keep what it holds, and answer who waits if that settles it."""
         if message.state is not None:
             self._context.replica.merge([(message.key, message.state)], at.wall_ms)
             self._answer(message.key, True)
@@ -65,7 +68,7 @@ class SessionLookup:
             self._conclude_empty(message.key)
 
     def is_looking(self, key: str) -> bool:
-        """Whether a request waits for that session."""
+        """Tell whether a request waits for that session."""
         return key in self._lookups
 
     def on_peer(self, peer: Peer) -> None:
@@ -94,7 +97,7 @@ class SessionLookup:
         self.settle()
 
     def next_deadline(self) -> float:
-        """When ``expire`` has something to do."""
+        """Return when ``expire`` has something to do."""
         return min((look.deadline_s for look in self._lookups.values()), default=float("inf"))
 
     def _ask(self, peer: Peer, key: str, lookup: Lookup) -> None:

@@ -1,4 +1,4 @@
-"""What follows when a member comes, is suspected, or goes."""
+"""The parts of the engine hear when a member comes, is suspected, or goes."""
 
 from clustersession.core.membership import (
     MemberAdded,
@@ -15,21 +15,24 @@ from clustersession.node.dialing import Dialer
 from clustersession.node.effects import Unlink
 from clustersession.node.lookup import SessionLookup
 from clustersession.node.moment import Moment
+from clustersession.node.probing import Prober
 
 
 class MemberEvents:
-    """Tells the driver and the parts concerned of every event of the member table."""
+    """Tells every event of the member table, and has the parts concerned do what follows."""
 
     def __init__(
         self,
         context: Context,
         dialer: Dialer,
+        prober: Prober,
         anti_entropy: AntiEntropy,
         confirmations: Confirmations,
         lookup: SessionLookup,
     ) -> None:
         self._context = context
         self._dialer = dialer
+        self._prober = prober
         self._anti_entropy = anti_entropy
         self._confirmations = confirmations
         self._lookup = lookup
@@ -40,10 +43,10 @@ class MemberEvents:
             self._context.tell(event)
             match event:
                 case MemberSuspected():
-                    self._dialer.probe(event, at)
+                    self._prober.probe(event, at)
                 case MemberLost(member):
                     # Whoever asked us to probe it must not wait for an attempt nobody will count.
-                    self._dialer.vouch(member.identity.node, False)
+                    self._prober.vouch(member.identity.node, False)
                     self._anti_entropy.after_loss(at)
                     self._confirmations.settle()
                     self._lookup.settle()

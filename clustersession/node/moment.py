@@ -1,10 +1,10 @@
-"""When something happens: the two clocks that every call into a node brings along."""
+"""Every call into a node brings along when it happens, on two clocks."""
 
 from typing import NamedTuple
 
 
 class Moment(NamedTuple):
-    """One instant on both clocks: monotonic seconds and wall-clock milliseconds."""
+    """Names one instant on both clocks: monotonic seconds and wall-clock milliseconds."""
 
     now_s: float
     wall_ms: int

@@ -1,4 +1,4 @@
-"""What a node has to tell: for the log, for metrics and for tests. Nothing waits for it."""
+"""A node tells these things to the log, to metrics and to tests. Nothing waits for them."""
 
 from dataclasses import dataclass
 
@@ -88,14 +88,14 @@ class GapFound:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """A session that no message can carry; it stays on this node alone."""
+    """A session is too large for any message; it stays on this node alone."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDropped:
-    """A peer's message that could not be used, and why."""
+    """A peer's message could not be used."""
 
     node: bytes
     reason: str

@@ -1,4 +1,4 @@
-"""Whole copies asked of a peer: one answer of bounded size at a time, so that nothing piles up."""
+"""Whole copies are asked of a peer, one answer of bounded size at a time: nothing piles up."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,12 @@ PENDING_MAX = 2 * LISTED_MAX
 
 @dataclass(slots=True)
 class Wanted:
-    """What is still to come from one peer, in the order in which it was and will be asked for."""
+    """Sessions are still to come from one peer.
+
+    keys: the order in which they were and will be asked for; the first KEYS_MAX are under way.
+    asked_s: when they were asked for. An answer that takes longer than ANSWER_TIMEOUT_S is not
+    expected any more.
+    """
 
     keys: list[str]
     asked_s: float
@@ -28,6 +33,7 @@ class Puller:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        # By peer, while anything is to come from it; never an entry without keys.
         self._wanted: dict[bytes, Wanted] = {}
 
     def pull(self, node: bytes, keys: Sequence[str], at: Moment) -> None:
@@ -42,7 +48,7 @@ class Puller:
             self._ask(node, at)
 
     def pending(self, node: bytes) -> Collection[str]:
-        """What is still to come from a peer."""
+        """Return the sessions that are still to come from a peer."""
         wanted = self._wanted.get(node)
         return () if wanted is None else wanted.keys
 

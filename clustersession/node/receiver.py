@@ -1,4 +1,4 @@
-"""The others' feeds come in: applied when they follow, asked for again when there is a gap."""
+"""The others' feeds come in: they are applied in order, and asked for again after a gap."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,10 +23,13 @@ LATER_MAX = 16
 
 @dataclass(slots=True)
 class Held:
-    """A batch that waits for whole copies of sessions it only holds changes of, and what follows.
+    """A batch waits for whole copies of sessions of which it only holds changes.
 
     Were it applied at once, the cursor would claim what is not here, for ever if the copies do not
     come; and later changes would be merged into copies that lack these.
+
+    message: the batch. keys: the sessions that were asked for whole.
+    later: batches that came after it, LATER_MAX at most; the stream brings the rest again.
     """
 
     message: Changes
@@ -40,14 +43,27 @@ class Receiver:
     def __init__(self, context: Context, puller: Puller) -> None:
         self._context = context
         self._puller = puller
+        # All tables are by peer, and forget one when its last link is gone.
+        # When a stream was last asked for again, so that it is not asked for all the time.
         self._resumed_s: dict[bytes, float] = {}
+        # Where our cursor stood at the peer's last heartbeat, and since when it has stood below the
+        # head that these tell without moving; no entry: it is at the head.
         self._position_at_heartbeat: dict[bytes, int] = {}
         self._behind_since_s: dict[bytes, float] = {}
+        # The batch that waits for whole copies. Until they come our cursor does not move.
         self._held: dict[bytes, Held] = {}
+        # The first batch that there was no space for; tried again at each heartbeat of the peer.
         self._unstored: dict[bytes, Changes] = {}
+        # While we load a snapshot: where we began to follow the peer's feed. What is before comes
+        # with the pages. Empty when loaded.
         self._bases: dict[bytes, int] = {}
+        # Peers of which we have applied something that we have not told them; our next heartbeat
+        # does, unless it is brief.
         self._unconfirmed: set[bytes] = set()
+        # Whether the replica holds what the cluster held at some time. Before that, what we confirm
+        # is provisional, and cursors are in memory only.
         self.loaded = False
+        # How many changes were applied in this life.
         self.applied = 0
 
     def announce(self, peer: Peer) -> None:
@@ -133,7 +149,7 @@ class Receiver:
             self._unstored[node] = held.message
 
     def is_held(self, node: bytes) -> bool:
-        """Whether a batch of a peer waits for copies."""
+        """Tell whether a batch of a peer waits for copies."""
         return node in self._held
 
     def _lives_in_the_future(self, node: bytes) -> bool:

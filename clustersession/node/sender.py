@@ -1,4 +1,4 @@
-"""Our feed goes out: by multicast to those it reaches, by TCP to the rest.
+"""This node's feed goes out, by multicast to those it reaches, and by TCP to the rest.
 
 Every flush reads the feed from a peer's own cursor. Peers at the same place share one batch, and
 those that hear our multicast share one datagram, so that the cost of a write does not grow with the
@@ -37,18 +37,20 @@ class Sender:
         self._context = context
         self._confirmations = confirmations
         self._heartbeat = heartbeat
-        self._head_before = 0
+        # The feed's head at the last heartbeat interval and at the one before it. A peer that has
+        # not confirmed the earlier one is behind: a heartbeat of it was due since.
         self._head_at_tick = 0
+        self._head_before = 0
         # True while some peer may have been left without what was there for it: the last flush
         # stopped early, or failed.
         self._unfinished = False
 
     def carrier(self) -> str:
-        """How deltas travel at present, for the status."""
+        """Return how deltas travel at present, for the status."""
         return "multicast" if self._followers() else "tcp"
 
     def on_progress(self, peer: Peer, message: Progress, at: Moment) -> None:
-        """A peer told how far it is, or where to begin."""
+        """A peer told how far it is, or where to begin: send it what follows."""
         if message.resume:
             self._confirmations.trust(peer.node)
             peer.progress.resume(message.cursor, provisional=message.provisional)
@@ -59,7 +61,7 @@ class Sender:
         self._confirmations.settle()
 
     def is_held(self) -> bool:
-        """Whether a peer holds everything of ours, or none is likely to in time."""
+        """Tell whether a peer holds everything of ours, or none is likely to in time."""
         head = self._context.replica.head()
         peers = [p for p in self._context.peers.values() if not p.progress.lagging]
         return not head or not peers or any(p.progress.holds(head) for p in peers)
@@ -69,11 +71,11 @@ class Sender:
         self._confirmations.ask(self._context.replica.head(), self._context.peers.values(), at)
 
     def tick(self) -> None:
-        """A heartbeat interval has passed."""
+        """Note the head, because a heartbeat interval has passed."""
         self._head_before, self._head_at_tick = self._head_at_tick, self._context.replica.head()
 
     def behind(self, peer: Peer) -> int:
-        """How many writes a peer has not confirmed although a heartbeat of it was due since.
+        """Count the writes that a peer has not confirmed though a heartbeat of it was due since.
 
         While we drain, all that it has not confirmed.
         """
@@ -139,7 +141,7 @@ class Sender:
         return True
 
     def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> tuple[Changes, bytes]:
-        """What comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
+        """Read what comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
         feed = self._context.replica.feed
         batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX)
         confirmers = self._confirmations.confirmers(batch, at) if batch.complete else None
@@ -158,7 +160,7 @@ class Sender:
         return changes, encode_message(changes)
 
     def _followers(self) -> list[Peer]:
-        """Peers that multicast deltas reach, when they are many enough to be worth it."""
+        """Return the peers that multicast reaches, when they are many enough to be worth it."""
         context = self._context
         if not context.multicast or context.settings.carrier == "tcp":
             return []

@@ -1,4 +1,4 @@
-"""The view of who serves, which the workers route by."""
+"""The workers route by a view of who serves, which their node leaves them."""
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase

@@ -124,8 +124,8 @@ class Visit:
     # --- the stored session ---------------------------------------------------------------------
 
     identifier: str | None = None
-    """The id without the route. ``identifier``, ``key`` and ``state`` are set together, by ``attach``
-    and by a commit, and are None together: before the first commit and after ``detach``."""
+    """The id without the route. It, ``key`` and ``state`` are set together, by ``attach`` and by a
+    commit, and are None together: before the first commit and after ``detach``."""
 
     key: str | None = None
     """The key in the replica."""

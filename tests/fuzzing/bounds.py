@@ -35,7 +35,7 @@ def check_bounds(engine: Engine) -> None:
         "attempts": (len(engine.dialer._attempts), ADDRESSES_MAX + members),
         "answered by": (len(engine.dialer._answered_by), ADDRESSES_MAX),
         "own addresses": (len(engine.dialer._own), ADDRESSES_MAX),
-        "requesters": (len(engine.dialer._requesters), members),
+        "requesters": (len(engine.prober._requesters), members),
         "waiters": (len(engine.confirmations._waiters), WAITERS_MAX),
         "given up": (len(engine.confirmations._given_up), members),
         "lookups": (len(engine.lookup._lookups), LOOKUPS_MAX),
@@ -43,7 +43,7 @@ def check_bounds(engine: Engine) -> None:
         "held": (len(engine.receiver._held), peers),
         "bases": (len(engine.receiver._bases), peers),
         "heads": (len(engine.joiner._heads), peers),
-        "inherited": (len(engine.joiner._inherited), NODES_MAX),
+        "inherited": (len(engine.snapshots._inherited), NODES_MAX),
         "extra heartbeats": (len(engine.heartbeat._extra_s), 2000),
     }
     for node, wanted in engine.puller._wanted.items():

@@ -517,7 +517,7 @@ def test_a_node_that_is_not_found_where_it_says_hears_of_it() -> None:
     world = formed()
     a, b = world.nodes["a"], world.nodes["b"]
     identity = b.running.context.own
-    a.running.dialer.not_where_it_says(identity, "refused")
+    a.running.prober.not_where_it_says(identity, "refused")
     world._pump(a)
     world.run(0.1)
     (said,) = a.seen(news.Unreachable)

@@ -285,11 +285,11 @@ def test_half_a_snapshot_gives_no_cursors() -> None:
 
 def test_a_cursor_that_appears_late_in_a_snapshot_is_not_inherited() -> None:
     world = formed("ab", repair_interval_s=600)
-    joiner = world.nodes["b"].running.joiner
-    joiner._pages, joiner._inherited = 0, {}
-    joiner._lower({b"x" * 8: Cursor(3, 3)})
-    joiner._lower({b"x" * 8: Cursor(2, 2), b"y" * 8: Cursor(9, 9)})
-    assert joiner._inherited == {b"x" * 8: Cursor(2, 2)}
+    snapshots = world.nodes["b"].running.snapshots
+    snapshots._pages, snapshots._inherited = 0, {}
+    snapshots._lower({b"x" * 8: Cursor(3, 3)})
+    snapshots._lower({b"x" * 8: Cursor(2, 2), b"y" * 8: Cursor(9, 9)})
+    assert snapshots._inherited == {b"x" * 8: Cursor(2, 2)}
 
 
 class DeafDonor:

@@ -7,8 +7,8 @@ import pytest
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import Cursor
 from clustersession.node import news
-from clustersession.node.joiner import PAGE_TIMEOUT_S
 from clustersession.node.moment import Moment
+from clustersession.node.snapshot import PAGE_TIMEOUT_S
 from clustersession.wire import messages as m
 from tests.node.test_confirmations import watch
 from tests.node.test_engine import key
@@ -36,7 +36,7 @@ def test_the_next_page_is_asked_for_before_the_last_one_is_stored() -> None:
 
     def noting(sessions: object, wall_ms: int) -> int:
         # What is on its way to the donor has left by then.
-        asked_at_merge.append((len(asked_at_merge) + 1, b.running.joiner._after_key))
+        asked_at_merge.append((len(asked_at_merge) + 1, b.running.snapshots._after_key))
         return merge(sessions, wall_ms)  # type: ignore[arg-type]
 
     b.replica.merge = noting  # type: ignore[method-assign]
@@ -74,14 +74,14 @@ def test_a_page_that_could_not_be_stored_is_asked_for_again(refused: int) -> Non
 def test_a_donor_that_dies_behind_its_page_loses_nothing_of_it() -> None:
     world = joining()
     b = world.nodes["b"]
-    while b.running.joiner._unstored is None:
+    while b.running.snapshots._unstored is None:
         assert world.now_s < 20
         world.run(0.0005)
     assert not b.replica.stats().sessions
     world.kill("a")
     world.run(0.1)
     assert b.replica.stats().sessions
-    assert b.running.joiner._unstored is None
+    assert b.running.snapshots._unstored is None
     world.start("a")
     world.run_until(lambda: b.phase() == "READY")
     assert b.replica.stats().sessions == SESSIONS

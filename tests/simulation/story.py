@@ -10,7 +10,7 @@ from typing import Any
 from clustersession.agent.sweeper import SWEEP_INTERVAL_S
 from clustersession.core import progress
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.node import anti_entropy, joiner, puller, sender
+from clustersession.node import anti_entropy, puller, sender, snapshot
 from clustersession.wire import messages
 from clustersession.wire.messages import decode_message
 from tests.simulation import checkers
@@ -28,7 +28,7 @@ RETRIED_MAX = 5
 FALL_BACK_S = 0.002
 
 TINY = [
-    (joiner, "PAGE_BYTES_MAX", 300),
+    (snapshot, "PAGE_BYTES_MAX", 300),
     (sender, "BATCH_BYTES_MAX", 200),
     (sender, "DATAGRAM_FEED_BYTES_MAX", 150),
     (puller, "ANSWER_BYTES_MAX", 300),
