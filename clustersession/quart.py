@@ -133,6 +133,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
             return
         self.before_commit(session)
         self.answer(await manager.commit_async(visit), response.headers.add, response.vary)
+        visit.release()
 
     async def _accept(
         self, manager: SessionManager, visit: Visit, accept: Any, headers: Headers,

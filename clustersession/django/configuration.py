@@ -154,14 +154,12 @@ def _without_middleware(settings: Settings) -> list[str]:
 
 
 def _has_our_middleware() -> bool:
-    from clustersession.django.middleware import ClusterSessionMiddleware
-
     for path in django_settings.MIDDLEWARE or ():
         try:
             found = import_string(path)
         except ImportError:
             continue  # Django says so itself
-        if isinstance(found, type) and issubclass(found, ClusterSessionMiddleware):
+        if getattr(found, "opens_cluster_sessions", False):
             return True
     return False
 

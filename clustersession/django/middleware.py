@@ -35,6 +35,9 @@ from clustersession.session.outcome import Outcome
 class ClusterSessionMiddleware(SessionMiddleware):
     """Gives each request its session. Raises ConfigurationError, ImproperlyConfigured."""
 
+    opens_cluster_sessions = True
+    """``django.configuration`` looks for this among the middleware; a subclass has it too."""
+
     def __init__(self, get_response: Any) -> None:
         super().__init__(get_response)
         if not issubclass(self.SessionStore, SessionStore):
