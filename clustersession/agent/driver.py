@@ -24,13 +24,13 @@ from clustersession.net.operator_certificates import own_certificates
 from clustersession.net.reachability import why_unreachable
 from clustersession.net.tls import tls_contexts
 from clustersession.node.effects import (
-    Answer,
     CheckAddress,
     Confirmed,
     Dial,
     FetchAnswered,
     Located,
     Multicast,
+    Reply,
     SealAs,
 )
 from clustersession.node.engine import Engine
@@ -67,7 +67,7 @@ class Driver:
         self.replica = replica
         self.reporter = EventLog(settings, self._name_of)
         # Takes what the engine answers to workers; set by whoever serves them.
-        self.answer: Callable[[Answer], None] = lambda answer: None
+        self.answer: Callable[[Reply], None] = lambda answer: None
         self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
         self.group = Group(settings, self._keys, self.reporter, self._on_datagram)
         # Attempts to connect and what else waits for the network; each leaves when it is done.

@@ -22,7 +22,7 @@ UNREAD_BYTES_MAX = 2**20
 EVENT_BYTES_MAX = 2 * 2**20
 
 
-class Connection(Protocol):
+class Listener(Protocol):
     """A connection of a worker hears what there is to tell."""
 
     @property
@@ -43,10 +43,10 @@ class Watchers:
         self._replica = replica
         # Who watches, as connection and token, by session; and the same the other way round. No set
         # is empty, and there are WATCHES_MAX watches at most.
-        self._by_key: dict[str, set[tuple[Connection, int]]] = {}
-        self._keys: dict[tuple[Connection, int], str] = {}
+        self._by_key: dict[str, set[tuple[Listener, int]]] = {}
+        self._keys: dict[tuple[Listener, int], str] = {}
         # Workers whose application wants events; True: of what happened on other nodes, too.
-        self._listening: dict[Connection, bool] = {}
+        self._listening: dict[Listener, bool] = {}
         # How far our own feed has been looked through; of no meaning while nobody watches.
         self._head = 0
         # How many events no worker could take.
@@ -57,7 +57,7 @@ class Watchers:
         """An application wants events."""
         return bool(self._listening)
 
-    def watch(self, connection: Connection, token: int, key: str) -> bool:
+    def watch(self, connection: Listener, token: int, key: str) -> bool:
         """Tell a connection of a session from now on; False: there are too many already."""
         if len(self._keys) >= WATCHES_MAX or not token:
             return False
@@ -68,7 +68,7 @@ class Watchers:
         self._observe()
         return True
 
-    def unwatch(self, connection: Connection, token: int) -> None:
+    def unwatch(self, connection: Listener, token: int) -> None:
         """Tell that watcher no more."""
         key = self._keys.pop((connection, token), None)
         if key is not None:
@@ -77,14 +77,14 @@ class Watchers:
                 del self._by_key[key]
             self._observe()
 
-    def listen(self, workers: Sequence[Connection], pid: int, everywhere: bool) -> None:
+    def listen(self, workers: Sequence[Listener], pid: int, everywhere: bool) -> None:
         """The application in a worker wants events."""
         for worker in workers:
             if worker.pid == pid:
                 self._listening[worker] = everywhere or self._listening.get(worker, False)
         self._observe()
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: Listener) -> None:
         """A connection is gone."""
         self._listening.pop(connection, None)
         for one, token in [watched for watched in self._keys if watched[0] is connection]:

@@ -12,7 +12,7 @@ from clustersession.agent.driver import Driver, moment
 from clustersession.agent.watchers import Watchers
 from clustersession.agent.worker_counts import WorkerCounts
 from clustersession.core.errors import WireError
-from clustersession.node.effects import Answer, Confirmed, FetchAnswered
+from clustersession.node.effects import Confirmed, FetchAnswered, Reply
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import (
     LOCAL_BYTES_MAX,
@@ -73,7 +73,7 @@ class WorkerServer:
         """These processes are attached as workers."""
         return [worker.pid for worker in self._workers]
 
-    def pass_on(self, answer: Answer) -> None:
+    def pass_on(self, answer: Reply) -> None:
         """Pass an answer of the engine on to whoever asked."""
         connection, token = self._asked.pop(answer.token, (None, 0))
         if connection is None:

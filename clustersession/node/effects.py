@@ -54,7 +54,7 @@ class Unlink:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Answer whoever waits for a write to be confirmed: so many peers hold it.
+    """Reply whoever waits for a write to be confirmed: so many peers hold it.
 
     0: there is nobody who could. -1: there is, but it has been too slow to be waited for.
     """
@@ -65,7 +65,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class FetchAnswered:
-    """Answer whoever waits for a session: whether it is in the replica now."""
+    """Reply whoever waits for a session: whether it is in the replica now."""
 
     token: int
     found: bool
@@ -73,7 +73,7 @@ class FetchAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Answer whoever asks for copies: what each peer holds, and which peers said nothing."""
+    """Reply whoever asks for copies: what each peer holds, and which peers said nothing."""
 
     token: int
     copies: Mapping[bytes, SessionState | None]
@@ -88,7 +88,7 @@ class BeginAgain:
     """
 
 
-Answer = Confirmed | FetchAnswered | Located
-Outward = Multicast | Dial | CheckAddress | SealAs | Answer
+Reply = Confirmed | FetchAnswered | Located
+Outward = Multicast | Dial | CheckAddress | SealAs | Reply
 """What ``Life.effects`` leaves to the driver."""
 Effect = Send | Unlink | BeginAgain | Outward

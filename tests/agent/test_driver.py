@@ -9,6 +9,7 @@ from clustersession.agent.driver import Driver, moment
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, Creation
 from clustersession.node.effects import BeginAgain
+from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from tests.node.test_engine import key
@@ -107,6 +108,30 @@ async def test_a_replica_that_fails_does_not_stop_the_heart(
         ticks = pair.a.engine.heartbeat.ticks
         await until(lambda: pair.a.engine.heartbeat.ticks > ticks + 3)
     await until(lambda: pair.b.replica.digests() == pair.a.replica.digests())
+
+
+async def test_the_timer_is_set_for_exactly_what_is_due(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, pump = pair.a, pair.a.pump
+    wrong: list[float] = []
+    pumped: list[Moment] = []
+
+    def watched(at: Moment) -> None:
+        pump(at)
+        pumped.append(at)
+        if driver._timer_s != driver.engine.next_deadline():
+            wrong.append(driver._timer_s)
+
+    monkeypatch.setattr(driver, "pump", watched)
+    for number in range(10):
+        write(driver, number, 10)
+        head = driver.replica.head()
+        driver.engine.confirm(number, head, all_peers=False, deadline_s=moment().now_s + 5)
+        driver.feed_moved()
+        await until(lambda: driver.engine.confirmations.next_deadline() == float("inf"))
+    assert len(pumped) >= 20
+    assert not wrong
 
 
 async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:

@@ -13,7 +13,7 @@ from clustersession.agent.worker_server import WorkerConnection, WorkerServer
 from clustersession.core.errors import WireError
 from clustersession.net.agent_link import AsyncLink
 from clustersession.net.link import Link, LinkLimits
-from clustersession.node.effects import Answer
+from clustersession.node.effects import Reply
 from clustersession.node.engine import Engine
 from clustersession.node.moment import Moment
 from clustersession.node.news import MessageDropped
@@ -86,7 +86,7 @@ class _Driver:
         self.world.run(2)
         self.engine: Engine = self.world.nodes["a"].running
         self.replica = self.world.nodes["a"].replica
-        self.answer: Callable[[Answer], None]
+        self.answer: Callable[[Reply], None]
         self.reporter = SimpleNamespace(counters=Counter(), recent=[])
 
     def feed_moved(self) -> None:
@@ -97,7 +97,7 @@ class _Driver:
     def pump(self, at: Moment | None = None) -> None:
         """Hand the answers over."""
         for effect in self.engine.effects():
-            if isinstance(effect, Answer):
+            if isinstance(effect, Reply):
                 self.answer(effect)
 
 
