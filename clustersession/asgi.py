@@ -113,7 +113,7 @@ class ClusterSessionMiddleware:
         self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
     ) -> Awaitable[None]:
         """Send a message of the application; with the headers goes what the session asks for."""
-        if visit.sealed or message["type"] not in _HEADERS_GO_OUT:
+        if visit.answered or message["type"] not in _HEADERS_GO_OUT:
             return send(message)
         if scope["session"] is visit.session and manager.owes_nothing(visit):
             outcome = manager.answer_unchanged(visit)

@@ -128,7 +128,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         if not isinstance(session, Session):
             return
         manager, visit = self.runtime(app).manager(), visit_of(session)
-        if response is None or visit.sealed:
+        if response is None or visit.answered:
             await save_late_async(manager, visit)
             return
         self.before_commit(session)
@@ -139,7 +139,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         self, manager: SessionManager, visit: Visit, accept: Any, headers: Headers,
         subprotocol: str | None,
     ) -> None:
-        if not visit.sealed:
+        if not visit.answered:
             self.before_commit(cast(Session, visit.session))
             outcome = await manager.commit_async(visit)
             self.answer(outcome, headers.add, set())

@@ -281,7 +281,7 @@ class SessionStore(BackedSession):
             visit.wanted = session.modified = True
         age_s = self.get_expiry_age(expiry=session.get("_session_expiry"))
         session.idle_timeout = age_s if age_s > 0 else _EXPIRED_S
-        if age_s > self._opener().settings.effective_absolute_timeout_s and not visit.sealed:
+        if age_s > self._opener().settings.effective_absolute_timeout_s and not visit.answered:
             self._lengthen(session, age_s)
         user_id = session.get(USER_ID)
         if user_id is not None and str(user_id) != session.principal:

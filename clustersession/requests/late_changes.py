@@ -8,12 +8,12 @@ def save_late(manager: SessionManager, visit: Visit) -> None:
     """Commit what changed since the response went out. Raises what ``manager.save`` raises."""
     # After a refused commit there is nothing: it would only be refused once more.
     if visit.unsaved:
-        visit.sealed = True
+        visit.answered = True
         manager.save(visit)
 
 
 async def save_late_async(manager: SessionManager, visit: Visit) -> None:
     """``save_late`` without blocking the event loop while peers confirm."""
     if visit.unsaved:
-        visit.sealed = True
+        visit.answered = True
         await manager.save_async(visit)

@@ -173,7 +173,7 @@ class SessionManager:
     def commit(self, visit: Visit) -> Outcome:
         """Save before the response headers go out, and return what they need to say.
 
-        Afterwards the visit is sealed: no new id can reach the client any more. Changes made
+        Afterwards the visit is answered: no new id can reach the client any more. Changes made
         later are for ``save``.
         """
         if self.owes_nothing(visit):
@@ -190,12 +190,12 @@ class SessionManager:
 
     def answer_unchanged(self, visit: Visit) -> Outcome:
         """Do what ``answer`` does, for a visit that ``owes_nothing``."""
-        visit.sealed = True
+        visit.answered = True
         return VARY if visit.session.accessed else NOTHING
 
     def answer(self, visit: Visit) -> Outcome:
         """Return what the response headers need to say, without saving; seals like ``commit``."""
-        visit.sealed = True
+        visit.answered = True
         outcome = self.place(visit)
         if self.legacy is not None:
             outcome = self.legacy.answer(visit, outcome)

@@ -194,7 +194,7 @@ class Visit:
     refresh = False
     """The cookie is due for a new lifetime; false again when it has been set."""
 
-    sealed = False
+    answered = False
     """The response headers are out: no new id can reach the client any more."""
 
     def __init__(self, context: SessionContext, session: SessionDict) -> None:

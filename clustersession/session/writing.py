@@ -78,7 +78,7 @@ def write(visit: Visit) -> int:
         changes = visit.find_changes()
         if visit.key is None:
             return _create(visit, changes, now_ms)
-        if visit.new_id is not None and not visit.sealed:
+        if visit.new_id is not None and not visit.answered:
             move = _exchange if visit.new_id is NewId.EXCHANGE else _rotate
             return move(visit, changes, now_ms)
         if visit.new_id is not None:
@@ -100,7 +100,7 @@ def _touch(visit: Visit, now_ms: int) -> int:
     stale = idle_ms > 0 and now_ms - state.accessed_ms >= max(access_coarseness_ms(idle_ms), 1)
     lifetimes = context.lifetimes
     refresh = (
-        lifetimes.sliding and not visit.sealed and lifetimes.renewal_is_due(state, now_ms)
+        lifetimes.sliding and not visit.answered and lifetimes.renewal_is_due(state, now_ms)
     )
     if not stale and not refresh:
         return 0
@@ -159,7 +159,7 @@ def _is_worth_storing(
         or any(name != PERMANENT for name in changes.sets)
         or any(name not in (IDLE_TIMEOUT, LIFETIME) for name in system)
     )
-    if holds_something and visit.sealed:
+    if holds_something and visit.answered:
         visit.context.counters.late_new_sessions += 1
         _log.warning(
             "a new session was begun after the response had started; no cookie could be sent, "

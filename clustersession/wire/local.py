@@ -39,7 +39,6 @@ class Operation(IntEnum):
 
     ATTACH = 1
     FEED_MOVED = 2
-    MOVED = FEED_MOVED
     CONFIRM = 3
     FETCH = 4
     STATUS = 5

@@ -110,9 +110,9 @@ class AgentClient:
         try:
             link = self._loop_links.get(loop) if loop is not None else None
             if link is not None and link.is_open:
-                link.tell(Operation.MOVED, head)
+                link.tell(Operation.FEED_MOVED, head)
             else:
-                self._pool.tell(Operation.MOVED, head)
+                self._pool.tell(Operation.FEED_MOVED, head)
         except (AgentGone, OSError):
             self._drop_idle()
 

@@ -36,8 +36,8 @@ def test_what_is_answered_at_once_is_what_a_commit_answers(  # type: ignore[no-u
         assert world.owes_nothing(short)
     world.save(long)
     assert world.commit(short) == world.answer(long)
-    assert visit_of(short).sealed
-    assert visit_of(long).sealed
+    assert visit_of(short).answered
+    assert visit_of(long).answered
 
 
 def test_after_a_save_in_the_request_the_client_is_told_what_it_has_seen() -> None:
