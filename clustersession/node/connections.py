@@ -65,7 +65,7 @@ class Connections(Generic[LinkT]):
         return True
 
     def closed(self, link: LinkT, at: Moment) -> None:
-        """Forget a link that is gone; one that is not in the table any more is nobody's concern."""
+        """Forget a link that is gone, if it is still in the table."""
         node = link.identity.node
         links = self._links.get(node, [])
         if link not in links:
