@@ -239,7 +239,8 @@ class Driver:
             self.event_log.dropped(f"not a peer: {error}", str(address))
         except (OSError, TimeoutError, ValueError) as error:
             if again and isinstance(error, ConnectionError) and engine.membership.at(address):
-                # A killed process may lose its listening socket last, and throws us out with it.
+                # A killed process may lose its listening socket last: until then it accepts us and
+                # drops us at once.
                 await self._dial(address, engine, again=False)
                 return
         else:

@@ -72,7 +72,7 @@ class Connections(Generic[LinkT]):
             return
         links.remove(link)
         if links:
-            # What was under way on the broken one may be lost.
+            # The engine greets the peer again, because messages on the broken one may be lost.
             self._engine.link_up(links[0].identity, at)
         else:
             del self._links[node]

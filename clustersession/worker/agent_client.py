@@ -62,7 +62,7 @@ class AgentClient:
         self._alone_logged = False
         # When the agent was told last and when it was put off (0: it was not), in monotonic
         # seconds, and the head that it will then be told.
-        self._told_s = self._tell_due_s = 0.0
+        self._told_s = self._put_off_s = 0.0
         self._untold_head = 0
         self.attachment = Attachment(settings, home, start=start)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
@@ -90,14 +90,14 @@ class AgentClient:
         if loop is not None and now_s - self._told_s < FEED_MOVED_INTERVAL_S:
             self._untold_head = head
             # A timer whose loop was closed never fires.
-            if not self._tell_due_s <= now_s < self._tell_due_s + FEED_MOVED_INTERVAL_S:
-                self._tell_due_s = now_s
-                loop.call_later(FEED_MOVED_INTERVAL_S, self._tell_due)
+            if not self._put_off_s <= now_s < self._put_off_s + FEED_MOVED_INTERVAL_S:
+                self._put_off_s = now_s
+                loop.call_later(FEED_MOVED_INTERVAL_S, self._tell_put_off)
             return
         self._tell(loop, head, now_s)
 
-    def _tell_due(self) -> None:
-        self._tell_due_s = 0.0
+    def _tell_put_off(self) -> None:
+        self._put_off_s = 0.0
         self._tell(asyncio.get_running_loop(), self._untold_head, time.monotonic())
 
     def _tell(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
