@@ -111,8 +111,8 @@ def test_a_snapshot_survives_any_number_of_former_members() -> None:
 
 def test_a_listing_covers_every_bucket_in_turn() -> None:
     world = formed("ab")
-    anti_entropy = world.nodes["a"].running.anti_entropy
-    listed = anti_entropy._listing([1000, 0, 1], answer=True)
+    repairer = world.nodes["a"].running.anti_entropy
+    listed = repairer._listing([1000, 0, 1], answer=True)
     assert listed.buckets == (1000, 0, 1)
 
 
