@@ -387,3 +387,34 @@ def test_damage_found_while_in_use_is_set_aside_at_the_next_opening(tmp_path: Pa
     fresh = opened(path, node=NODE_B)
     assert fresh.set_aside is not None
     fresh.close()
+
+
+LIMITED = """
+import re, resource, sys
+from pathlib import Path
+from clustersession.core.errors import ReplicaUnusable
+from clustersession.replica.opening import open_lmdb
+
+def opened(map_bytes):
+    return open_lmdb(
+        Path(sys.argv[1]), new_node=lambda: b"nodenode", map_bytes=map_bytes,
+        clock_skew_ms_max=300_000, boot_id="boot",
+    )
+
+resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
+try:
+    opened(16 * 2**30)
+except ReplicaUnusable as error:
+    print(error)
+    opened(int(re.search(r"may map (\\d+) bytes", str(error))[1]) // 2).close()
+"""
+
+
+def test_a_limit_of_address_space_is_named_with_what_fits(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path / "replica")],
+        capture_output=True, text=True, check=False, timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"map_bytes is {16 * 2**30}" in done.stdout
+    assert "ulimit -v" in done.stdout
