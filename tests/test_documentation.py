@@ -38,7 +38,10 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\bCLUSTERSESSION_[A-Z][A-Z_]*")
 LOG_FRAGMENT_LENGTH_MIN = 5
 
-VARIABLES_OF_OTHERS = {"CLUSTERSESSION_SERVICE_HOST": "set by Kubernetes, mentioned as ignored"}
+VARIABLES_OF_OTHERS = {
+    "CLUSTERSESSION_SERVICE_HOST": "set by Kubernetes, mentioned as ignored",
+    "CLUSTERSESSION_SERVICE_PORT": "set by Kubernetes, mentioned as ignored",
+}
 
 
 class Block(NamedTuple):
