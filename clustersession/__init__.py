@@ -1,4 +1,4 @@
-"""Session clustering for Python web apps: what Tomcat's ``<Cluster>`` is to Java, with one line.
+"""Clusters the sessions of Python web apps with one line, as Tomcat's ``<Cluster>`` does for Java.
 
 ``clustersession.asgi.ClusterSessionMiddleware``, ``clustersession.wsgi.ClusterSessionMiddleware``
 and

@@ -1,4 +1,4 @@
-"""``python -m clustersession``: the command line."""
+"""Runs the command line as ``python -m clustersession``."""
 
 from clustersession.cli import main
 

@@ -1,4 +1,4 @@
-"""ASGI middleware gives any ASGI application its ``scope["session"]``.
+"""Gives any ASGI application its session.
 
     app.add_middleware(ClusterSessionMiddleware, distributable=True)
 

@@ -1,4 +1,4 @@
-"""The command line, ``clustersession``: the commands about this host's node, and those of tools.
+"""Is the command line: the commands about this host's node, and those of ``tools``.
 
 A command imports what it needs when it runs, so that ``--help`` is quick and ``status`` loads no
 web framework.

@@ -1,4 +1,4 @@
-"""The status page: the cluster drawn, sessions found and explained, sessions ended, nodes drained.
+"""Offers the status page: it draws the cluster, explains and ends sessions, drains nodes.
 
 Needs Starlette: ``pip install 'clustersession[dashboard]'``.
 """

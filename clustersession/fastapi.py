@@ -1,4 +1,4 @@
-"""FastAPI gets the session as a dependency, typed.
+"""Offers the session to FastAPI as a typed dependency.
 
     app.add_middleware(ClusterSessionMiddleware, distributable=True)
 

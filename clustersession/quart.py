@@ -1,4 +1,4 @@
-"""With this Quart extension the cluster holds ``quart.session``, which is as it always was.
+"""Keeps ``quart.session`` in the cluster.
 
     app.config["DISTRIBUTABLE"] = True
     ClusterSession(app)

@@ -1,4 +1,4 @@
-"""WSGI middleware gives any WSGI application its ``environ["clustersession.session"]``.
+"""Gives any WSGI application its session.
 
 Many applications call ``start_response`` before they touch the session, so the headers wait until
 the first part of the body is there: then changes are committed, and the cookie is set. What changes

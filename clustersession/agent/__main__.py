@@ -1,4 +1,4 @@
-"""``python -m clustersession.agent``: what a worker runs to start its node's agent."""
+"""Starts a node's agent for a worker, as ``python -m clustersession.agent``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A node's agent holds its driver, its workers' socket and its sweeper, and knows when to go."""
+"""Puts the parts of a node's agent together, and decides when it leaves."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Agent:
-    """The node's member of the cluster. There is one: the caller holds the agent's lock.
+    """Is the node's member of the cluster, the only one: the caller holds the agent's lock.
 
     ``settings`` are complete: route, bind address and secret are worked out. With ``lingers`` the
     agent stops ``agent_linger_s`` after the last worker has gone, or when none comes.
@@ -47,7 +47,7 @@ class Agent:
         self._stop_wanted = False
 
     async def run(self) -> None:
-        """Be a member until ``stop``.
+        """Stay a member of the cluster until ``stop``.
 
         Raises OSError when no port of the range is free, and ConfigurationError.
         """

@@ -1,4 +1,4 @@
-"""Copies of a session are described without what the application stored."""
+"""Describes copies of a session without what the application stored."""
 
 from typing import Any
 

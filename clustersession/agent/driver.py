@@ -1,4 +1,4 @@
-"""The driver feeds a node from real sockets, carries out what it wants, and sets its timer."""
+"""Feeds a node from real sockets, carries out what it wants, and sets its timer."""
 
 import asyncio
 import random
@@ -56,7 +56,7 @@ CHANCE = Chance(
 
 
 def moment() -> Moment:
-    """Now, on both clocks."""
+    """Return the present moment, on both clocks."""
     return Moment(time.monotonic(), time.time_ns() // 1_000_000)
 
 
@@ -158,7 +158,7 @@ class Driver:
         return self.engine.context.own.address
 
     def feed_moved(self) -> None:
-        """Workers have committed or wait: stream once per turn of the loop, however many."""
+        """Stream once per turn of the loop, however many workers have committed or wait."""
         if not self._feed_moved:
             self._feed_moved = True
             asyncio.get_running_loop().call_soon(self._stream)

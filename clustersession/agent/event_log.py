@@ -1,4 +1,4 @@
-"""News becomes lines of the log, and news that repeats is counted."""
+"""Turns news into lines of the log, and counts news that repeats."""
 
 import logging
 import time
@@ -222,7 +222,7 @@ class EventLog:
         )
 
     def dropped(self, reason: str, source: str) -> None:
-        """Something from outside was not accepted."""
+        """Log that something from outside was not accepted."""
         # Some reasons quote a peer; there must not be a counter for whatever it invents.
         known = len(self.counters) < KINDS_MAX or f"dropped: {reason}" in self.counters
         self.counters[f"dropped: {reason}" if known else "dropped: other"] += 1
@@ -233,7 +233,7 @@ class EventLog:
         )
 
     def dropped_datagram(self, reason: DropReason, source: str) -> None:
-        """A datagram from the group was not accepted."""
+        """Log that a datagram from the group was not accepted."""
         self.dropped(_REMARKS.get(reason, f"datagram: {reason}"), source)
 
     def seldom(

@@ -1,4 +1,4 @@
-"""The agent serves HTTP: /metrics for Prometheus, /live and /ready for whoever watches nodes.
+"""Serves HTTP: /metrics for Prometheus, /live and /ready for whoever watches nodes.
 
 One request per connection. A client costs at most HEAD_BYTES_MAX, one answer and CLIENT_S; one more
 than CLIENTS_MAX pushes the oldest out. The metrics are rendered once a second at most, and with a
@@ -138,7 +138,7 @@ class Endpoint:
 
 
 class Client(asyncio.Protocol):
-    """One connection, which brings one request.
+    """Handles one connection, which brings one request.
 
     State: ``_transport`` until the connection is gone; ``_head``, what came of the request so far;
     ``_answering`` from the end of the head on; ``_timer``, which ends the connection.
@@ -214,7 +214,7 @@ class Client(asyncio.Protocol):
 
 
 def _request_line(head: bytes) -> tuple[str, str]:
-    """Method and path; two empty texts for what is no request."""
+    """Return method and path; two empty texts for what is no request."""
     line = head.partition(b"\r\n")[0]
     parts = line.split(b" ")
     if len(parts) != 3 or parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):

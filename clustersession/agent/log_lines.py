@@ -1,4 +1,4 @@
-"""The agent writes its log as text for people, or as JSON for programs."""
+"""Formats the agent's log lines as text for people, or as JSON for programs."""
 
 import json
 import logging

@@ -38,7 +38,7 @@ class Metric(NamedTuple):
 
     @property
     def sample_name(self) -> str:
-        """Name it as a query does."""
+        """Return the name that queries use."""
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 

@@ -1,4 +1,4 @@
-"""Payloads go out to the multicast group sealed, and what comes in from it is opened."""
+"""Seals what goes out to the multicast group, and opens what comes in from it."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from clustersession.wire.keys import ClusterKeys
 
 
 class Group:
-    """Sealed datagrams to and from the group.
+    """Sends sealed datagrams to the group, and opens those that come from it.
 
     ``on_opened(sender, payload)`` is called for each authentic datagram, ``dropped`` counts others.
     """

@@ -1,4 +1,4 @@
-"""The agent runs as a process of its own: single by file lock, in the foreground or detached.
+"""Runs the agent as a process of its own: single by file lock, in the foreground or detached.
 
 A worker starts it as a fresh interpreter that reads its settings from standard input (secrets
 belong neither into arguments nor into the environment of others), detaches itself and lets go of
@@ -64,7 +64,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def run_agent(settings: Settings, home: NodeHome, *, lingers: bool) -> int:
-    """Be the node's agent until told to stop; the exit status.
+    """Run as the node's agent until told to stop; return the exit status.
 
     0: stopped in good order, or another agent is there already and ``lingers``. 1: another agent is
     there. SIGTERM and SIGINT leave the cluster first.
@@ -118,7 +118,7 @@ def _run_loop(agent: Agent) -> None:
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop where it is installed: it halves the time of a confirmation."""
+    """Make an event loop: uvloop's where installed, which halves the time of a confirmation."""
     try:
         import uvloop
     except ImportError:
@@ -127,7 +127,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def main_detached() -> int:
-    """Entry point of an agent started by a worker."""
+    """Run an agent that a worker has started."""
     start = sys.stdin.buffer.read()
     settings, home = decode_start(start)
     if os.fork():

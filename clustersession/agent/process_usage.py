@@ -1,4 +1,4 @@
-"""This process tells what it uses of its machine."""
+"""Measures what the agent's process uses of its machine."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ _PROC = Path("/proc/self")
 
 
 def usage() -> dict[str, Any]:
-    """Return plain values. What the system does not tell is left out."""
+    """Return what this process uses, in plain values; what the system does not tell is left out."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     found: dict[str, Any] = {
         "started_ms": _STARTED_MS,

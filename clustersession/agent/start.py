@@ -1,4 +1,4 @@
-"""A worker writes this to the standard input of the agent that it starts.
+"""Encodes what a worker writes to the standard input of the agent that it starts.
 
 Apart from ``process``, because a worker needs nothing else of the agent.
 """

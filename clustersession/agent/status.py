@@ -1,4 +1,4 @@
-"""The agent tells the command line about itself and its members."""
+"""Puts together what the agent tells of itself and its members."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ from clustersession.wire.envelope import DropReason
 def status_of(
     settings: Settings, home: NodeHome, driver: Driver, workers: WorkerServer, sweeper: Sweeper
 ) -> dict[str, Any]:
-    """Return plain values only: they travel over the unix socket and are printed as JSON.
+    """Return the status in plain values: they pass the unix socket and are printed as JSON.
 
     Counts are since the agent started; ``work`` is what its workers counted meanwhile.
     """

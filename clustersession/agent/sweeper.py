@@ -1,4 +1,4 @@
-"""The sweeper removes expired sessions, and looks after the replica now and then."""
+"""Removes expired sessions, and looks after the replica now and then."""
 
 import asyncio
 from collections.abc import Callable, Sequence

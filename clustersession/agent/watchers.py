@@ -1,4 +1,4 @@
-"""Watching handlers, and workers whose application listens, are told of sessions that change.
+"""Tells watching handlers, and workers whose application listens, which sessions change.
 
 What comes from peers is told after its transaction, what the host's own workers commit when they
 say that the feed has moved. A watcher is only told to look, so what it has not read yet stands for
@@ -23,7 +23,7 @@ EVENT_BYTES_MAX = 2 * 2**20
 
 
 class Listener(Protocol):
-    """A connection of a worker hears what there is to tell."""
+    """Is a connection of a worker, which hears what there is to tell."""
 
     @property
     def pid(self) -> int: ...
@@ -54,7 +54,7 @@ class Watchers:
 
     @property
     def listened_to(self) -> bool:
-        """An application wants events."""
+        """Tell whether an application wants events."""
         return bool(self._listening)
 
     def watch(self, connection: Listener, token: int, key: str) -> bool:
@@ -69,7 +69,7 @@ class Watchers:
         return True
 
     def unwatch(self, connection: Listener, token: int) -> None:
-        """Tell that watcher no more."""
+        """Tell a connection of a session no more."""
         key = self._keys.pop((connection, token), None)
         if key is not None:
             self._by_key[key].discard((connection, token))
@@ -78,21 +78,21 @@ class Watchers:
             self._observe()
 
     def listen(self, workers: Sequence[Listener], pid: int, everywhere: bool) -> None:
-        """The application in a worker wants events."""
+        """Pass events to the application in a worker from now on."""
         for worker in workers:
             if worker.pid == pid:
                 self._listening[worker] = everywhere or self._listening.get(worker, False)
         self._observe()
 
     def forget(self, connection: Listener) -> None:
-        """A connection is gone."""
+        """Forget a connection that is gone."""
         self._listening.pop(connection, None)
         for one, token in [watched for watched in self._keys if watched[0] is connection]:
             self.unwatch(one, token)
         self._observe()
 
     def feed_moved(self) -> None:
-        """Workers of this host have committed."""
+        """Tell what workers of this host have committed."""
         if not self._keys:
             return
         try:
@@ -107,7 +107,7 @@ class Watchers:
 
     def expired(self, removed: Sequence[tuple[str, SessionState]], serving: frozenset[str],
                 route: str) -> None:
-        """Sessions were swept: tell of those that this node is to tell of."""
+        """Tell of swept sessions, if this node is the one to tell of them."""
         for key, state in removed:
             if key in self._by_key:
                 self._tell([key])

@@ -1,4 +1,4 @@
-"""The counts of the node's workers are summed.
+"""Sums what the node's workers have counted.
 
 A worker tells how much came to its counts since it last told, so a sum never goes backwards: not
 when a worker dies, which loses what it had not told, and not by a new agent, which begins at 0.
@@ -17,7 +17,7 @@ _COUNT_MAX = 2**53
 
 
 class WorkerCounts:
-    """``ask`` has the workers tell; they do so at the agent's sweeps and when somebody looks."""
+    """Sums what the workers tell when ``ask`` makes them: at sweeps and when somebody looks."""
 
     def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
@@ -34,7 +34,7 @@ class WorkerCounts:
             self._ask()
 
     def add(self, told: Mapping[Any, Any]) -> None:
-        """A worker tells. Counts that only another version knows are left out."""
+        """Add what a worker tells; counts that only another version knows are left out."""
         for name in COUNTS:
             more = told.get(name)
             if type(more) is int and 0 < more < _COUNT_MAX:

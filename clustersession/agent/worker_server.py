@@ -1,4 +1,4 @@
-"""The agent serves workers and the command line on a unix socket."""
+"""Serves workers and the command line on a unix socket."""
 
 import asyncio
 import itertools
@@ -70,7 +70,7 @@ class WorkerServer:
 
     @property
     def worker_pids(self) -> list[int]:
-        """These processes are attached as workers."""
+        """Return the processes that are attached as workers."""
         return [worker.pid for worker in self._workers]
 
     def pass_on(self, answer: Reply) -> None:
@@ -96,17 +96,17 @@ class WorkerServer:
         return engine_token
 
     def opened(self, connection: "WorkerConnection") -> None:
-        """A connection has come."""
+        """Note a new connection."""
         self._connections.add(connection)
 
     def attached(self, connection: "WorkerConnection") -> None:
-        """A connection says that it is a worker."""
+        """Note that a connection is a worker's."""
         if connection not in self._workers:
             self._workers.append(connection)
             self._count()
 
     def closed(self, connection: "WorkerConnection") -> None:
-        """A connection is gone, and with it whoever waited on it."""
+        """Forget a connection that is gone, and whoever waited on it."""
         self._connections.discard(connection)
         self.watchers.forget(connection)
         for token in [t for t, (c, _) in self._asked.items() if c is connection]:
@@ -120,12 +120,12 @@ class WorkerServer:
         self._on_workers(len(self._workers), staying)
 
     def feed_moved(self) -> None:
-        """A worker has committed: stream it, and tell those who watch."""
+        """Stream what a worker has committed, and tell those who watch."""
         self.driver.feed_moved()
         self.watchers.feed_moved()
 
     def listen(self, pid: int, everywhere: bool) -> None:
-        """The application in a worker wants events."""
+        """Pass events to the application in a worker from now on."""
         self.watchers.listen(self._workers, pid, everywhere)
 
     def _ask_counts(self) -> None:
@@ -164,7 +164,7 @@ class WorkerConnection(asyncio.Protocol):
 
     @property
     def unread_bytes(self) -> int:
-        """So much was sent and is not read yet, about."""
+        """Return about how many bytes were sent and are not read yet."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close(self) -> None:
@@ -173,17 +173,17 @@ class WorkerConnection(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is there."""
+        """Keep the connection."""
         self._transport = cast(asyncio.Transport, transport)
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone; so is the worker, if it was one."""
+        """Note that the connection is gone; so is the worker, if it was one."""
         self._transport = None
         self._server.closed(self)
 
     def data_received(self, data: bytes) -> None:
-        """Requests have come; what is none ends the connection."""
+        """Handle the requests that have come; bytes that are none end the connection."""
         try:
             for payload in self._decoder.receive(data):
                 self._handle(decode_request(payload))

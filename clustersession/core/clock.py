@@ -1,4 +1,4 @@
-"""A hybrid logical clock puts wall-clock milliseconds and a counter in one growing integer.
+"""Is a hybrid logical clock: wall-clock milliseconds and a counter in one growing integer.
 
 After Kulkarni et al., "Logical Physical Clocks" (2014). The high bits are wall-clock milliseconds,
 the low 16 bits count writes within one millisecond; more than 65,535 writes simply run ahead of the

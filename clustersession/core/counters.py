@@ -1,4 +1,4 @@
-"""A manager of sessions counts what it does."""
+"""Counts what a session manager does."""
 
 from dataclasses import dataclass
 

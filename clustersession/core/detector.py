@@ -1,4 +1,4 @@
-"""The failure detector turns silence into suspicion and that into death, unless we were late.
+"""Decides when silence becomes suspicion, and that death, unless this node itself was late.
 
 Suspicion comes at half the drop time, which leaves the other half for probes; death at the drop
 time. After Lifeguard (Dadgar, Phillips, Currey 2018) a node that notices trouble of its own, a

@@ -1,4 +1,4 @@
-"""Anti-entropy compares digests: per bucket of sessions, the XOR of a hash of each version.
+"""Digests buckets of sessions for anti-entropy: the XOR of a hash of each session's version.
 
 XOR makes a bucket's digest independent of order and cheap to maintain: a commit takes the old hash
 out and puts the new one in.

@@ -1,4 +1,4 @@
-"""The exception tree.
+"""Is the tree of exceptions.
 
 ClusterSessionError
 ├── ConfigurationError          a setting is wrong; the message names what to change

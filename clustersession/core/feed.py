@@ -1,4 +1,4 @@
-"""The change feed is compacted, and cursors follow it.
+"""Is the arithmetic of the change feed, which is compacted, and of the cursors that follow it.
 
 Every local commit takes the node's next sequence number and moves its session to that place in the
 feed, so the feed holds one entry per session. A peer's progress is a cursor:

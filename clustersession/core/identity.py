@@ -1,4 +1,4 @@
-"""A node has an identity, a phase, and numbers that tell its lives apart."""
+"""Says who a node is, in which phase, and in which of its lives."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Identity(NamedTuple):
 
     @property
     def start(self) -> int:
-        """The number of the start that this life began with."""
+        """Return the number of the start that this life began with."""
         return self.incarnation >> REFUTATION_BITS
 
 

@@ -1,4 +1,4 @@
-"""Session ids and routes as they stand in the cookie: ``<id>.<route>``.
+"""Joins and splits session ids and routes as they stand in the cookie: ``<id>.<route>``.
 
 Balancers cut at the first dot or at the last one, and agree only on a value with exactly one;
 mod_jk reads a dot inside the route as a domain, nginx's usual expression stops at a hyphen, and

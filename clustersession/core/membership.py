@@ -1,4 +1,4 @@
-"""The member table says who is in the cluster, and how each one's state changes.
+"""Is the table of members: who is in the cluster, and how each one's status changes.
 
 ======== ================================================== =====================================
 from     because                                            to
@@ -198,7 +198,7 @@ class Membership:
         return self.heard_from(identity.node, now_s)
 
     def heard_from(self, node: bytes, now_s: float) -> list[MembershipEvent]:
-        """Something authentic arrived from the life of the node that we know."""
+        """Note that something authentic arrived from the life of the node that we know."""
         member = self._members.get(node)
         if member is None:
             return []

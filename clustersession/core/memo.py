@@ -1,4 +1,4 @@
-"""Answers that were worked out before are remembered here, up to a bound."""
+"""Remembers a bounded number of answers that were worked out before."""
 
 from typing import Generic, TypeVar
 

@@ -1,4 +1,4 @@
-"""Placement says which nodes keep a session, and which one owns it when its own node is gone.
+"""Says which nodes keep a session, and which one owns it when its own node is gone.
 
 Both are worked out alike by every node that knows the same members; nobody is asked.
 """

@@ -1,4 +1,4 @@
-"""The sender keeps here how far one peer has got with our change feed.
+"""Keeps how far one peer has got with our change feed, for the sender.
 
 The receiver leads: nothing is sent before it has said where to begin, and whenever it finds a gap
 it says so again. ``cursor`` is where the next batch starts, which is ahead of what is confirmed

@@ -1,4 +1,4 @@
-"""Two versions of this library are compared here."""
+"""Compares two versions of this library."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A revocation ends a user's sessions everywhere, also those that its node never heard of.
+"""Ends a user's sessions everywhere by one record, also those that its node never heard of.
 
 The record of a revocation is an ordinary session under a key that no cookie can name, so that
 streams, snapshots and anti-entropy carry it like any other. It has one register: its stamp is the

@@ -1,4 +1,4 @@
-"""The agent leaves the workers a view of the cluster to route by."""
+"""Is the view of who serves, which the agent leaves the workers to route by."""
 
 from typing import NamedTuple
 

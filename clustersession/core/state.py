@@ -1,4 +1,4 @@
-"""The session as a CRDT: a map of last-writer-wins registers, and an end that is terminal.
+"""Is the session as a CRDT: a map of last-writer-wins registers, and an end that is terminal.
 
 Two copies of a session merge the same way in any order and any number of times:
 

@@ -1,4 +1,4 @@
-"""Events are derived here, and only here: from a session's copies before and after.
+"""Derives events, which nothing else does, from a session's copies before and after.
 
 Whoever commits compares the copies of its own transaction, the agent those of a peer's batch. So
 one change means one thing, whether it is told where it was made or on every node.

@@ -1,4 +1,4 @@
-"""A version vector says, per node, up to which place of its feed a copy contains its writes."""
+"""Compares version vectors: per node, up to which place of its feed a copy contains its writes."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""With this session engine the cluster holds Django's ``request.session``, as it always was.
+"""Keeps ``request.session`` in the cluster, as a session engine of Django.
 
     SESSION_ENGINE = "clustersession.django"
     CLUSTERSESSION = {"distributable": True}

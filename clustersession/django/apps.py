@@ -1,4 +1,4 @@
-"""``"clustersession.django"`` in INSTALLED_APPS is an application with a system check."""
+"""Reports wrong settings in ``manage.py check``, with ``"clustersession.django"`` installed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Behind a Django session stands one of ours, which is opened here."""
+"""Opens the session of ours that stands behind a Django session."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -65,12 +65,12 @@ class BackedSession(SessionBase):
 
     @property
     def sid(self) -> str | None:
-        """The id without the route, the same on every node; None as long as nothing is stored."""
+        """Return the id without the route, the same on every node; None if nothing is stored."""
         return self._get_session().sid
 
     @property
     def principal(self) -> str | None:
-        """The user this session belongs to, by which all sessions of a user are listed and ended.
+        """Return the user this session belongs to, to list and end all sessions of a user.
 
         Set from Django's login at each save; setting it is for other ways of logging in.
         """
@@ -83,12 +83,12 @@ class BackedSession(SessionBase):
 
     @property
     def cluster(self) -> ClusterSessions:
-        """Users' sessions across the cluster: to list and to end them."""
+        """Return users' sessions across the cluster: to list and to end them."""
         return self._get_session().cluster
 
     @property
     def clustered(self) -> Session:
-        """The session behind this one, for ``current`` and ``except_current`` there."""
+        """Return the session behind this one, for ``current`` and ``except_current`` there."""
         return self._get_session()
 
     # --- our session ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Django's settings are turned into ours, once per process.
+"""Translates Django's settings into ours, once per process.
 
 Ours stand in ``settings.CLUSTERSESSION``, a dict of the settings by name, in capitals or not; they
 go before the environment and the file (see ``settings.sources``). ``"LISTENERS"`` among them

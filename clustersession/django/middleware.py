@@ -1,4 +1,4 @@
-"""This SessionMiddleware knows what the engine is, and may take the place of Django's own.
+"""Replaces Django's SessionMiddleware, and knows what this engine can do besides.
 
     MIDDLEWARE = [..., "clustersession.django.ClusterSessionMiddleware", ...]
 

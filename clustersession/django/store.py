@@ -1,4 +1,4 @@
-"""``SESSION_ENGINE = "clustersession.django"`` has this SessionStore.
+"""Implements Django's SessionStore, for ``SESSION_ENGINE = "clustersession.django"``.
 
 Django's stores load a dict, let the request change it and save all of it. Here the dict is our
 tracked ``Session``: only changed attributes are committed, changes inside values are found, and
@@ -94,11 +94,11 @@ class SessionStore(BackedSession):
     # --- the data ---------------------------------------------------------------------------------
 
     def pop(self, key: str, default: Any = _NOT_GIVEN) -> Any:
-        """Like dict.pop."""
+        """Do what dict.pop does."""
         return self._pop(self._get_session(), key, default)
 
     async def apop(self, key: str, default: Any = _NOT_GIVEN) -> Any:
-        """Like dict.pop."""
+        """Do what dict.pop does."""
         return self._pop(await self._aget_session(), key, default)
 
     def _pop(self, session: Session, key: str, default: Any) -> Any:
@@ -125,7 +125,7 @@ class SessionStore(BackedSession):
         self._commit(session)
 
     async def asave(self, must_create: bool = False) -> None:
-        """``save`` without blocking the event loop while peers confirm."""
+        """Do what ``save`` does, without blocking the event loop while peers confirm."""
         session = await self._aget_session()
         if must_create:
             session = self._copy_of(session)
@@ -137,7 +137,7 @@ class SessionStore(BackedSession):
         self.modified = True
 
     async def acreate(self) -> None:
-        """``create`` without blocking the event loop."""
+        """Do what ``create`` does, without blocking the event loop."""
         await self.asave(must_create=True)
         self.modified = True
 
@@ -155,7 +155,7 @@ class SessionStore(BackedSession):
         self.modified = True
 
     async def acycle_key(self) -> None:
-        """``cycle_key`` without blocking the event loop."""
+        """Do what ``cycle_key`` does, without blocking the event loop."""
         session = await self._aget_session()
         session.rotate()
         await self._acommit(session)
@@ -172,7 +172,7 @@ class SessionStore(BackedSession):
         self._flushed(visit)
 
     async def aflush(self) -> None:
-        """``flush`` without blocking the event loop."""
+        """Do what ``flush`` does, without blocking the event loop."""
         session = await self._aget_session()
         session.invalidate()
         visit = visit_of(session)
@@ -184,7 +184,7 @@ class SessionStore(BackedSession):
         return self._read(session_key).identifier is not None
 
     async def aexists(self, session_key: str | None) -> bool:
-        """``exists`` without blocking the event loop."""
+        """Do what ``exists`` does, without blocking the event loop."""
         return (await self._aread(session_key)).identifier is not None
 
     def delete(self, session_key: str | None = None) -> None:
@@ -195,7 +195,7 @@ class SessionStore(BackedSession):
             self._opener().save(doomed)
 
     async def adelete(self, session_key: str | None = None) -> None:
-        """``delete`` without blocking the event loop."""
+        """Do what ``delete`` does, without blocking the event loop."""
         doomed = await self._aread(session_key if session_key is not None else self.session_key)
         if doomed.identifier is not None:
             doomed.invalidate()
@@ -206,7 +206,7 @@ class SessionStore(BackedSession):
         return self._take(self._read(self.session_key))
 
     async def aload(self) -> dict[str, Any]:
-        """``load`` without blocking the event loop."""
+        """Do what ``load`` does, without blocking the event loop."""
         return self._take(await self._aread(self.session_key))
 
     @classmethod

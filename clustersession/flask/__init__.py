@@ -1,4 +1,4 @@
-"""With this Flask extension the cluster holds ``flask.session``, which is as it always was.
+"""Keeps ``flask.session`` in the cluster.
 
     app.config["DISTRIBUTABLE"] = True
     ClusterSession(app)

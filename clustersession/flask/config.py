@@ -1,4 +1,4 @@
-"""The configuration of a Flask or Quart application is put in our words.
+"""Translates the configuration of a Flask or Quart application into settings.
 
 The settings of Flask and Quart are honoured under their own names. So are those of Flask-Session
 that mean something here; the others, which choose and tune a database, are accepted with one

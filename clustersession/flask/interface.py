@@ -1,4 +1,4 @@
-"""The session interfaces of Flask and Quart have everything in common but the waiting."""
+"""Holds what Flask's and Quart's session interfaces share."""
 
 import threading
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""The cluster holds Litestar's ``request.session``, or is a store for its own sessions.
+"""Keeps Litestar's ``request.session`` in the cluster, or stores its own sessions there.
 
     app = Litestar(route_handlers=[...], plugins=[ClusterSessionPlugin(distributable=True)])
 
@@ -52,7 +52,7 @@ class ClusterSessionPlugin(InitPlugin):
         return self.runtime.on(kind, callback)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Called by Litestar."""
+        """Add the middleware and join the cluster at the server's start; called by Litestar."""
         runtime = self.runtime
 
         def with_session(app: ASGIApp) -> ASGIApp:

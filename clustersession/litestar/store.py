@@ -1,4 +1,4 @@
-"""Litestar's own server-side sessions get a store in the memory map that the cluster shares.
+"""Offers a store for Litestar's own server-side sessions, which the cluster shares.
 
     app = Litestar(
         middleware=[ServerSideSessionConfig().middleware],
@@ -92,7 +92,7 @@ class ClusterStore(Store):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Called by Litestar when the server stops."""
+        """Let go of what was opened; called by Litestar when the server stops."""
         if self._owns_runtime:
             self.runtime.close()
 

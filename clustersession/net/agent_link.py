@@ -1,4 +1,4 @@
-"""A worker reaches its agent by blocking connections from a pool, or one of an event loop."""
+"""Connects a worker to its agent: by blocking links from a pool, or one for an event loop."""
 
 import asyncio
 import itertools

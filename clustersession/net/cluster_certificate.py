@@ -1,4 +1,4 @@
-"""The certificate that follows from a secret, and its key, are kept here between starts.
+"""Keeps the certificate that follows from a secret, and its key, between starts.
 
 Building it costs memory and time that every start of an agent would pay, so what was built once is
 kept. It is no secret: every peer is shown it.

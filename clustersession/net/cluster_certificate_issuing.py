@@ -1,4 +1,4 @@
-"""The cluster's own certificate is built here: the same bytes on every node with the secret.
+"""Builds the cluster's own certificate: the same bytes on every node with the secret.
 
 It is not in ``wire`` because it needs calendar dates. And building one pulls in a large part of
 ``cryptography``, four megabytes and as much time as a sixth of an agent's start, that nobody else

@@ -1,4 +1,4 @@
-"""Seeds say where to look for the first peer when there is no multicast."""
+"""Resolves seeds, which say where to look for the first peer when there is no multicast."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""A node chooses here which of its host's addresses to listen on and to tell others."""
+"""Chooses which of its host's addresses a node listens on, and which one it tells others."""
 
 import array
 import fcntl

@@ -1,4 +1,4 @@
-"""A link is one TCP connection to a peer, which carries frames over TLS.
+"""Is one TCP connection to a peer, which carries frames over TLS.
 
 A link begins when the TLS handshake is done: there is no stage in which plain bytes could reach it.
 ``link_server`` exchanges the hellos, then the owner calls ``start`` and messages flow. What arrives

@@ -1,4 +1,4 @@
-"""Links are made here: ``LinkServer`` accepts peers, ``dial`` connects to one.
+"""Makes links: ``LinkServer`` accepts peers, ``dial`` connects to one.
 
 Both sides prove by TLS that they hold the secret, then the dialler's hello and the server's answer
 say who they are; with certificates that do not follow from the secret the hellos prove it, the

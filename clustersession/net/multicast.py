@@ -1,4 +1,4 @@
-"""A channel sends datagrams to a multicast group and receives what comes, on one interface.
+"""Sends datagrams to a multicast group and receives what comes, on one interface.
 
 Two sockets: one bound to the group and its port, which every node of the host shares, and one with
 a port of its own to send from. Both are used without asyncio's transports: sending is one system

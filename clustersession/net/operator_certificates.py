@@ -1,4 +1,4 @@
-"""Certificates may be given by the operator, instead of those derived from the secret.
+"""Loads certificates that the operator gave, instead of those derived from the secret.
 
 This is apart from ``cluster_certificate``, because every worker process checks the files at its
 start and has no other use for the part of ``cryptography`` that deals with certificates.

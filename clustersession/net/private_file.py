@@ -1,4 +1,4 @@
-"""Keys reach OpenSSL by a path that leads to no disk, because it reads them from files only."""
+"""Gives OpenSSL, which reads keys from files only, a path that leads to no disk."""
 
 import os
 import tempfile

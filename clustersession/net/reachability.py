@@ -1,4 +1,4 @@
-"""An address is tried here: does anybody accept connections there?"""
+"""Tries whether anybody accepts connections at an address."""
 
 import asyncio
 

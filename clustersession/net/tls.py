@@ -1,4 +1,4 @@
-"""Nodes speak TLS 1.3: both sides show the cluster's certificate and trust only that.
+"""Makes the contexts of TLS 1.3: both sides show the cluster's certificate and trust only that.
 
 Host names play no part: a node is who holds the secret, wherever it runs. With certificates of the
 operator's own the handshake shows no secret; then the hellos have to, by a ``HelloProof``.

@@ -1,4 +1,4 @@
-"""Unix sockets can be made here at paths of any length.
+"""Makes unix sockets at paths of any length.
 
 The system keeps some hundred bytes for such a path and state directories can be deeper, so a long
 path is reached through a descriptor of its directory where the system shows those as files.

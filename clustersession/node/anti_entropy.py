@@ -1,4 +1,4 @@
-"""Nodes compare digests now and then, and pull what the streams missed: anti-entropy.
+"""Compares digests with a peer now and then, and pulls what the streams missed.
 
 It repairs a dead node's last writes that reached only some, copies fetched but not streamed, and
 whatever a bug or a cosmic ray took away. The difference a stream is about to bring is left alone.
@@ -34,7 +34,7 @@ class AntiEntropy:
         self._context.retimed.add(self)
 
     def after_loss(self, at: Moment) -> None:
-        """A member is gone: plan a round with every survivor at once."""
+        """Plan a round with every survivor at once, because a member is gone."""
         self._with_all = True
         self._next_s = min(self._next_s, at.now_s + AFTER_LOSS_S)
         self._context.retimed.add(self)

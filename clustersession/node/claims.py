@@ -1,4 +1,4 @@
-"""What peers say they hold of our feed is judged: it may prove that our replica fell back.
+"""Judges what peers say they hold of our feed: it may prove that our replica fell back.
 
 A replica falls back when the machine returns to a snapshot, or its files to a backup. Places in the
 feed must then not be given out again. A claim beyond the feed's head shows it. But a worker may
@@ -36,7 +36,7 @@ class Claims:
 
     @property
     def trusted_head(self) -> int:
-        """The feed holds nothing up to here that may stand at a place given out before."""
+        """Return up to where nothing stands in the feed at a place given out before."""
         if not self._told:
             return self._opened_head
         return self._context.replica.head() if self._lost_head is None else self._lost_head

@@ -1,4 +1,4 @@
-"""A worker waits until peers hold its write, and a peer is asked to say so at once.
+"""Answers workers when peers hold their writes, and has a peer say so at once.
 
 When nobody waits, a peer's word comes with its next heartbeat. When somebody does, one peer is
 asked to answer: with an answer from every member the price of a write would grow with the cluster.
@@ -25,7 +25,7 @@ PATIENCE_S_MAX = 0.1
 
 @dataclass(slots=True)
 class Waiter:
-    """A worker waits until enough peers hold everything up to a place in our feed.
+    """Is a worker's wait until enough peers hold everything up to a place in our feed.
 
     token: names the answer. seq: the place in our feed.
     all_peers: every peer must hold it; otherwise one is enough.
@@ -44,7 +44,7 @@ class Waiter:
     patience_s: float = PATIENCE_S
 
     def asked(self, node: bytes, now_s: float) -> None:
-        """Somebody was asked; the next time it takes longer until everybody is."""
+        """Note that somebody was asked; the next time it takes longer until everybody is."""
         self.asked_of = node
         self.ask_s = now_s + min(self.patience_s, max(self.deadline_s - now_s, 0.0) / 2)
         self.patience_s = min(2 * self.patience_s, PATIENCE_S_MAX)
@@ -172,7 +172,7 @@ class Confirmations:
             self.ask(waiter.seq, self._context.peers.values(), at)
 
     def trust(self, node: bytes) -> None:
-        """A peer begins its stream anew: it is waited for again."""
+        """Wait again for a peer that begins its stream anew."""
         self._given_up.discard(node)
 
     def next_deadline(self) -> float:

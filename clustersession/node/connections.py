@@ -1,4 +1,4 @@
-"""A node's links are kept by peer: one is sent on, and the engine hears when they come and go.
+"""Keeps a node's links by peer: chooses the one to send on, tells the engine of each change.
 
 Two nodes that dial each other at the same time have two links, and one that restarts comes back
 before the links of its former life have broken. The engine knows peers and not links: it hears when
@@ -14,7 +14,7 @@ from clustersession.node.moment import Moment
 
 
 class PeerLink(Protocol):
-    """A link is an authenticated connection with a node, which has said who it is."""
+    """Is an authenticated connection with a node, which has said who it is."""
 
     @property
     def identity(self) -> Identity: ...
@@ -65,7 +65,7 @@ class Connections(Generic[LinkT]):
         return True
 
     def closed(self, link: LinkT, at: Moment) -> None:
-        """A link is gone. One that is not in the table any more is nobody's concern."""
+        """Forget a link that is gone; one that is not in the table any more is nobody's concern."""
         node = link.identity.node
         links = self._links.get(node, [])
         if link not in links:

@@ -1,4 +1,4 @@
-"""The parts of one engine share settings, replica, member table, peers, effects and news."""
+"""Holds what an engine's parts share: settings, replica, members, peers, effects and news."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ COPY_BYTES_MAX = MESSAGE_BYTES_MAX - 2**16
 
 
 class Timed(Protocol):
-    """A part of the engine wants to be called at a certain time."""
+    """Is a part of the engine that wants to be called at a certain time."""
 
     def next_deadline(self) -> float:
         """Return when ``Engine.handle_timer`` is to be called for it, infinity for never."""
@@ -30,7 +30,7 @@ class Timed(Protocol):
 
 @dataclass(slots=True)
 class Peer:
-    """A peer is a node that is linked; it is forgotten with its last link.
+    """Is a node that is linked; it is forgotten with its last link.
 
     node, address: who it is, and where it listens.
     progress: how far it has got with our feed.
@@ -54,7 +54,7 @@ class Peer:
 
     @property
     def settled(self) -> bool:
-        """The peer holds what the cluster holds: it can answer for a session, confirm a write."""
+        """Tell whether the peer holds what the cluster holds: then it can answer and confirm."""
         return self.greeted and self.phase in (Phase.READY, Phase.DRAINING)
 
 
@@ -96,7 +96,7 @@ class Context:
 
     @property
     def own(self) -> Identity:
-        """We are this, in our present incarnation."""
+        """Return who we are, in our present incarnation."""
         return self.membership.own
 
     def cursor(self, node: bytes) -> Cursor:

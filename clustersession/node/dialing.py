@@ -1,4 +1,4 @@
-"""This node dials the addresses that it hears of, until somebody answers there."""
+"""Dials the addresses that this node hears of, until somebody answers there."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ ADDRESSES_MAX = 512
 
 @dataclass(slots=True)
 class Attempt:
-    """An address is dialled, or will be again.
+    """Is an address that is dialled, or will be again.
 
     under_way: the driver has been asked to connect and has not said what came of it.
     next_s: when it is dialled again at the earliest; of no meaning while it is under way.
@@ -62,7 +62,7 @@ class Dialer:
         return any(attempt.under_way for attempt in self._attempts.values())
 
     def heard_of(self, address: Address, at: Moment, *, fresh: bool = False) -> None:
-        """Somebody may be listening there; ``fresh`` when it has just said so itself."""
+        """Dial where somebody may be listening; ``fresh`` when it has just said so itself."""
         if address in self._own or self._linked(address):
             return
         attempt = self._attempts.get(address)
@@ -88,7 +88,7 @@ class Dialer:
             self._dial(address, attempt)
 
     def answered(self, address: Address, node: bytes) -> None:
-        """A node answered at an address that we dialled; it may have been ourselves."""
+        """Note that a node answered where we dialled; it may have been ourselves."""
         self._attempts.pop(address, None)
         self._context.retimed.add(self)
         if len(self._answered_by) >= ADDRESSES_MAX:
@@ -99,7 +99,7 @@ class Dialer:
             self._own.add(address)
 
     def failed(self, address: Address, at: Moment) -> Member | None:
-        """An attempt failed: wait before the next. Returns the member known to listen there."""
+        """Wait before the next attempt, as one failed; return the member known to listen there."""
         attempt = self._attempts.get(address)
         if attempt is not None:
             attempt.under_way = False
@@ -109,7 +109,7 @@ class Dialer:
         return self._context.membership.at(address)
 
     def forget(self, address: Address) -> None:
-        """A member that left on purpose is not sought, unless it is a seed."""
+        """Stop dialling a member that left on purpose, unless it is a seed."""
         attempt = self._attempts.get(address)
         if attempt is not None and address not in self._seeds:
             # Not dropped: one that is under way must be remembered, or there would be a second.

@@ -1,4 +1,4 @@
-"""A node wants these things done: its driver carries them out, in order."""
+"""Names what a node wants done: its driver carries these out, in order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Unlink:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Reply whoever waits for a write to be confirmed: so many peers hold it.
+    """Answer whoever waits for a write to be confirmed: so many peers hold it.
 
     0: there is nobody who could. -1: there is, but it has been too slow to be waited for.
     """
@@ -65,7 +65,7 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class FetchAnswered:
-    """Reply whoever waits for a session: whether it is in the replica now."""
+    """Answer whoever waits for a session: whether it is in the replica now."""
 
     token: int
     found: bool
@@ -73,7 +73,7 @@ class FetchAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Reply whoever asks for copies: what each peer holds, and which peers said nothing."""
+    """Answer whoever asks for copies: what each peer holds, and which peers said nothing."""
 
     token: int
     copies: Mapping[bytes, SessionState | None]

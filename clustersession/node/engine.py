@@ -1,4 +1,4 @@
-"""The engine of a node routes what arrives to its parts, and collects what they want."""
+"""Routes what arrives at a node to its parts, and collects what they want."""
 
 from collections.abc import Callable
 
@@ -99,7 +99,7 @@ class Engine:
         self.heartbeat.start(at)
 
     def succeed(self, before: "Engine", at: Moment) -> None:
-        """``start`` under a new node id, in the place of an engine that had lost its past."""
+        """Do what ``start`` does, but in the place of an engine that had lost its past."""
         self.context.multicast = before.context.multicast
         self.start(at)
         self.set_serving(before.context.serving, at)
@@ -132,7 +132,7 @@ class Engine:
         return self._deadline_s
 
     def handle_timer(self, at: Moment) -> None:
-        """Time has passed. Whatever is wrong with the replica, heartbeats go on."""
+        """Do what is due. Whatever is wrong with the replica, heartbeats go on."""
         try:
             self._handle_timer(at)
         except ReplicaError as error:
@@ -159,7 +159,7 @@ class Engine:
             self.context.view_is_stale = True
 
     def link_up(self, identity: Identity, at: Moment, dialled: Address | None = None) -> None:
-        """An authenticated connection with a node is up; it said who it is.
+        """Take in an authenticated connection with a node, which said who it is.
 
         Also to be called when one of several has broken: what was under way on it may be lost.
         """
@@ -190,7 +190,7 @@ class Engine:
         self.lookup.on_peer(peer)
 
     def link_down(self, node: bytes, reason: str, at: Moment) -> None:
-        """The last connection with a node is gone."""
+        """Note that the last connection with a node is gone."""
         if self.context.peers.pop(node, None) is None:
             return
         for part in (self.receiver, self.puller, self.lookup, self.joiner):
@@ -200,7 +200,7 @@ class Engine:
         self.confirmations.settle()
 
     def dial_failed(self, address: Address, refused: bool, at: Moment) -> None:
-        """A connection attempt failed; ``refused`` when the other host said so at once."""
+        """Note that a connection attempt failed; ``refused`` when its host said so at once."""
         member = self.dialer.failed(address, at)
         if member is not None and member.identity.node not in self.context.peers:
             self.prober.vouch(member.identity.node, False)
@@ -210,7 +210,7 @@ class Engine:
     def receive(
         self, node: bytes, data: bytes, at: Moment, *, reliable: bool, reads: bool = True
     ) -> None:
-        """A message has come from an authenticated node, by TCP (``reliable``) or by multicast.
+        """Handle a message from an authenticated node, by TCP (``reliable``) or by multicast.
 
         Not ``reads``: the node leaves what it was sent unread, and is not answered any more.
         """
@@ -244,7 +244,7 @@ class Engine:
             self._on_reliable(peer, message, at)
 
     def feed_moved(self, at: Moment) -> None:
-        """Workers have committed, or wait since the last call."""
+        """Stream, because workers have committed or begun to wait since the last call."""
         try:
             self.sender.flush(at)
             self.confirmations.ask_for_the_sent(at)
@@ -253,25 +253,25 @@ class Engine:
             self.context.tell(ReplicaFailed(str(error)))
 
     def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
-        """A worker wants its write confirmed by peers; ``feed_moved`` must follow."""
+        """Have peers confirm a worker's write; ``feed_moved`` must follow."""
         self.confirmations.confirm(token, seq, all_peers=all_peers, deadline_s=deadline_s)
 
     def fetch(self, token: int, key: str, at: Moment) -> None:
-        """A worker looks for a session that is not here."""
+        """Look for a session that a worker does not find here."""
         self.lookup.fetch(token, key, at)
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
-        """The configured seeds resolve to these addresses now."""
+        """Note the addresses that the configured seeds resolve to now."""
         self.dialer.seeds(addresses, at)
 
     def workers_changed(self, attached: int, staying: int, at: Moment) -> None:
-        """So many workers are attached, and so many of them were not told to stop."""
+        """Note how many workers are attached, and how many of them were not told to stop."""
         self.set_serving(staying > 0, at)
         if attached and not staying:
             self.drain(at)
 
     def set_serving(self, serving: bool, at: Moment) -> None:
-        """A worker of this host is there to answer requests, or there is none."""
+        """Note whether a worker of this host is there to answer requests."""
         if self.context.serving is not serving:
             self.context.serving = serving
             if serving and self.joiner.aim is Phase.DRAINING:

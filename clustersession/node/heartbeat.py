@@ -1,4 +1,4 @@
-"""This node's heartbeat goes to the group, and by TCP to every peer that does not hear it there."""
+"""Sends this node's heartbeat: to the group, and by TCP to every peer that does not hear it."""
 
 from clustersession.core.detector import PAUSE_INTERVALS
 from clustersession.core.identity import Address, Phase
@@ -53,12 +53,12 @@ class HeartbeatSender:
         self._context.retimed.add(self)
 
     def follow_datagram(self, upto: int, at: Moment) -> None:
-        """A datagram has taken our feed up to there: heartbeats soon after show if it was lost."""
+        """Have heartbeats follow a datagram that took our feed up to there: they show its loss."""
         self._datagram_s, self._datagram_head = at.now_s, upto
         self._context.retimed.add(self)
 
     def heard_self(self, at: Moment) -> None:
-        """Our own datagram came back from the group: note that it works."""
+        """Note that our own datagram came back from the group, so that it works."""
         self._self_heard_s = at.now_s
         if self._unheard:
             self._unheard = False
@@ -66,7 +66,7 @@ class HeartbeatSender:
 
     @property
     def multicast_works(self) -> bool:
-        """The group carries at least our own heartbeats."""
+        """Tell whether the group carries at least our own heartbeats."""
         return self._self_heard_s > float("-inf") and not self._unheard
 
     def soon(self, at: Moment) -> None:

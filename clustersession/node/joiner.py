@@ -1,4 +1,4 @@
-"""A node joins: it finds the others, loads what they hold, and catches up with their feeds.
+"""Brings a node into the cluster: finds the others, loads a snapshot, catches up with feeds.
 
 A replica that has never been loaded takes a snapshot from a donor; a node with its old replica only
 catches up.
@@ -56,12 +56,12 @@ class Joiner:
             self._heads.setdefault(node, message.head)
 
     def on_page(self, node: bytes, message: SnapshotPageMessage, at: Moment) -> None:
-        """A page of a snapshot has come; the timer sees to it that it is stored."""
+        """Note that a page of a snapshot has come; the timer sees to it that it is stored."""
         self._context.retimed.add(self)
         self._snapshots.on_page(node, message, at)
 
     def forget(self, node: bytes) -> None:
-        """The connection to a node is gone."""
+        """Forget a node whose connection is gone."""
         self._heads.pop(node, None)
         self._snapshots.forget(node)
 

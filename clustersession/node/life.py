@@ -1,4 +1,4 @@
-"""A node begins its life, and begins again under a new node id when it has lost its past.
+"""Is a node's life: it begins, and begins again under a new node id once its past is lost.
 
 What a driver holds: the engine of the present life, its links, and the view that it leaves the
 workers. The driver feeds them, carries out ``effects`` and passes the engine's news on. Clock and
@@ -37,7 +37,7 @@ STARTS_NOTE = "starts"
 
 
 class Chance(NamedTuple):
-    """Random draws come from these.
+    """Holds where random draws come from.
 
     choose: a number below another. epoch_bits: EPOCH_RANDOM_BITS bits, and new_node: a node id,
     which must differ between machines copied from one image.
@@ -71,7 +71,7 @@ class Life(Generic[LinkT]):
 
     @property
     def applied(self) -> int:
-        """Changes of peers that were applied, under whatever node id."""
+        """Return how many changes of peers were applied, under whatever node id."""
         return self._applied_before + self.engine.receiver.applied
 
     def effects(self, at: Moment) -> Iterator[Outward]:
@@ -107,14 +107,14 @@ class Life(Generic[LinkT]):
     # ---- links -----------------------------------------------------------------------------------
 
     def accepted(self, link: LinkT, at: Moment) -> bool:
-        """A node has come to us; True: let its messages in."""
+        """Take in a node that has come to us; True: let its messages in."""
         adopted = self.connections.adopt(link, None, at)
         if adopted:
             self.engine.context.emit(CheckAddress(link.identity))
         return adopted
 
     def dialled(self, link: LinkT, address: Address, asked: Engine, at: Moment) -> bool:
-        """A node answered where the engine ``asked`` wanted to dial; True: let its messages in."""
+        """Take in a node that answered where ``asked`` wanted to dial; True: let messages in."""
         if asked is not self.engine:
             # Its other end knows us by the node id that we had when we dialled.
             link.abort("new node id")
@@ -122,17 +122,17 @@ class Life(Generic[LinkT]):
         return self.connections.adopt(link, address, at)
 
     def dial_failed(self, address: Address, asked: Engine, refused: bool, at: Moment) -> None:
-        """A connection attempt failed; ``refused`` when the other host said so at once."""
+        """Note that a connection attempt failed; ``refused`` when its host said so at once."""
         if asked is self.engine and not self._leaving:
             self.engine.dial_failed(address, refused, at)
 
     def address_failed(self, identity: Identity, reason: str) -> None:
-        """The address that a node tells about itself leads nowhere."""
+        """Note that the address that a node tells about itself leads nowhere."""
         if self.connections.to(identity.node):
             self.engine.prober.not_where_it_says(identity, reason)
 
     def closed(self, link: LinkT, at: Moment) -> None:
-        """A link is gone."""
+        """Forget a link that is gone."""
         if not self._leaving:
             self.connections.closed(link, at)
 

@@ -1,4 +1,4 @@
-"""Every peer is asked who holds a session, for people who want to know. Nothing changes here."""
+"""Asks every peer who holds a session, for people who want to know, and changes nothing."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ QUESTIONS_MAX = 64
 
 @dataclass(slots=True)
 class Question:
-    """One session is asked about.
+    """Is a question about one session.
 
     token: names the answer. deadline_s: when it is given, whoever is missing.
     waiting: the peers that have not answered. copies: what the others hold.
@@ -52,7 +52,7 @@ class Locator:
         self._settle()
 
     def on_fetched(self, node: bytes, message: Fetched, at: Moment) -> None:
-        """A peer answered: the question is ours, a lookup's, or both's."""
+        """Take a peer's answer: the question is ours, a lookup's, or both's."""
         asked = False
         for question in self._questions:
             if question.key == message.key and node in question.waiting:

@@ -1,4 +1,4 @@
-"""A session is authentic but not here: the peers are asked before anybody calls it unknown."""
+"""Asks the peers for a session that is authentic but not here, before it counts as unknown."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ LOOKUPS_MAX = 1024
 
 @dataclass(slots=True)
 class Lookup:
-    """One session is looked for.
+    """Is the search for one session.
 
     deadline_s: when it counts as not found. tokens: the answers that are owed.
     waiting: the peers that have not answered.
@@ -50,14 +50,14 @@ class SessionLookup:
         self._conclude_empty(key)
 
     def on_fetch(self, node: bytes, message: Fetch) -> None:
-        """A peer asks; it gets our copy as it stands, ended or not."""
+        """Send a peer that asks our copy as it stands, ended or not."""
         state = self._context.replica.get(message.key)
         if state is not None and not self._context.fits(message.key, state):
             state = None
         self._context.send(node, Fetched(message.key, state))
 
     def on_fetched(self, node: bytes, message: Fetched, at: Moment) -> None:
-        """A peer answered: keep what it holds, and answer who waits if that settles it."""
+        """Keep what a peer answers, and answer who waits if that settles it."""
         if message.state is not None:
             self._context.replica.merge([(message.key, message.state)], at.wall_ms)
             self._answer(message.key, True)
@@ -72,12 +72,12 @@ class SessionLookup:
         return key in self._lookups
 
     def on_peer(self, peer: Peer) -> None:
-        """A peer has just been greeted: it may know what we are looking for."""
+        """Ask a peer that was just greeted: it may know what we are looking for."""
         for key, lookup in self._lookups.items():
             self._ask(peer, key, lookup)
 
     def forget(self, node: bytes) -> None:
-        """The connection to a node is gone."""
+        """Stop waiting for a node whose connection is gone."""
         for lookup in self._lookups.values():
             if node in lookup.waiting:
                 lookup.waiting.remove(node)

@@ -1,4 +1,4 @@
-"""The parts of the engine hear when a member comes, is suspected, or goes."""
+"""Tells the engine's parts when a member comes, is suspected, or goes."""
 
 from clustersession.core.membership import (
     MemberAdded,

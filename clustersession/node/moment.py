@@ -1,4 +1,4 @@
-"""Every call into a node brings along when it happens, on two clocks."""
+"""Is a point in time on both clocks; every call into a node brings one along."""
 
 from typing import NamedTuple
 

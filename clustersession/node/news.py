@@ -1,4 +1,4 @@
-"""A node tells these things to the log, to metrics and to tests. Nothing waits for them."""
+"""Names what a node tells the log, metrics and tests. Nothing waits for it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A suspected member is probed directly and through others, as in SWIM.
+"""Probes a suspected member directly and through others, as in SWIM.
 
 After Das, Gupta, Motivala 2002: a member that we do not reach may be there for others, so several
 of them are asked before it is taken for dead.
@@ -28,7 +28,7 @@ class Prober:
         self._pings = 0
 
     def probe(self, event: MemberSuspected, at: Moment) -> None:
-        """A member is suspected: probe it directly and through others."""
+        """Probe a suspected member, directly and through others."""
         self._probe_directly(event.member, at)
         self._probe_through_others(event.member)
 
@@ -50,7 +50,7 @@ class Prober:
         self._probe_directly(member, at)
 
     def on_reply(self, helper: bytes, message: ProbeReply, at: Moment) -> list[MembershipEvent]:
-        """A member tells whether it reaches another one, or unasked that it does not reach us."""
+        """Take a member's word that it reaches another, or, unasked that it does not reach us."""
         own = self._context.own
         if message.target == own.node and not message.alive:
             self._context.tell(SelfUnreachable(helper, own.address))
@@ -58,7 +58,7 @@ class Prober:
         return self._context.membership.vouched(message.target, helper, message.alive, at.now_s)
 
     def vouch(self, target: bytes, alive: bool) -> None:
-        """We know now whether a member that others asked about is there: answer them."""
+        """Answer those who asked about a member, now that we know whether it is there."""
         if target not in self._requesters:
             return
         # In order: what a node does must not follow from the hashes of a process.
@@ -66,7 +66,7 @@ class Prober:
             self._context.send(requester, ProbeReply(target, alive))
 
     def not_where_it_says(self, identity: Identity, reason: str) -> None:
-        """A node that came to us is not to be found at the address it tells: tell it, and people.
+        """Tell a node that came to us, and people, that it is not found at the address it tells.
 
         The reply answers no request; a version that does not know this use of it ignores it.
         """

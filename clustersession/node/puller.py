@@ -1,4 +1,4 @@
-"""Whole copies are asked of a peer, one answer of bounded size at a time: nothing piles up."""
+"""Asks a peer for whole copies, one answer of bounded size at a time: nothing piles up."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ PENDING_MAX = 2 * LISTED_MAX
 
 @dataclass(slots=True)
 class Wanted:
-    """Sessions are still to come from one peer.
+    """Holds the sessions that are still to come from one peer.
 
     keys: the order in which they were and will be asked for; the first KEYS_MAX are under way.
     asked_s: when they were asked for. An answer that takes longer than ANSWER_TIMEOUT_S is not
@@ -92,7 +92,7 @@ class Puller:
         return changed
 
     def forget(self, node: bytes) -> None:
-        """The connection to a node is gone."""
+        """Ask a node no more whose connection is gone."""
         self._wanted.pop(node, None)
 
     def _ask(self, node: bytes, at: Moment) -> None:

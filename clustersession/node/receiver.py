@@ -1,4 +1,4 @@
-"""The others' feeds come in: they are applied in order, and asked for again after a gap."""
+"""Applies the others' feeds in order, and asks for them again after a gap."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +23,7 @@ LATER_MAX = 16
 
 @dataclass(slots=True)
 class Held:
-    """A batch waits for whole copies of sessions of which it only holds changes.
+    """Is a batch that waits for whole copies of sessions of which it only holds changes.
 
     Were it applied at once, the cursor would claim what is not here, for ever if the copies do not
     come; and later changes would be merged into copies that lack these.
@@ -77,14 +77,14 @@ class Receiver:
             self._report(peer.node, resume=True)
 
     def begin_provisionally(self, peer: Peer, head: int) -> None:
-        """A peer's first heartbeat while we load: follow its feed from where it stands."""
+        """Follow the feed of a peer from where it stands at its first heartbeat, while we load."""
         if not self.loaded and peer.node not in self._bases:
             self._bases[peer.node] = head
             self._context.cursors[peer.node] = Cursor(head, head)
             self.announce(peer)
 
     def finish_loading(self, inherited: Mapping[bytes, Cursor]) -> None:
-        """The snapshot is there: keep the streams that it joins up with, begin the others anew."""
+        """Keep the streams that the loaded snapshot joins up with, and begin the others anew."""
         context = self._context
         followed = {
             node: context.cursor(node)
@@ -132,7 +132,7 @@ class Receiver:
             self._report(node)
 
     def pulled(self, node: bytes, at: Moment) -> None:
-        """Copies have come from a peer: go on with a batch that waits for them."""
+        """Go on with a batch that waited for copies, which have come from a peer."""
         held = self._held.get(node)
         if held is None or not held.keys.isdisjoint(self._puller.pending(node)):
             return
@@ -143,7 +143,7 @@ class Receiver:
             self.on_changes(node, message, at, reliable=True)
 
     def let_go(self, node: bytes) -> None:
-        """Copies from a peer could not be stored: what waits for them is tried again later."""
+        """Put off what waits for copies from a peer that could not be stored."""
         held = self._held.pop(node, None)
         if held is not None:
             self._unstored[node] = held.message
@@ -245,7 +245,7 @@ class Receiver:
             self._resume(node, at)
 
     def _try_again(self, node: bytes, head: int, at: Moment) -> None:
-        """There may be space by now for what there was none for.
+        """Try again what there was no space for: there may be some by now.
 
         Were it sent again each time, a full disk would keep all peers busy, so only a stream that
         has stalled is asked for meanwhile, for the ends in it; were that all, writes would wait for
@@ -261,14 +261,14 @@ class Receiver:
                 self._resume(node, at)
 
     def _take_ends(self, batch: Batch, at: Moment) -> None:
-        """What comes after a batch that waits for space cannot be applied, but a logout counts."""
+        """Take the ends of what follows a batch that waits for space: a logout counts at once."""
         ends = [(d.key, d.state) for d in ends_among(batch.deltas) if d.full]
         if ends:
             with suppress(ReplicaFull):
                 self._context.replica.merge(ends, at.wall_ms)
 
     def forget(self, node: bytes) -> None:
-        """The connection to a node is gone."""
+        """Forget a node whose connection is gone."""
         self._resumed_s.pop(node, None)
         self._behind_since_s.pop(node, None)
         self._position_at_heartbeat.pop(node, None)

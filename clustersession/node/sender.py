@@ -1,4 +1,4 @@
-"""This node's feed goes out, by multicast to those it reaches, and by TCP to the rest.
+"""Sends this node's feed: by multicast to those it reaches, and by TCP to the rest.
 
 Every flush reads the feed from a peer's own cursor. Peers at the same place share one batch, and
 those that hear our multicast share one datagram, so that the cost of a write does not grow with the
@@ -50,7 +50,7 @@ class Sender:
         return "multicast" if self._followers() else "tcp"
 
     def on_progress(self, peer: Peer, message: Progress, at: Moment) -> None:
-        """A peer told how far it is, or where to begin: send it what follows."""
+        """Note how far a peer is, or where it wants to begin, and send it what follows."""
         if message.resume:
             self._confirmations.trust(peer.node)
             peer.progress.resume(message.cursor, provisional=message.provisional)

@@ -1,4 +1,4 @@
-"""The workers route by a view of who serves, which their node leaves them."""
+"""Leaves the workers the view of who serves, by which they route."""
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase

@@ -1,4 +1,4 @@
-"""A snapshot of all sessions goes from a donor to a node that joins, page by page.
+"""Moves all sessions from a donor to a node that joins, page by page.
 
 Each page is asked for before the last one is stored, so that both nodes work at a time and one page
 waits at most. The donor keeps no state, a lost page is asked for again, and another donor can go on
@@ -60,7 +60,7 @@ class Snapshots:
 
     @property
     def waiting(self) -> bool:
-        """A page has come that is not stored yet."""
+        """Tell whether a page has come that is not stored yet."""
         return self._unstored is not None
 
     def start(self, at: Moment) -> None:
@@ -88,7 +88,7 @@ class Snapshots:
         self._finish(how, at)
 
     def on_page(self, node: bytes, message: SnapshotPageMessage, at: Moment) -> None:
-        """A page of the donor's sessions: ask for the next one, and store this one then."""
+        """Ask for the page that follows a donor's, and store this one then."""
         if node != self._donor or message.after_key != self._after_key:
             return
         onwards = message.done or _place(message.next_key) > _place(self._after_key)
@@ -129,7 +129,7 @@ class Snapshots:
         return True
 
     def on_request(self, node: bytes, message: SnapshotRequest) -> None:
-        """A node that joins asks us for a page."""
+        """Send a page to a node that joins."""
         page = self._context.replica.snapshot(message.after_key, PAGE_BYTES_MAX)
         sessions = tuple(s for s in page.sessions if self._context.fits(*s))
         # A node that is not named begins with the feed from its start, which is never wrong.
@@ -143,7 +143,7 @@ class Snapshots:
         )
 
     def forget(self, node: bytes) -> None:
-        """The connection to a node is gone; another donor goes on."""
+        """Go on with another donor when the connection to this one is gone."""
         if node == self._donor:
             self._donor = None
             self._page_deadline_s = float("inf")

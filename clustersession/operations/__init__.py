@@ -1,1 +1,1 @@
-"""Operations: what is done to a node of this host, or looked up on it, by tools."""
+"""Looks at a node of this host, or changes it, for ``tools``."""

@@ -19,7 +19,7 @@ class NoAgent(ClusterSessionError):
 
 
 class Drain(NamedTuple):
-    """How far a drain is.
+    """Says how far a drain is.
 
     peers: how many other nodes are there.
     behind: by route, how many of our changes a node that is there has not confirmed; those with

@@ -21,7 +21,7 @@ NAME_LENGTH_MIN = 8
 
 
 class EndResult(NamedTuple):
-    """What an end came to. ``peers``: other nodes that hold it already; None: no agent to ask."""
+    """Says what an end came to. ``peers``: other nodes that hold it already; None: no agent."""
 
     sessions: int
     peers: int | None

@@ -47,7 +47,7 @@ LIVE, ENDED, EXPIRED, ELSEWHERE, FORGED, GONE, UNKNOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What became of a session.
+    """Says what became of a session.
 
     verdict: one of the words above; headline, reasons: the same for people. handle, name: of the
     session, when one was found; neither can be used in its place. copies: as ``agent.copies``

@@ -30,7 +30,7 @@ SAMPLE_AGE_MS_MAX = 5000
 
 
 class Access(Protocol):
-    """A node to look at. ``settings``: with the secrets, where those are known."""
+    """Gives a node to look at. ``settings``: with the secrets, where those are known."""
 
     @property
     def settings(self) -> Settings: ...
@@ -44,7 +44,7 @@ class Access(Protocol):
 
 
 class NodeAccess:
-    """A node of this host, from a process that is no part of it. Safe under threads.
+    """Gives a node of this host to a process that is no part of it. Safe under threads.
 
     State: ``_lock``, so that the replica is open once at a time in this process.
     """
@@ -62,7 +62,7 @@ class NodeAccess:
 
 
 class SharedAccess:
-    """The node that this process serves from. Opens nothing before it is asked.
+    """Gives the node that this process serves from. Opens nothing before it is asked.
 
     State: ``_completed``, the settings with the secret, once they were asked for.
     """
@@ -88,7 +88,7 @@ class SharedAccess:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one look found.
+    """Holds what one look found.
 
     status: as ``clustersession status`` has it; empty when there is not even that. events: the
     agent's newest log lines, [wall ms, level, text], oldest first. last_written: live sessions by

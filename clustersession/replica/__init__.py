@@ -1,1 +1,1 @@
-"""The node's copy of every session: ``Replica``, written once over any storage engine."""
+"""Holds the node's copy of every session: ``Replica``, written once over any storage engine."""

@@ -1,4 +1,4 @@
-"""Records that were decoded before are remembered, so that the same bytes are decoded once.
+"""Remembers decoded records, so that the same bytes are decoded once.
 
 A sticky balancer brings the requests of a session to the same workers, and decoding a record costs
 several times what fetching its bytes costs. A state is only used for the very bytes it was made

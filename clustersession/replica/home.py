@@ -1,4 +1,4 @@
-"""A node's files stand in its home, and its replica is opened there."""
+"""Names a node's files and opens its replica."""
 
 import secrets
 from dataclasses import dataclass

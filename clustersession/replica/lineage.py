@@ -1,4 +1,4 @@
-"""A feed that does not go on where it stopped is begun anew here, under a new node id.
+"""Begins a feed anew, under a new node id, when it does not go on where it stopped.
 
 A replica that came back older than it was would give places in its feed out twice. Where the feed
 stood when the replica was opened tells which of its writes may stand at such places; they go on

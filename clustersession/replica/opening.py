@@ -1,4 +1,4 @@
-"""Replicas are opened here: in memory, or in a directory that all processes of the host share."""
+"""Opens a replica: in memory, or in a directory that all processes of the host share."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""An index leads from a user to his sessions; its entries are hints, to be compared with those."""
+"""Is the index from a user to his sessions; its entries are hints, to be compared with those."""
 
 from clustersession.core.revocation import RESERVED_PREFIX, principal_tag
 from clustersession.core.state import PRINCIPAL, SessionState, principal_of

@@ -1,4 +1,4 @@
-"""The replica's bookkeeping is read here, within one transaction."""
+"""Reads the replica's bookkeeping within one transaction."""
 
 from clustersession.core.errors import ReplicaUnusable, WireError
 from clustersession.core.feed import START, Cursor

@@ -1,4 +1,4 @@
-"""Sessions are written here, within one transaction, with every index that must move along."""
+"""Writes sessions within one transaction, with every index that must move along."""
 
 from clustersession.core.clock import next_time
 from clustersession.core.digest import entry_hash

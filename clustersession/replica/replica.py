@@ -1,4 +1,4 @@
-"""A replica is a node's copy of every session; it is written once, over any storage engine.
+"""Is a node's copy of every session, written once over any storage engine.
 
 Every public method is one transaction, unless it says otherwise. A commit moves session, change
 feed, expiry index, digests, sequence number and highest stamp together or not at all; any number of

@@ -1,6 +1,6 @@
-"""A nearly full replica decides here which writes may use its reserve, and how much of it.
+"""Decides which writes may use the reserve of a nearly full replica, and how much of it.
 
-It takes ends to the last, and accesses for a while; see ``engines.contract``.
+A nearly full replica takes ends to the last, and accesses for a while; see ``engines.contract``.
 """
 
 from collections.abc import Iterable, Sequence

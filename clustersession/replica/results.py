@@ -1,4 +1,4 @@
-"""The methods of a replica return these."""
+"""Holds the types that a replica's methods return."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

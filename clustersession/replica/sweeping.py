@@ -1,4 +1,4 @@
-"""Expired sessions are swept from a replica in steps that fit where space is short."""
+"""Sweeps expired sessions in steps that fit where space is short."""
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import SessionState

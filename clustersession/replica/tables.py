@@ -1,4 +1,4 @@
-"""A replica consists of these tables; their keys and small values are laid out here.
+"""Lays out the keys and small values of the tables that make up a replica.
 
 Keys sort as bytes, so every number in a key is big-endian. Sessions are kept by bucket and then by
 key: anti-entropy reads the few buckets that differ, and must not walk over all sessions for that.

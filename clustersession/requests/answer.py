@@ -1,4 +1,4 @@
-"""A response says in headers what its client must know: the same for every adapter.
+"""Writes into a response's headers what its client must know, the same for every adapter.
 
 Clients without cookies (native apps, MCP) may send the id in the header ``header_name``, and are
 answered in the same header, under these rules:

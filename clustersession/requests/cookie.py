@@ -1,4 +1,4 @@
-"""A request's cookies are read here; writing them is ``session.cookie``."""
+"""Reads a request's cookies; ``session.cookie`` writes them."""
 
 from clustersession.core.memo import Memo
 

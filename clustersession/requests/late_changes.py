@@ -1,4 +1,4 @@
-"""What changes after the headers went out is committed too; only no cookie can follow any more."""
+"""Commits what changes after the headers went out; only no cookie can follow any more."""
 
 from clustersession.session.manager import SessionManager
 from clustersession.session.visit import Visit
@@ -13,7 +13,7 @@ def save_late(manager: SessionManager, visit: Visit) -> None:
 
 
 async def save_late_async(manager: SessionManager, visit: Visit) -> None:
-    """``save_late`` without blocking the event loop while peers confirm."""
+    """Do what ``save_late`` does, without blocking the event loop while peers confirm."""
     if visit.unsaved:
         visit.answered = True
         await manager.save_async(visit)

@@ -1,4 +1,4 @@
-"""Opening a request finds which ids it brings, and how its client may be told one.
+"""Opens a request: finds which ids it brings, and how its client may be told one.
 
 It is the same for every adapter. What an adapter adds is how the headers of its requests are read.
 """

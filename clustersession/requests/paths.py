@@ -1,4 +1,4 @@
-"""The path of a request says that it takes no session, or names the id itself."""
+"""Finds excluded paths, and the id that a path carries."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A balancer's health check is told here whether users may be sent to this node.
+"""Tells a balancer's health check whether users may be sent to this node.
 
 The check is a request like any other, so the first one makes the node join. It asks the agent and
 not the view that the agent left in the replica: that may be the word of one that is long gone. A
@@ -61,7 +61,7 @@ def readiness(runtime: Runtime) -> Readiness:
 
 
 async def readiness_async(runtime: Runtime) -> Readiness:
-    """``readiness`` without blocking the event loop while the agent answers."""
+    """Do what ``readiness`` does, without blocking the event loop while the agent answers."""
     try:
         return _judge(await runtime.phase_async())
     except ClusterSessionError as error:

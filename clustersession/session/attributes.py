@@ -67,7 +67,7 @@ class AttributeTracker:
             self._decode(values, waiting)
 
     def knows(self, values: dict[str, Any], name: str, data: bytes | None) -> bool:
-        """Say whether the application holds this value, or for None knows that it is gone."""
+        """Tell whether the application holds this value, or for None knows that it is gone."""
         if data is None:
             return name not in dict.keys(values)
         original = self._originals.get(name)
@@ -90,7 +90,7 @@ class AttributeTracker:
     def take_newer(
         self, values: dict[str, Any], modified: bool, stored: Mapping[str, bytes]
     ) -> bool:
-        """Continue from what is stored now, with the unsaved changes on top; say if there are any.
+        """Continue from what is stored now, with the unsaved changes on top; tell if there are any.
 
         Raises what ``find_changes`` raises.
         """

@@ -10,7 +10,7 @@ _VALUES_MAX = 4096
 
 
 class Candidate(NamedTuple):
-    """An authentic id, the key of its session, and the route that came with it."""
+    """Is an authentic id, with the key of its session and the route that came with it."""
 
     identifier: str
     key: str

@@ -40,7 +40,7 @@ class CausalReads:
         self._given_up: dict[str, tuple[Seen, float]] = {}
 
     def lacks(self, key: str, state: SessionState, seen: Seen) -> bool:
-        """Say whether peers are to be asked for a newer copy before the session is served."""
+        """Tell whether peers are to be asked for a newer copy before the session is served."""
         if covers(state.versions, seen):
             return False
         given_up = self._given_up.get(key)
@@ -59,7 +59,7 @@ class CausalReads:
             time.sleep(pause_s)
 
     async def wait_async(self, key: str, seen: Seen, deadline_s: float) -> None:
-        """``wait`` without blocking the event loop."""
+        """Do what ``wait`` does, without blocking the event loop."""
         for pause_s in self._pauses(key, seen, deadline_s):
             await asyncio.sleep(pause_s)
 

@@ -14,7 +14,7 @@ UNLOADED: Any = object()
 
 
 class Original(NamedTuple):
-    """A value as it was handed to the application, and its stored bytes."""
+    """Holds a value as it was handed to the application, and its stored bytes."""
 
     value: object
     data: bytes
@@ -22,7 +22,7 @@ class Original(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttributeChanges:
-    """The attributes that a commit is to set, by their new bytes, and to delete."""
+    """Names the attributes that a commit is to set, by their new bytes, and to delete."""
 
     sets: Mapping[str, bytes] = field(default_factory=dict)
     deletes: tuple[str, ...] = ()

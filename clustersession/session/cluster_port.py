@@ -1,15 +1,15 @@
-"""What the session layer asks of the cluster."""
+"""Says what the session layer asks of the cluster."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class Subscription(Protocol):
-    """A subscription: as long as it is open somebody says when a session may have changed."""
+    """Has somebody say, as long as it is open, when a session may have changed."""
 
     @property
     def is_open(self) -> bool:
-        """Whether ``wake`` may still be called."""
+        """Tell whether ``wake`` may still be called."""
         ...
 
     def close(self) -> None:
@@ -18,11 +18,11 @@ class Subscription(Protocol):
 
 
 class ClusterPort(Protocol):
-    """The node's side towards its peers, as a worker sees it. No method raises."""
+    """Is the node's side towards its peers, as a worker sees it. No method raises."""
 
     @property
     def route(self) -> str:
-        """This node's route."""
+        """Return this node's route."""
         ...
 
     def serving_routes(self) -> frozenset[str]:
@@ -40,7 +40,7 @@ class ClusterPort(Protocol):
         ...
 
     async def confirm_async(self, head: int) -> bool:
-        """``confirm`` without blocking the event loop."""
+        """Do what ``confirm`` does, without blocking the event loop."""
         ...
 
     def fetch(self, key: str) -> bool:
@@ -48,7 +48,7 @@ class ClusterPort(Protocol):
         ...
 
     async def fetch_async(self, key: str) -> bool:
-        """``fetch`` without blocking the event loop."""
+        """Do what ``fetch`` does, without blocking the event loop."""
         ...
 
     def feed_moved(self, head: int) -> None:

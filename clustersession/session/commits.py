@@ -81,7 +81,7 @@ class SessionCommits:
             self._warnings.unconfirmed()
 
     async def confirm_async(self, head: int) -> None:
-        """``confirm`` without blocking the event loop."""
+        """Do what ``confirm`` does, without blocking the event loop."""
         if not self._waits:
             self._cluster.feed_moved(head)
         elif not await self._cluster.confirm_async(head):

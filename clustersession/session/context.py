@@ -1,4 +1,4 @@
-"""What all visits of one application in one process share."""
+"""Holds what all visits of one application in one process share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from clustersession.settings.settings import Settings
 
 @dataclass(slots=True)
 class SessionContext:
-    """Made once by the manager; none of the fields is ever set to something else.
+    """Holds what visits share; made by the manager, no field is ever set to something else.
 
     Attributes:
         settings: complete, with route and secret.

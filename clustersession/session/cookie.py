@@ -1,4 +1,4 @@
-"""Writing Set-Cookie. The value is never quoted: balancers read it."""
+"""Writes Set-Cookie. The value is never quoted: balancers read it."""
 
 from clustersession.settings.settings import Settings
 
@@ -25,10 +25,10 @@ class CookieWriter:
         self._flags = flags
 
     def assign(self, value: str, max_age_s: int) -> str:
-        """The header value that sets the cookie; ``max_age_s`` 0: until the browser closes."""
+        """Return the header value that sets the cookie; ``max_age_s`` 0: until a browser closes."""
         age = f"; Max-Age={max_age_s}" if max_age_s > 0 else ""
         return f"{self._name}={value}{age}{self._flags}"
 
     def delete(self) -> str:
-        """The header value that removes the cookie; old clients understand only Expires."""
+        """Return the header value that removes the cookie; old clients understand only Expires."""
         return f"{self._name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._flags}"

@@ -37,7 +37,7 @@ _log = logging.getLogger("clustersession")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to a session.
+    """Is one thing that happened to a session.
 
     kind: created, changed, ended, expired or principal_ended. session: its name in logs; empty for
     principal_ended. names: the attributes that changed. reason: of an end, "invalidated",
@@ -54,7 +54,7 @@ class Event:
 
     @property
     def data(self) -> dict[str, Any]:
-        """The attributes as they are now; of a session that is over, as they were at the last.
+        """Return the attributes as they are now; of a session that is over, as they were last.
 
         A copy: what is changed in it goes nowhere. What cannot be read is left out.
         """
@@ -66,7 +66,7 @@ _C = TypeVar("_C", bound=Callback)
 
 
 class Events:
-    """The callbacks of one application, and what they are still to be told.
+    """Holds the callbacks of one application, and what they are still to be told.
 
     Attributes:
         pending: events of commits that peers have not confirmed yet, oldest first; of more than
@@ -98,7 +98,7 @@ class Events:
         return callback
 
     def wants(self, kind: str) -> bool:
-        """Say whether anybody asked for events of this kind."""
+        """Tell whether anybody asked for events of this kind."""
         return kind in self._callbacks
 
     def __bool__(self) -> bool:

@@ -27,7 +27,7 @@ def fetch(visit: Visit) -> None:
 
 
 async def fetch_async(visit: Visit) -> None:
-    """``fetch`` without blocking the event loop."""
+    """Do what ``fetch`` does, without blocking the event loop."""
     context, causal, seen = visit.context, visit.context.causal, visit.seen
     for candidate in visit.candidates[:FETCHES_PER_REQUEST_MAX]:
         context.counters.fetches += 1
@@ -51,7 +51,7 @@ def newest(context: SessionContext, key: str) -> SessionState | None:
 
 
 async def newest_async(context: SessionContext, key: str) -> SessionState | None:
-    """``newest`` without blocking the event loop while peers are asked."""
+    """Do what ``newest`` does, without blocking the event loop while peers are asked."""
     state = _current(context, key)
     if state is None and await context.cluster.fetch_async(key):
         state = _current(context, key)

@@ -18,7 +18,7 @@ _TRUE = encode_value(True)
 
 
 class Lifetimes:
-    """The lifetimes that one application's settings give to sessions and to cookies.
+    """Knows the lifetimes that one application's settings give to sessions and to cookies.
 
     permanent_lifetime_s: idle timeout of sessions made permanent; 0: the same as of others.
     sliding: read-only requests renew a cookie that has a lifetime, at most once in a quarter of it.
@@ -61,7 +61,7 @@ class Lifetimes:
         return (min(idle_ms or left_ms, left_ms) if own_lifetime else idle_ms or left_ms) // 1000
 
     def renewal_is_due(self, state: SessionState, now_ms: int) -> bool:
-        """Say whether a quarter of the cookie's lifetime began since the recorded access.
+        """Tell whether a quarter of the cookie's lifetime began since the recorded access.
 
         The access that finds it so is recorded at once, so one request in a quarter answers yes.
         """
@@ -73,18 +73,18 @@ class Lifetimes:
 
 
 def is_permanent(state: SessionState) -> bool:
-    """Say whether a stored session is ``permanent``, without decoding it."""
+    """Tell whether a stored session is ``permanent``, without decoding it."""
     register = state.registers.get(PERMANENT)
     return register is not None and register.value == _TRUE
 
 
 def is_live(state: SessionState | None, now_ms: int) -> bool:
-    """Say whether a copy is neither absent, nor ended, nor expired."""
+    """Tell whether a copy is neither absent, nor ended, nor expired."""
     return state is not None and state.ended is None and now_ms <= expires_ms(state)
 
 
 def may_live_elsewhere(state: SessionState, now_ms: int) -> bool:
-    """Say whether a peer may know of a later access to a session that looks idle-expired here.
+    """Tell whether a peer may know of a later access to a session that looks idle-expired here.
 
     For as long as it may: this node can have been cut off. Once it is swept here peers are asked
     too.

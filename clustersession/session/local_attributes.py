@@ -14,7 +14,7 @@ Writes = tuple[dict[str, bytes], tuple[str, ...]]
 
 
 class LocalAttributes:
-    """The patterns of the setting ``local_attributes``; ``_permanent`` is never local."""
+    """Holds the patterns of the setting ``local_attributes``; ``_permanent`` is never local."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._full_matches = [re.compile(pattern).fullmatch for pattern in patterns]
@@ -49,5 +49,5 @@ class LocalAttributes:
 
 
 def stays_here(sets: Mapping[str, bytes], deletes: Sequence[str]) -> bool:
-    """Say whether no peer gets to see anything of these writes."""
+    """Tell whether no peer gets to see anything of these writes."""
     return all(name.startswith(LOCAL_PREFIX) for name in (*sets, *deletes))

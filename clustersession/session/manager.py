@@ -142,7 +142,7 @@ class SessionManager:
     save, save_async = staticmethod(save), staticmethod(save_async)
 
     def owes_nothing(self, visit: Visit) -> bool:
-        """Say whether a request that changed nothing can be answered without a commit.
+        """Tell whether a request that changed nothing can be answered without a commit.
 
         What such a request may owe: the access, once the recorded one is too old; a cookie that has
         to name another node, or whose lifetime is to be renewed, or is to go; what it has seen of
@@ -182,7 +182,7 @@ class SessionManager:
         return self.answer(visit)
 
     async def commit_async(self, visit: Visit) -> Outcome:
-        """``commit`` without blocking the event loop while peers confirm."""
+        """Do what ``commit`` does, without blocking the event loop while peers confirm."""
         if self.owes_nothing(visit):
             return self.answer_unchanged(visit)
         await self.save_async(visit)
@@ -251,12 +251,12 @@ class SessionManager:
     # --- what adapters with sessions of their own ask besides -----------------------------------
 
     def has_ended(self, visit: Visit) -> bool:
-        """Say whether the stored session has ended or expired in the meantime."""
+        """Tell whether the stored session has ended or expired in the meantime."""
         key = visit.key
         return key is not None and not is_live(self.replica.get(key), self.now_ms())
 
     def route_is_due(self, visit: Visit) -> bool:
-        """Say whether the client's cookie names a node that the next answer will not name."""
+        """Tell whether the client's cookie names a node that the next answer will not name."""
         client, key = visit.client, visit.key
         if client is None or key is None or visit.discarded:
             return False

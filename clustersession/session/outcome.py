@@ -1,4 +1,4 @@
-"""What a commit asks of the response."""
+"""Says what a commit asks of the response."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from clustersession.session.visit import Visit
 
 
 class Outcome(NamedTuple):
-    """``set_cookie``: a whole Set-Cookie value or None. ``vary``: add ``Vary: Cookie``.
+    """Says what headers a response needs. ``set_cookie``: a whole Set-Cookie value or None.
 
     ``set_seen_cookie``: one more Set-Cookie value, only with ``consistency="causal"``.
     ``delete_legacy_cookie``: one more, only with ``legacy_cookie_name``.

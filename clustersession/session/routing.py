@@ -7,7 +7,7 @@ from clustersession.settings.settings import Rewrite
 
 
 class Decision(NamedTuple):
-    """What is to become of a cookie: ``route`` is what to write into it, None to leave it.
+    """Says what is to become of a cookie: ``route`` is what to write into it, None to leave it.
 
     ``strayed``: the balancer brought a session whose own node is well. ``failover``: the route
     moved because its node cannot serve.

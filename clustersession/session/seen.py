@@ -29,7 +29,7 @@ _PATTERN = re.compile(rf"{_FORMAT}([A-Za-z0-9_-]{{1,{_LENGTH_MAX - len(_FORMAT)}
 
 
 def seen_cookie_name(settings: Settings) -> str:
-    """The name of the second cookie; empty where nobody needs one."""
+    """Return the name of the second cookie; empty where nobody needs one."""
     return settings.cookie_name + SUFFIX if settings.consistency == "causal" else ""
 
 

@@ -20,7 +20,7 @@ from clustersession.session.writing import save, save_async
 
 
 class Session(SessionDict):
-    """A user's session. Keys are strings; values are what ``wire.values`` lists.
+    """Is a user's session. Keys are strings; values are what ``wire.values`` lists.
 
     What is public here is what ``docs/sessions.md`` lists. All that a request notes besides stands
     in its ``Visit``.
@@ -36,19 +36,19 @@ class Session(SessionDict):
 
     @property
     def sid(self) -> str | None:
-        """The id without the route, or None as long as nothing has been stored."""
+        """Return the id without the route, or None as long as nothing has been stored."""
         return self._visit.identifier
 
     @property
     def created_at(self) -> datetime:
-        """When the session was created, in UTC; now for one that is not stored yet."""
+        """Return when the session was created, in UTC; now for one that is not stored yet."""
         state = self._visit.state
         created_ms = self._visit.context.now_ms() if state is None else state.created_ms
         return datetime.fromtimestamp(created_ms / 1000, UTC)
 
     @property
     def permanent(self) -> bool:
-        """Whether the cookie outlives the browser, by the session's idle timeout."""
+        """Tell whether the cookie outlives the browser, by the session's idle timeout."""
         return bool(self.get(PERMANENT, False))
 
     @permanent.setter
@@ -58,7 +58,7 @@ class Session(SessionDict):
 
     @property
     def principal(self) -> str | None:
-        """The user this session belongs to, for listing and ending a user's sessions."""
+        """Return the user this session belongs to, for listing and ending a user's sessions."""
         data = self._visit.register(PRINCIPAL)
         return None if data is None else data.decode("utf-8", "replace")
 
@@ -76,12 +76,12 @@ class Session(SessionDict):
 
     @property
     def cluster(self) -> ClusterSessions:
-        """Users' sessions across the cluster: to list and to end them."""
+        """Return users' sessions across the cluster: to list and to end them."""
         return ClusterSessions(self._visit.context)
 
     @property
     def lifetime(self) -> float:
-        """Seconds from creation to the end of the session, whatever happens; 0: as configured.
+        """Return the seconds from creation to the end, whatever happens; 0: as configured.
 
         It can be set before a session is stored, or after ``rotate()``: then it counts from now.
         The cookie lasts as long. At most the setting ``lifetime_s_max``.
@@ -105,7 +105,7 @@ class Session(SessionDict):
 
     @property
     def idle_timeout(self) -> float:
-        """Seconds without a request after which the session ends; 0: never for that reason."""
+        """Return the seconds without a request after which it ends; 0: never for that reason."""
         visit = self._visit
         data = visit.system.get(IDLE_TIMEOUT)
         if data is not None:
@@ -157,7 +157,7 @@ class Session(SessionDict):
         save(self._visiting())
 
     async def asave(self) -> None:
-        """``save`` without blocking the event loop."""
+        """Do what ``save`` does, without blocking the event loop."""
         await save_async(self._visiting())
 
     def reload(self) -> bool:
@@ -175,7 +175,7 @@ class Session(SessionDict):
         return self._visiting().take_newer(state)
 
     async def areload(self) -> bool:
-        """``reload`` without blocking the event loop."""
+        """Do what ``reload`` does, without blocking the event loop."""
         visit = self._visit
         if visit.key is None or visit.discarded:
             return not visit.discarded

@@ -20,7 +20,7 @@ from clustersession.session.lifetimes import is_permanent
 
 
 class StoredAttributes:
-    """What follows from one copy. Nothing of it changes but values that are decoded later.
+    """Holds what follows from one copy. Nothing of it changes but values that are decoded later.
 
     Attributes:
         values: the attributes, with UNLOADED for what is to be decoded from ``originals``.

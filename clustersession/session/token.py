@@ -23,7 +23,7 @@ _SALT = b"clustersession.id"
 
 
 class _ShortHMAC(HMACAlgorithm):
-    """HMAC cut to 96 bits: 16 characters, and a forger who can only ask us needs 2**96 tries."""
+    """Is HMAC cut to 96 bits: 16 characters, and a forger who can only ask us needs 2**96 tries."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
         return super().get_signature(key, value)[:_MAC_BYTES]

@@ -17,7 +17,7 @@ _ABSENT: Any = object()
 
 
 class UntouchedSession(Session):
-    """A session of which nothing or little has been asked yet."""
+    """Is a session of which nothing or little has been asked yet."""
 
     __slots__ = ()
 
@@ -32,7 +32,7 @@ class UntouchedSession(Session):
         return self.get(key, _ABSENT) is not _ABSENT  # type: ignore[arg-type]
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Like dict.get."""
+        """Do what dict.get does."""
         self.accessed = True
         value = dict.get(self, key, default)
         if value is UNLOADED:

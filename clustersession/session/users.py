@@ -32,7 +32,7 @@ NAME_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """One session of a user, without anything that would let one use it.
+    """Shows one session of a user, without anything that would let one use it.
 
     handle: 32 hexadecimal digits that name the session, for forms and links. name: the first 8,
     as in logs. node: the node that wrote last, 8 hexadecimal digits as in ``clustersession
@@ -52,7 +52,7 @@ class SessionView:
 
     @property
     def name(self) -> str:
-        """The session as logs name it."""
+        """Return the session's name in logs."""
         return self.handle[:NAME_LENGTH]
 
 
@@ -85,7 +85,7 @@ class ClusterSessions:
         return head > 0
 
     async def aend(self, session: SessionView | str, principal: str | int | None = None) -> bool:
-        """``end`` without blocking the event loop while peers confirm."""
+        """Do what ``end`` does, without blocking the event loop while peers confirm."""
         head = self._end([self._key_of(session, principal)])
         await self._confirm_async(head)
         return head > 0
@@ -104,7 +104,7 @@ class ClusterSessions:
     async def aend_all(
         self, principal: str | int, *, except_current: SessionDict | None = None
     ) -> int:
-        """``end_all`` without blocking the event loop while peers confirm."""
+        """Do what ``end_all`` does, without blocking the event loop while peers confirm."""
         done = self._end_all(str(principal), except_current)
         await self._confirm_async(done.head)
         return done.ended
@@ -165,7 +165,7 @@ class ClusterSessions:
 
 
 class Revoked(NamedTuple):
-    """What was committed: the feed's head, how many sessions ended, the copy of the spared one."""
+    """Holds what was committed: the feed's head, how many sessions ended, the spared one's copy."""
 
     head: int
     ended: int

@@ -25,7 +25,7 @@ _NOTHING: Mapping[str, bytes | None] = MappingProxyType({})
 
 
 class NewId(Enum):
-    """Why a session is to get a new id at the next commit."""
+    """Says why a session is to get a new id at the next commit."""
 
     ROTATION = auto()
     """The application asked for it."""
@@ -35,7 +35,7 @@ class NewId(Enum):
 
 
 class SessionDict(dict[str, Any]):
-    """The dict that an application holds, as far as this room needs to know it.
+    """Is the dict that an application holds, as far as this room needs to know it.
 
     ``session.session.Session`` is what applications see of it; its documentation has the
     attributes. ``_visit`` is the only way from here to the request's notes.
@@ -65,13 +65,13 @@ class SessionDict(dict[str, Any]):
         self.modified = True
 
     def pop(self, key: str, *default: Any) -> Any:
-        """Like dict.pop."""
+        """Do what dict.pop does."""
         if key in self:
             self.modified = True
         return dict.pop(self, key, *default)
 
     def popitem(self) -> tuple[str, Any]:
-        """Like dict.popitem."""
+        """Do what dict.popitem does."""
         item = dict.popitem(self)
         self.modified = True
         return item
@@ -81,13 +81,13 @@ class SessionDict(dict[str, Any]):
     @overload
     def setdefault(self, key: str, default: _T) -> Any: ...
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """Like dict.setdefault."""
+        """Do what dict.setdefault does."""
         if key not in self:
             self[key] = default
         return dict.__getitem__(self, key)
 
     def update(self, *others: Any, **values: Any) -> None:
-        """Like dict.update, all or nothing."""
+        """Do what dict.update does, all or nothing."""
         new = {_checked(key): value for key, value in dict(*others, **values).items()}
         dict.update(self, new)
         self.modified = True
@@ -106,7 +106,7 @@ class SessionDict(dict[str, Any]):
 
 
 class Visit:
-    """The notes of one request about its session and its client.
+    """Holds the notes of one request about its session and its client.
 
     Most requests leave most notes as they are, so what is said first stands in the class.
     """
@@ -217,14 +217,14 @@ class Visit:
 
     @property
     def touched(self) -> bool:
-        """Whether the application may have changed anything."""
+        """Tell whether the application may have changed anything."""
         return bool(
             self.session.modified or self.attributes.mutable or self.new_id or self.system
         )
 
     @property
     def unsaved(self) -> bool:
-        """Whether a commit would write something. Raises what ``find_changes`` raises."""
+        """Tell whether a commit would write something. Raises what ``find_changes`` raises."""
         if self.discarded:
             return False
         return bool(
@@ -233,7 +233,7 @@ class Visit:
 
     @property
     def stands_for_record(self) -> bool:
-        """Whether an imported record is behind the session, and no session of ours yet."""
+        """Tell whether an imported record is behind the session, and no session of ours yet."""
         return self.key is not None and self.key.startswith(IMPORTED_PREFIX)
 
     def find_changes(self) -> AttributeChanges:
@@ -328,7 +328,7 @@ class Visit:
         self.discarded = True
 
     def detach(self) -> None:
-        """Stand behind no stored session any more."""
+        """Forget the stored session: from now on there is none behind this visit."""
         self.identifier = self.key = self.state = self.stored = None
         self.attributes.forget_stored()
         self.system, self.new_id = _NOTHING, None

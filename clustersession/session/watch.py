@@ -27,7 +27,7 @@ LOOK_ANYWAY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """What others have changed in a session since the last look.
+    """Says what others have changed in a session since the last look.
 
     names: attributes that were set or deleted; values: what they are now, without deleted ones.
     ended: the session is over, and nothing follows; reason: "invalidated", "rotated", "revoked",

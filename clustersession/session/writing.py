@@ -49,7 +49,7 @@ def save(visit: Visit) -> None:
 
 
 async def save_async(visit: Visit) -> None:
-    """``save`` without blocking the event loop while peers confirm."""
+    """Do what ``save`` does, without blocking the event loop while peers confirm."""
     context = visit.context
     head = write(visit)
     try:

@@ -1,4 +1,4 @@
-"""Web frameworks have names of their own for our settings, and a secret key to derive ours from."""
+"""Knows the web frameworks' names for our settings, and derives our secret from theirs."""
 
 from collections.abc import Mapping
 from typing import Any

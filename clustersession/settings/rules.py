@@ -1,4 +1,4 @@
-"""The values of the settings are judged here, with the sentences that say what is wrong.
+"""Decides whether the settings' values are valid, and says what is wrong with them.
 
 The rules work on a mapping and not on ``Settings``, so that whoever collects values from several
 sources can have every problem at once and say where each value came from.

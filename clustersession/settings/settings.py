@@ -1,4 +1,4 @@
-"""The settings are one frozen object, validated once, that the whole library reads.
+"""Holds every setting in one frozen object, validated once, that the whole library reads.
 
 Times are seconds. The names are the same as keyword argument, TOML key and, in capitals after
 ``CLUSTERSESSION_``, environment variable; ``settings.sources`` reads those, ``settings.rules``

@@ -1,4 +1,4 @@
-"""Settings come from keyword arguments, the environment and a TOML file; the first ones win.
+"""Reads settings from keyword arguments, the environment and a TOML file; the first ones win.
 
 A misspelt name that is silently ignored is how clusters come to run with their defaults, so every
 name in all three sources is known or refused, with the nearest right name.

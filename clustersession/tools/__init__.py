@@ -1,1 +1,1 @@
-"""Tools: what people run. Each has a folder; nothing that serves requests imports from here."""
+"""Holds what people run, a folder each; nothing that serves requests imports from here."""

@@ -1,4 +1,4 @@
-"""What the commands have in common: the settings they read, and JSON for programs."""
+"""Does what all commands do: reads the settings, and writes JSON for programs."""
 
 import json
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Bytes get their meaning here: records, messages, frames, datagrams, session values. Pure."""
+"""Gives bytes their meaning: records, messages, frames, datagrams, session values. Pure."""

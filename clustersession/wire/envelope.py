@@ -1,4 +1,4 @@
-"""Datagrams are sealed: they show who sent them, that they are whole, and not repeated.
+"""Seals datagrams: they show who sent them, that they are whole, and not repeated.
 
 Layout, all numbers big-endian, 36 bytes of header::
 

@@ -1,4 +1,4 @@
-"""Messages are made of fields of these kinds; each is packed and, checked, unpacked here.
+"""Packs the fields of messages, each of one of these kinds, and unpacks them checked.
 
 Every length is bounded before it is believed; what does not fit is refused with WireError.
 """

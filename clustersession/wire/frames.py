@@ -1,4 +1,4 @@
-"""A byte stream is cut into frames: a 4-byte big-endian length, then that many bytes."""
+"""Cuts a byte stream into frames: a 4-byte big-endian length, then that many bytes."""
 
 from clustersession.core.errors import WireError
 

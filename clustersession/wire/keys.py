@@ -1,4 +1,4 @@
-"""The keys of a cluster are derived from its secrets.
+"""Derives the keys of a cluster from its secrets.
 
 Everything a node needs to talk to its peers follows from a secret and the cluster name alone, so
 that equal configuration on every host is all the setting up there is. The derivations are

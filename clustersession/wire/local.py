@@ -1,4 +1,4 @@
-"""A worker and its node's agent talk over the unix socket in the frames that are made here.
+"""Is what a worker and its node's agent say to each other over the unix socket.
 
 Frames as between nodes, each a msgpack array. A request is [operation, token, argument]; token 0
 wants no answer. An answer is [token, value]. With token 0 the agent pushes an event for the log.

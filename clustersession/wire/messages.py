@@ -1,4 +1,4 @@
-"""Nodes talk to each other in these messages; their form in bytes is made and read here.
+"""Is every message between nodes, with its form in bytes.
 
 A message is a msgpack array: its number, then its fields in order. Numbers and the order of fields
 are append-only. Nodes of several versions understand each other: a field that was appended has a

@@ -1,4 +1,4 @@
-"""Msgpack from outside is read here at a cost that stays in proportion to its length."""
+"""Reads msgpack from outside at a cost that stays in proportion to its length."""
 
 from typing import Any
 

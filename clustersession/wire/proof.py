@@ -1,4 +1,4 @@
-"""A hello proves that its sender holds the secret, where the handshake cannot show it.
+"""Proves by a hello that its sender holds the secret, where the handshake cannot show it.
 
 With certificates of one's own the handshake only proves that a peer has one of that authority. So
 each hello carries a code made with a key from the secret. It covers the certificates that both

@@ -1,4 +1,4 @@
-"""Sessions, deltas and batches are written as msgpack here, and read.
+"""Encodes sessions, deltas and batches as msgpack, and decodes them.
 
 Each has two forms: a plain structure to nest inside a message, and bytes that stand alone. The way
 in is validated in full; malformed input raises WireError and nothing else.

@@ -1,4 +1,4 @@
-"""An application registers types here, to be kept in sessions under a name.
+"""Knows the types that an application registered, to be kept in sessions under a name.
 
 A value is stored as its name and what its ``encode`` made of it. The name is the version: nodes
 that do not know it leave the attribute out and keep its bytes, so that old and new code can run

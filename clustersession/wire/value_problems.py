@@ -1,4 +1,4 @@
-"""A value that cannot be stored is walked here again, in the packer's order, to say why.
+"""Walks a value that cannot be stored again, in the packer's order, to say why.
 
 Only runs after the fast path has failed, so that the fast path need not keep track of where it is.
 """

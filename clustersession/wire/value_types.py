@@ -1,4 +1,4 @@
-"""The types of session values: the one list of them.
+"""Is the one list of the types of session values.
 
 A type more has its encoder and its decoder in ``wire.values``, and its row in ``docs/values.md``.
 """

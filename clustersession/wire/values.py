@@ -1,4 +1,4 @@
-"""Session values become canonical msgpack here, with extension types, and come back.
+"""Encodes session values as canonical msgpack, with extension types, and decodes them.
 
 Canonical means that decoding and encoding again gives the same bytes (sets are sorted by their
 encoded elements), because a changed value is recognised by comparing bytes.

@@ -1,4 +1,4 @@
-"""A worker of a distributable node reaches the cluster through its agent."""
+"""Reaches the cluster, for a worker of a distributable node, through its agent."""
 
 import asyncio
 import logging
@@ -123,7 +123,7 @@ class AgentClient:
         return self._is_confirmed(answer)
 
     async def confirm_async(self, head: int) -> bool:
-        """``confirm`` without blocking the event loop."""
+        """Do what ``confirm`` does, without blocking the event loop."""
         timeout_s = self._settings.ack_timeout_s
         answer = await self._ask_async(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
@@ -134,7 +134,7 @@ class AgentClient:
         return self._ask(Operation.FETCH, key, timeout_s=timeout_s) is True
 
     async def fetch_async(self, key: str) -> bool:
-        """``fetch`` without blocking the event loop."""
+        """Do what ``fetch`` does, without blocking the event loop."""
         timeout_s = self._settings.fetch_timeout_s + GRACE_S
         return await self._ask_async(Operation.FETCH, key, timeout_s=timeout_s) is True
 
@@ -143,7 +143,7 @@ class AgentClient:
         return _phase(self._ask(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
 
     async def phase_async(self) -> str:
-        """``phase`` without blocking the event loop."""
+        """Do what ``phase`` does, without blocking the event loop."""
         return _phase(await self._ask_async(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
 
     async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:

@@ -1,4 +1,4 @@
-"""The agent tells a worker of events: expiry, and what happened on other nodes."""
+"""Hears the agent's events, of expiry and of other nodes, and calls the application's callbacks."""
 
 import threading
 from typing import Any

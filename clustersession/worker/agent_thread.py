@@ -1,4 +1,4 @@
-"""With ``agent="thread"`` the agent runs inside this process: for tests and tiny deployments."""
+"""Runs the agent inside this process, for ``agent="thread"``: tests and tiny deployments."""
 
 import asyncio
 import atexit

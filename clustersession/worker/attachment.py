@@ -1,4 +1,4 @@
-"""A worker is attached to its agent: one thread holds a connection for as long as it lives.
+"""Attaches a worker to its agent: one thread holds a connection for as long as it lives.
 
 The agent takes the connection for the worker, so a killed worker is noticed by the kernel closing
 it. The thread sleeps in a system call; when the agent goes away it wakes, starts another, and

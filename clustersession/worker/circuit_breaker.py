@@ -1,4 +1,4 @@
-"""A request waits for its agent for the whole timeout once, then not at all for a while.
+"""Lets a request wait for its agent for the whole timeout once, then not at all for a while.
 
 An agent that cannot start, or hangs, would otherwise cost every write a full timeout. A worker that
 waited in vain goes on without its agent until another one attaches, or until it is time to look.

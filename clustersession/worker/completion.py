@@ -1,4 +1,4 @@
-"""Settings are completed for a node: what was left out is worked out, what cannot work refused."""
+"""Completes a node's settings: works out what was left out, refuses what cannot work."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A worker that is told to stop goes on serving for a while, so that its users move first.
+"""Keeps a worker that is told to stop serving for a while, so that its users move first.
 
 A server that got SIGTERM takes no new connections, and whoever comes next is refused until the
 balancer has noticed. With ``drain_on_stop_s`` the first SIGTERM reaches the agent and not the

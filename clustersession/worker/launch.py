@@ -1,4 +1,4 @@
-"""A worker starts its node's agent: once, whoever races, and without a child left behind.
+"""Starts a node's agent: once, whoever races, and without a child left behind.
 
 An agent of an older version of this library is replaced; one of a newer version never is.
 """

@@ -1,4 +1,4 @@
-"""The workers of a node that replicates to nobody keep its replica in order themselves."""
+"""Keeps the replica in order, from its workers, on a node that replicates to nobody."""
 
 import time
 from collections.abc import Callable
@@ -43,25 +43,25 @@ class LocalOnly:
         return self._serving
 
     def confirm(self, head: int) -> bool:
-        """There is nobody to wait for."""
+        """Return True at once: there is nobody to wait for."""
         self.feed_moved(head)
         return True
 
     async def confirm_async(self, head: int) -> bool:
-        """There is nobody to wait for."""
+        """Return True at once: there is nobody to wait for."""
         self.feed_moved(head)
         return True
 
     def fetch(self, key: str) -> bool:
-        """There is nobody to ask."""
+        """Return False: there is nobody to ask."""
         return False
 
     async def fetch_async(self, key: str) -> bool:
-        """There is nobody to ask."""
+        """Return False: there is nobody to ask."""
         return False
 
     async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
-        """There is nobody who could tell."""
+        """Return None: there is nobody who could tell."""
         return None
 
     def feed_moved(self, head: int) -> None:

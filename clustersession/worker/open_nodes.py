@@ -1,4 +1,4 @@
-"""A process has each node open once: it must not open an LMDB environment twice.
+"""Opens each node once for a process, which must not open an LMDB environment twice.
 
 The process id is looked at for each use: what was opened before a fork, in the master of a
 preloading server, is left alone and never used in a child.

@@ -1,4 +1,4 @@
-"""A node keeps its files in a private directory of its own."""
+"""Decides where a node keeps its files: in a private directory of its own."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""An adapter holds a runtime: settings now, and one open session manager per process, later.
+"""Holds, for an adapter, settings now and one open session manager per process later.
 
 Nothing is opened before a request is served or a server announces its start. The process id is
 compared at each use: objects made before a fork, in the master of a preloading server, are left
@@ -111,7 +111,7 @@ class Runtime:
         return READY if client is None else client.phase()
 
     async def phase_async(self) -> str:
-        """``phase`` without blocking the event loop."""
+        """Do what ``phase`` does, without blocking the event loop."""
         client = self.agent_client()
         return READY if client is None else await client.phase_async()
 

@@ -1,4 +1,4 @@
-"""The secret that signs ids is made where none was given, and compared between workers."""
+"""Makes the secret that signs ids where none was given, and compares it between workers."""
 
 import hashlib
 import logging

@@ -1,4 +1,4 @@
-"""A worker reads from the replica which nodes serve, as the agent has noted there."""
+"""Reads from the replica which nodes serve, as the agent has noted there."""
 
 import threading
 import time

@@ -1,1 +1,1 @@
-"""Storage engines: the contract that a replica is written against, and each one that keeps it."""
+"""Holds the contract that a replica is written against, and each engine that keeps it."""

@@ -1,4 +1,4 @@
-"""A storage engine keeps ordered tables of bytes, and reads and writes them in transactions.
+"""Says what a storage engine offers: ordered tables of bytes, read and written in transactions.
 
 A table is named by its number in ``replica.tables``. A reading transaction sees one state of all
 tables throughout. A writing transaction excludes every other writer, takes effect as a whole when

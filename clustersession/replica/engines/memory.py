@@ -1,4 +1,4 @@
-"""Memory holds the tables: for tests, the simulator and a single process without a disk.
+"""Keeps the tables in memory: for tests, the simulator and a single process without a disk.
 
 It has no lock: one thread at a time.
 """

@@ -1,1 +1,1 @@
-"""The product ``clustersession check``: do settings, host and other nodes fit each other?"""
+"""Checks whether settings, host and other nodes fit each other: ``clustersession check``."""

@@ -1,4 +1,4 @@
-"""The command ``clustersession check``."""
+"""Is the command ``clustersession check``."""
 
 import sys
 

@@ -40,7 +40,7 @@ LISTEN_S_MAX = 3.0
 
 @dataclass(slots=True)
 class PeerAnswer:
-    """What a peer answered. ``trouble``: why it cannot be a peer of ours, and what to change.
+    """Holds what a peer answered. ``trouble``: why it cannot be a peer of ours, what to change.
 
     ``absent``: nobody is there, which may change.
     """
@@ -53,7 +53,7 @@ class PeerAnswer:
 
 @dataclass(slots=True)
 class Heard:
-    """What came from the group while we listened; ``trouble`` when it could not be used."""
+    """Holds what came from the group while we listened; ``trouble`` when it could not be used."""
 
     trouble: str = ""
     ourselves: bool = False

@@ -1,4 +1,4 @@
-"""Verdicts: what one check found, and the report of several."""
+"""Holds what the checks found: a verdict each, and the report of several."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Level(StrEnum):
-    """How bad it is. warning: it works, and may not be wanted so. problem: it will not work."""
+    """Says how bad it is. warning: it works, and may not be wanted so. problem: it cannot work."""
 
     OK = "ok"
     WARNING = "warning"
@@ -14,7 +14,7 @@ class Level(StrEnum):
 
 
 class Verdict(NamedTuple):
-    """What one check found. ``text`` says it and, unless it is ok, what to change."""
+    """Holds what one check found. ``text`` says it and, unless it is ok, what to change."""
 
     check: str
     level: Level

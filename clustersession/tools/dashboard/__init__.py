@@ -1,1 +1,1 @@
-"""The product ``clustersession dashboard``: a live status page, which also mounts into an app."""
+"""Serves a live status page: ``clustersession dashboard``, or mounted into an app."""

@@ -1,4 +1,4 @@
-"""The dashboard as an ASGI application, to be mounted or served by itself.
+"""Is the dashboard as an ASGI application, to be mounted or served by itself.
 
     app.mount("/cluster", Dashboard())
 
@@ -42,7 +42,7 @@ _log = logging.getLogger("clustersession.dashboard")
 
 
 class Dashboard:
-    """The status page of one node.
+    """Is the status page of one node.
 
     Options are the settings by name, as for the middleware; or ``runtime`` shares what a middleware
     has. ``access`` and ``guard``: for a process that is no part of the node. Opens nothing. Raises

@@ -1,4 +1,4 @@
-"""The command ``clustersession dashboard``."""
+"""Is the command ``clustersession dashboard``."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""Where everything stands in the picture of the cluster: this node, its peers, and each link's lag.
+"""Computes where nodes and links stand in the picture of the cluster, and each link's lag.
 
 The template ``live/picture.html`` makes SVG of it. A status is told by a shape and a word; colour
 only repeats it.
@@ -15,7 +15,7 @@ Point = tuple[float, float]
 
 
 class DrawnNode(NamedTuple):
-    """A node's box: its upper left corner, its size, its name and two lines."""
+    """Is a node's box: its upper left corner, its size, its name and two lines."""
 
     status: str
     own: bool
@@ -29,7 +29,7 @@ class DrawnNode(NamedTuple):
 
 
 class DrawnLink(NamedTuple):
-    """A line between two boxes with a label in a pill, which begins at ``left`` and ``top``."""
+    """Is a line between two boxes with a label in a pill, which begins at ``left`` and ``top``."""
 
     kind: str
     x1: int
@@ -45,7 +45,7 @@ class DrawnLink(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """One drawing. kind: "wide" or "upright", the class by which the style shows one of them."""
+    """Is one drawing. kind: "wide" or "upright", the class by which the style shows one of them."""
 
     kind: str
     width: int

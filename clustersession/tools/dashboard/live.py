@@ -73,7 +73,7 @@ class Live:
 
 
 class _Stream(StreamingResponse):
-    """Server-sent events that are counted as long as they last."""
+    """Streams server-sent events, and tells when the stream is over."""
 
     def __init__(self, content: AsyncIterator[str], on_end: Callable[[], None]) -> None:
         super().__init__(content, media_type="text/event-stream", headers={

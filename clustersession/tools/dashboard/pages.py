@@ -19,7 +19,7 @@ VALUE_SHOWN_MAX = 2000
 
 
 class PageContext(NamedTuple):
-    """What every page needs to know of its request.
+    """Holds what every page needs to know of its request.
 
     base: the path under which the dashboard stands, with a slash at its end. nonce: names the
     scripts and styles that may run. form_token: goes with every form.
@@ -76,7 +76,7 @@ def message(context: PageContext, headline: str, text: str, *, good: bool = Fals
 
 
 class _CopyRow(NamedTuple):
-    """One node's copy of a session."""
+    """Describes one node's copy of a session."""
 
     node: str
     held: str
@@ -116,7 +116,7 @@ def _facts(detail: dict[str, Any], has_user: bool) -> list[tuple[str, str]]:
 
 
 class _AttributeRow(NamedTuple):
-    """One attribute. shown: its value, where that may be seen; kind: else what it is."""
+    """Describes one attribute. shown: its value, where that may be seen; kind: else what it is."""
 
     name: str
     kind: str

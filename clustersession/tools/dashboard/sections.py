@@ -113,7 +113,7 @@ def _figures(snapshot: Snapshot, members: list[dict[str, Any]]) -> list[tuple[st
 
 
 class _NodeRow(NamedTuple):
-    """A row of the table of nodes. cells: by the column's name."""
+    """Is a row of the table of nodes. cells: by the column's name."""
 
     route: str
     status: str
@@ -143,7 +143,7 @@ def _row(member: dict[str, Any], word: str, behind: tuple[str, str], since: str)
 
 
 class _EventLine(NamedTuple):
-    """A line of the agent's log."""
+    """Is a line of the agent's log."""
 
     level: str
     iso: str

@@ -1,1 +1,1 @@
-"""The product ``clustersession demo``: two nodes and a balancer on this machine, one killed."""
+"""Runs two nodes and a balancer on this machine, and kills one: ``clustersession demo``."""

@@ -1,4 +1,4 @@
-"""The small app that ``clustersession demo`` runs on each node. For copying, see ``examples/``.
+"""Is the small app that ``clustersession demo`` runs on each node. For copying, see ``examples/``.
 
 It stands above the adapters, because it uses one as any application would.
 """

@@ -1,4 +1,4 @@
-"""The command ``clustersession demo``."""
+"""Is the command ``clustersession demo``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A small sticky HTTP balancer for the demo, where neither HAProxy nor Apache is installed.
+"""Is a small sticky HTTP balancer for the demo, where neither HAProxy nor Apache is installed.
 
 It does what those do with our cookie and nothing else: the part after the first dot of the session
 cookie names the node; a node that refuses the connection is passed over; a request without a known

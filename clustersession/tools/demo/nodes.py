@@ -24,7 +24,7 @@ CLUSTER_PORTS = 20
 
 @dataclass(slots=True)
 class Node:
-    """A node that can be started, killed and started again.
+    """Is a node that can be started, killed and started again.
 
     ``port`` is the balancer's, ``direct_port`` answers HTTP to us: the same, unless the balancer
     speaks something else to its nodes.
@@ -38,7 +38,7 @@ class Node:
 
     @property
     def state_dir(self) -> Path:
-        """The directory that marks every process of this node."""
+        """Return the directory that marks every process of this node."""
         return self.directory / "state"
 
     def start(self, deadline_s: float = 20.0) -> None:
@@ -97,7 +97,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPorts:
-    """Secret, name and ports of one run, its own so that runs side by side never meet."""
+    """Holds secret, name and ports of one run, its own so that runs side by side never meet."""
 
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     name: str = field(default_factory=lambda: f"run-{secrets.token_hex(4)}")

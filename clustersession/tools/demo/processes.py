@@ -56,7 +56,7 @@ def accepts_connections(port: int) -> bool:
 
 @dataclass(slots=True)
 class Program:
-    """One started program whose output goes to a file.
+    """Is one started program whose output goes to a file.
 
     It leads a session of its own, so that a Ctrl-C at the terminal reaches only the demo.
 
@@ -79,7 +79,7 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The process id of the program itself, not of its children."""
+        """Return the process id of the program itself, not of its children."""
         if self.process is None:
             raise StepFailed(f"{self.command[0]} has not been started")
         return self.process.pid

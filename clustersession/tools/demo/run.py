@@ -73,7 +73,7 @@ def run_demo(
 
 
 class _Story:
-    """The lines the demo prints, with the time since its start before each heading."""
+    """Prints the demo's lines, with the time since its start before each heading."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output

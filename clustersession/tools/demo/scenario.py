@@ -1,4 +1,4 @@
-"""The reference scenario, step by step, for the demo and for the tests against real balancers.
+"""Takes the reference scenario's steps, for the demo and for the tests against real balancers.
 
 Two nodes behind a sticky balancer: the cookie names the node, refreshing stays there, kill -9 of
 the whole node loses nothing and the next answer comes from the other node, which logs the loss
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What was answered: a JSON body, and the session cookie if one was set."""
+    """Holds what was answered: a JSON body, and the session cookie if one was set."""
 
     status: int
     body: dict[str, Any]
@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Browser:
-    """A client with a cookie jar that holds one cookie. Each request is a fresh connection."""
+    """Is a client with a cookie jar that holds one cookie. Each request is a fresh connection."""
 
     port: int
     cookie: str | None = None
@@ -53,11 +53,11 @@ class Browser:
         return (self.cookie or "").partition(".")[2]
 
     def get(self, path: str) -> Reply:
-        """GET a JSON page."""
+        """Get a JSON page."""
         return self._request("GET", path, None)
 
     def post(self, path: str, content: dict[str, Any] | None = None) -> Reply:
-        """POST a JSON object."""
+        """Post a JSON object."""
         return self._request("POST", path, json.dumps(content or {}))
 
     def at(self, port: int) -> "Browser":
@@ -100,7 +100,7 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Scenario:
-    """One walk through the scenario. ``say`` receives each line of its story.
+    """Walks once through the scenario. ``say`` receives each line of its story.
 
     Each method is a step, to be called in the order they stand here; each raises StepFailed.
     """
@@ -127,7 +127,7 @@ class Scenario:
         self.bring_back(dead, survivor)
 
     def form_cluster(self) -> None:
-        """Both nodes log the other as added."""
+        """Check that both nodes log the other as added."""
         for node in self.nodes:
             # The agent starts with the first request that needs it.
             answer = Browser(node.direct_port).get("/api/session")
@@ -138,7 +138,7 @@ class Scenario:
                     self.say(f"{node.route} logs: {node.wait_for_line(other.route, ADDED)[-1]}")
 
     def open_page(self) -> None:
-        """The first write makes a session, and the cookie ends in the node's route."""
+        """Check that the first write makes a session, and the cookie ends in the node's route."""
         answer = self.browser.post("/api/set", {"key": "color", "value": "blue"})
         expect(answer.status, 200, "the first write is answered")
         node = answer.body.get("node")
@@ -149,7 +149,7 @@ class Scenario:
         self.say(f"{node} answered; cookie {COOKIE_NAME}={_short(self.browser.cookie)}")
 
     def refresh(self) -> None:
-        """Every refresh comes to the same node."""
+        """Check that every refresh comes to the same node."""
         home = self.browser.route
         for _ in range(REFRESHES):
             answer = self.browser.get("/api/session")
@@ -180,7 +180,7 @@ class Scenario:
         return dead, survivor
 
     def survive(self, survivor: Node) -> None:
-        """The very next request is answered by the other node, with all data."""
+        """Check that the very next request is answered by the other node, with all data."""
         identifier = self.browser.identifier
         answer = self.browser.get("/api/session")
         expect(answer.status, 200, "the request after kill -9 is answered")
@@ -195,13 +195,13 @@ class Scenario:
         self.say(f"session data {json.dumps(answer.body.get('data'))}")
 
     def read_loss(self, dead: Node, survivor: Node) -> None:
-        """The survivor logs the loss, once."""
+        """Check that the survivor logs the loss, once."""
         lines = survivor.wait_for_line(dead.route, LOST)
         self.say(f"{survivor.route} logs: {lines[-1]}")
         expect(len(lines), 1, f"{survivor.route} logs the loss of {dead.route} once: {lines}")
 
     def bring_back(self, dead: Node, survivor: Node) -> None:
-        """The killed node comes back, is logged once, and has every session."""
+        """Check that the killed node comes back, is logged once, and has every session."""
         before = len(survivor.lines_about(dead.route, ADDED))
         dead.start()
         own = self.browser.at(dead.direct_port).get("/api/session")

@@ -1,1 +1,1 @@
-"""The product ``clustersession import``: takes over the live sessions of another store."""
+"""Takes over the live sessions of another store: ``clustersession import``."""

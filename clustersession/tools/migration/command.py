@@ -1,4 +1,4 @@
-"""The command ``clustersession import``."""
+"""Is the command ``clustersession import``."""
 
 from typing import Any
 

@@ -42,7 +42,7 @@ _DROPPED_MAX = 1000
 
 @dataclass(slots=True)
 class Report:
-    """What an import did, or with ``dry_run`` would do. ``dropped``: by name and type."""
+    """Says what an import did, or with ``dry_run`` would do. ``dropped``: by name and type."""
 
     dry_run: bool
     read: int = 0
@@ -57,7 +57,7 @@ class Report:
     peers: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it as plain values."""
+        """Return it as plain values."""
         counts = ("read", "imported", "updated", "unchanged", "exchanged", "expired", "gone")
         return {
             "dry_run": self.dry_run,
@@ -72,7 +72,7 @@ class Report:
 
 
 class Importer:
-    """One run. ``source``: what names the old store, so that others' records are left alone.
+    """Runs once. ``source``: what names the old store, so that others' records are left alone.
 
     principal_key: the attribute that names the user, so that ``end_all`` reaches records too.
 

@@ -39,7 +39,7 @@ class ImportFailed(ClusterSessionError):
 
 
 class OldSession(NamedTuple):
-    """A session of another store: where its record stands here, its data, and when it expires."""
+    """Is a session of another store: where its record stands here, its data, when it expires."""
 
     key: str
     values: dict[Any, Any]
@@ -47,7 +47,7 @@ class OldSession(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A session that is not taken, and why. ``key``: of its record, where that is known."""
+    """Names a session that is not taken, and why. ``key``: of its record, where that is known."""
 
     reason: str
     key: str = ""

@@ -23,7 +23,7 @@ class NotPlain(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opaque:
-    """A class, or an object of one, that is not looked into."""
+    """Stands for a class, or an object of one, that is not looked into."""
 
     name: str
 

@@ -1,1 +1,1 @@
-"""The product ``clustersession import-tomcat``: Tomcat's configuration as settings of ours."""
+"""Turns Tomcat's configuration into settings of ours: ``clustersession import-tomcat``."""

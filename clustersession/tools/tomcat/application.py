@@ -13,7 +13,7 @@ _KINDS = {"Server": "server.xml", "Cluster": "server.xml", "web-app": "web.xml",
 
 @dataclass(slots=True)
 class Application:
-    """The elements that matter. contexts: the file's own first, then the one inside server.xml."""
+    """Holds the elements that matter. contexts: the file's own first, then server.xml's."""
 
     cluster: Element
     engine: Element | None

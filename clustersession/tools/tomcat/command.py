@@ -1,4 +1,4 @@
-"""The command ``clustersession import-tomcat``."""
+"""Is the command ``clustersession import-tomcat``."""
 
 from pathlib import Path
 

@@ -28,7 +28,7 @@ _ELEMENTS = {
 
 
 class Default(NamedTuple):
-    """What the files do not say. ``setting`` and ``value``: what is set because of it."""
+    """Holds what the files do not say. ``setting`` and ``value``: what is set because of it."""
 
     fate: Fate
     what: str

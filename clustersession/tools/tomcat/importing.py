@@ -34,7 +34,7 @@ _HEARTBEATS = 4 | 8
 
 @dataclass(slots=True)
 class Line:
-    """What became of one attribute. where: file and line, empty for a default of Tomcat's."""
+    """Says what became of one attribute. where: file and line, empty for a default of Tomcat's."""
 
     fate: Fate
     where: str
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass(slots=True)
 class Import:
-    """What came of it. settings: by our names, all valid together. lines: all remarks, in order."""
+    """Holds what came of an import. settings: by our names, all valid together. lines: in order."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     lines: list[Line] = field(default_factory=list)

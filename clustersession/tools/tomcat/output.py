@@ -29,7 +29,7 @@ def as_toml(found: Import) -> str:
 
 
 def as_plain(found: Import) -> dict[str, Any]:
-    """Give what as_toml says as plain values."""
+    """Return what ``as_toml`` says as plain values."""
     lines = [
         {"fate": line.fate.value, "where": line.where, "what": line.what,
          "setting": line.setting, "words": line.words}

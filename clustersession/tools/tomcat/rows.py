@@ -16,7 +16,7 @@ from clustersession.core.ids import derive_route, is_route
 
 
 class Fate(StrEnum):
-    """What becomes of an attribute; the value is the heading it stands under."""
+    """Names what becomes of an attribute; the value is the heading it stands under."""
 
     MAPPED = "mapped"
     NOT_NEEDED = "not needed"
@@ -25,7 +25,7 @@ class Fate(StrEnum):
 
 
 class Row(NamedTuple):
-    """One attribute. ``words``: why it is not needed, or what to do instead, or how ours differs.
+    """Describes one attribute. ``words``: why not needed, what to do instead, or how ours differs.
 
     ``setting``: ours; ``convert`` makes its value of Tomcat's text and raises ValueError with what
     there is to decide.

@@ -19,7 +19,7 @@ ELEMENTS_MAX = 50_000
 
 @dataclass(slots=True)
 class Element:
-    """An element: its name without prefix, attributes, text and children, and where it begins."""
+    """Is an element: its name without prefix, attributes, text, children, where it begins."""
 
     name: str
     attributes: dict[str, str]

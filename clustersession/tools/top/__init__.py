@@ -1,1 +1,1 @@
-"""The product ``clustersession top``: a node as it lives, in a terminal."""
+"""Shows a node in a terminal as it lives: ``clustersession top``."""

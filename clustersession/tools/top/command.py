@@ -1,4 +1,4 @@
-"""The command ``clustersession top``."""
+"""Is the command ``clustersession top``."""
 
 import os
 

@@ -19,7 +19,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class Style(Enum):
-    """How a line stands out."""
+    """Says how a line stands out."""
 
     PLAIN = "plain"
     TITLE = "title"
@@ -32,7 +32,7 @@ Line = tuple[str, Style]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at a node. ``at_s`` is monotonic, ``events`` are the newest lines of its log."""
+    """Is one look at a node. ``at_s`` is monotonic, ``events`` are the newest lines of its log."""
 
     at_s: float
     status: Mapping[str, Any]

@@ -1,1 +1,1 @@
-"""The engine whose tables are an LMDB environment, shared by all processes of a host."""
+"""Keeps the tables in LMDB, shared by all processes of a host."""

@@ -1,4 +1,4 @@
-"""The directory of an LMDB replica is judged here: is it ours, is it local, can it be trusted?
+"""Decides whether the directory of an LMDB replica is ours, local and to be trusted.
 
 LMDB is opened without syncing, so after a crash of the whole machine its file may hold anything,
 and even looking into it may kill the process. The file ``boot`` beside it says, before LMDB is
@@ -137,7 +137,7 @@ def note_open(directory: Path, boot_id: str) -> None:
 
 
 def note_clean(directory: Path, boot_id: str) -> None:
-    """Return the contents are synced to disk and nobody has them open."""
+    """Note that the contents are synced to disk and nobody has them open."""
     _write_boot(directory, f"{boot_id}\n{_CLEAN}")
 
 

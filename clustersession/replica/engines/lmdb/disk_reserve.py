@@ -1,4 +1,4 @@
-"""The reserve of an LMDB file is judged here, so that a logout is stored though the disk is full.
+"""Keeps the reserve of an LMDB file, so that a logout is stored though the disk is full.
 
 An end needs a few pages for a moment and gives back more than it took. So the file's blocks are
 allocated a little ahead of its end, and what makes the replica grow is refused while no more than
@@ -119,7 +119,7 @@ class DiskReserve:
 
 
 def _find_fallocate() -> Callable[[int, int, int], int] | None:
-    """Linux's fallocate(2), which leaves the file's size alone and returns an error number.
+    """Find Linux's fallocate(2), which keeps the file's size and returns an error number.
 
     ``os.posix_fallocate`` moves the end of the file, and writes to it where it cannot allocate.
     """

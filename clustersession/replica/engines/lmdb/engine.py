@@ -1,4 +1,4 @@
-"""An LMDB environment holds the tables, shared by all processes of a host.
+"""Keeps the tables in an LMDB environment, shared by all processes of a host.
 
 The environment is opened without writemap, so that a full disk is an error and not a SIGBUS, and
 without syncing, because the contents can be had again from peers. One process may have it open
@@ -121,7 +121,7 @@ class LmdbEngine:
             os.close(self._users)
 
     def abandon(self) -> None:
-        """In the child of a fork: let go of the parent's environment, to open it anew.
+        """Let go of the parent's environment in the child of a fork, to open it anew.
 
         Closing it gives up nothing of the parent's: record locks and reader slots go by process id.
         It has to happen before the child opens its own, for closing any descriptor of a file drops

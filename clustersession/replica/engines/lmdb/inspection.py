@@ -1,4 +1,4 @@
-"""A damaged LMDB file is found here, because LMDB would kill the process that finds out.
+"""Finds a damaged LMDB file, because LMDB would kill the process that finds out.
 
 A page beyond the end of the file is a SIGBUS, one that is not what its parent says often an
 assertion of LMDB and an abort. So before a replica that nobody uses is opened, the pages of its
