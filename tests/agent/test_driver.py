@@ -12,7 +12,7 @@ from clustersession.node.effects import BeginAgain
 from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
-from tests.node.test_engine import key
+from tests.node.world import key
 
 SEED_PORT = 42_117
 
