@@ -11,6 +11,7 @@ import pytest
 from clustersession.agent.event_log import TOLD_MAX, EventLog
 from clustersession.agent.log_lines import log_formatter
 from clustersession.core.identity import Address, Identity
+from clustersession.core.ids import log_name
 from clustersession.core.membership import Member, MemberAdded, MemberLost, Status
 from clustersession.node import news
 from clustersession.node.news import News
@@ -99,3 +100,10 @@ def test_the_documented_events_are_those_of_the_code() -> None:
                 "dropped_message", "line"}
     rows = table_rows(ROOT / "docs" / "operations" / "watch.md", "event", "fields", "when")
     assert {name.strip("`") for name, *_ in rows} == in_code
+
+
+def test_no_part_of_a_key_stands_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    key = "Q" * 23
+    reporter().report(news.TooLarge(key))
+    assert "QQ" not in caplog.text
+    assert log_name(key) in caplog.text

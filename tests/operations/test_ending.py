@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.core.ids import log_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import ENDED_REVOKED
 from clustersession.operations.ending import (
@@ -15,7 +16,6 @@ from clustersession.operations.ending import (
     peers_holding,
 )
 from clustersession.replica.home import NodeHome
-from clustersession.session.token import log_name
 from clustersession.session.users import handle_of
 from clustersession.settings.settings import Settings
 from tests.operations.sessions import KEYS, filled

@@ -9,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from clustersession.core.errors import ConfigurationError
-from clustersession.settings.rules import BOUNDS
+from clustersession.settings.rules import BOUNDS, HIDDEN
 from clustersession.settings.settings import (
     CHOICES,
     SETTING_TYPES,
@@ -169,3 +169,13 @@ def test_any_values_are_accepted_or_refused_and_nothing_else(values: dict[str, A
             Settings(**values)
     else:
         Settings(**values)
+
+
+def test_no_text_of_a_secret_shows_in_the_settings() -> None:
+    texts = {name: f"the-{name}-of-this-cluster-1234567890" for name in HIDDEN}
+    given = {
+        name: (text,) if SETTING_TYPES[name] == "tuple" else text for name, text in texts.items()
+    }
+    shown = repr(Settings(**given))  # type: ignore[arg-type]
+    assert not [text for text in texts.values() if text in shown]
+    assert "cluster_name=" in shown
