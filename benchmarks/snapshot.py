@@ -4,7 +4,7 @@
 
 Sessions of one attribute of 200 bytes. ``own`` memory is what the kernel calls anonymous: the map
 of the replica's file is page cache. The donor's users are one worker beside its agent that reads a
-session, writes it and rings, 200 times a second; before the join and while it lasts.
+session, writes it and tells the agent, 200 times a second; before the join and while it lasts.
 """
 
 import multiprocessing

@@ -1,1 +1,1 @@
-"""The agent is the process, or thread, that is a member of the cluster for its host."""
+"""Runs a node's agent: the process, or thread, that is its host's member of the cluster."""

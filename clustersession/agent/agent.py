@@ -33,11 +33,13 @@ class Agent:
         self.settings = settings
         self.home = home
         self.replica = replica
+        # The parts, which live as long as the agent: what runs the node, what answers workers, and
+        # what removes expired sessions.
         self.driver = Driver(settings, replica)
         self.workers = WorkerServer(
             self.driver, status=self.status, on_stop=self.stop, on_workers=self._on_workers
         )
-        self.sweeper = Sweeper(replica, self.driver.reporter, self._on_swept, self._on_turn)
+        self.sweeper = Sweeper(replica, self.driver.event_log, self._on_swept, self._on_turn)
         self._lingers = lingers
         # Runs out ``agent_linger_s`` after the last worker has gone; None while one is there.
         self._linger: asyncio.TimerHandle | None = None
@@ -57,7 +59,7 @@ class Agent:
         # Loaded here, because later it would hold up heartbeats.
         endpoint = self._endpoint()
         await self.driver.start()
-        self.driver.reporter.forward = self.workers.forward
+        self.driver.event_log.forward = self.workers.forward
         await self.workers.start(listen_unix(self.home.agent_socket))
         self._on_workers(0, 0)
         indexing = asyncio.get_running_loop().create_task(self._index())
@@ -85,7 +87,7 @@ class Agent:
         from clustersession.agent.http_endpoint import Endpoint
 
         return Endpoint(
-            settings.metrics_bind, settings.metrics_port, self.driver.reporter,
+            settings.metrics_bind, settings.metrics_port, self.driver.event_log,
             ask=self.workers.work.ask, status=self.status,
             phase=lambda: self.driver.engine.context.phase,
         )
@@ -119,7 +121,7 @@ class Agent:
             await asyncio.to_thread(self.replica.index_principals)
         except ReplicaError as error:
             text = f"the index of users' sessions is not complete: {error}"
-            self.driver.reporter.seldom("error", "index_failed", text)
+            self.driver.event_log.seldom("error", "index_failed", text)
 
     def _on_swept(self, removed: Sequence[tuple[str, SessionState]]) -> None:
         view = self.driver.life.view.written
@@ -128,6 +130,6 @@ class Agent:
 
     def _on_turn(self) -> None:
         self.workers.work.ask()
-        # Whatever kept the view from being written may be over.
+        # Whatever kept the serving view from being written may be over.
         self.driver.engine.context.view_is_stale = True
         self.driver.pump(moment())

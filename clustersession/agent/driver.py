@@ -22,7 +22,7 @@ from clustersession.net.interfaces import advertised_address
 from clustersession.net.link_server import Link, LinkServer, Refusal, dial
 from clustersession.net.operator_certificates import own_certificates
 from clustersession.net.reachability import why_unreachable
-from clustersession.net.tls import tls_contexts
+from clustersession.net.tls import TlsContexts, tls_contexts
 from clustersession.node.effects import (
     BeginAgain,
     CheckAddress,
@@ -66,11 +66,14 @@ class Driver:
     def __init__(self, settings: Settings, replica: Replica) -> None:
         self.settings = settings
         self.replica = replica
-        self.reporter = EventLog(settings, self._name_of)
+        # Hears all news of the node, whatever life it is in.
+        self.event_log = EventLog(settings, self._name_of)
         # Takes what the engine answers to workers; set by whoever serves them.
         self.answer: Callable[[Reply], None] = lambda answer: None
+        # Follow from the secrets, and stay as they are.
         self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
-        self.group = Group(settings, self._keys, self.reporter, self._on_datagram)
+        # Joined in ``start``, if at all; seals as the node of the present life.
+        self.group = Group(settings, self._keys, self.event_log, self._on_datagram)
         # Attempts to connect and what else waits for the network; each leaves when it is done.
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -79,15 +82,21 @@ class Driver:
         self._timer_s = float("inf")
         # True from the first word of a worker to the next turn of the loop, which streams for all.
         self._feed_moved = False
+        # When this process began to be the node, in monotonic seconds; no new life changes it.
         self.started_s = time.monotonic()
         # By reason, how many connections did not become links; the server's own table once it is
         # there.
         self.refused: Mapping[Refusal, int] = {}
         # True from the goodbye on: nothing is dialled any more, and no timer set.
         self._closing = False
+        # How long an attempt to connect may take: a member that is there must answer before it
+        # would be given up.
         self._dial_timeout_s = max(0.5, settings.drop_time_s / 3)
-        # Set by ``start``, before anything can call back.
+        # Set by ``start``, before anything can call back, and never again: the node through all its
+        # lives, what both ends of a link show, and what accepts links.
         self.life: Life[Link]
+        self._tls: TlsContexts
+        self._server: LinkServer
 
     async def start(self) -> None:
         """Listen and begin to look for the others.
@@ -188,7 +197,7 @@ class Driver:
 
     def _report(self) -> None:
         for news in self.engine.news():
-            self.reporter.report(news)
+            self.event_log.report(news)
 
     def _hello(self) -> bytes:
         return self.life.hello()
@@ -215,12 +224,12 @@ class Driver:
     def _refused(self, peer_address: tuple[str, int], reason: str) -> None:
         if reason.startswith("connection lost"):
             # Health checks and port scanners connect and go; that is no news.
-            self.reporter.counters["connections that said nothing"] += 1
+            self.event_log.counters["connections that said nothing"] += 1
             return
         if reason == QUESTION:
-            self.reporter.counters["questions who we are"] += 1
+            self.event_log.counters["questions who we are"] += 1
             return
-        self.reporter.dropped(f"connection refused: {reason}", peer_address[0])
+        self.event_log.dropped(f"connection refused: {reason}", peer_address[0])
 
     async def _dial(self, address: Address, engine: Engine, *, again: bool = True) -> None:
         refused = False
@@ -233,7 +242,7 @@ class Driver:
             refused = True
         except WireError as error:
             refused = True
-            self.reporter.dropped(f"not a peer: {error}", str(address))
+            self.event_log.dropped(f"not a peer: {error}", str(address))
         except (OSError, TimeoutError, ValueError) as error:
             if again and isinstance(error, ConnectionError) and engine.membership.at(address):
                 # A killed process may lose its listening socket last, and throws us out with it.
@@ -284,7 +293,7 @@ class Driver:
             await asyncio.sleep(SEEDS_INTERVAL_S)
 
     def _seed_trouble(self, text: str) -> None:
-        self.reporter.seldom("warning", "seed_failed", text, about=text)
+        self.event_log.seldom("warning", "seed_failed", text, about=text)
 
     def _stream(self) -> None:
         self._feed_moved = False

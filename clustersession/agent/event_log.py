@@ -45,6 +45,7 @@ class EventLog:
     def __init__(self, settings: Settings, name_of: Callable[[bytes], str]) -> None:
         self._settings = settings
         self._name_of = name_of
+        # The group's address, as log lines name it.
         self._group = f"{settings.multicast_address}:{settings.multicast_port}"
         # When an event was last logged about the same thing, and how often it was not since. Both
         # are emptied at KINDS_MAX, so that nobody fills them by inventing things.

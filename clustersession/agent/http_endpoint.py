@@ -48,7 +48,7 @@ class Endpoint:
         self,
         bind: str,
         port: int,
-        reporter: EventLog,
+        event_log: EventLog,
         *,
         ask: Callable[[], None],
         status: Callable[[], Mapping[str, Any]],
@@ -56,7 +56,7 @@ class Endpoint:
     ) -> None:
         self._bind = bind
         self._port = port
-        self._reporter = reporter
+        self._event_log = event_log
         self._ask = ask
         self._status = status
         self._phase = phase
@@ -76,7 +76,7 @@ class Endpoint:
                     lambda: Client(self), self._bind, self._port, backlog=CLIENTS_MAX
                 )
             except OSError as error:
-                self._reporter.seldom(
+                self._event_log.seldom(
                     "error", "endpoint_failed",
                     f"no metrics: cannot listen on {self._bind} port {self._port} (settings "
                     f"metrics_bind and metrics_port): {error.strerror or error}",

@@ -20,12 +20,12 @@ class Group:
         self,
         settings: Settings,
         keys: ClusterKeys,
-        reporter: EventLog,
+        event_log: EventLog,
         on_opened: Callable[[bytes, bytes], None],
     ) -> None:
         self._settings = settings
         self._keys = keys
-        self._reporter = reporter
+        self._event_log = event_log
         self._on_opened = on_opened
         self._opener = Opener(keys, settings.cluster_name)
         # Seals as the node of the present life; None before the first has begun.
@@ -41,13 +41,13 @@ class Group:
         channel = MulticastChannel(
             settings.multicast_address, settings.multicast_port, settings.multicast_ttl,
             "0.0.0.0" if ":" in settings.bind else settings.bind, self._on_datagram,
-            on_trouble=lambda text: self._reporter.seldom("warning", "multicast_failed", text),
+            on_trouble=lambda text: self._event_log.seldom("warning", "multicast_failed", text),
         )
         try:
             await channel.start()
         except OSError as error:
             text = f"{error}; set seeds where there is none"
-            self._reporter.seldom("warning", "multicast_failed", text)
+            self._event_log.seldom("warning", "multicast_failed", text)
             return False
         self.channel = channel
         return True
@@ -72,4 +72,4 @@ class Group:
             self._on_opened(opened.sender, opened.payload)
             return
         self.dropped[opened.reason] += 1
-        self._reporter.dropped_datagram(opened.reason, source[0])
+        self._event_log.dropped_datagram(opened.reason, source[0])

@@ -68,23 +68,23 @@ def _held(stats: ReplicaStats, home: NodeHome) -> dict[str, Any]:
 
 
 def _done(driver: Driver, workers: WorkerServer, sweeper: Sweeper) -> dict[str, Any]:
-    reporter = driver.reporter
+    event_log = driver.event_log
     return {
         "uptime_s": round(time.monotonic() - driver.started_s, 1),
         "members": [_member(driver, member) for member in driver.engine.membership],
         "work": dict(workers.work.counts),
         "applied": driver.life.applied,
-        "gaps_repaired": reporter.counters["gaps_repaired"],
-        "sessions_repaired": reporter.counters["sessions_repaired"],
+        "gaps_repaired": event_log.counters["gaps_repaired"],
+        "sessions_repaired": event_log.counters["sessions_repaired"],
         "sweeps": sweeper.sweeps,
         "sessions_swept": sweeper.swept,
-        "snapshot": dict(zip(("loaded", "total"), reporter.snapshot, strict=True)),
+        "snapshot": dict(zip(("loaded", "total"), event_log.snapshot, strict=True)),
         "datagrams": _datagrams(driver),
         "connections_refused": {str(r): driver.refused.get(r, 0) for r in Refusal},
-        "events": dict(sorted(reporter.events.items())),
+        "events": dict(sorted(event_log.events.items())),
         "events_unheard": workers.watchers.unheard,
         "process": usage(),
-        "counters": dict(sorted(reporter.counters.items())),
+        "counters": dict(sorted(event_log.counters.items())),
     }
 
 

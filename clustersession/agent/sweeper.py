@@ -24,12 +24,12 @@ class Sweeper:
     def __init__(
         self,
         replica: Replica,
-        reporter: EventLog,
+        event_log: EventLog,
         on_swept: Callable[[Sequence[tuple[str, SessionState]]], None],
         on_turn: Callable[[], None],
     ) -> None:
         self._replica = replica
-        self._reporter = reporter
+        self._event_log = event_log
         self._on_swept = on_swept
         self._on_turn = on_turn
         # Turns taken, and sessions removed, since the start.
@@ -48,7 +48,7 @@ class Sweeper:
                     reader_check()
             except ReplicaError as error:
                 # On a full disk even removing needs space; there may be some at the next attempt.
-                self._reporter.seldom("error", "sweep_failed", f"expired sessions stay: {error}")
+                self._event_log.seldom("error", "sweep_failed", f"expired sessions stay: {error}")
             self._on_turn()
 
     async def _sweep(self) -> None:

@@ -38,9 +38,9 @@ class WorkerServer:
         on_workers: Callable[[int, int], None],
     ) -> None:
         self.driver = driver
+        driver.answer = self.pass_on
         # Gives the node's status in plain values; stops the agent; hears how many workers are
         # attached, and how many of them were not told to stop.
-        driver.answer = self.pass_on
         self.status = status
         self.on_stop = on_stop
         self._on_workers = on_workers
@@ -53,6 +53,8 @@ class WorkerServer:
         self._workers: list[WorkerConnection] = []
         # Set by ``start``.
         self._server: asyncio.Server | None = None
+        # Who is told of which sessions, and what the workers have counted, those that are gone
+        # included.
         self.watchers = Watchers(driver.replica)
         self.work = WorkerCounts(self._ask_counts)
 
@@ -139,6 +141,7 @@ class WorkerConnection(asyncio.Protocol):
 
     def __init__(self, server: WorkerServer) -> None:
         self._server = server
+        # Keeps the beginning of a request until the rest of it has come.
         self._decoder = FrameDecoder(LOCAL_BYTES_MAX)
         # None before the connection is made and after it is lost.
         self._transport: asyncio.Transport | None = None
@@ -195,7 +198,7 @@ class WorkerConnection(asyncio.Protocol):
         handler = _HANDLERS.get(request.operation)
         if handler is None:
             # Of a later version, say.
-            self._server.driver.reporter.counters["requests of an unknown kind"] += 1
+            self._server.driver.event_log.counters["requests of an unknown kind"] += 1
             self.answer(request.token, None)
         else:
             handler(self, request.token, request.argument)
@@ -249,7 +252,7 @@ class WorkerConnection(asyncio.Protocol):
         self._server.watchers.unwatch(self, checked_integer(argument[0]))
 
     def _events(self, token: int, argument: list[Any]) -> None:
-        self.answer(token, [list(event) for event in self._server.driver.reporter.recent])
+        self.answer(token, [list(event) for event in self._server.driver.event_log.recent])
 
     def _locate(self, token: int, argument: list[Any]) -> None:
         key, timeout_ms = argument[:2]

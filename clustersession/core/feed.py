@@ -7,15 +7,15 @@ feed, so the feed holds one entry per session. A peer's progress is a cursor:
 ``floor``     up to where *everything* the node wrote has been received
 ``scanned``   the highest head that a batch between the two was read at
 
-One number is not enough. While a peer catches up in chunks, a session not yet sent may be written
-again and move behind the scan; a chunk that left out registers older than the scan position would
-lose the earlier write. So each chunk carries everything above the floor, and the floor follows the
-position only when a chunk, read in one transaction, reached the head of the feed.
+One number is not enough. While a peer catches up in batches, a session not yet sent may be written
+again and move behind the scan; a batch that left out registers older than the scan position would
+lose the earlier write. So each batch carries everything above the floor, and the floor follows the
+position only when a batch, read in one transaction, reached the head of the feed.
 
-Nor are two enough where batches overtake each other, as datagrams do. A chunk that was read later
-leaves out a session that has moved on meanwhile. When a chunk that was read before and reached the
+Nor are two enough where batches overtake each other, as datagrams do. A batch that was read later
+leaves out a session that has moved on meanwhile. When a batch that was read before and reached the
 head of its day arrives after it, together they show a scan that nobody made, without that session.
-So a chunk moves the floor only when it was read no earlier than those that the position rests on,
+So a batch moves the floor only when it was read no earlier than those that the position rests on,
 and the head of the feed, which never goes back, says when that was.
 """
 

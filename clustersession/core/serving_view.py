@@ -1,4 +1,4 @@
-"""Is the view of who serves, which the agent leaves the workers to route by."""
+"""Is the serving view: who serves, which the agent leaves the workers to route by."""
 
 from typing import NamedTuple
 

@@ -259,7 +259,7 @@ def reissue(
 
 
 def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta:
-    """Return what ``node`` wrote to the session after feed position ``floor``."""
+    """Return what ``node`` wrote to the session after place ``floor`` of its feed."""
     state = shared(state)
     own = {
         name: register

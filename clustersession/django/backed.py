@@ -1,6 +1,7 @@
 """Opens the session of ours that stands behind a Django session."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import cast
 
 from django.contrib.sessions.backends.base import SessionBase
@@ -37,7 +38,6 @@ class BackedSession(SessionBase):
     _given: str | None = None
     _judged = False
     _keeps_given = False
-    _manager: SessionManager | None = None
     _opened: Visit | None = None
 
     # --- the id ---------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class BackedSession(SessionBase):
             # Django's middleware turns None into the text "None": what could not be stored has
             # an empty cookie.
             return "" if opened.discarded else None
-        return _value_for(opened, self._opener()) if self.names_route else identifier
+        return _value_for(opened, self._manager.cluster.route) if self.names_route else identifier
 
     def _set_session_key(self, value: str | None) -> None:
         self._given = value if value and len(value) >= _KEY_LENGTH_MIN else None
@@ -103,7 +103,7 @@ class BackedSession(SessionBase):
     def open_excluded(self) -> None:
         """Stand where the path is excluded: read as empty, and refuse every change."""
         self._given = None
-        self._opened = visit_of(ExcludedSession(self._opener()))
+        self._opened = visit_of(ExcludedSession(self._manager))
         self.excluded = True
 
     def cookie_value(self) -> str | None:
@@ -111,52 +111,51 @@ class BackedSession(SessionBase):
         opened = self._open()
         if opened.identifier is None or opened.discarded:
             return None
-        return _value_for(opened, self._opener())
+        return _value_for(opened, self._manager.cluster.route)
 
     def opened(self) -> Visit:
         """Return the visit behind this session; not fetched from peers, if it is ``missing``."""
         return self._open()
 
-    def _opener(self) -> SessionManager:
-        if self._manager is None:
-            self._manager = manager()
-        return self._manager
+    @cached_property
+    def _manager(self) -> SessionManager:
+        return manager()
 
     def _open(self) -> Visit:
         opened = self._opened
         if opened is None:
             given = self._given
-            self._opened = opened = self._opener().open((given,) if given else ())
+            self._opened = opened = self._manager.open((given,) if given else ())
         return opened
 
     def _read(self, key: str | None) -> Visit:
-        visit = self._opener().open((key,) if key else ())
+        visit = self._manager.open((key,) if key else ())
         if visit.missing:
-            self._opener().fetch(visit)
+            self._manager.fetch(visit)
         return visit
 
     async def _aread(self, key: str | None) -> Visit:
-        visit = self._opener().open((key,) if key else ())
+        visit = self._manager.open((key,) if key else ())
         if visit.missing:
-            await self._opener().fetch_async(visit)
+            await self._manager.fetch_async(visit)
         return visit
 
     def _begin(self) -> Visit:
-        self._opened = new = self._opener().open(())
+        self._opened = new = self._manager.open(())
         return new
 
     def _get_session(self, no_load: bool = False) -> Session:
         self.accessed = True
         opened = self._open()
         if opened.missing:
-            self._opener().fetch(opened)
+            self._manager.fetch(opened)
         return self._judge(opened)
 
     async def _aget_session(self, no_load: bool = False) -> Session:
         self.accessed = True
         opened = self._open()
         if opened.missing:
-            await self._opener().fetch_async(opened)
+            await self._manager.fetch_async(opened)
         return self._judge(opened)
 
     def _judge(self, opened: Visit) -> Session:
@@ -172,8 +171,8 @@ class BackedSession(SessionBase):
     _session = property(_get_session)
 
 
-def _value_for(visit: Visit, opener: SessionManager) -> str:
+def _value_for(visit: Visit, own_route: str) -> str:
     identifier, client = visit.identifier, visit.client
     assert identifier is not None
     route = client[1] if client is not None and client[0] == identifier else None
-    return join_cookie(identifier, route or opener.cluster.route)
+    return join_cookie(identifier, route or own_route)

@@ -82,14 +82,14 @@ class SessionStore(BackedSession):
     def _is_worth_saving(self, opened: Visit) -> bool:
         if opened.identifier is None:
             return not _is_unknown(opened)
-        if self._opener().has_ended(opened):
+        if self._manager.has_ended(opened):
             opened.discarded = True
             return False
         return True
 
     def _route_is_due(self) -> bool:
         opened = self._open()
-        return not opened.missing and self._opener().route_is_due(opened)
+        return not opened.missing and self._manager.route_is_due(opened)
 
     # --- the data ---------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class SessionStore(BackedSession):
         session = self._get_session()
         session.invalidate()
         visit = visit_of(session)
-        self._opener().save(visit)
+        self._manager.save(visit)
         self._flushed(visit)
 
     async def aflush(self) -> None:
@@ -176,7 +176,7 @@ class SessionStore(BackedSession):
         session = await self._aget_session()
         session.invalidate()
         visit = visit_of(session)
-        await self._opener().save_async(visit)
+        await self._manager.save_async(visit)
         self._flushed(visit)
 
     def exists(self, session_key: str | None) -> bool:
@@ -192,14 +192,14 @@ class SessionStore(BackedSession):
         doomed = self._read(session_key if session_key is not None else self.session_key)
         if doomed.identifier is not None:
             doomed.invalidate()
-            self._opener().save(doomed)
+            self._manager.save(doomed)
 
     async def adelete(self, session_key: str | None = None) -> None:
         """Do what ``delete`` does, without blocking the event loop."""
         doomed = await self._aread(session_key if session_key is not None else self.session_key)
         if doomed.identifier is not None:
             doomed.invalidate()
-            await self._opener().save_async(doomed)
+            await self._manager.save_async(doomed)
 
     def load(self) -> dict[str, Any]:
         """Return the data as stored now, in a dict of its own."""
@@ -227,7 +227,7 @@ class SessionStore(BackedSession):
 
     def _is_lost(self, session: Session) -> bool:
         visit = visit_of(session)
-        return visit.discarded and self._opener().has_ended(visit)
+        return visit.discarded and self._manager.has_ended(visit)
 
     def _flushed(self, visit: Visit) -> None:
         if visit.discarded:
@@ -245,19 +245,19 @@ class SessionStore(BackedSession):
 
     def _commit(self, session: Session) -> None:
         self._prepare(session)
-        opener, visit = self._opener(), visit_of(session)
-        opener.save(visit)
-        opener.place(visit)
+        manager, visit = self._manager, visit_of(session)
+        manager.save(visit)
+        manager.session_cookie(visit)
 
     async def _acommit(self, session: Session) -> None:
         self._prepare(session)
-        opener, visit = self._opener(), visit_of(session)
-        await opener.save_async(visit)
-        opener.place(visit)
+        manager, visit = self._manager, visit_of(session)
+        await manager.save_async(visit)
+        manager.session_cookie(visit)
 
     def _lengthen(self, session: Session, age_s: float) -> None:
         """Let a session live that ``set_expiry`` gave longer than others have: under a new id."""
-        longest_s = self._opener().settings.longest_life_s
+        longest_s = self._manager.settings.longest_life_s
         if age_s > longest_s:
             _log.warning(
                 "set_expiry asks for %d s, but no session lives longer than lifetime_s_max, which "
@@ -281,7 +281,7 @@ class SessionStore(BackedSession):
             visit.wanted = session.modified = True
         age_s = self.get_expiry_age(expiry=session.get("_session_expiry"))
         session.idle_timeout = age_s if age_s > 0 else _EXPIRED_S
-        if age_s > self._opener().settings.effective_absolute_timeout_s and not visit.answered:
+        if age_s > self._manager.settings.effective_absolute_timeout_s and not visit.answered:
             self._lengthen(session, age_s)
         user_id = session.get(USER_ID)
         if user_id is not None and str(user_id) != session.principal:

@@ -47,6 +47,9 @@ class Engine:
     ``feed_moved``, ``confirm`` and ``fetch`` as they happen and ``handle_timer`` when
     ``next_deadline`` has come; after each call it carries out ``effects``, in order, and passes on
     ``news``.
+
+    What the constructor sets is never replaced, because an engine is one life of a node: the member
+    table, what the parts share, and the parts. ``timed`` are those that wait for a time.
     """
 
     def __init__(
@@ -297,7 +300,7 @@ class Engine:
         self.context.serving = False
         try:
             self.sender.flush(at)
-            self.heartbeat.beat(at)
+            self.heartbeat.send_to_all(at)
             for peer in self.context.peers.values():
                 self.heartbeat.greet(peer, at)
         except ReplicaError as error:
@@ -306,7 +309,7 @@ class Engine:
     # ---- inside ----------------------------------------------------------------------------------
 
     def _announce(self, at: Moment) -> None:
-        self.heartbeat.beat(at)
+        self.heartbeat.send_to_all(at)
         self.context.view_is_stale = True
 
     def _lose_past(self, witness: bytes) -> None:

@@ -26,7 +26,7 @@ class HeartbeatSender:
         # more after a pause of ours.
         self._next_s = 0.0
         # When the last heartbeat went to everybody, regular or not.
-        self._beat_s = float("-inf")
+        self._last_s = float("-inf")
         # When heartbeats out of turn are due, because something changed; each goes when it is sent.
         self._extra_s: list[float] = []
         # When the last datagram with changes went out, and how far in our feed it got.
@@ -72,10 +72,10 @@ class HeartbeatSender:
     def soon(self, at: Moment) -> None:
         """Plan a heartbeat, because something changed that the others should know now.
 
-        Not within an instant of the last beat: nodes that start together ask each other for one,
+        Not within an instant of the last one: nodes that start together ask each other for one,
         and each would answer the other's with its own, which asks again.
         """
-        due_s = max(at.now_s, self._beat_s + SOON_INTERVAL_S)
+        due_s = max(at.now_s, self._last_s + SOON_INTERVAL_S)
         if all(s > due_s for s in self._extra_s):
             self._extra_s.append(due_s)
             self._context.retimed.add(self)
@@ -102,7 +102,7 @@ class HeartbeatSender:
                 self._self_heard_s = at.now_s
             self._next_s = max(self._next_s + interval_s, at.now_s + interval_s / 2)
             self._check_multicast(at)
-        self.beat(at)
+        self.send_to_all(at)
         return regular
 
     def next_deadline(self) -> float:
@@ -113,9 +113,9 @@ class HeartbeatSender:
             return min([self._next_s, *self._extra_s, sent_s + TRAILING_S[0]])
         return min([self._next_s, *self._extra_s, *self._trailing_s])
 
-    def beat(self, at: Moment) -> None:
+    def send_to_all(self, at: Moment) -> None:
         """Send one heartbeat to everybody."""
-        self._beat_s = at.now_s
+        self._last_s = at.now_s
         context = self._context
         if context.multicast:
             context.emit(Multicast(self._for_group(at)))

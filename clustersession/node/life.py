@@ -1,8 +1,8 @@
 """Is a node's life: it begins, and begins again under a new node id once its past is lost.
 
-What a driver holds: the engine of the present life, its links, and the view that it leaves the
-workers. The driver feeds them, carries out ``effects`` and passes the engine's news on. Clock and
-randomness come in from outside.
+What a driver holds: the engine of the present life, its links, and the serving view that it leaves
+the workers. The driver feeds them, carries out ``effects`` and passes the engine's news on. Clock
+and randomness come in from outside.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from clustersession.node.effects import BeginAgain, CheckAddress, Outward, SealA
 from clustersession.node.engine import Engine
 from clustersession.node.moment import Moment
 from clustersession.node.news import NoNewNodeId
-from clustersession.node.serving import ServingView
+from clustersession.node.serving import ServingViewWriter
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.messages import (
@@ -63,7 +63,8 @@ class Life(Generic[LinkT]):
         self._leaving = False
         # How many changes of peers earlier lives have applied.
         self._applied_before = 0
-        self.view = ServingView()
+        # One for all lives: it knows what it wrote last, whatever node id that was under.
+        self.view = ServingViewWriter()
         # Engine and links of the present life. They are replaced together, so whatever belongs to
         # an engine that is not here any more is of a former life.
         self.engine = self._new_engine(at)

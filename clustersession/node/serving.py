@@ -1,4 +1,4 @@
-"""Leaves the workers the view of who serves, by which they route."""
+"""Leaves the workers the serving view, by which they route."""
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.identity import Phase
@@ -8,7 +8,7 @@ from clustersession.node.context import Context
 from clustersession.node.news import ViewNotWritten
 
 
-class ServingView:
+class ServingViewWriter:
     """Leaves the workers a view in the replica's notes whenever it is another one."""
 
     def __init__(self) -> None:

@@ -193,7 +193,7 @@ class Replica:
                     self._adopt([delta], wall_ms, leaving=0.0)
 
     def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
-        """Read our own feed after a position, with everything we wrote above ``floor``.
+        """Read our own feed after a place, with everything we wrote above ``floor``.
 
         At least one session when there is one, at most about ``bytes_max``; ``complete`` when it
         reached the head.
@@ -371,7 +371,7 @@ class Replica:
             transaction.put(tables.PRINCIPALS, tables.INDEXED_KEY, b"1")
 
     def load_note(self, name: str) -> bytes | None:
-        """Return a small named value kept beside the sessions, such as the view of who serves."""
+        """Return a small named value kept beside the sessions, such as the serving view."""
         return self._engine.get(tables.NOTES, name.encode())
 
     def save_note(self, name: str, value: bytes) -> None:

@@ -196,7 +196,7 @@ class SessionManager:
     def answer(self, visit: Visit) -> Outcome:
         """Return what the response headers need to say, without saving; seals like ``commit``."""
         visit.answered = True
-        outcome = self.place(visit)
+        outcome = self.session_cookie(visit)
         if self.legacy is not None:
             outcome = self.legacy.answer(visit, outcome)
         if self.context.causal is None or visit.discarded:
@@ -213,7 +213,7 @@ class SessionManager:
             return outcome
         return outcome if value is None else outcome._replace(vary=True, set_seen_cookie=value)
 
-    def place(self, visit: Visit) -> Outcome:
+    def session_cookie(self, visit: Visit) -> Outcome:
         """Return the session cookie, if the id is new, its route has to move or it is due.
 
         Afterwards ``visit.client`` is what the client will hold.

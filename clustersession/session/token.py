@@ -54,7 +54,7 @@ class IdSigner:
         return self.mint(hmac.digest(self._derivation_key, label.encode(), sha256)[:RANDOM_BYTES])
 
     def key_of(self, identifier: str) -> str | None:
-        """Return the store key of an authentic id; None when forged or its secret retired."""
+        """Return the key of an authentic id; None when forged or its secret retired."""
         if len(identifier) != ID_LENGTH or not identifier.isascii():
             return None
         key, signature = identifier[:KEY_LENGTH], identifier[KEY_LENGTH:]

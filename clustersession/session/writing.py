@@ -283,16 +283,12 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
         sets = {n: d for n, d in {**stored_values(record), **sets}.items() if n not in deletes}
         creation, deletes = _life_of_record(visit, record, sets, now_ms), ()
     if context.local.any:
-        held = {} if joined is None else joined.registers
-        sets, deletes = context.local.place(sets, deletes, held)
+        registers = {} if joined is None else joined.registers
+        sets, deletes = context.local.place(sets, deletes, registers)
     _check_size(context, sets, {} if joined is None else stored_values(joined), deletes)
-    committed = context.commits.commit(
-        [
-            Change(new_key, now_ms, sets, deletes, creation=creation),
-            Change(record_key, now_ms, end=ENDED_ROTATED),
-        ],
-        now_ms,
-    )
+    held = Change(new_key, now_ms, sets, deletes, creation=creation)
+    left = Change(record_key, now_ms, end=ENDED_ROTATED)
+    committed = context.commits.commit([held, left], now_ms)
     if committed is None:
         # The old cookie is good as long as it is not exchanged.
         visit.discarded = True

@@ -22,9 +22,12 @@ class ThreadAgent:
         self._settings = settings
         self._home = home
         self._replica = replica
+        # None before the first ``start``; replaced when it has died.
         self._thread: threading.Thread | None = None
+        # What runs on the thread, set and cleared by it; None while no agent is up.
         self._loop: asyncio.AbstractEventLoop | None = None
         self._agent: Agent | None = None
+        # Set by ``stop`` and never taken back: no thread starts any more.
         self._stop_wanted = False
         atexit.register(self.stop)
 

@@ -18,7 +18,8 @@ class CircuitBreaker:
 
     def __init__(self, attachments: Callable[[], int]) -> None:
         self._attachments = attachments
-        # In monotonic seconds; in the past while the breaker is closed.
+        # In monotonic seconds; in the past while the breaker is closed. And how often this process
+        # had attached when it opened.
         self._open_until_s = float("-inf")
         self._attachments_at_failure = 0
 

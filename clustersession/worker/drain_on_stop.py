@@ -86,6 +86,7 @@ class _Sigterm:
         self.drains: list[DrainOnStop] = []
         # Set by the first signal and never taken back: the second one reaches the server at once.
         self._began = False
+        # The server's own handler, which is called when the drain is over.
         self._servers = signal.getsignal(signal.SIGTERM)
 
     def install(self) -> bool:

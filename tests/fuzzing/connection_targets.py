@@ -87,7 +87,7 @@ class _Driver:
         self.engine: Engine = self.world.nodes["a"].running
         self.replica = self.world.nodes["a"].replica
         self.answer: Callable[[Reply], None]
-        self.reporter = SimpleNamespace(counters=Counter(), recent=[])
+        self.event_log = SimpleNamespace(counters=Counter(), recent=[])
 
     def feed_moved(self) -> None:
         """Stream, as the driver does in the next turn of its loop."""

@@ -58,4 +58,4 @@ async def test_both_sides_say_why_and_stay_apart() -> None:
 
 def lines(driver: Driver) -> set[str]:
     """The kinds of lines about what was dropped."""
-    return {name for name in driver.reporter.counters if name.startswith("dropped")}
+    return {name for name in driver.event_log.counters if name.startswith("dropped")}

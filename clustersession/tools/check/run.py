@@ -62,9 +62,9 @@ def run_checks(settings: Settings) -> list[Verdict]:
             completed = _completed(settings)
             # The names that somebody else's cluster_name is likely to be.
             found = {path.name.rpartition(".")[0] for path in base.glob("*.*") if path.is_dir()}
-            neighbours = {Settings().cluster_name, *found}
+            names = {Settings().cluster_name, *found}
             verdicts.insert(0, ok("settings", "all valid"))
-            verdicts += asyncio.run(check_network(completed, neighbours, status, skews))
+            verdicts += asyncio.run(check_network(completed, names, status, skews))
         except ConfigurationError as error:
             verdicts.insert(0, problem("settings", str(error)))
     verdicts.append(check_clock(time.time(), skews, settings.clock_skew_s_max))
