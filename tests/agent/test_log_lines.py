@@ -15,7 +15,7 @@ from clustersession.core.membership import Member, MemberAdded, MemberLost, Stat
 from clustersession.node import news
 from clustersession.node.news import News
 from clustersession.settings.settings import Settings
-from tests.test_documentation import table_rows
+from tests.documents import table_rows
 
 ROOT = Path(__file__).parents[2]
 NODE = b"n" * 8

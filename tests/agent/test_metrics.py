@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clustersession.agent.metrics import METRICS, ROUTES_MAX, peers_by_route
 from clustersession.agent.metrics_exposition import exposed
+from tests.documents import table_rows
 from tests.support.processes import find_program, require_programs
-from tests.test_documentation import table_rows
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "examples" / "grafana" / "clustersession.json"
