@@ -122,7 +122,7 @@ class Scene(worlds.World):
         node = self.nodes[name]
         note(name, "commit", change, self.at(node).wall_ms)
         head = node.replica.commit([change], self.at(node).wall_ms).head
-        self.ring(name)
+        self.feed_moved(name)
         return head
 
     def create(self, name: str, number: int, **values: bytes) -> int:
@@ -168,7 +168,7 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
     def wait(name: str, seq: int, *, all_peers: bool = False) -> None:
         node = scene.nodes[name]
         deadline_s = scene.now_s + 5
-        node.running.wait(next(tokens), seq, all_peers=all_peers, deadline_s=deadline_s)
+        node.running.confirm(next(tokens), seq, all_peers=all_peers, deadline_s=deadline_s)
         scene.feed_moved(name)
         scene.run(0.05)
 
