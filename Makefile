@@ -33,6 +33,8 @@ SEEDS ?= 1000
 MINUTES ?= 10
 RUNS ?= 3
 INPUTS ?= 1000000
+PLANS ?= 60
+PORTS ?=
 
 .PHONY: demo serve test lint clean swarm explore planted faults balancers fuzz servers frameworks
 
@@ -80,8 +82,8 @@ balancers: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzzing.run --inputs $(INPUTS) $(ARGS)
-	$(BIN)/python -m tests.fuzzing.hostile --plans 60 --steps 3000
-	$(BIN)/python -m tests.fuzzing.ports
+	$(BIN)/python -m tests.fuzzing.hostile --plans $(PLANS) --steps 3000
+	$(BIN)/python -m tests.fuzzing.ports $(PORTS)
 
 frameworks: $(VENV)/.dev
 	$(BIN)/python -m tests.frameworks.run $(ARGS)

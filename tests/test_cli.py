@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from clustersession import __version__
 from clustersession.asgi import ClusterSessionMiddleware
 from clustersession.cli import main
+from clustersession.core.ids import log_name
 from clustersession.replica.engines.lmdb.directory import is_trustworthy
 from clustersession.session.manager import SessionManager
-from clustersession.session.token import log_name
 from clustersession.tools.demo.processes import wait_for
 
 

@@ -29,6 +29,21 @@ def test_every_needed_program_is_installed_in_ci() -> None:
     assert needed() - ELSEWHERE <= installed
 
 
+NOT_IN_CI = {
+    "serve": "runs until it is ended; tests/tools/demo/test_run.py runs what it calls",
+    "clean": "takes away what the others need",
+}
+"""Commands of the Makefile that CI does not run, and why."""
+
+
+def test_every_command_of_the_makefile_runs_in_ci() -> None:
+    """In its smallest form, lest it breaks unseen."""
+    commands = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    script = (ROOT / ".ci" / "run").read_text()
+    run = set(re.findall(r"^(?:timeout .*)?make ([a-z-]+)", script, re.MULTILINE))
+    assert commands - run == NOT_IN_CI.keys()
+
+
 @pytest.mark.parametrize(
     ("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)]
 )

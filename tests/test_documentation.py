@@ -1,20 +1,14 @@
-"""What the documentation says is true: its code runs, its commands, settings and links exist."""
+"""What the documentation says is true: its commands, settings, tables and links exist."""
 
 import ast
 import json
 import os
 import re
-import secrets
 import shlex
-import socket
-import subprocess
-import sys
-import textwrap
 import tomllib
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import pytest
@@ -25,155 +19,27 @@ from clustersession.settings import sources as configuration
 from clustersession.settings.rules import BOUNDS
 from clustersession.settings.settings import CHOICES, Settings, setting_names
 from clustersession.wire import messages
+from tests.documents import DOCUMENTS, FENCE, ROOT, Block, blocks, short, table_rows
 from tests.support.alerting import alert_names
-from tests.support.processes import free_port, require_programs
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = (
-    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CHANGELOG", "CONTRIBUTING")),
-    *sorted((ROOT / "docs").rglob("*.md")),
-)
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
 VARIABLE = re.compile(r"\bCLUSTERSESSION_[A-Z][A-Z_]*")
+
 LOG_FRAGMENT_LENGTH_MIN = 5
 
-VARIABLES_OF_OTHERS = {"CLUSTERSESSION_SERVICE_HOST": "set by Kubernetes, mentioned as ignored"}
-
-
-class Block(NamedTuple):
-    """One fenced block of a document."""
-
-    document: Path
-    number: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{short(self.document)}-{self.number}-{self.language}"
-
-
-def short(document: Path) -> str:
-    return document.relative_to(ROOT).as_posix()
-
-
-def blocks(*languages: str) -> list[Block]:
-    return [
-        Block(document, number, language, text)
-        for document in DOCUMENTS
-        for number, (language, text) in enumerate(FENCE.findall(document.read_text()), 1)
-        if language in languages
-    ]
-
-
-def block_about(language: str) -> str:
-    (found,) = [block.text for block in blocks(language)]
-    return found
+VARIABLES_OF_OTHERS = {
+    "CLUSTERSESSION_SERVICE_HOST": "set by Kubernetes, mentioned as ignored",
+    "CLUSTERSESSION_SERVICE_PORT": "set by Kubernetes, mentioned as ignored",
+}
 
 
 def prose(document: Path) -> str:
     return FENCE.sub("", document.read_text())
 
 
-def table_rows(document: Path, *header: str) -> Iterator[list[str]]:
-    """The rows of every table of a document that begins with these columns."""
-    inside = False
-    for line in document.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")] if line[:1] == "|" else []
-        if tuple(cells[: len(header)]) == header:
-            inside = True
-        elif not cells:
-            inside = False
-        elif inside and not set(cells[0]) <= set("-: "):
-            yield cells
-
-
 def code_spans(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", text)
-
-
-# ---- code ---------------------------------------------------------------------------------------
-
-DRIVER = textwrap.dedent("""
-    import sys
-    import types
-
-    def visit(client, status_of, cookie_of):
-        assert status_of(client.get("/")) == 200
-        first = cookie_of(client)
-        assert first and first.endswith(".docs_node"), first
-        assert status_of(client.get("/")) == 200
-        assert cookie_of(client) == first
-        for path in ("/login", "/logout"):
-            assert status_of(client.post(path)) in (200, 404, 405), path
-
-    # A module, as far as frameworks can tell that look up the annotations of handlers.
-    module = types.ModuleType("documented")
-    sys.modules["documented"], namespace = module, module.__dict__
-    exec(compile(sys.stdin.read(), "block", "exec"), namespace)
-    app = namespace.get("app")
-    if app is None:
-        pass
-    elif type(app).__module__.startswith("flask"):
-        from werkzeug.test import Client
-        client = Client(app)
-        visit(client, lambda r: r.status_code, lambda c: c.get_cookie("CLUSTERSESSION").value)
-    elif type(app).__module__ == "clustersession.wsgi":
-        from werkzeug.test import Client
-        client = Client(app)
-        visit(client, lambda r: r.status_code, lambda c: c.get_cookie("CLUSTERSESSION").value)
-    else:
-        from starlette.testclient import TestClient
-        with TestClient(app) as client:
-            visit(client, lambda r: r.status_code, lambda c: c.cookies.get("CLUSTERSESSION"))
-    print("driven" if app is not None else "run")
-""")
-
-
-@pytest.mark.parametrize("block", blocks("python"), ids=str)
-def test_python_block_runs_and_its_app_keeps_a_session(block: Block, tmp_path: Path) -> None:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("CLUSTERSESSION_")}
-    # The agent on a thread: with the process gone, nothing of this test is left.
-    environment = {
-        **inherited,
-        "PYTHONPATH": str(ROOT),
-        "CLUSTERSESSION_AGENT": "thread",
-        "CLUSTERSESSION_BIND": "127.0.0.1",
-        "CLUSTERSESSION_SECRET": secrets.token_urlsafe(32),
-        "CLUSTERSESSION_STATE_DIR": str(tmp_path),
-        "CLUSTERSESSION_PORT": str(free_port()),
-        "CLUSTERSESSION_MULTICAST_PORT": str(free_port(socket.SOCK_DGRAM)),
-        "CLUSTERSESSION_ROUTE": "docs_node",
-    }
-    if "jvmRoute" in block.text:
-        del environment["CLUSTERSESSION_ROUTE"]
-    text = block.text.replace('jvmRoute="tomcat1"', 'jvmRoute="docs_node"')
-    result = subprocess.run(
-        [sys.executable, "-c", DRIVER], input=text, env=environment, cwd=tmp_path,
-        capture_output=True, text=True, check=False, timeout=50,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == ("driven" if "\napp = " in text else "run")
-
-
-def test_the_gunicorn_hook_is_the_tested_example() -> None:
-    (shown,) = [block.text for block in blocks("python") if "def post_worker_init" in block.text]
-    example = (ROOT / "examples" / "flask_app" / "gunicorn.conf.py").read_text()
-    assert shown.strip() == example.partition('"""\n')[2].strip()
-
-
-@pytest.mark.parametrize("block", blocks("toml"), ids=str)
-def test_toml_block_is_a_configuration(
-    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in os.environ if name.startswith("CLUSTERSESSION_")]:
-        monkeypatch.delenv(name)
-    path = tmp_path / "clustersession.toml"
-    path.write_text(block.text)
-    assert configuration.load_settings(config=path) != Settings()
-
-
-# ---- commands -----------------------------------------------------------------------------------
 
 
 def commands(program: str) -> list[str]:
@@ -233,8 +99,6 @@ def test_extra_exists(line: str) -> None:
     assert re.sub(r"^\.(\[(\w+)\])?$", r"\2", target) in {"", *extras["optional-dependencies"]}
 
 
-# ---- settings -----------------------------------------------------------------------------------
-
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 
 
@@ -293,8 +157,6 @@ def test_exported_settings_are_valid(block: Block, monkeypatch: pytest.MonkeyPat
     configuration.load_settings()
 
 
-# ---- the protocol and the log ------------------------------------------------------------------
-
 PROTOCOL = ROOT / "docs" / "protocol.md"
 
 
@@ -349,9 +211,8 @@ def test_every_alert_leads_to_its_repair() -> None:
     )
 
 
-# ---- the map ------------------------------------------------------------------------------------
-
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
 PACKAGE = ROOT / "clustersession"
 
 
@@ -392,56 +253,6 @@ def test_files_in_code_spans_exist(document: Path) -> None:
             assert (ROOT / span).exists(), span
         elif document == ARCHITECTURE and re.fullmatch(r"[\w/]+(\.py|/)", span):
             assert (PACKAGE / span).exists(), span
-
-
-# ---- balancers, systemd -------------------------------------------------------------------------
-
-
-def essential(configuration_text: str) -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in configuration_text.splitlines())
-    return [line for line in lines if line]
-
-
-EXAMPLES_OF = {
-    "apache": "apache/mod_proxy_balancer.conf",
-    "properties": "apache/workers.properties",
-    "haproxy": "haproxy/haproxy.cfg",
-    "nginx": "nginx/nginx.conf",
-}
-
-
-@pytest.mark.parametrize("language", EXAMPLES_OF)
-def test_balancer_block_is_part_of_the_tested_example(language: str) -> None:
-    whole = essential((ROOT / "examples" / EXAMPLES_OF[language]).read_text())
-    shown = essential(block_about(language))
-    rest = iter(whole)
-    assert all(line in rest for line in shown), "every line is there, in this order"
-
-
-def test_the_new_nginx_recipe_differs_in_the_upstream_only() -> None:
-    """No nginx to test it with: at least it names the same nodes and the same cookie."""
-    old, new = (
-        (ROOT / "examples" / "nginx" / name).read_text() for name in ("nginx.conf", "sticky.conf")
-    )
-    nodes = re.compile(r"10\.0\.0\.\d:800\d|tomcat\d(?=[ ;])|\$cookie_\w+")
-    assert set(nodes.findall(new)) == set(nodes.findall(old))
-
-
-def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    unit = ROOT / "examples" / "systemd" / "clustersession-agent.service"
-    program = re.search(r"^ExecStart=(\S+) agent$", unit.read_text(), re.MULTILINE)
-    assert program is not None
-    require_programs("systemd-analyze")
-    copy = tmp_path / unit.name
-    copy.write_text(unit.read_text().replace(program[1], sys.executable))
-    result = subprocess.run(
-        ["systemd-analyze", "verify", str(copy)],
-        capture_output=True, text=True, check=False, timeout=30,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-
-
-# ---- links and form -----------------------------------------------------------------------------
 
 
 def anchor(heading: str) -> str:

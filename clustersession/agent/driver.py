@@ -24,6 +24,7 @@ from clustersession.net.operator_certificates import operator_certificates
 from clustersession.net.reachability import why_unreachable
 from clustersession.net.tls import TlsContexts, tls_contexts
 from clustersession.node.effects import (
+    BeginAgain,
     CheckAddress,
     Confirmed,
     Dial,
@@ -185,13 +186,18 @@ class Driver:
                     self._spawn(self._check_address(identity))
                 case SealAs(node, epoch):
                     self.group.seal_as(node, epoch)
+                case BeginAgain():
+                    self._report()
         engine = self.life.engine
         if engine.context.news:
-            for news in engine.news():
-                self.event_log.report(news)
+            self._report()
         deadline_s = engine.next_deadline()
         if deadline_s != self._timer_s:
             self._arm(deadline_s)
+
+    def _report(self) -> None:
+        for news in self.engine.news():
+            self.event_log.report(news)
 
     def _hello(self) -> bytes:
         return self.life.hello()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import singledispatchmethod
 
 from clustersession.core.identity import short
+from clustersession.core.ids import log_name
 from clustersession.core.membership import (
     Member,
     MemberAdded,
@@ -188,7 +189,8 @@ class EventLog:
         self.counters["sessions_too_large"] += 1
         self.seldom(
             "error", "session_too_large",
-            f"session {event.key[:6]}... is too large for a message and stays on this node alone",
+            f"session {log_name(event.key)} is too large for a message and stays on this node "
+            "alone",
         )
 
     @report.register

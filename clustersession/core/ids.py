@@ -6,6 +6,7 @@ nginx keeps at most 32 characters. Hence the form below.
 """
 
 import re
+from hashlib import sha256
 
 ROUTE_LENGTH_MAX = 32
 ROUTE_PATTERN = re.compile(r"[A-Za-z0-9_]{1,32}")
@@ -43,3 +44,8 @@ def split_cookie(value: str) -> tuple[str, str | None] | None:
 def join_cookie(identifier: str, route: str) -> str:
     """Return the cookie value for an id on a route."""
     return f"{identifier}.{route}"
+
+
+def log_name(key: str) -> str:
+    """Name a session as it may appear in a log: 8 hexadecimal digits of a hash, not the id."""
+    return sha256(key.encode()).hexdigest()[:8]

@@ -29,6 +29,7 @@ from typing import Any
 from litestar.stores.base import Store
 
 from clustersession.core.errors import ConfigurationError, SessionTooLarge
+from clustersession.core.ids import log_name
 from clustersession.core.state import (
     ENDED_INVALIDATED,
     IDLE_TIMEOUT,
@@ -40,7 +41,6 @@ from clustersession.core.state import (
 )
 from clustersession.session.lifetimes import is_live
 from clustersession.session.manager import SessionManager
-from clustersession.session.token import log_name
 from clustersession.worker.runtime import Runtime
 
 _log = logging.getLogger("clustersession")

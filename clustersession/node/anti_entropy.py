@@ -87,6 +87,7 @@ class AntiEntropy:
             entry.key
             for entry in message.entries
             if entry.expires_ms > at.wall_ms
+            and context.keeps(context.own.node, entry.key)
             and missing_here(entry.versions, self._versions(entry.key), floors, live)
         ]
         if len(self._puller.pending(node)) < LISTED_MAX:

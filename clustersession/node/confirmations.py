@@ -6,7 +6,8 @@ Whoever is asked and does not answer soon is asked once more together with all o
 next one is asked from then on.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass
 
 from clustersession.core.feed import Batch
@@ -21,6 +22,7 @@ NOT_CONFIRMED = -1
 PATIENCE_S = 0.005
 """How long one peer alone is waited for: many round trips, and little in a request."""
 PATIENCE_S_MAX = 0.1
+PARTS_MAX = 1024
 
 
 @dataclass(slots=True)
@@ -63,6 +65,9 @@ class Confirmations:
         # The peer that is asked first: the same as long as it answers in time. Empty before anybody
         # was able to.
         self._confirmer = b""
+        # After where and up to where a batch took our feed of which some peers kept only a part,
+        # and those peers; the newest PARTS_MAX. Empty while all members keep everything.
+        self._parts: deque[tuple[int, int, Set[bytes]]] = deque(maxlen=PARTS_MAX)
 
     def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
         """Answer with Confirmed(token) when peers hold our feed up to ``seq``.
@@ -75,16 +80,24 @@ class Confirmations:
         self._waiters[token] = Waiter(token, seq, all_peers, deadline_s)
         self._context.retimed.add(self)
 
-    def confirmers(self, batch: Batch, at: Moment) -> tuple[bytes, ...] | None:
+    def sent_in_part(self, batch: Batch, lacking: Set[bytes]) -> None:
+        """Note peers that keep only a part of a batch: their word does not count for what is in it.
+        """
+        self._parts.append((batch.after, batch.upto, lacking))
+
+    def confirmers(
+        self, batch: Batch, lacking: Set[bytes], at: Moment
+    ) -> tuple[bytes, ...] | None:
         """Return who is to confirm a batch that reaches the head of the feed; None: everybody.
 
-        While we drain, somebody waits until everybody holds everything.
+        ``lacking``: who keeps only a part of it. While we drain, somebody waits until everybody
+        holds everything.
         """
         waiting = [w for w in self._waiters.values() if batch.floor < w.seq <= batch.upto]
         drains = self._context.phase is Phase.DRAINING
         if not waiting:
             return None if drains else ()
-        first = None if drains or any(w.all_peers for w in waiting) else self._first()
+        first = None if drains or any(w.all_peers for w in waiting) else self._first(lacking)
         self._context.retimed.add(self)
         for waiter in waiting:
             if waiter.ask_s == float("inf"):
@@ -101,11 +114,11 @@ class Confirmations:
         if not unasked:
             return
         self._context.retimed.add(self)
-        first = self._first()
         for waiter in unasked:
+            first = self._first(self._lacking(waiter.seq))
             if first is not None and not waiter.all_peers and self.ask(waiter.seq, [first], at):
                 waiter.asked(first.node, at.now_s)
-            elif self.ask(waiter.seq, self._context.peers.values(), at):
+            elif self.ask(waiter.seq, self._keepers(waiter.seq), at):
                 waiter.asked(b"", at.now_s)
 
     def ask(self, seq: int, peers: Iterable[Peer], at: Moment) -> bool:
@@ -130,12 +143,13 @@ class Confirmations:
         """Answer every waiter whose condition holds."""
         if not self._waiters:
             return
-        peers = self._context.peers.values()
+        everybody = self._context.peers.values()
         discovered = self._context.discovered
-        if not peers and self._context.unlinked() - self._given_up:
+        if not everybody and self._context.unlinked() - self._given_up:
             # A link has just broken: the peer is back, or known to be dead, in a moment.
             return
         for waiter in list(self._waiters.values()):
+            peers = self._keepers(waiter.seq) if self._parts else everybody
             missing = [p for p in peers if not p.progress.holds(waiter.seq)]
             confirmations = len(peers) - len(missing)
             wanted = len(peers) if waiter.all_peers else min(len(peers), 1)
@@ -162,14 +176,14 @@ class Confirmations:
             del self._waiters[waiter.token]
             self._context.emit(Confirmed(waiter.token, NOT_CONFIRMED))
             self._given_up |= self._context.unlinked()
-            for peer in self._context.peers.values():
+            for peer in self._keepers(waiter.seq):
                 if not peer.progress.holds(waiter.seq):
                     peer.progress.lagging = True
         for waiter in [w for w in self._waiters.values() if w.ask_s <= at.now_s]:
             if waiter.asked_of and waiter.asked_of == self._confirmer:
-                self._next_first()
+                self._next_first(self._lacking(waiter.seq))
             waiter.asked(b"", at.now_s)
-            self.ask(waiter.seq, self._context.peers.values(), at)
+            self.ask(waiter.seq, self._keepers(waiter.seq), at)
 
     def trust(self, node: bytes) -> None:
         """Wait again for a peer that begins its stream anew."""
@@ -181,16 +195,31 @@ class Confirmations:
             return float("inf")
         return min([min(w.deadline_s, w.ask_s) for w in self._waiters.values()])
 
-    def _first(self) -> Peer | None:
+    def _lacking(self, seq: int) -> Set[bytes]:
+        """Return who keeps only a part of what went out with a place in our feed.
+
+        Of several batches with that place in them, the first was for those who are abreast, and
+        has the least besides.
+        """
+        parts = self._parts
+        return next((nodes for after, upto, nodes in parts if after < seq <= upto), frozenset())
+
+    def _keepers(self, seq: int) -> Collection[Peer]:
+        """Return the peers whose word counts for a place in our feed."""
+        lacking = self._lacking(seq)
+        return [p for p in self._context.peers.values() if p.node not in lacking]
+
+    def _first(self, lacking: Set[bytes]) -> Peer | None:
         """Return the peer that is asked first: the same one as long as it answers in time."""
         peer = self._context.peers.get(self._confirmer)
-        if peer is None or not _able(peer):
-            self._next_first()
+        if peer is None or peer.node in lacking or not _able(peer):
+            self._next_first(lacking)
             peer = self._context.peers.get(self._confirmer)
         return peer
 
-    def _next_first(self) -> None:
-        able = sorted(p.node for p in self._context.peers.values() if _able(p))
+    def _next_first(self, lacking: Set[bytes]) -> None:
+        peers = self._context.peers.values()
+        able = sorted(p.node for p in peers if p.node not in lacking and _able(p))
         # From our own id on, so that not every node of the cluster asks the same one.
         place = self._confirmer or self._context.own.node
         self._confirmer = next((node for node in able if node > place), able[0] if able else b"")

@@ -1,14 +1,15 @@
 """Holds what an engine's parts share: settings, replica, members, peers, effects and news."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from clustersession.core.feed import START, Cursor
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.membership import Membership
+from clustersession.core.placement import holders
 from clustersession.core.progress import PeerProgress
-from clustersession.core.state import SessionState
+from clustersession.core.state import Delta, SessionState
 from clustersession.node.effects import Effect, Send
 from clustersession.node.news import News, TooLarge
 from clustersession.replica.replica import Replica
@@ -66,6 +67,8 @@ class Context:
     choose: gives a number below another; it comes from outside, like every random draw.
     multicast: the group has been joined.
     peers: by node id, who is linked; kept by the engine.
+    members: the ids of the present members and our own, sorted, as placement wants them; kept by
+    the engine's member events. Empty before the first, when nobody else is there to keep a copy.
     effects, news: what is to be carried out and told since the driver last took it.
     head: our feed's head when it was last read; it only grows, so a place up to here is a place.
     cursors: how far we have applied each node's feed; kept by the receiver. Beside the replica's
@@ -84,6 +87,7 @@ class Context:
     choose: Callable[[int], int]
     multicast: bool
     peers: dict[bytes, Peer] = field(default_factory=dict)
+    members: tuple[bytes, ...] = ()
     effects: list[Effect] = field(default_factory=list)
     news: list[News] = field(default_factory=list)
     head: int = 0
@@ -102,6 +106,22 @@ class Context:
     def cursor(self, node: bytes) -> Cursor:
         """Return how far we have applied a node's feed."""
         return self.cursors.get(node, START)
+
+    def keeps(self, node: bytes, key: str) -> bool:
+        """Tell whether a node, ourselves included, keeps a copy of a session."""
+        kept_by = holders(key, self.members)
+        # Where all members keep it, so does a peer that is none any more, until its link is closed.
+        return node in kept_by or len(kept_by) == len(self.members)
+
+    def lacking(self, deltas: Iterable[Delta]) -> Set[bytes]:
+        """Return the peers that keep no copy of some session among these: at present nobody."""
+        members = self.members
+        found: Set[bytes] = frozenset()
+        for delta in deltas:
+            kept_by = holders(delta.key, members)
+            if len(kept_by) < len(members):
+                found = found | (self.peers.keys() - kept_by)
+        return found
 
     def unlinked(self) -> set[bytes]:
         """Return the members that are present as far as we know, and not connected."""

@@ -84,11 +84,12 @@ class Located:
 class BeginAgain:
     """Go on as a new node: the replica has lost its past, and must not give its places out twice.
 
-    Repeated as long as nothing comes of it.
+    Repeated as long as nothing comes of it. ``Life`` carries it out; the driver sees it just before
+    that, to pass on what the old life has to tell while the members that it knew have names.
     """
 
 
 Reply = Confirmed | FetchAnswered | Located
-Outward = Multicast | Dial | CheckAddress | SealAs | Reply
+Outward = Multicast | Dial | CheckAddress | SealAs | Reply | BeginAgain
 """What ``Life.effects`` leaves to the driver."""
-Effect = Send | Unlink | BeginAgain | Outward
+Effect = Send | Unlink | Outward

@@ -99,6 +99,7 @@ class Life(Generic[LinkT]):
                         yield effect
             if lost and not context.effects:
                 lost = False
+                yield BeginAgain()
                 self._begin_again(at)
                 context = self.engine.context
         if context.view_is_stale:

@@ -41,7 +41,8 @@ class Locator:
 
         With too many questions open, at once and with all peers silent.
         """
-        question = Question(token, key, deadline_s, set(self._context.peers))
+        asked = {node for node in self._context.peers if self._context.keeps(node, key)}
+        question = Question(token, key, deadline_s, asked)
         if len(self._questions) >= QUESTIONS_MAX:
             self._conclude(question)
             return

@@ -101,7 +101,7 @@ class SessionLookup:
         return min((look.deadline_s for look in self._lookups.values()), default=float("inf"))
 
     def _ask(self, peer: Peer, key: str, lookup: Lookup) -> None:
-        if peer.node not in lookup.waiting:
+        if peer.node not in lookup.waiting and self._context.keeps(peer.node, key):
             lookup.waiting.add(peer.node)
             self._context.send(peer.node, Fetch(key))
 

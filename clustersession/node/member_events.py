@@ -39,6 +39,9 @@ class MemberEvents:
 
     def tell(self, events: list[MembershipEvent], at: Moment) -> None:
         """Pass events on, in order."""
+        if events:
+            present = [member.identity.node for member in self._context.membership.present()]
+            self._context.members = tuple(sorted([*present, self._context.own.node]))
         for event in events:
             self._context.tell(event)
             match event:

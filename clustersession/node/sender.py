@@ -6,6 +6,7 @@ number of members.
 """
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import replace
 
 from clustersession.core.feed import Batch, Cursor
@@ -26,6 +27,9 @@ DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
 MULTICAST_PEERS_MIN = 3
 BACK_TO_MULTICAST_CHANGES = 32
+
+Ready = tuple[Changes, bytes, Set[bytes]]
+"""A batch, the same encoded, and the peers that do not keep everything in it: at present nobody."""
 
 
 class Sender:
@@ -95,7 +99,7 @@ class Sender:
             abreast = [p for p in followers if not p.progress.awaits_confirmation]
             if abreast:
                 self._multicast_from(abreast, head, at)
-        batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]] = {}
+        batches: dict[tuple[Cursor, bool], Ready] = {}
         finished = True
         # Peers that are abreast come first, because workers wait for them and they cost little.
         for peer in sorted(context.peers.values(), key=_place, reverse=True):
@@ -107,7 +111,7 @@ class Sender:
         peer: Peer,
         head: int,
         at: Moment,
-        batches: dict[tuple[Cursor, bool], tuple[Changes, bytes]],
+        batches: dict[tuple[Cursor, bool], Ready],
         *,
         follows: bool,
     ) -> bool:
@@ -127,12 +131,14 @@ class Sender:
                 break
             asks = follows or progress.is_half_full
             if (cursor, asks) not in batches:
-                deltas = sum(len(changes.batch.deltas) for changes, _ in batches.values())
+                deltas = sum(len(changes.batch.deltas) for changes, *_ in batches.values())
                 if deltas >= DELTAS_PER_FLUSH_MAX:
                     # A confirmation, or the next heartbeat at the latest, flushes again.
                     return False
                 batches[cursor, asks] = self._batch(cursor, at, asks=asks)
-            changes, data = batches[cursor, asks]
+            changes, data, lacking = batches[cursor, asks]
+            if peer.node in lacking:
+                changes, data = self._part(changes, peer.node)
             self._context.emit(Send(peer.node, data))
             asked = changes.confirmers is None or peer.node in changes.confirmers
             progress.sent(changes.batch, len(data), asked=asked)
@@ -140,11 +146,13 @@ class Sender:
                 break
         return True
 
-    def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> tuple[Changes, bytes]:
+    def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> Ready:
         """Read what comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
         feed = self._context.replica.feed
         batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX)
-        confirmers = self._confirmations.confirmers(batch, at) if batch.complete else None
+        if lacking := self._context.lacking(batch.deltas):
+            self._confirmations.sent_in_part(batch, lacking)
+        confirmers = self._confirmations.confirmers(batch, lacking, at) if batch.complete else None
         if asks:
             confirmers = None
         data = encode_message(changes := _changes(batch, confirmers))
@@ -152,12 +160,19 @@ class Sender:
             batch = feed(cursor.floor, cursor.position, 1)
             data = encode_message(changes := _changes(batch, None))
         if len(data) <= MESSAGE_BYTES_MAX:
-            return changes, data
+            return changes, data, lacking
         # A single session that no peer would accept: the others must not wait for it for ever.
         for delta in batch.deltas:
             self._context.tell(TooLarge(delta.key))
         changes = _changes(replace(batch, deltas=()), None)
-        return changes, encode_message(changes)
+        return changes, encode_message(changes), frozenset()
+
+    def _part(self, changes: Changes, node: bytes) -> tuple[Changes, bytes]:
+        """Leave out what a peer keeps no copy of. Its cursor moves all the same."""
+        keeps = self._context.keeps
+        kept = tuple(d for d in changes.batch.deltas if keeps(node, d.key))
+        part = replace(changes, batch=replace(changes.batch, deltas=kept))
+        return part, encode_message(part)
 
     def _followers(self) -> list[Peer]:
         """Return the peers that multicast reaches, when they are many enough to be worth it."""
@@ -178,7 +193,12 @@ class Sender:
             batch = self._context.replica.feed(
                 cursor.floor, cursor.position, DATAGRAM_FEED_BYTES_MAX
             )
-            confirmers = self._confirmations.confirmers(batch, at) if batch.complete else ()
+            if self._context.lacking(batch.deltas):
+                # A datagram goes to everybody: to each its part, by TCP.
+                return
+            confirmers: tuple[bytes, ...] | None = ()
+            if batch.complete:
+                confirmers = self._confirmations.confirmers(batch, frozenset(), at)
             data = encode_message(_changes(batch, confirmers))
             if len(data) > DATAGRAM_PAYLOAD_BYTES_MAX:
                 return

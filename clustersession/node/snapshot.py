@@ -131,7 +131,11 @@ class Snapshots:
     def on_request(self, node: bytes, message: SnapshotRequest) -> None:
         """Send a page to a node that joins."""
         page = self._context.replica.snapshot(message.after_key, PAGE_BYTES_MAX)
-        sessions = tuple(s for s in page.sessions if self._context.fits(*s))
+        sessions = tuple(
+            (key, state)
+            for key, state in page.sessions
+            if self._context.keeps(node, key) and self._context.fits(key, state)
+        )
         # A node that is not named begins with the feed from its start, which is never wrong.
         cursors = dict(islice(page.cursors.items(), CURSORS_MAX))
         self._context.send(

@@ -3,14 +3,13 @@
 import time
 from typing import NamedTuple
 
-from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.ids import KEY_LENGTH, log_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import ENDED_REVOKED, Change, SessionState
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
 from clustersession.session.events import Events
-from clustersession.session.token import log_name
 from clustersession.session.users import handle_of, revoke_all
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation

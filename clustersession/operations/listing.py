@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clustersession.core.clock import wall_ms_of
+from clustersession.core.ids import log_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import SYSTEM_PREFIX, Register, SessionState, expires_ms
 from clustersession.replica.replica import Replica
-from clustersession.session.token import log_name
 
 PAGE = 500
 

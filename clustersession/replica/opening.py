@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ def open_lmdb(
     except BaseException as error:
         _open_here.pop(directory, None)
         if isinstance(error, lmdb.Error | OSError | WireError):
-            raise _trouble(directory, error) from error
+            raise _trouble(directory, map_bytes, error) from error
         raise
     reservation.engine = replica._lmdb
     return replica
@@ -213,10 +214,16 @@ class _Opening:
         return self._set_aside(f"is of a newer version ({error})", "newer")
 
 
-def _trouble(directory: Path, error: Exception) -> ReplicaError:
+def _trouble(directory: Path, map_bytes: int, error: Exception) -> ReplicaError:
     """Say what to raise for an error that kept a replica from being opened."""
     if out_of_space(error):
         return ReplicaFull(f"no space left to open the replica in {directory}")
+    if os.strerror(errno.ENOMEM) in str(error):
+        return ReplicaUnusable(
+            f"the replica in {directory} cannot be mapped: map_bytes is {map_bytes}, and this "
+            f"process {_address_space_left()}; set map_bytes lower, to the same value in all "
+            "processes of the node, or raise the limit (ulimit -v, uWSGI's limit-as)"
+        )
     if os.strerror(errno.EAGAIN) in str(error):
         # LMDB's table of readers goes by process ids, and holds a lock for each.
         return ReplicaUnusable(
@@ -225,6 +232,18 @@ def _trouble(directory: Path, error: Exception) -> ReplicaError:
             "their PID namespace too"
         )
     return ReplicaUnusable(f"the replica in {directory} cannot be opened: {error}")
+
+
+def _address_space_left() -> str:
+    """Say how much this process may still map; in whole MiB, because more than that is in flux."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        used = 0
+    if limit == resource.RLIM_INFINITY:
+        return "got no more address space from the system"
+    return f"may map {max(limit - used, 0) // 2**20 * 2**20} bytes more"
 
 
 def _reserve(directory: Path) -> _Reservation:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicaFull
+from clustersession.core.ids import log_name
 from clustersession.core.state import ENDED_INVALIDATED, Change
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.session.events import Events, commit_with_events
-from clustersession.session.token import log_name
 from clustersession.session.warnings import Warnings
 from clustersession.settings.settings import Settings
 

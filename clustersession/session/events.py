@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from clustersession.core.errors import WireError
+from clustersession.core.ids import log_name
 from clustersession.core.state import SYSTEM_PREFIX, Change, SessionState, principal_of
 from clustersession.core.transitions import (
     CHANGED,
@@ -26,7 +27,6 @@ from clustersession.core.transitions import (
 )
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed
-from clustersession.session.token import log_name
 from clustersession.wire.values import decode_value
 
 KINDS = (CREATED, CHANGED, ENDED, EXPIRED, PRINCIPAL_ENDED)

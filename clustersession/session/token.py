@@ -64,11 +64,6 @@ class IdSigner:
         return None
 
 
-def log_name(key: str) -> str:
-    """Name a session as it may appear in a log: 8 hexadecimal digits of a hash, not the id."""
-    return sha256(key.encode()).hexdigest()[:8]
-
-
 def _key_character(secret: bytes) -> str:
     return _ALPHABET[sha256(_SALT + b".key-character\x00" + secret).digest()[0] & 63]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicationFailed
-from clustersession.session.token import log_name
+from clustersession.core.ids import log_name
 from clustersession.settings.settings import Settings
 
 _UNDECODABLE_LOGGED_MAX = 1000

@@ -3,7 +3,7 @@
 import logging
 
 from clustersession.core.errors import SessionError, SessionTooLarge, TooManySessions
-from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.ids import KEY_LENGTH, log_name
 from clustersession.core.state import (
     ENDED_INVALIDATED,
     ENDED_LIMIT,
@@ -26,7 +26,7 @@ from clustersession.session.context import SessionContext
 from clustersession.session.lifetimes import PERMANENT, is_live, is_permanent
 from clustersession.session.local_attributes import stays_here
 from clustersession.session.stored import stored_values
-from clustersession.session.token import RANDOM_BYTES, log_name
+from clustersession.session.token import RANDOM_BYTES
 from clustersession.session.visit import SOURCE, NewId, Visit
 
 _log = logging.getLogger("clustersession")

@@ -7,7 +7,7 @@ judges them. To add a setting: a field and its line here (what may be chosen is 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_origin
 
 from clustersession.core.errors import ConfigurationError
@@ -101,7 +101,7 @@ class Settings:
     distributable: bool = False
     cluster_name: str = "clustersession"
     route: str = ""
-    secret: tuple[str, ...] = ()
+    secret: tuple[str, ...] = field(default=(), repr=False)
     tls_certificate: str = ""
     tls_key: str = ""
     tls_ca: str = ""
@@ -136,7 +136,7 @@ class Settings:
     cookie_partitioned: bool = False
     cookie_max_age_s: int = 0
     legacy_cookie_name: str = ""
-    legacy_cookie_secret: tuple[str, ...] = ()
+    legacy_cookie_secret: tuple[str, ...] = field(default=(), repr=False)
     header_name: str = ""
     url_parameter: str = ""
     exclude: tuple[str, ...] = ()
@@ -156,7 +156,7 @@ class Settings:
     clock_skew_s_max: float = 300.0
     join_timeout_s: float = 60.0
     repair_interval_s: float = 5.0
-    dashboard_token: str = ""
+    dashboard_token: str = field(default="", repr=False)
     dashboard_hosts: tuple[str, ...] = ()
     dashboard_values: bool = False
 
@@ -195,14 +195,14 @@ def setting_names() -> tuple[str, ...]:
 
 
 SETTING_TYPES: dict[str, str] = {
-    field.name: type(field.default).__name__ for field in fields(Settings)
+    each.name: type(each.default).__name__ for each in fields(Settings)
 }
 """Per setting: bool, int, float, str, or tuple (of texts)."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    field.name: get_args(field.type)
-    for field in fields(Settings)
-    if get_origin(field.type) is Literal
+    each.name: get_args(each.type)
+    for each in fields(Settings)
+    if get_origin(each.type) is Literal
 }
 """The settings that are one of a few words."""
 

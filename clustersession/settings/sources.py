@@ -54,10 +54,7 @@ from clustersession.settings.settings import (
 PREFIX = "CLUSTERSESSION_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
 
-FOREIGN_VARIABLES = re.compile(
-    PREFIX + r"(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_\w+)?)"
-)
-"""What Kubernetes puts into every pod when a Service is called "clustersession"."""
+_OF_A_SERVICE = r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 
 _DEFAULTS: dict[str, Any] = {name: getattr(Settings(), name) for name in setting_names()}
 _WORDS = {"1": True, "true": True, "yes": True, "on": True,
@@ -170,15 +167,32 @@ def _from_names(
 
 
 def _from_environment(environment: Mapping[str, str], problems: _Problems) -> dict[str, _Given]:
+    others = _of_kubernetes(environment)
     ours = (
         (name, f"environment variable {name}", value)
         for name, value in sorted(environment.items())
-        if name.startswith(PREFIX)
-        and name != CONFIG_VARIABLE
-        and not FOREIGN_VARIABLES.fullmatch(name)
-        and not (name == PREFIX + "PORT" and "://" in value)  # Kubernetes again
+        if name.startswith(PREFIX) and name != CONFIG_VARIABLE and name not in others
     )
     return _collect(ours, _VARIABLES, problems)
+
+
+def _of_kubernetes(environment: Mapping[str, str]) -> frozenset[str]:
+    """Find the variables that Kubernetes sets for Services whose names begin like our prefix.
+
+    Every pod of a namespace gets a group of them for each Service: NAME_SERVICE_HOST and
+    NAME_SERVICE_PORT, and in the form of Docker's links NAME_PORT and NAME_PORT_80_TCP. NAME_PORT
+    may have the name of a setting, so what it holds decides.
+    """
+    found: set[str] = set()
+    for host in environment:
+        service = host.removesuffix("_SERVICE_HOST")
+        if service == host or f"{service}_SERVICE_PORT" not in environment:
+            continue
+        group = re.compile(re.escape(service) + _OF_A_SERVICE)
+        found.update(filter(group.fullmatch, environment))
+        if "://" in environment.get(f"{service}_PORT", ""):
+            found.add(f"{service}_PORT")
+    return frozenset(found)
 
 
 def _from_file(path: object, problems: _Problems) -> dict[str, _Given]:

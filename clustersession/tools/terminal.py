@@ -29,6 +29,11 @@ MEMBER_COLUMNS = (
 SESSION_COLUMNS = ("SESSION", "STATE", "CREATED", "LAST ACCESS", "EXPIRES", "ATTRIBUTES", "BYTES")
 
 
+def printable(text: str) -> str:
+    """Replace what a terminal would obey: names come from applications and from other hosts."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def status_text(status: dict[str, Any]) -> str:
     """Write the status, a line for each fact."""
     lines = [
@@ -40,7 +45,7 @@ def status_text(status: dict[str, Any]) -> str:
     counts = {text: work[name] for name, text in TROUBLES if work.get(name)}
     counts.update(status.get("counters", {}))
     lines += [f"{'count':<18} {name}: {n}" for name, n in counts.items()]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def members_text(status: dict[str, Any]) -> str:
@@ -56,7 +61,7 @@ def members_text(status: dict[str, Any]) -> str:
     ]
     lines = [table(MEMBER_COLUMNS, rows)]
     troubled = (m for m in status["members"] if m["reason"])
-    lines += [f"{m['route']} ({m['node']}): {m['reason']}" for m in troubled]
+    lines += [printable(f"{m['route']} ({m['node']}): {m['reason']}") for m in troubled]
     return "\n".join(lines)
 
 
@@ -83,12 +88,12 @@ def detail_text(detail: dict[str, Any]) -> str:
     lines = [f"{name:<12} {_plain(detail[name])}" for name in detail if name != "attribute_list"]
     columns = ("ATTRIBUTE", "BYTES", "WRITTEN", "BY NODE", "SEQUENCE")
     rows = [[str(v) for v in attribute.values()] for attribute in detail["attribute_list"]]
-    return "\n".join([*lines, "", table(columns, rows)])
+    return "\n".join([*map(printable, lines), "", table(columns, rows)])
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Write a table; columns are as wide as their widest cell."""
-    cells = [list(columns), *rows]
+    cells = [list(columns), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -3,7 +3,7 @@
 import pytest
 
 from clustersession.agent.worker_counts import COUNTS
-from tests.agent.test_metrics import EXAMPLE, member, text
+from tests.agent.metrics_example import EXAMPLE, member, text
 from tests.support.alerting import Scrape, alert_names, firing, lasting, scraped
 
 HEALTHY = {

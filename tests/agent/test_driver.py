@@ -12,7 +12,7 @@ from clustersession.node.effects import BeginAgain
 from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
-from tests.node.test_engine import key
+from tests.node.world import key
 
 SEED_PORT = 42_117
 
@@ -154,6 +154,14 @@ async def test_a_past_lost_noticed_twice_costs_one_node_id(pair: Pair) -> None:
     write(pair.a, 5, 10)
     await until(lambda: pair.b.replica.digests() == pair.a.replica.digests())
     assert pair.a.engine is renewed
+
+
+async def test_the_log_names_who_remembers_the_past_that_was_lost(pair: Pair) -> None:
+    pair.a.engine._lose_past(pair.b.replica.node)
+    pair.a.pump(moment())
+    route = pair.b.settings.route
+    assert pair.a.reporter.events["past_lost"] == 1
+    assert [text for _, _, text in pair.a.reporter.recent if text.startswith(f"{route} has seen")]
 
 
 async def test_one_that_throws_us_out_while_it_dies_is_dialled_again_at_once(

@@ -9,29 +9,22 @@ from typing import Any
 import promql_parser
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 
 from clustersession.agent.metrics import METRICS, ROUTES_MAX, peers_by_route
 from clustersession.agent.metrics_exposition import exposed
+from tests.agent.metrics_example import EXAMPLE, member, text
+from tests.documents import table_rows
 from tests.support.processes import find_program, require_programs
-from tests.test_documentation import table_rows
 
 ROOT = Path(__file__).parents[2]
+
 DASHBOARD = ROOT / "examples" / "grafana" / "clustersession.json"
+
 ALERTS = ROOT / "examples" / "prometheus" / "alerts.yml"
+
 NAMES = {metric.sample_name: metric for metric in METRICS}
+
 COMMON_LABELS = {"job", "instance"}
-
-
-def member(number: int, status: str = "alive", **values: Any) -> dict[str, Any]:
-    return {
-        "route": f"node{number}", "status": status, "since_s": 10.0, "heard_s": 0.1,
-        "behind_us": 3, "we_are_behind": 4, "clock_skew_ms": 1500, **values,
-    }
-
-
-def text(status: dict[str, Any]) -> str:
-    return b"".join(exposed(status)).decode()
 
 
 def samples(status: dict[str, Any]) -> dict[str, float]:
@@ -131,16 +124,6 @@ def test_every_query_is_valid_and_asks_for_what_there_is(query: str) -> None:
             assert label in COMMON_LABELS or set(value.split("|")) <= known, query
 
 
-EXAMPLE = {
-    "phase": "ready", "members": [],
-    "datagrams": {"dropped": {str(r): 0 for r in (
-        "too_short", "not_ours", "unknown_version", "other_cluster", "unknown_key", "forged",
-        "old_epoch", "replayed", "too_old",
-    )}},
-    "connections_refused": dict.fromkeys(("too_many", "tls", "timeout", "hello", "lost"), 0),
-}
-
-
 def test_the_dashboard_can_be_imported() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     assert dashboard["schemaVersion"] >= 36
@@ -170,9 +153,3 @@ def test_promtool_accepts_rules_and_metrics() -> None:
     subprocess.run(
         [promtool, "check", "metrics"], input=text(status).encode(), check=True, timeout=30
     )
-
-
-def test_the_text_parses() -> None:
-    status = {**EXAMPLE, "members": [member(n) for n in range(256)]}
-    families = list(text_string_to_metric_families(text(status)))
-    assert len(families) == len(METRICS)

@@ -213,3 +213,10 @@ def test_the_dead_are_forgotten_some_day() -> None:
         now_s += 0.5
         members.handle_timer(now_s)
     assert members.get(A.node) is None
+
+
+def test_two_nodes_with_one_route_are_reported() -> None:
+    own = Identity(b"a" * 8, 1, "web", Address("10.0.0.1", 4000))
+    other = Identity(b"b" * 8, 1, "web", Address("10.0.0.2", 4000))
+    events = Membership(own, FailureDetector(0.5, 3.0)).linked(other, 0.0)
+    assert RouteConflict("web", (own.address, other.address)) in events

@@ -3,16 +3,20 @@
 import pytest
 
 from clustersession.core.detector import FailureDetector
+from clustersession.core.feed import Cursor
 from clustersession.core.identity import REFUTATION_BITS, Address, Identity
 from clustersession.core.membership import Membership
 from clustersession.core.state import Change, Creation, SessionState
 from clustersession.node import claims as module
+from clustersession.node import news
 from clustersession.node.claims import Claims
 from clustersession.node.context import Context
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
+from clustersession.wire import messages as m
 from clustersession.wire.messages import Sessions
+from tests.node.world import formed, hand_over, key
 
 NODE = b"our node"
 
@@ -152,3 +156,33 @@ def test_a_copy_that_names_a_write_of_ours_beyond_the_head() -> None:
     unknown = SessionState(0, 0, 0, versions={NODE: 3})
     assert claims.remembers(Sessions((("1key", known),)))
     assert not claims.remembers(Sessions((("1key", known), ("2key", unknown))))
+
+
+def test_a_replica_older_than_what_peers_have_seen_is_noticed() -> None:
+    world = formed("ab")
+    world.write("a", key(1), create=True, user="ann")
+    world.run(1)
+    node = world.nodes["a"]
+    world.kill("a")
+    node.replica = open_memory(node.replica.node, clock_skew_ms_max=300_000)
+    node.replica.save_note("loaded", b"1")
+    world.start("a")
+    world.run(2)
+    assert node.seen(news.PastLost)
+
+
+def test_a_past_lost_is_noticed_even_when_new_writes_have_passed_it() -> None:
+    world = formed("ab")
+    for number in range(5):
+        world.write("a", key(number), create=True, n="1")
+    world.run(1)
+    node = world.nodes["a"]
+    world.kill("a")
+    node.replica = open_memory(node.replica.node, clock_skew_ms_max=300_000)
+    node.replica.save_note("loaded", b"1")
+    hand_over_cursor = m.Progress(Cursor(5, 5), resume=True, provisional=False)
+    world.start("a")
+    world.run(0.5)
+    node.events.clear()
+    hand_over(world, "a", "b", hand_over_cursor)
+    assert node.seen(news.PastLost)

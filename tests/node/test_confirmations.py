@@ -5,12 +5,11 @@ from collections import Counter
 import pytest
 
 from clustersession.core.feed import Batch
-from clustersession.node import news
-from clustersession.node.confirmations import PATIENCE_S
+from clustersession.node import effects, news
+from clustersession.node.confirmations import NOT_CONFIRMED, PATIENCE_S
 from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
-from tests.node.test_engine import formed, key
-from tests.node.world import World
+from tests.node.world import World, formed, key
 
 
 def watch(world: World, receiver: str, kind: type[m.Message]) -> Counter[str]:
@@ -235,3 +234,94 @@ def test_a_datagram_about_a_past_that_we_have_lost_confirms_nothing(latency_s: f
     world.run_until(lambda: a.seen(news.PastLost) or world.answer("a", token) is not None)
     assert a.seen(news.PastLost)
     assert world.answer("a", token) is not True
+
+
+def test_a_write_with_nobody_there_is_answered_at_once() -> None:
+    world = World("a")
+    world.start()
+    world.run(1.5)
+    token = world.confirm("a", world.write("a", key(1), create=True, user="ann"))
+    assert world.answer("a", token) == 0
+
+
+def test_a_write_before_the_others_are_found_waits_for_them() -> None:
+    world = formed("ab")
+    world.kill("a")
+    world.run(2)
+    world.start("a")
+    token = world.confirm("a", world.write("a", key(1), create=True, user="ann"))
+    assert world.answer("a", token) is None
+    world.run(0.3)
+    assert world.answer("a", token) == 1
+    assert world.values("b", key(1)) == {"user": "ann"}
+
+
+def test_a_broken_link_is_not_taken_for_an_empty_cluster() -> None:
+    world = formed("ab")
+    world.run(1)
+    head = world.write("a", key(1), create=True, user="ann")
+    world.reset("a", "b")
+    token = world.confirm("a", head)
+    world.run(0.0012)
+    assert world.answer("a", token) is None
+    world.run(0.5)
+    assert world.answer("a", token) == 1
+    assert world.values("b", key(1)) == {"user": "ann"}
+
+
+def test_who_waits_in_vain_is_told_so() -> None:
+    world = formed("ab")
+    world.partition("a", "b")
+    world.nodes["a"].running.confirm(77, 10**6, all_peers=False, deadline_s=world.now_s + 0.2)
+    world.feed_moved("a")
+    world.run(0.3)
+    (answer,) = [e for e in world.nodes["a"].seen(effects.Confirmed) if e.token == 77]
+    assert answer.confirmations == NOT_CONFIRMED
+
+
+def test_a_full_house_of_waiters_is_no_confirmation() -> None:
+    world = formed("ab")
+    engine = world.nodes["a"].running
+    for token in range(10_001):
+        engine.confirm(token, 10**6, all_peers=False, deadline_s=world.now_s + 60)
+    world.feed_moved("a")
+    (answer,) = world.nodes["a"].seen(effects.Confirmed)
+    assert answer.confirmations == NOT_CONFIRMED
+
+
+def test_a_stuck_peer_costs_one_timeout_and_is_waited_for_again_when_it_moves() -> None:
+    world = formed("ab")
+    world.partition("a", "b")
+    first = world.confirm("a", world.write("a", key(1), create=True, n="1"))
+    world.run(1)
+    second = world.confirm("a", world.write("a", key(1), n="2"))
+    assert world.answer("a", second) is None
+    world.nodes["a"].running.confirmations.expire(world.at(world.nodes["a"])._replace(now_s=1e9))
+    third = world.confirm("a", world.write("a", key(1), n="3"))
+    assert world.answer("a", third) == -1
+    assert world.answer("a", first) == -1
+    world.heal()
+    world.run(10)
+    fourth = world.confirm("a", world.write("a", key(1), n="4"))
+    world.run(0.1)
+    assert world.answer("a", fourth) == 1
+    assert world.values("b", key(1)) == {"n": "4"}
+
+
+def test_all_means_all_that_are_connected() -> None:
+    world = formed("abcd")
+    world.kill("d")
+    world.run(1)
+    token = world.confirm("a", world.write("a", key(1), create=True, n="1"), all_peers=True)
+    world.run(0.1)
+    assert world.answer("a", token) == 2
+
+
+def test_nodes_started_together_confirm_from_the_first_write() -> None:
+    world = World("ab")
+    world.start()
+    world.run(0.05)
+    token = world.confirm("a", world.write("a", key(1), create=True, n="1"))
+    world.run(0.3)
+    assert world.answer("a", token) == 1
+    assert world.values("b", key(1)) == {"n": "1"}

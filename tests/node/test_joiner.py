@@ -11,8 +11,7 @@ from clustersession.node.moment import Moment
 from clustersession.node.snapshot import PAGE_TIMEOUT_S
 from clustersession.wire import messages as m
 from tests.node.test_confirmations import watch
-from tests.node.test_engine import key
-from tests.node.world import World
+from tests.node.world import World, formed, key
 
 SESSIONS = 300
 
@@ -125,3 +124,18 @@ def test_the_last_page_ends_the_loading_once_though_it_comes_twice() -> None:
     world.run(1)
     assert len(finished) == 1
     assert world.nodes["b"].seen(news.SnapshotLoading)[-1].loaded == SESSIONS
+
+
+def test_draining_a_joining_node_still_lets_it_load() -> None:
+    world = formed("ab")
+    world.write("a", key(1), create=True, n="1")
+    world.kill("b")
+    world.wipe("b")
+    world.run(1)
+    world.start("b")
+    node = world.nodes["b"]
+    node.running.drain(world.at(node))
+    world._pump(node)
+    world.run(3)
+    assert node.phase() == "DRAINING"
+    assert world.values("b", key(1)) == {"n": "1"}

@@ -23,7 +23,8 @@ def test_each_start_is_later_than_the_last_even_on_a_clock_that_stands_still() -
 def test_datagrams_are_sealed_under_the_new_node_id_before_anything_is_sent() -> None:
     life = life_over()
     life.engine.context.emit(BeginAgain())
-    first, *_ = taken(life)
+    told, first, *_ = taken(life)
+    assert told == BeginAgain()
     assert isinstance(first, SealAs)
     assert first.node == life.engine.context.own.node == b"1" * 8
 
@@ -52,6 +53,24 @@ def test_who_waits_is_answered_before_the_new_life_begins() -> None:
     places = {type(effect): place for place, effect in enumerate(wanted)}
     assert Confirmed(7, -1) in wanted
     assert places[Confirmed] < places[SealAs]
+
+
+def test_what_a_life_has_to_tell_can_be_told_before_it_ends() -> None:
+    life = life_over()
+    engine = life.engine
+    life.accepted(FakeLink(peer()), at())
+    taken(life)
+    engine.news()
+    engine.context.tell(news.PastLost(peer().node))
+    engine.context.emit(BeginAgain())
+    for effect in life.effects(at()):
+        if isinstance(effect, BeginAgain):
+            assert life.engine is engine
+            assert life.engine.membership.get(peer().node) is not None
+            assert life.engine.news() == [news.PastLost(peer().node)]
+            break
+    else:
+        pytest.fail("the old life ended without a word")
 
 
 def test_what_the_former_life_dialled_is_nothing_to_the_new_one() -> None:

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from clustersession.core.state import LOCAL_PREFIX, shared
-from tests.node.test_engine import equal, formed, key
-from tests.node.world import World
+from tests.node.world import World, equal, formed, key
 
 SECRET = "stays-on-its-node"
 
@@ -29,7 +28,7 @@ class Watched(World):
 
 @pytest.fixture(autouse=True)
 def watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.node.test_engine.World", Watched)
+    monkeypatch.setattr("tests.node.world.World", Watched)
 
 
 @pytest.mark.parametrize("carrier", ["tcp", "multicast"])

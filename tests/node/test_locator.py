@@ -2,8 +2,7 @@
 
 from clustersession.node import effects
 from clustersession.node.locator import QUESTIONS_MAX
-from tests.node.test_engine import formed, key
-from tests.node.world import World
+from tests.node.world import World, formed, key
 
 
 def locate(world: World, name: str, session: str, timeout_s: float = 1.0, token: int = 7) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clustersession.core.identity import Address, Identity, first_incarnation
-from clustersession.core.state import Change, Creation
+from clustersession.core.state import Change, Creation, Register, SessionState
 from clustersession.node import effects
 from clustersession.node.effects import Effect
 from clustersession.node.engine import Engine
@@ -20,9 +20,11 @@ from clustersession.node.news import News
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
+from clustersession.wire import messages as m
 from clustersession.wire.fields import MESSAGE_BYTES_MAX
 
 LATENCY_S = 0.001
+MIB = 2**20
 PENDING_BYTES_MAX = 64 * 2**20
 WALL_START_MS = 1_800_000_000_000
 
@@ -324,3 +326,36 @@ class World:
         if node.engine is not None and other.name not in node.links:
             node.engine.link_down(gone, "connection lost", self.at(node))
             self._pump(node)
+
+
+def key(number: int) -> str:
+    return f"1{number:022d}"
+
+
+def formed(names: str = "ab", **settings: object) -> World:
+    world = World(names, **settings)
+    world.start()
+    world.run_until(lambda: all(n.phase() == "READY" for n in world.nodes.values()))
+    return world
+
+
+def equal(world: World, *names: str) -> bool:
+    replicas = [world.nodes[name].replica for name in names or tuple(world.nodes)]
+    return len({replica.digests() for replica in replicas}) == 1
+
+
+def foreign(number: int, size: int, node: bytes = b"elsewher") -> tuple[str, SessionState]:
+    """A session that a node unknown to everybody wrote."""
+    registers = {"pad": Register(1 << 50, node, number + 1, b"x" * size)}
+    return key(number), SessionState(
+        1_800_000_000_000, 1_800_000_000_000, 1_900_000_000_000, registers, {node: number + 1}
+    )
+
+
+def hand_over(world: World, name: str, sender: str, message: m.Message) -> None:
+    """Give one node a message of another, as its link would."""
+    node = world.nodes[name]
+    node.running.receive(
+        world.nodes[sender].replica.node, m.encode_message(message), world.at(node), reliable=True
+    )
+    world._pump(node)

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.core.ids import log_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import ENDED_REVOKED
 from clustersession.operations.ending import (
     EndResult,
-    Peers,
     end_principal,
     end_session,
     end_text,
     find_session,
+    peers_holding,
 )
 from clustersession.replica.home import NodeHome
-from clustersession.session.token import log_name
 from clustersession.session.users import handle_of
 from clustersession.settings.settings import Settings
 from tests.operations.sessions import KEYS, filled
@@ -52,9 +52,7 @@ def test_all_sessions_of_a_user_are_ended_and_no_other(tmp_path: Path) -> None:
 
 
 def test_without_an_agent_nobody_confirms(tmp_path: Path) -> None:
-    peers = Peers(NodeHome(tmp_path))
-    peers.confirm(1)
-    assert peers.confirmed is None
+    assert peers_holding(NodeHome(tmp_path), 1) is None
 
 
 @pytest.mark.parametrize(("result", "text"), [

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.core.ids import log_name
 from clustersession.core.state import ENDED_LIMIT, ENDED_ROTATED, Change, SessionState
 from clustersession.operations import explaining
 from clustersession.operations.explaining import Explanation, explain
 from clustersession.operations.observing import NodeAccess, SharedAccess, look
 from clustersession.replica.home import NodeHome
-from clustersession.session.token import IdSigner, log_name
+from clustersession.session.token import IdSigner
 from clustersession.session.users import handle_of
 from clustersession.tools.demo.processes import free_port, wait_for
 from clustersession.worker.runtime import Runtime

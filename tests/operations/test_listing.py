@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from clustersession.core.ids import log_name
 from clustersession.core.state import ENDED_REVOKED, Change
 from clustersession.operations import listing
 from clustersession.operations.listing import (
@@ -14,7 +15,6 @@ from clustersession.operations.listing import (
     session_rows,
     when,
 )
-from clustersession.session.token import log_name
 from tests.operations.sessions import DAY_MS, KEYS, NOW, filled
 
 

@@ -11,9 +11,9 @@ from clustersession.worker.runtime import Runtime
 def alone(tmp_path: Path) -> Runtime:
     runtime = Runtime.from_options({"state_dir": str(tmp_path), "route": "tomcat1"})
     manager = runtime.manager()
-    session = manager.open([])
-    session["user"] = "ann"
-    manager.commit(session)
+    visit = manager.open([])
+    visit.session["user"] = "ann"
+    manager.commit(visit)
     return runtime
 
 

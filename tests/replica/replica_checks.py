@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
+from clustersession.core.feed import START
 from clustersession.core.state import Change, Creation, SessionState, expires_ms, highest_time
 from clustersession.replica import tables
 from clustersession.replica.principals import tag_of
@@ -92,3 +93,9 @@ def check(replica: Replica) -> None:
     stats = replica.stats()
     assert (stats.sessions, stats.tombstones) == (len(held) - tombstones, tombstones)
     assert (stats.feed_entries, stats.head) == (len(feed), head.seq)
+
+
+def catch_up(receiver: Replica, sender: Replica, wall_ms: int = WALL_MS) -> None:
+    cursor = receiver.cursors().get(sender.node, START)
+    applied = receiver.apply(sender.feed(cursor.floor, cursor.position, 2**30), wall_ms)
+    assert not applied.missing

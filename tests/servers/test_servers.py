@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import blocks
 from tests.servers.registry import (
     AGENT,
     BY_NAME,
@@ -18,7 +19,6 @@ from tests.servers.registry import (
 )
 from tests.servers.scenarios import SCENARIOS, play
 from tests.support.processes import require
-from tests.test_documentation import blocks
 
 SELECTION = (
     ("gunicorn-gevent-preload", KILL),

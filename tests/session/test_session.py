@@ -1,10 +1,7 @@
-"""The session is a dict to every caller, and reads nothing until it is touched."""
+"""The session is a dict to every caller, with a life of its own."""
 
 import copy
-import json
-import pickle
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,62 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustersession.core.errors import UnserializableValue
 from clustersession.core.state import PRINCIPAL
-from clustersession.session import attributes as module
 from clustersession.session.session import Session
 from clustersession.session.untouched import UntouchedSession
 from tests.session.fakes import World
+from tests.session.stored_sessions import DATA, stored
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "sessions.md"
-DATA = {"user": "ann", "cart": [1, 2], "n": 3}
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-def stored(world: World, **values: Any) -> Session:
-    return world.open([world.store(**values)])
-
-
-READS = {
-    "json": lambda s: json.loads(json.dumps(s)),
-    "dict": dict,
-    "unpack": lambda s: {**s},
-    "keywords": lambda s: (lambda **k: k)(**s),
-    "copy": lambda s: s.copy(),
-    "copy.copy": copy.copy,
-    "deepcopy": copy.deepcopy,
-    "pickle": lambda s: pickle.loads(pickle.dumps(s)),
-    "or": lambda s: s | {},
-    "ror": lambda s: {} | s,
-    "items": lambda s: dict(s.items()),
-    "iteration": lambda s: {k: s[k] for k in s},
-    "get": lambda s: {k: s.get(k) for k in s.keys()},  # noqa: SIM118
-    "reversed": lambda s: {k: s[k] for k in reversed([*reversed(s)])},
-    "repr": lambda s: eval(repr(s)),
-    "update": lambda s: (target := {}, target.update(s), target)[2],  # type: ignore[var-annotated]
-    "fromkeys": lambda s: {k: DATA[k] for k in dict.fromkeys(s)},
-    "mark": lambda s: (s.mark_accessed(), {k: dict.get(s, k) for k in dict.keys(s)})[1],
-}
-
-
-@pytest.mark.parametrize("how", READS)
-def test_every_way_of_reading_sees_all(world: World, how: str) -> None:
-    session = stored(world, **DATA)
-    result = READS[how](session)
-    assert result == DATA
-    assert type(result) is dict
-    assert session.accessed
-    assert not session.modified
-
-
-@pytest.mark.parametrize("how", READS)
-def test_an_empty_session_reads_as_empty(world: World, how: str) -> None:
-    session = world.open([])
-    assert READS[how](session) == {}
 
 
 def test_comparison_length_membership(world: World) -> None:
@@ -80,66 +28,6 @@ def test_comparison_length_membership(world: World) -> None:
     assert "cart" in stored(world, **DATA)
     assert bool(stored(world, **DATA))
     assert isinstance(stored(world, **DATA), dict)
-
-
-def test_nothing_is_decoded_until_touched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = stored(world, **DATA)
-    calls: list[bytes] = []
-    decode = module.decode_value
-
-    def counting(data: bytes) -> object:
-        calls.append(data)
-        return decode(data)
-
-    monkeypatch.setattr(module, "decode_value", counting)
-    world.commit(session)
-    assert calls == []
-    assert not session.accessed
-    # What can never change is known from the request that wrote it.
-    assert session["n"] == 3
-    assert "user" in session
-    assert calls == []
-    assert session["cart"] == [1, 2]
-    assert len(calls) == 1
-    again = world.open([f"{session.sid}.a"])
-    assert again["cart"] is not session["cart"]
-    assert len(calls) == 2
-
-
-def test_a_value_is_decoded_when_it_is_asked_for_and_shared_if_it_cannot_change(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cookie = world.store(**DATA)
-    (key,) = world.replica.states
-    # As it comes from another process: nothing is known of it but the bytes.
-    world.replica.states[key] = replace(world.replica.states[key])
-    calls: list[bytes] = []
-    decode = module.decode_value
-    monkeypatch.setattr(module, "decode_value", lambda data: (calls.append(data), decode(data))[1])
-    for count in (1, 1):
-        assert world.open([cookie])["n"] == 3
-        assert len(calls) == count
-    first, second = (world.open([cookie]) for _ in range(2))
-    first["cart"].append(3)
-    assert dict(second) == DATA
-    world.commit(first)
-    assert dict(world.open([cookie])) == {**DATA, "cart": [1, 2, 3]}
-
-
-def test_what_was_not_asked_for_is_not_written_and_can_be_deleted(world: World) -> None:
-    cookie = world.store(**DATA)
-    session = world.open([cookie])
-    session["n"] = 4
-    world.commit(session)
-    assert set(world.replica.commits[-1][0].sets) == {"n"}
-    session["cart"].append(5)
-    world.save(session)
-    assert set(world.replica.commits[-1][0].sets) == {"cart"}
-    again = world.open([cookie])
-    again["user"] = "bob"
-    del again["cart"]
-    world.commit(again)
-    assert dict(world.open([cookie])) == {"user": "bob", "n": 4}
 
 
 OPERATIONS = st.lists(
@@ -201,18 +89,6 @@ def test_it_behaves_like_a_dict_and_is_stored_like_one(operations: list[Any]) ->
         assert session == model
     world.save(session)
     assert world.open([cookie]) == model
-
-
-def test_only_what_changed_is_committed(world: World) -> None:
-    session = stored(world, a=[1], b=[2], c={"x": 1}, d=1)
-    session["a"].append(5)
-    session["d"] = 1
-    session["c"] = {"x": 1}
-    del session["b"]
-    world.commit(session)
-    (change,) = world.replica.commits[-1]
-    assert set(change.sets) == {"a"}
-    assert change.deletes == ("b",)
 
 
 @pytest.mark.parametrize("key", [1, None, b"x", ("a",)])
@@ -282,72 +158,6 @@ def test_flags(world: World) -> None:
     other.mark_modified()
     assert other.modified
     assert other.accessed
-
-
-def damage(world: World, key: str) -> None:
-    state = world.replica.states[key]
-    bad = state.registers["bad"]._replace(value=b"\xc1")
-    world.replica.states[key] = replace(state, registers={**state.registers, "bad": bad})
-
-
-def test_an_attribute_that_cannot_be_read_harms_nothing(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    cookie = world.store(good=[1], bad=1)
-    key = cookie[:23]
-    damage(world, key)
-    for _ in range(3):
-        session = world.open([cookie])
-        assert json.loads(json.dumps(session)) == {"good": [1]}
-        session["good"].append(2)
-        session["good"].pop()
-        world.commit(session)
-    assert world.replica.states[key].registers["bad"].value == b"\xc1"
-    assert len([r for r in caplog.records if "'bad'" in r.getMessage()]) == 1
-    assert cookie not in caplog.text
-    assert key not in caplog.text
-    assert world.manager.counters.decode_errors == 3
-    session["bad"] = "new"
-    world.save(session)
-    assert world.open([cookie]) == {"good": [1], "bad": "new"}
-
-
-def test_clear_deletes_the_unreadable_too(world: World) -> None:
-    cookie = world.store(good=[1], bad=1)
-    damage(world, cookie[:23])
-    session = world.open([cookie])
-    session.clear()
-    world.commit(session)
-    assert world.replica.states[cookie[:23]].registers["bad"].value is None
-
-
-def test_what_cannot_be_stored_raises_at_commit_and_writes_nothing(world: World) -> None:
-    session = stored(world, a=1)
-    commits = len(world.replica.commits)
-    session["a"] = 2
-    session["thing"] = {"x": object()}
-    with pytest.raises(UnserializableValue, match=r"session\['thing'\]\['x'\]"):
-        world.commit(session)
-    assert len(world.replica.commits) == commits
-    # The error page of the same request commits again and must come through.
-    assert world.commit(session).set_cookie is None
-    assert len(world.replica.commits) == commits
-
-
-@pytest.mark.parametrize("loads", [False, True])
-def test_what_another_request_decodes_meanwhile_is_no_change_and_can_be_read(loads: bool) -> None:
-    world = World()
-    cookie = world.store(user="ada", n=1)
-    world.replica.states.update(
-        {key: replace(state) for key, state in world.replica.states.items()}  # nothing decoded
-    )
-    mine, theirs = world.open([cookie]), world.open([cookie])
-    assert dict(theirs.items()) == {"user": "ada", "n": 1}
-    if loads:
-        assert dict(mine.items()) == {"user": "ada", "n": 1}
-    mine["n"] = 2
-    world.commit(mine)
-    assert dict(world.open([cookie]).items()) == {"user": "ada", "n": 2}
 
 
 PUBLIC = {

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clustersession.core.errors import ConfigurationError
-from clustersession.core.ids import ID_LENGTH, KEY_LENGTH
-from clustersession.session.token import IdSigner, log_name
+from clustersession.core.ids import ID_LENGTH, KEY_LENGTH, log_name
+from clustersession.session.token import IdSigner
 
 SECRET, OTHER = b"first secret, long enough", b"second secret, long enough"
 ALPHABET = string.ascii_letters + string.digits + "-_"

@@ -201,13 +201,37 @@ def test_missing_file_and_wrong_kind_of_path() -> None:
     assert "config is 3" in refusal(config=3)
 
 
-def test_kubernetes_service_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("service", [
+    "CLUSTERSESSION", "CLUSTERSESSION_DEMO", "CLUSTERSESSION_METRICS", "CLUSTERSESSION_A_B_2",
+])
+def test_kubernetes_service_variables_are_ignored(
+    service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {
         "SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "80", "SERVICE_PORT_HTTP": "80",
         "PORT": "tcp://10.0.0.1:80", "PORT_80_TCP": "tcp://10.0.0.1:80", "PORT_80_TCP_ADDR": "a",
+        "PORT_80_TCP_PROTO": "tcp", "PORT_80_TCP_PORT": "80", "PORT_53_UDP": "udp://10.0.0.1:53",
+        "PORT_9_SCTP": "sctp://10.0.0.1:9",
     }.items():
-        monkeypatch.setenv(f"CLUSTERSESSION_{name}", value)
+        monkeypatch.setenv(f"{service}_{name}", value)
     assert load_settings() == Settings()
+
+
+def test_a_setting_beside_a_service_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUSTERSESSION_METRICS_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("CLUSTERSESSION_METRICS_SERVICE_PORT", "80")
+    monkeypatch.setenv("CLUSTERSESSION_METRICS_PORT", "9100")
+    assert load_settings().metrics_port == 9100
+
+
+@pytest.mark.parametrize("name", [
+    "CLUSTERSESSION_DEMO_SERVICE_HOST", "CLUSTERSESSION_DEMO_PORT_80_TCP", "CLUSTERSESSION_ROUT",
+])
+def test_what_is_no_whole_group_is_a_wrong_name(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "10.0.0.1")
+    assert name in refusal()
 
 
 def test_secret_is_required_beyond_loopback() -> None:

@@ -109,11 +109,14 @@ class Agent:
             self._carry_out(effect)
             if count > EFFECTS_MAX:
                 raise Violation(f"{self.host.name}: the engine does not come to rest")
+        self._tell()
+        self._arm()
+
+    def _tell(self) -> None:
         for told in self.engine.news():
             if isinstance(told, news.ReplicaFailed | news.NoNewNodeId):
                 self.world.marks["replica failed an engine"] += 1
             self.world.note(self.host, told)
-        self._arm()
 
     def _carry_out(self, effect: Outward) -> None:
         world, engine = self.world, self.engine
@@ -132,6 +135,8 @@ class Agent:
                 ask = self.asked.pop(token, None)
                 if ask is not None:
                     ask.answer(encode_answer(ask.token, value))
+            case effects.BeginAgain():
+                self._tell()
 
     def note_sent(self, end: End, data: bytes) -> None:
         """A message is on its way to a peer."""

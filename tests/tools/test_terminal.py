@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from clustersession.operations.drain import Drain
-from clustersession.tools.terminal import drain_text, members_text, status_text, table
+from clustersession.tools.terminal import (
+    detail_text,
+    drain_text,
+    members_text,
+    sessions_text,
+    status_text,
+    table,
+)
 
 STATUS: dict[str, Any] = {
     "cluster_name": "shop", "route": "tomcat1", "node": "11", "phase": "ready", "seeds": [],
@@ -52,3 +59,20 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 def test_what_is_shown(drain: Drain, text: str, done: bool) -> None:
     assert text in drain_text(drain)
     assert drain.done is done
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\n0 sessions, all well\u202e"
+
+
+def test_no_name_of_an_application_steers_the_terminal() -> None:
+    attribute = {"name": HOSTILE, "bytes": 1, "written": "now", "node": "1", "seq": 1}
+    member = {**STATUS["members"][0], "reason": HOSTILE}
+    shown = [
+        detail_text({"principal": HOSTILE, "attribute_list": [attribute]}),
+        members_text({**STATUS, "members": [member]}),
+        status_text({**STATUS, "counters": {HOSTILE: 1}}),
+        sessions_text([dict.fromkeys("abcdefg", HOSTILE)]),
+    ]
+    for text in shown:
+        assert all(c.isprintable() for c in text.replace("\n", "")), text
+        assert "\n0 sessions" not in text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.versions import record
+from tests.versions import conversation, record
 from tests.versions.conftest import Recording
 from tests.versions.formats import ADVICE
 
@@ -30,3 +30,10 @@ def test_the_store_is_as_recorded(newest: Recording, tmp_path: Path) -> None:
     assert (now["tables"], now["boot"]) == (recorded["tables"], recorded["boot"]), ADVICE.format(
         "tables of the store"
     )
+
+
+def test_a_conversation_can_be_recorded() -> None:
+    """Nothing else plays this scene before somebody changes a format."""
+    first, *calls, last = conversation.record()
+    assert set(first["nodes"]) == set(last["ends"]) == set("abc")
+    assert {call["call"] for call in calls} >= set(conversation.CALLS)

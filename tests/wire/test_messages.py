@@ -11,33 +11,25 @@ from clustersession.core.digest import BUCKETS
 from clustersession.core.errors import OtherVersion, WireError
 from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Identity, Phase
-from clustersession.core.state import Delta, Ended, Register, SessionState
-from clustersession.node.context import copy_bytes_max
+from clustersession.core.state import Delta
 from clustersession.wire import messages as m
-from clustersession.wire.fields import KEYS_MAX, Entry
-from clustersession.wire.records import encode_state
+from clustersession.wire.fields import Entry
+from tests.wire.drawn import nodes, numbers, states
 
-numbers = st.integers(0, 2**63 - 1)
-nodes = st.binary(min_size=8, max_size=8)
 keys = st.text("abcXYZ019_-", min_size=1, max_size=40)
+
 flags = st.booleans()
+
 cursors = st.builds(Cursor, numbers, numbers, st.just(0))
+
 addresses = st.builds(
     Address, st.ip_addresses().map(str), st.integers(1, 65535)
 )
+
 identities = st.builds(
     Identity, nodes, numbers, st.text("abc_019", min_size=1, max_size=32), addresses
 )
-registers = st.builds(Register, numbers, nodes, numbers, st.none() | st.binary(max_size=20))
-states = st.builds(
-    SessionState, numbers, numbers, numbers,
-    st.dictionaries(st.text(max_size=8), registers, max_size=4),
-    st.dictionaries(nodes, numbers, max_size=4),
-) | st.builds(
-    SessionState, numbers, numbers, numbers, st.just({}),
-    st.dictionaries(nodes, numbers, max_size=4),
-    st.builds(Ended, numbers, nodes, st.text(max_size=20)),
-)
+
 deltas = st.builds(Delta, keys, states, flags)
 
 
@@ -55,8 +47,11 @@ def few(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 
 
 sessions = few(st.tuples(keys, states))
+
 entries = st.builds(Entry, keys, st.dictionaries(nodes, numbers, max_size=4), numbers)
+
 places = st.text("ab1", max_size=40)
+
 messages: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Hello, numbers, st.text(max_size=64), identities),
     st.builds(
@@ -130,38 +125,6 @@ plain = st.recursive(
 @given(st.integers(0, 18), st.lists(plain, max_size=13))
 def test_well_formed_nonsense_parses_or_raises(number: int, parts: list[Any]) -> None:
     parses_or_raises(msgpack.packb([number, *parts]))
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        m.Fetch(""), m.Fetch("k" * 129), m.Fetch("ü"),
-        m.SessionsRequest(("k",) * (KEYS_MAX + 1)),
-        m.Progress(Cursor(-1, 0), True, False), m.Progress(Cursor(0, 2**63), True, False),
-        m.ProbeRequest(b"short"), m.Ping(2**63),
-        m.Hello(1, "x" * 65, Identity(b"n" * 8, 1, "a", Address("10.0.0.1", 1))),
-        m.Hello(1, "x", Identity(b"n" * 8, 1, "a.b", Address("10.0.0.1", 1))),
-        m.Hello(1, "x", Identity(b"n" * 8, 1, "a", Address("a.host.name", 1))),
-        m.Hello(1, "x", Identity(b"n" * 8, 1, "a", Address("10.0.0.1", 0))),
-        m.Digests(0, b"x" * (8 * BUCKETS + 1)),
-        m.Listing(tuple(range(BUCKETS + 1)), (), False),
-    ],
-    ids=repr,
-)
-def test_what_is_out_of_bounds_is_refused(message: m.Message) -> None:
-    with pytest.raises(WireError):
-        m.decode_message(m.encode_message(message))
-
-
-def test_fields_that_are_not_known_yet_are_ignored() -> None:
-    data = msgpack.packb([13, 7, "something new"])
-    assert m.decode_message(data) == m.Ping(7)
-
-
-@settings(max_examples=200, deadline=None)
-@given(states)
-def test_the_bound_of_a_copys_size_holds(state: SessionState) -> None:
-    assert len(encode_state(state)) <= copy_bytes_max(state)
 
 
 def test_a_hello_of_no_version_is_a_question() -> None:

@@ -1,9 +1,8 @@
 """Session values survive storage, canonically; everything else is refused by name."""
 
-import enum
 import math
 import sys
-from collections import OrderedDict, defaultdict, namedtuple
+from collections import OrderedDict, defaultdict
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -16,10 +15,11 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from clustersession.core.errors import UnserializableValue, WireError
-from clustersession.wire.value_types import BUILT_IN
 from clustersession.wire.values import decode_value, encode_value
+from tests.wire.things import Promise, Thing
 
 OFFSETS = st.integers(-86_399, 86_399).map(lambda s: timezone(timedelta(seconds=s)))
+
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.integers(-(2**80), 2**80), st.floats(),
     st.text(), st.binary(max_size=40), st.dates(), st.timedeltas(), st.uuids(), st.decimals(),
@@ -27,14 +27,17 @@ SCALARS = st.one_of(
     st.datetimes().map(lambda moment: moment.replace(fold=1)), st.text().map(Markup),
     st.text(st.characters()),
 )  # fmt: skip
+
 KEYS = st.one_of(
     st.text(), st.integers(), st.booleans(), st.dates(), st.uuids(),
     st.tuples(st.integers(), st.text()), st.frozensets(st.integers(), max_size=3),
 )  # fmt: skip
+
 HASHABLE = st.one_of(
     st.integers(), st.text(), st.binary(max_size=9), st.tuples(st.text(), st.floats()),
     st.dates(), st.frozensets(st.text(), max_size=3),
 )  # fmt: skip
+
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
@@ -133,29 +136,12 @@ def test_markup_without_markupsafe_is_text(monkeypatch: pytest.MonkeyPatch) -> N
     assert decode_value(data) == "<b>"
 
 
-class Promise:
-    """Stands for Django's lazy strings: recognised by the name of the class."""
-
-    def __str__(self) -> str:
-        return "translated"
-
-
-class BrokenPromise(Promise):
-    def __str__(self) -> str:
-        raise RuntimeError("no translation active")
-
-
 class Token(dict[str, Any]):
     """Like an OAuth token: a dict with methods."""
 
     @property
     def expired(self) -> bool:
         return True
-
-
-class MultiDict(dict[str, Any]):
-    def __getitem__(self, key: str) -> Any:
-        return super().__getitem__(key)[0]
 
 
 class Text(str):
@@ -194,55 +180,6 @@ def test_a_zone_is_kept_as_its_offset() -> None:
     assert decoded == moment.astimezone(UTC)
 
 
-class Colour(enum.StrEnum):
-    RED = "red"
-
-
-class Level(enum.IntEnum):
-    LOW = 1
-
-
-Point = namedtuple("Point", "x y")
-
-
-class Thing:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (Thing(), ["session['cart']", "Thing"]),
-        ({"a": [1, Thing()]}, ["session['cart']['a'][1]", "Thing"]),
-        ({"a": ({1, 2}, Thing())}, ["['a'][1]", "Thing"]),
-        ({Thing(): 1}, ["key", "Thing"]),
-        ([Colour.RED], ["[0]", "enum", ".value"]),
-        (Level.LOW, ["enum", "LOW"]),
-        ([Point(1, 2)], ["[0]", "Point", "tuple"]),
-        (MultiDict(a=[1]), ["MultiDict", "plain dict"]),
-        ({"when": time(1, tzinfo=ZoneInfo("Europe/Berlin"))}, ["['when']", "fixed offset"]),
-        (datetime(2024, 1, 1, tzinfo=timezone(timedelta(microseconds=1))), ["fraction"]),
-        ([BrokenPromise()], ["[0]", "no translation active"]),
-        (object, ["type"]),
-    ],
-)
-def test_what_cannot_be_stored_is_named(value: object, words: list[str]) -> None:
-    with pytest.raises(UnserializableValue) as caught:
-        encode_value(value, "cart")
-    for word in ["session['cart']", *words]:
-        assert word in str(caught.value)
-
-
-def test_cycles_are_refused() -> None:
-    a: list[Any] = []
-    a.append([a])
-    b: dict[str, Any] = {}
-    b["t"] = (b,)
-    for value in (a, b):
-        with pytest.raises(UnserializableValue, match="contains itself"):
-            encode_value(value, "x")
-
-
 def test_an_error_does_not_spoil_the_next_encoding() -> None:
     with pytest.raises(UnserializableValue):
         encode_value(["some text", Thing()])
@@ -263,19 +200,3 @@ def test_extension_codes_never_change() -> None:
     assert encode_value(timedelta(1, 2, 3)).hex() == "c70c09" + "000000010000000200000003"
     assert encode_value(UUID(int=1)).hex() == "d80a" + "0" * 31 + "1"
     assert encode_value(Markup("a")).hex() == "d40b61"
-
-
-EXAMPLES = (
-    None, True, 2**70, 0.5, "text", b"bytes", datetime(2026, 1, 2, 3, tzinfo=UTC), date(2026, 1, 2),
-    time(1, 2, 3), timedelta(days=1, microseconds=5), Decimal("1.20"), UUID(int=7),
-    [1], (1, "a"), {"a": 1}, {1, 2}, frozenset({3}),
-)  # fmt: skip
-
-
-def test_every_type_of_the_list_comes_back_as_itself() -> None:
-    kept = BUILT_IN - {bytearray, memoryview, object}
-    assert {type(value) for value in EXAMPLES} == kept
-    for value in EXAMPLES:
-        again = decode_value(encode_value(value))
-        assert again == value
-        assert type(again) is type(value)

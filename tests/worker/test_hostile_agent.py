@@ -5,15 +5,12 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from clustersession.net.unix import listen_unix
 from clustersession.replica.home import NodeHome
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import decode_request, encode_answer
-from clustersession.worker import launch
 from clustersession.worker.agent_client import AgentClient
 
 
@@ -86,21 +83,3 @@ def test_an_agent_that_was_replaced_costs_a_worker_one_retry(tmp_path: Path) -> 
     finally:
         port.close()
         agent.kill()
-
-
-def test_a_directory_that_cannot_be_written_is_no_exception(tmp_path: Path) -> None:
-    home = NodeHome(tmp_path / "gone")
-    settings = Settings(distributable=True, route="a")
-    assert launch.start_agent(settings, home) is False
-
-
-def test_an_agent_that_found_its_predecessor_leaving_is_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spawned: list[float] = []
-    monkeypatch.setattr(launch, "_spawn", lambda settings, home: spawned.append(time.monotonic()))
-    monkeypatch.setattr(launch, "_is_up", lambda home: len(spawned) >= 2)
-    monkeypatch.setattr(launch, "SPAWN_INTERVAL_S", 0.05)
-    settings = Settings(distributable=True, route="a")
-    assert launch.start_agent(settings, NodeHome(tmp_path))
-    assert len(spawned) == 2

@@ -3,6 +3,7 @@
 import os
 import select
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -130,6 +131,9 @@ def _raw_terminal() -> Iterator[Callable[[str], None]]:
 
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
+    # Whoever is started from the background of a shell inherits that SIGINT is ignored; on a
+    # terminal Ctrl-C is to end us all the same.
+    at_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def write(text: str) -> None:
         sys.stdout.write(text)
@@ -142,5 +146,6 @@ def _raw_terminal() -> Iterator[Callable[[str], None]]:
     except KeyboardInterrupt:
         pass
     finally:
+        signal.signal(signal.SIGINT, at_interrupt)
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
         write(_LEAVE)

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from clustersession.operations.listing import in_order
-from clustersession.tools.terminal import members_text
+from clustersession.tools.terminal import members_text, printable
 
 RATES = (
     ("commits", "work", "commits"), ("applied", "", "applied"), ("fetches", "work", "fetches"),
@@ -64,11 +64,6 @@ def screen(
         lines += [("", Style.PLAIN), ("LOG", Style.TITLE)]
         lines += [_event(event) for event in now.events[-room:]]
     return [(printable(text)[:width], style) for text, style in lines[:height]]
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal would obey; some of the text comes from other hosts."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _title(now: Look, paused: bool) -> str:

@@ -38,16 +38,16 @@ async def sign_in(client: httpx.AsyncClient) -> None:
 
 async def test_it_shares_the_node_of_the_middleware(client: httpx.AsyncClient) -> None:
     manager = client.manager  # type: ignore[attr-defined]
-    session = manager.open([])
-    session.principal = "<b>bob-the-user</b>"
-    session["cart"] = ["tea"]
-    manager.commit(session)
+    visit = manager.open([])
+    visit.session.principal = "<b>bob-the-user</b>"
+    visit.session["cart"] = ["tea"]
+    manager.commit(visit)
     await sign_in(client)
     page = await client.get("/cluster/")
     assert "shop · tomcat1" in page.text
     assert 'href="/cluster/style.css"' in page.text
     assert (await client.get("/cluster/style.css")).headers["content-type"].startswith("text/css")
-    handle = handle_of(session.key)
+    handle = handle_of(visit.key)
     page = await client.get(f"/cluster/session/{handle}")
     assert "set, not shown" in page.text
     assert "bob-the-user" not in page.text

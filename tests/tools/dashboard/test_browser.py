@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.session.token import log_name
+from clustersession.core.ids import log_name
 from clustersession.tools.demo.nodes import Node
 from tests.support.apps import fastapi_under_uvicorn
 from tests.support.chromium import Browser, chromium

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from clustersession.session.token import log_name
+from clustersession.core.ids import log_name
 from clustersession.session.users import handle_of
 from clustersession.tools.dashboard.guard import COOKIE
 from clustersession.tools.demo.nodes import Node

@@ -31,10 +31,15 @@ class Terminal:
         self.resize(30, 120)
         self.before = termios.tcgetattr(slave)
         self._slave = slave
-        self.process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            env={**os.environ, "TERM": term},
-        )
+        # As many runners of tests start theirs: what is inherited must not matter.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                env={**os.environ, "TERM": term},
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
         self.drawn = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

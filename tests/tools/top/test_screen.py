@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from clustersession.tools.top.screen import Look, Style, bytes_text, printable, rates, screen
+from clustersession.tools.terminal import printable
+from clustersession.tools.top.screen import Look, Style, bytes_text, rates, screen
 
 
 def member(number: int, status: str = "alive") -> dict[str, Any]:

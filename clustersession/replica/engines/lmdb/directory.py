@@ -153,7 +153,8 @@ def _write_boot(directory: Path, text: str) -> None:
         if path.read_text() == text:
             return
     fresh = directory / f"{_BOOT_FILE}.new"
-    with fresh.open("w") as file:
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

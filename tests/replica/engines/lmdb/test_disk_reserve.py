@@ -1,9 +1,6 @@
 """On a full disk, and in a full map, sessions can still be ended."""
 
-import random
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,14 +8,12 @@ import pytest
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import START
 from clustersession.core.revocation import revoke
-from clustersession.core.state import PRINCIPAL, Change, Creation, SessionState
+from clustersession.core.state import Change
 from clustersession.replica.engines.lmdb import disk_reserve as reserve
-from clustersession.replica.opening import LmdbReplica, open_lmdb, open_memory
-from clustersession.replica.replica import Replica
-from clustersession.replica.sweeping import sweep_in_parts
+from clustersession.replica.opening import LmdbReplica, open_memory
+from tests.replica.engines.lmdb.filling import USER, filled, opened
 from tests.replica.replica_checks import (
     IDLE_MS,
-    NODE_A,
     NODE_B,
     SKEW_MS,
     WALL_MS,
@@ -29,15 +24,6 @@ from tests.replica.replica_checks import (
     write,
 )
 from tests.support.disks import fill, small_disk
-
-USER = {PRINCIPAL: b"ann"}
-
-
-def opened(path: Path, map_bytes: int) -> LmdbReplica:
-    return open_lmdb(
-        path, new_node=lambda: NODE_A, map_bytes=map_bytes, clock_skew_ms_max=SKEW_MS,
-        boot_id="boot",
-    )
 
 
 @pytest.fixture(params=["map", "disk"])
@@ -57,18 +43,6 @@ def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[LmdbR
         fill(disk / "filling")
         yield replica, filled(replica, 20)
         replica.close()
-
-
-def filled(replica: Replica, number: int = 0) -> int:
-    """Create sessions until one is refused; returns how many there are."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            replica.commit([creation(number, {"v": bytes(2000), **USER})], WALL_MS)
-        except ReplicaFull:
-            return number
-        number += 1
-    raise AssertionError("it is never full")
 
 
 def test_every_session_can_be_ended(full: tuple[LmdbReplica, int]) -> None:
@@ -170,52 +144,3 @@ def test_the_file_is_no_larger_than_what_is_in_it(tmp_path: Path) -> None:
     if reserve._fallocate is not None:
         assert found.st_blocks * 512 >= reserve.RESERVE_BYTES
     replica.close()
-
-
-def test_what_does_not_fit_at_once_goes_in_parts(tmp_path: Path) -> None:
-    replica = opened(tmp_path / "r", 8 * 2**20)
-    chance = random.Random(7)
-    keys: list[str] = []
-    with suppress(ReplicaFull):
-        while len(keys) < 100_000:
-            # In no order, as ids are: each touches pages of its own.
-            key = f"1{chance.randbytes(11).hex()}"
-            values = {"v": chance.randbytes(300)}
-            created = Creation(WALL_MS, WALL_MS + 3_600_000, 60_000)
-            replica.commit([Change(key, WALL_MS, values, creation=created)], WALL_MS)
-            keys.append(key)
-    peer = open_memory(NODE_B, clock_skew_ms_max=SKEW_MS)
-    peer.merge(replica.snapshot("", 2**40).sessions, WALL_MS)
-    ended = chance.sample(keys, 300)
-    peer.commit([Change(key, WALL_MS, end="invalidated") for key in ended], WALL_MS)
-    peer.commit([creation(0, {"v": bytes(100_000)})], WALL_MS)
-    with pytest.raises(ReplicaFull):
-        replica.apply(peer.feed(0, 0, 2**30), WALL_MS)
-    states = [replica.get(key) for key in ended]
-    assert all(state is not None and state.ended is not None for state in states)
-    late_ms = WALL_MS + 3_600_000 + 2 * SKEW_MS
-    with pytest.raises(ReplicaFull):
-        replica.sweep(late_ms, 1000)
-    removed: list[tuple[str, SessionState]] = []
-    assert sweep_in_parts(replica, late_ms, 1000, removed) == 1000
-    assert 600 < len(removed) <= 1000, "and no end is told of as an expiry"
-    assert len({key for key, _ in removed}) == len(removed)
-    while sweep_in_parts(replica, late_ms, 1000):
-        pass
-    assert filled(replica) > 1000
-    check(replica)
-    replica.close()
-
-
-def test_when_not_even_one_can_be_removed_it_is_told() -> None:
-    replica = open_memory(NODE_A, clock_skew_ms_max=SKEW_MS)
-    asked: list[int] = []
-
-    def full(wall_ms: int, limit: int, removed: object = None) -> int:
-        asked.append(limit)
-        raise ReplicaFull("no space left")
-
-    replica.sweep = full  # type: ignore[method-assign]
-    with pytest.raises(ReplicaFull):
-        sweep_in_parts(replica, WALL_MS, 1000)
-    assert asked == [1000, 125, 15, 1]

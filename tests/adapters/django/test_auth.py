@@ -1,0 +1,146 @@
+"""Django's own users of the session: logins, messages, CSRF, its test client."""
+
+import json
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import (
+    alogin,
+    aupdate_session_auth_hash,
+    login,
+    logout,
+    update_session_auth_hash,
+)
+from django.http import HttpRequest, JsonResponse
+from django.middleware.csrf import get_token
+from django.test import AsyncClient, Client, override_settings
+from django.utils.safestring import mark_safe
+
+from clustersession.django import SessionStore
+from tests.adapters import django_project
+from tests.adapters.django.views import User, aget, cookie, data, get, setting, with_cookie
+
+
+def test_login_and_logout(middleware: str, user: User) -> None:
+    client = Client()
+    get(client, setting(cart=[1]))
+    anonymous = cookie(client)
+    seen: dict[str, Any] = {}
+
+    def log_in(request: HttpRequest) -> None:
+        login(request, user)
+        seen.update(key=request.session.session_key, principal=request.session.principal)
+
+    get(client, log_in)
+    assert data(with_cookie(anonymous)) == {}
+    assert cookie(client).startswith(seen["key"])
+    assert cookie(client) != anonymous
+    assert data(client)["cart"] == [1]
+    get(client, lambda request: seen.update(principal=request.session.principal))
+    assert seen["principal"] == str(user.pk)
+    # A changed password ends the user's other sessions, not this one.
+    other = Client()
+    get(other, lambda request: login(request, user))
+
+    def change_password(request: HttpRequest) -> None:
+        user.set_password("another")
+        user.save()
+        request.user = user
+        update_session_auth_hash(request, user)
+
+    get(client, change_password)
+    names: list[str] = []
+    for one in (client, other):
+        get(one, lambda request: names.append(request.user.username))
+    assert names == ["ann", ""]
+    held = cookie(client)
+    assert get(client, logout).cookies["sessionid"]["max-age"] == 0
+    assert data(with_cookie(held)) == {}
+
+
+def test_a_user_ends_the_other_sessions(middleware: str, user: User) -> None:
+    clients = [Client() for _ in range(3)]
+    for client in clients:
+        get(client, lambda request: login(request, user))
+    found: list[Any] = []
+
+    def end_others(request: HttpRequest) -> None:
+        session = request.session
+        found.extend(session.cluster.sessions_of(user.pk, current=session.clustered))
+        found.append(session.cluster.end_all(user.pk, except_current=session.clustered))
+
+    get(clients[0], end_others)
+    assert [view.current for view in found[:-1]].count(True) == 1
+    assert found[-1] == 2
+    names: list[str] = []
+    for client in clients:
+        get(client, lambda request: names.append(request.user.username))
+    assert names == ["ann", "", ""]
+
+
+def test_the_test_client_logs_in(middleware: str, user: User) -> None:
+    client = Client()
+    client.force_login(user)
+    assert data(client)["_auth_user_id"] == str(user.pk)
+    session = client.session
+    session["added"] = 1
+    session.save()
+    assert data(client)["added"] == 1
+    client.logout()
+    assert data(client) == {}
+
+
+def test_messages_and_csrf_in_the_session(middleware: str) -> None:
+    storage = "django.contrib.messages.storage.session.SessionStorage"
+    with override_settings(CSRF_USE_SESSIONS=True, MESSAGE_STORAGE=storage):
+        client = Client(enforce_csrf_checks=True)
+        tokens: list[str] = []
+
+        def view(request: HttpRequest) -> None:
+            messages.info(request, mark_safe("<b>bold</b>"))
+            tokens.append(get_token(request))
+
+        get(client, view)
+        found: list[Any] = []
+        get(client, lambda request: found.extend(messages.get_messages(request)))
+        assert [message.message for message in found] == ["<b>bold</b>"]
+        assert hasattr(found[0].message, "__html__")
+        django_project.view = lambda request: None
+        assert client.post("/").status_code == 403
+        assert client.post("/", headers={"X-CSRFToken": tokens[0]}).status_code == 200
+
+
+async def test_async_views(middleware: str, user: User) -> None:
+    client = AsyncClient()
+
+    async def log_in(request: HttpRequest) -> None:
+        await request.session.aset("cart", [1])
+        await alogin(request, user)
+
+    response = await aget(client, log_in)
+    held = response.cookies["sessionid"].value
+    assert held.endswith(".a")
+
+    async def change(request: HttpRequest) -> JsonResponse:
+        session = request.session
+        (await session.aget("cart")).append(2)
+        assert await session.ahas_key("cart")
+        assert not session.is_empty()
+        assert await session.aexists(session.session_key)
+        request.user = await request.auser()
+        await aupdate_session_auth_hash(request, request.user)
+        return JsonResponse({"cart": await session.aget("cart")})
+
+    response = await aget(client, change)
+    assert json.loads(response.content) == {"cart": [1, 2]}
+    moved = response.cookies["sessionid"].value
+    assert moved != held
+    assert (await SessionStore(held).aload()) == {}
+    assert (await SessionStore(moved).aload())["cart"] == [1, 2]
+
+    async def log_out(request: HttpRequest) -> None:
+        await request.session.aflush()
+
+    response = await aget(client, log_out)
+    assert response.cookies["sessionid"]["max-age"] == 0
+    assert not await SessionStore().aexists(moved)

@@ -1,0 +1,73 @@
+"""What every adapter keeps, for Django with either middleware."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from django.http import JsonResponse
+from django.test import Client, override_settings
+
+from clustersession.django import configuration
+from clustersession.session.events import Events
+from clustersession.worker.runtime import Runtime
+from tests.adapters import django_project
+from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served
+from tests.adapters.django.views import get
+from tests.adapters.django_project import DJANGOS, OURS
+
+
+class ServedByDjango(Served):
+    """Views behind the project's one page."""
+
+    def __init__(self, views: Mapping[str, Callable[[Any], object]]) -> None:
+        self._views = views
+
+    def get(self, view: str, cookie: str | None = None) -> Answer:
+        client = Client()
+        if cookie is not None:
+            client.cookies[COOKIE_NAME] = cookie
+        response = get(
+            client,
+            lambda request: JsonResponse(self._views[view](request.session), safe=False),
+        )
+        return Answer(
+            response.status_code, json.loads(response.content),
+            tuple(morsel.OutputString() for morsel in response.cookies.values()),
+            response.headers.get("Vary", ""),
+        )
+
+    def runtime(self) -> Runtime:
+        return configuration.runtime()
+
+
+class TestContract(AdapterContract):
+    path_of_middleware = OURS
+
+    @contextmanager
+    def serve(
+        self, views: Mapping[str, Callable[[Any], object]], listeners: Events | None = None
+    ) -> Iterator[Served]:
+        django_project.listeners = listeners or Events()
+        with override_settings(
+            MIDDLEWARE=[self.path_of_middleware], SESSION_COOKIE_NAME=COOKIE_NAME,
+            SESSION_EXPIRE_AT_BROWSER_CLOSE=True,
+            CLUSTERSESSION={"LISTENERS": "tests.adapters.django_project.listeners"},
+        ):
+            yield ServedByDjango(views)
+
+    def log_out(self, session: Any) -> None:
+        session.flush()
+
+
+class TestContractOfTheEngineAlone(TestContract):
+    path_of_middleware = DJANGOS
+
+    def test_changes_inside_values_are_noticed(self) -> None:
+        """As in the contract, but Django's middleware sets the cookie again at every change."""
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, [])
+            cookie = first.get("begin").cookie
+            assert cookie
+            assert first.get("append", cookie).cookie == cookie
+            assert second.get("read", cookie).data["cart"] == ["tea", {"spoons": [1, 2]}, "cake"]

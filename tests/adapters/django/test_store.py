@@ -1,0 +1,74 @@
+"""The SessionStore by itself."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+from django.contrib.sessions.backends.base import SessionBase
+from django.core import management
+from django.test import Client
+from django.utils.functional import lazystr
+from django.utils.safestring import mark_safe
+
+from clustersession.core.errors import UnserializableValue
+from clustersession.django import SessionStore
+from tests.adapters.django.views import data, get, setting
+
+
+def test_what_cannot_be_stored_is_named(middleware: str) -> None:
+    client = Client()
+    get(client, setting(a=1))
+    with pytest.raises(UnserializableValue, match=r"thing"):
+        get(client, setting(thing=object()))
+    with pytest.raises(UnserializableValue, match=r"thing"):
+        get(client, setting(thing=[object()]))
+    assert data(client) == {"a": 1}
+
+
+def test_values_keep_their_types(middleware: str) -> None:
+    client = Client()
+    values = {
+        "uuid": UUID(int=7), "when": datetime(2026, 1, 2, tzinfo=UTC), "price": Decimal("1.10"),
+        "pair": (1, 2), "lazy": lazystr("text"), "safe": mark_safe("<b>"), "numbers": {1: "one"},
+    }
+    get(client, setting(**values))
+    assert data(client) == {**values, "lazy": "text"}
+
+
+def test_every_method_of_djangos_sessions_is_there() -> None:
+    names = {name for name in dir(SessionBase) if not name.startswith("__")}
+    assert names <= set(dir(SessionStore))
+    asynchronous = {name for name in names if f"a{name}" in names}
+    assert {"get", "save", "cycle_key", "flush", "exists", "load"} <= asynchronous
+
+
+def test_modified_false_is_taken_at_its_word() -> None:
+    store = SessionStore()
+    store["a"] = [1]
+    store.modified = False
+    assert not store.modified
+    store["a"].append(2)
+    assert not store.modified
+    store.pop("nothing", None)
+    assert not store.modified
+    store["b"] = 1
+    assert store.modified
+
+
+def test_create_leaves_the_old_session_alone() -> None:
+    store = SessionStore()
+    store["a"] = 1
+    store.save()
+    old = store.session_key
+    store.create()
+    assert store.session_key != old
+    assert SessionStore(old).load() == SessionStore(store.session_key).load() == {"a": 1}
+
+
+def test_clearsessions_does_no_harm() -> None:
+    store = SessionStore()
+    store["a"] = 1
+    store.save()
+    management.call_command("clearsessions")
+    assert SessionStore(store.session_key).load() == {"a": 1}
