@@ -13,5 +13,5 @@ def member(reason: str = "") -> Member:
     return Member(identity, Status.ALIVE, since_s=0.0, heard_s=0.0, reason=reason)
 
 
-def reporter() -> EventLog:
+def event_log() -> EventLog:
     return EventLog(Settings(), lambda node: "tomcat2")

@@ -160,8 +160,8 @@ async def test_the_log_names_who_remembers_the_past_that_was_lost(pair: Pair) ->
     pair.a.engine._lose_past(pair.b.replica.node)
     pair.a.pump(moment())
     route = pair.b.settings.route
-    assert pair.a.reporter.events["past_lost"] == 1
-    assert [text for _, _, text in pair.a.reporter.recent if text.startswith(f"{route} has seen")]
+    assert pair.a.event_log.events["past_lost"] == 1
+    assert [text for _, _, text in pair.a.event_log.recent if text.startswith(f"{route} has seen")]
 
 
 async def test_one_that_throws_us_out_while_it_dies_is_dialled_again_at_once(

@@ -11,7 +11,7 @@ from clustersession.core.ids import log_name
 from clustersession.core.membership import MemberAdded, MemberLost
 from clustersession.node import news
 from clustersession.node.news import News
-from tests.agent.reporting import NODE, member, reporter
+from tests.agent.reporting import NODE, member, event_log
 from tests.documents import table_rows
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def test_no_event_floods_the_log_and_each_is_counted(
     event: News, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    tested, times = reporter(), 3 * TOLD_MAX
+    tested, times = event_log(), 3 * TOLD_MAX
     for _ in range(times):
         tested.report(event)
     assert len(caplog.records) <= TOLD_MAX + 1
@@ -57,6 +57,6 @@ def test_the_documented_events_are_those_of_the_code() -> None:
 
 def test_no_part_of_a_key_stands_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     key = "Q" * 23
-    reporter().report(news.TooLarge(key))
+    event_log().report(news.TooLarge(key))
     assert "QQ" not in caplog.text
     assert log_name(key) in caplog.text

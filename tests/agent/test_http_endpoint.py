@@ -180,9 +180,9 @@ def test_more_clients_than_there_is_room_for_push_the_oldest_out(
 
 
 def make_endpoint(port: int, **overrides: object) -> Endpoint:
-    reporter = EventLog(Settings(), lambda node: "")
+    event_log = EventLog(Settings(), lambda node: "")
     return Endpoint(
-        "127.0.0.1", port, reporter, ask=lambda: None,
+        "127.0.0.1", port, event_log, ask=lambda: None,
         status=lambda: {"phase": "ready"}, phase=lambda: Phase.READY, **overrides,
     )
 

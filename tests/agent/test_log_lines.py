@@ -8,7 +8,7 @@ import pytest
 
 from clustersession.agent.log_lines import log_formatter
 from clustersession.core.membership import MemberLost
-from tests.agent.reporting import member, reporter
+from tests.agent.reporting import member, event_log
 
 
 def as_json(record: logging.LogRecord) -> dict[str, object]:
@@ -20,7 +20,7 @@ def as_json(record: logging.LogRecord) -> dict[str, object]:
 
 def test_an_event_is_an_object_with_its_fields(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    reporter().report(MemberLost(member("silent\nfor 3 s")))
+    event_log().report(MemberLost(member("silent\nfor 3 s")))
     (record,) = caplog.records
     line = as_json(record)
     assert str(line.pop("time")).endswith("+00:00")
