@@ -11,7 +11,7 @@ from clustersession.core.ids import log_name
 from clustersession.core.membership import MemberAdded, MemberLost
 from clustersession.node import news
 from clustersession.node.news import News
-from tests.agent.reporting import NODE, member, event_log
+from tests.agent.reporting import NODE, event_log, member
 from tests.documents import table_rows
 
 ROOT = Path(__file__).parents[2]

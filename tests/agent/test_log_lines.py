@@ -8,7 +8,7 @@ import pytest
 
 from clustersession.agent.log_lines import log_formatter
 from clustersession.core.membership import MemberLost
-from tests.agent.reporting import member, event_log
+from tests.agent.reporting import event_log, member
 
 
 def as_json(record: logging.LogRecord) -> dict[str, object]:
