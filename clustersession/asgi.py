@@ -85,8 +85,8 @@ class ClusterSessionMiddleware:
         if opener.ready_path and kind == "http" and scope["path"] == opener.ready_path:
             await _send_readiness(scope, send, await readiness_async(self.runtime))
             return
-        # All of it here, and ``_send`` no coroutine: what a request costs whose session nobody
-        # touches is mostly calls.
+        # All of it is here, and ``_send`` is no coroutine, because calls are most of what a request
+        # costs whose session nobody touches.
         manager = self.runtime.manager()
         url_value = None
         if opener.url_parameter is not None:

@@ -20,7 +20,7 @@ from clustersession.core.identity import (
 from clustersession.net.discovery import resolve
 from clustersession.net.interfaces import advertised_address
 from clustersession.net.link_server import Link, LinkServer, Refusal, dial
-from clustersession.net.operator_certificates import own_certificates
+from clustersession.net.operator_certificates import operator_certificates
 from clustersession.net.reachability import why_unreachable
 from clustersession.net.tls import TlsContexts, tls_contexts
 from clustersession.node.effects import (
@@ -104,7 +104,7 @@ class Driver:
         Raises OSError when no port is free, ConfigurationError for certificates that do not work.
         """
         settings = self.settings
-        self._tls = tls = tls_contexts(self._keys, own_certificates(settings), self.replica)
+        self._tls = tls = tls_contexts(self._keys, operator_certificates(settings), self.replica)
         self._server = LinkServer(
             settings.bind, settings.port, settings.port_range, tls.server,
             self._hello, self._check_hello, self._accepted, self._refused, proof=tls.proof,
@@ -245,7 +245,8 @@ class Driver:
             self.event_log.dropped(f"not a peer: {error}", str(address))
         except (OSError, TimeoutError, ValueError) as error:
             if again and isinstance(error, ConnectionError) and engine.membership.at(address):
-                # A killed process may lose its listening socket last, and throws us out with it.
+                # A killed process may lose its listening socket last: until then it accepts us and
+                # drops us at once.
                 await self._dial(address, engine, again=False)
                 return
         else:

@@ -127,7 +127,8 @@ class Watchers:
     def _tell(self, keys: Sequence[str]) -> None:
         for key in keys:
             for connection, token in self._by_key.get(key, ()):
-                # Who does not read is told already; and looks now and then in any case.
+                # A worker that does not read has been told already, and looks now and then in any
+                # case.
                 if connection.unread_bytes < UNREAD_BYTES_MAX:
                     connection.answer(token, True)
 

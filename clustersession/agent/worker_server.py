@@ -197,7 +197,7 @@ class WorkerConnection(asyncio.Protocol):
         """Do what is asked. Whatever is raised here ends the connection."""
         handler = _HANDLERS.get(request.operation)
         if handler is None:
-            # Of a later version, say.
+            # The worker may be of a later version.
             self._server.driver.event_log.counters["requests of an unknown kind"] += 1
             self.answer(request.token, None)
         else:

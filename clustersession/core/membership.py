@@ -255,7 +255,7 @@ class Membership:
         """Refute a peer's suspicion of us: our incarnation is then above the one it named."""
         own_life = self.own.start
         for node, incarnation in suspicions:
-            # One of another life is nonsense, and following it could leave no number to go to.
+            # An incarnation of another life is nonsense, and to exceed it could use up all numbers.
             same_life = (incarnation + 1) >> REFUTATION_BITS == own_life
             if node == self.own.node and same_life and incarnation >= self.own.incarnation:
                 self.own = self.own._replace(incarnation=incarnation + 1)
@@ -303,7 +303,7 @@ class Membership:
             return []
         silence = f"silent for {now_s - member.heard_s:.1f} s"
         verdict = "connection refused" if refused_by_all else silence
-        # Silence told twice says no more than the longer one.
+        # The longer silence is enough; the shorter one is not told besides.
         told = member.reason in ("", verdict) or (
             verdict is silence and member.reason.startswith("silent")
         )

@@ -72,7 +72,7 @@ class PeerProgress:
         Not ``asked`` to, the peer confirms it with its next heartbeat.
         """
         assert self.cursor is not None
-        # What is read is never older than what was, so only the place counts here.
+        # Each reading of the feed is newer than the one before, so only the place counts here.
         self.cursor = advance(self.cursor, batch)._replace(scanned=0)
         if expects_confirmation:
             self._in_flight.append((batch.upto, size_bytes))

@@ -51,7 +51,7 @@ def tag_of_revocation(key: str) -> bytes | None:
         tag = bytes.fromhex(key.rpartition(".")[2])
     except ValueError:
         return None
-    # Whatever else can be read so is no key of ours.
+    # A key that only resembles ours reads like one and is not made like one.
     return tag if len(tag) == _TAG_BYTES and revocation_key(tag) == key else None
 
 

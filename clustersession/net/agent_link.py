@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from clustersession.core.errors import WireError
 from clustersession.net.unix import connect_unix, reachable
@@ -101,7 +102,8 @@ class LinkPool:
     """Lends blocking links to the threads of one worker. Must not be used across a fork.
 
     _idle: links that nobody uses, the last used one last; at most POOL_MAX. A link whose question
-        failed is closed and never comes back.
+        failed is closed and never comes back; when it failed because the agent has gone, the
+        others go with it, which are as dead.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,8 +115,8 @@ class LinkPool:
         link = self._take()
         try:
             link.tell(operation, *argument)
-        except BaseException:
-            link.close()
+        except BaseException as error:
+            self._drop(link, error)
             raise
         self._give(link)
 
@@ -123,16 +125,18 @@ class LinkPool:
         link = self._take()
         try:
             value = link.ask(operation, *argument, timeout_s=timeout_s)
-        except BaseException:
-            link.close()
+        except BaseException as error:
+            self._drop(link, error)
             raise
         self._give(link)
         return value
 
     def close(self) -> None:
         """Close the idle links."""
-        while self._idle:
-            self._idle.pop().close()
+        # Another thread may take the last one between the question and the taking.
+        with suppress(IndexError):
+            while self._idle:
+                self._idle.pop().close()
 
     def _take(self) -> BlockingLink:
         try:
@@ -145,6 +149,11 @@ class LinkPool:
             self._idle.append(link)
         else:
             link.close()
+
+    def _drop(self, link: BlockingLink, error: BaseException) -> None:
+        link.close()
+        if isinstance(error, AgentGone):
+            self.close()
 
 
 class AsyncLink(asyncio.Protocol):
@@ -263,6 +272,42 @@ class AsyncLink(asyncio.Protocol):
                 future.set_exception(AgentGone("the agent went away"))
         for wake in self._watching.values():
             wake()
+
+
+class LoopLinks:
+    """Keeps one link for each event loop of one worker, opened when it is first needed.
+
+    _links: by loop, the last one that was opened; it may be closed by now.
+    _opening: a lock for each loop, which keeps it from connecting twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink] = WeakKeyDictionary()
+        self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
+        self._opening = WeakKeyDictionary()
+
+    def find(self, loop: asyncio.AbstractEventLoop) -> AsyncLink | None:
+        """Return the loop's link, None while none is open."""
+        link = self._links.get(loop)
+        return link if link is not None and link.is_open else None
+
+    async def open(self) -> AsyncLink:
+        """Return the running loop's link, connected if need be. Raises AgentGone."""
+        loop = asyncio.get_running_loop()
+        link = self.find(loop)
+        if link is not None:
+            return link
+        async with self._opening.setdefault(loop, asyncio.Lock()):
+            link = self.find(loop)
+            if link is None:
+                link = self._links[loop] = await AsyncLink.connect(self._path)
+            return link
+
+    def close(self) -> None:
+        """Close the links of all loops."""
+        for link in self._links.values():
+            link.close()
 
 
 def _time_out(future: "asyncio.Future[Any]") -> None:

@@ -18,7 +18,7 @@ _PEM_CERTIFICATE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class OwnCertificates:
+class OperatorCertificates:
     """Holds what stood in the three files.
 
     chain: this node's certificate, and intermediate ones if any; PEM.
@@ -33,7 +33,9 @@ class OwnCertificates:
     leaf: bytes
 
     @classmethod
-    def read(cls, certificate_path: str, key_path: str, authority_path: str) -> "OwnCertificates":
+    def read(
+        cls, certificate_path: str, key_path: str, authority_path: str
+    ) -> "OperatorCertificates":
         """Read and try the files. Raises ConfigurationError that names the setting at fault."""
         chain = _read("tls_certificate", certificate_path)
         key = _read("tls_key", key_path)
@@ -72,14 +74,14 @@ class OwnCertificates:
         return context
 
 
-def own_certificates(settings: Settings) -> OwnCertificates | None:
+def operator_certificates(settings: Settings) -> OperatorCertificates | None:
     """Return the certificates that the settings name, or None when they follow from the secret.
 
     Raises ConfigurationError that names the setting at fault.
     """
     if not settings.tls_certificate:
         return None
-    return OwnCertificates.read(settings.tls_certificate, settings.tls_key, settings.tls_ca)
+    return OperatorCertificates.read(settings.tls_certificate, settings.tls_key, settings.tls_ca)
 
 
 def _read(setting: str, path: str) -> bytes:

@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass
 
 from clustersession.net.cluster_certificate import Certificate, cluster_certificate
-from clustersession.net.operator_certificates import OwnCertificates
+from clustersession.net.operator_certificates import OperatorCertificates
 from clustersession.net.private_file import private_file
 from clustersession.replica.replica import Replica
 from clustersession.wire.keys import ClusterKeys
@@ -25,18 +25,20 @@ class TlsContexts:
 
 
 def tls_contexts(
-    keys: ClusterKeys, own: OwnCertificates | None = None, replica: Replica | None = None
+    keys: ClusterKeys,
+    operator: OperatorCertificates | None = None,
+    replica: Replica | None = None,
 ) -> TlsContexts:
     """Make contexts that present the first secret's certificate and trust those of all secrets.
 
-    With certificates of the operator's ``own``, they present and trust those instead.
+    With certificates of the ``operator``, they present and trust those instead.
     ``replica``: keeps certificates that were built once.
     """
-    if own is not None:
-        server = own.context(ssl.PROTOCOL_TLS_SERVER)
+    if operator is not None:
+        server = operator.context(ssl.PROTOCOL_TLS_SERVER)
         server.num_tickets = 0
-        proof = HelloProof(keys, own.leaf)
-        return TlsContexts(server, own.context(ssl.PROTOCOL_TLS_CLIENT), proof)
+        proof = HelloProof(keys, operator.leaf)
+        return TlsContexts(server, operator.context(ssl.PROTOCOL_TLS_CLIENT), proof)
     certificates = [cluster_certificate(secret, replica) for secret in keys.secrets]
     server = _context(ssl.PROTOCOL_TLS_SERVER, certificates)
     # Links live long; tickets would only be bytes that nobody resumes from.

@@ -60,7 +60,7 @@ class Confirmations:
         # By token, who has not been answered; at most WAITERS_MAX.
         self._waiters: dict[int, Waiter] = {}
         # Members without a link that somebody waited for in vain; nobody waits for them again
-        # before they begin a stream. A link that has just broken is hoped for, theirs is not.
+        # before they begin a stream. Others whose link has just broken are expected back.
         self._given_up: set[bytes] = set()
         # The peer that is asked first: the same as long as it answers in time. Empty before anybody
         # was able to.

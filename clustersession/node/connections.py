@@ -65,14 +65,14 @@ class Connections(Generic[LinkT]):
         return True
 
     def closed(self, link: LinkT, at: Moment) -> None:
-        """Forget a link that is gone; one that is not in the table any more is nobody's concern."""
+        """Forget a link that is gone, if it is still in the table."""
         node = link.identity.node
         links = self._links.get(node, [])
         if link not in links:
             return
         links.remove(link)
         if links:
-            # What was under way on the broken one may be lost.
+            # The engine greets the peer again, because messages on the broken one may be lost.
             self._engine.link_up(links[0].identity, at)
         else:
             del self._links[node]

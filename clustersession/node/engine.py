@@ -230,7 +230,7 @@ class Engine:
         except WireError as error:
             self.context.tell(MessageDropped(node, str(error)))
         except ReplicaError as error:
-            # A full disk, say. Nothing was confirmed, so the peer is asked for it again later.
+            # The disk may be full. Nothing was confirmed, so the peer is asked for it again.
             self.receiver.let_go(node)
             self.context.tell(MessageDropped(node, f"the replica failed: {type(error).__name__}"))
 

@@ -178,7 +178,7 @@ class Life(Generic[LinkT]):
             self._replica.renew_identity(self._chance.new_node(), before.claims.trusted_head)
             engine = self._new_engine(at)
         except ReplicaError as error:
-            # A full disk, say. The peers go on telling us.
+            # The disk may be full. The peers go on telling us that our past is lost.
             before.context.tell(NoNewNodeId(str(error)))
             return
         self._applied_before += before.receiver.applied

@@ -74,7 +74,7 @@ class Puller:
         try:
             changed = self._context.replica.merge(message.sessions, at.wall_ms)
         except ReplicaError:
-            # A full disk, say. Whoever wants them next must ask anew, for this answer is gone.
+            # The disk may be full. This answer is gone, so whoever wants them must ask anew.
             self.forget(node)
             raise
         asked = wanted.keys[:KEYS_MAX]

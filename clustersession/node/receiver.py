@@ -257,7 +257,7 @@ class Receiver:
         with suppress(ReplicaFull):
             self.on_changes(node, unstored, at, reliable=True)
             if node not in self._held and self._context.cursor(node).position < head:
-                # What followed was not kept.
+                # What followed was not kept, so the peer has to send it again.
                 self._resume(node, at)
 
     def _take_ends(self, batch: Batch, at: Moment) -> None:

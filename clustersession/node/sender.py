@@ -101,7 +101,7 @@ class Sender:
                 self._multicast_from(abreast, head, at)
         batches: dict[tuple[Cursor, bool], Ready] = {}
         finished = True
-        # Those who are abreast first: they are waited for, and cost little.
+        # Peers that are abreast come first, because workers wait for them and they cost little.
         for peer in sorted(context.peers.values(), key=_place, reverse=True):
             finished &= self._stream(peer, head, at, batches, follows=peer.node in following)
         self._unfinished = not finished
@@ -213,7 +213,7 @@ class Sender:
 
 
 def _changes(batch: Batch, confirmers: tuple[bytes, ...] | None) -> Changes:
-    # Who knows nothing of confirmers goes by the flag.
+    # A peer of an older version knows nothing of confirmers and goes by the flag.
     return Changes(batch, confirm=confirmers != (), confirmers=confirmers)
 
 

@@ -118,7 +118,7 @@ class Snapshots:
             if message.done:
                 self._finish("loaded a snapshot", at)
         except ReplicaError as error:
-            # A full disk, say. What was asked for since does not fit behind what is here.
+            # The disk may be full. The page that was asked for since does not follow ours.
             self._after_key = message.after_key
             self._page_deadline_s = at.now_s + PAGE_TIMEOUT_S
             reason = f"the replica failed: {type(error).__name__}"

@@ -203,8 +203,8 @@ class _Opening:
     def _set_newer_aside(self, error: OtherVersion) -> Path:
         """Keep what a later version wrote, as it is, for the day that version is back."""
         if directories.is_used(self.directory):
-            # Taken away under them, it would be fed and confirmed by an agent that nobody reads
-            # from.
+            # If it were taken away under them, their agent would confirm for a replica that nobody
+            # reads.
             raise ReplicaUnusable(
                 f"{error}, and processes of a newer version have {self.directory} open: stop them, "
                 "the agent too, before an older version starts here"

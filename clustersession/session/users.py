@@ -183,7 +183,8 @@ def revoke_all(
     changes = [Change(key, now_ms, end=ENDED_REVOKED) for key in keys]
     changes.append(revoke(user, spared_key, now_ms, kept_ms))
     if spared_key:
-        # The revocation names it, but it may change its id and must then be as good.
+        # The revocation names the spared session by its key. If it gets a new id later, the newer
+        # login spares it.
         changes.append(Change(spared_key, now_ms, {PRINCIPAL: user.encode()}, (LOGIN,)))
     committed = commit_with_events(replica, events, changes, now_ms)
     events.add(Event(PRINCIPAL_ENDED, principal=user))

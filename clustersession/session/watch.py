@@ -58,7 +58,7 @@ async def _watch(
         while True:
             if subscription is None or not subscription.is_open:
                 subscription = await context.cluster.subscribe(key, woken.set)
-            # First the word, then the look: what comes in between wakes us again.
+            # Cleared before the replica is read: what is stored in between wakes us again.
             woken.clear()
             with suppress(ReplicaError):
                 now = context.replica.get(key)
@@ -85,7 +85,7 @@ def _difference(
         return SessionChange(ended=True, reason=now.ended.reason)
     if now is seen or now.registers == seen.registers:
         return None
-    # What the holder of this very session object has written is no news to him.
+    # Whoever holds this very session object knows what he has written himself.
     attributes = visit_of(session).attributes
     names = tuple(
         name

@@ -181,7 +181,7 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     local = context.local.any or visit.holds_local
     if local:
         sets, deletes = context.local.place(sets, deletes, before.registers)
-    # More than enough when nothing is replaced: most sessions are far below the limit.
+    # An upper bound, which counts replaced values too: most sessions are far below the limit.
     at_most = stored.data_bytes
     for name, data in sets.items():
         at_most += len(name) + len(data)
@@ -295,7 +295,7 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
         return 0
     state, ended = committed.states
     if ended is None and not _was_exchanged(context, record_key):
-        # A logout in between. It wins.
+        # Somebody logged out in between, and a logout wins.
         context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
         state = None
     if state is None:

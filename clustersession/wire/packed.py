@@ -20,7 +20,7 @@ def unpack(data: bytes | memoryview, **options: Any) -> Any:
     """
     if len(data) > _SHORT_BYTES:
         whole = bytes(data)
-        # How often the heads of long lists can stand there, times what each of them may claim.
+        # The heads of long lists that may stand there, times the length that each may claim.
         if (whole.count(b"\xdc") + whole.count(b"\xdd")) * len(whole) > _ROOM_MAX:
             unpacker = Unpacker(max_buffer_size=len(whole))
             unpacker.feed(whole)

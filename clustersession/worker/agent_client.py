@@ -6,11 +6,10 @@ import os
 import time
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from clustersession.core.errors import WireError
 from clustersession.core.identity import Phase
-from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool
+from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool, LoopLinks
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import Subscription
@@ -51,23 +50,19 @@ class AgentClient:
         start: Callable[[], bool] | None = None,
     ) -> None:
         self._settings = settings
-        self._home = home
         # Not wrapped in a method: it is asked for each request.
         self.serving_routes = ServingRoutes(settings.route, replica).get
         # What a confirmation is asked for, besides the head: by all peers or one, within how long.
         self._wanted = settings.ack == "all", int(settings.ack_timeout_s * 1000)
         # Questions of threads take a link of the pool each; event loops have one link each, which
-        # carries any number of questions. A lock for each loop keeps it from connecting twice.
+        # carries any number of questions.
         self._pool = LinkPool(home.agent_socket)
-        self._loop_links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink]
-        self._loop_links = WeakKeyDictionary()
-        self._connecting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
-        self._connecting = WeakKeyDictionary()
+        self._loop_links = LoopLinks(home.agent_socket)
         # Whether it was logged that no other node is connected; until a peer confirms.
         self._alone_logged = False
         # When the agent was told last and when it was put off (0: it was not), in monotonic
         # seconds, and the head that it will then be told.
-        self._told_s = self._tell_due_s = 0.0
+        self._told_s = self._put_off_s = 0.0
         self._untold_head = 0
         self.attachment = Attachment(settings, home, start=start)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
@@ -95,26 +90,23 @@ class AgentClient:
         if loop is not None and now_s - self._told_s < FEED_MOVED_INTERVAL_S:
             self._untold_head = head
             # A timer whose loop was closed never fires.
-            if not self._tell_due_s <= now_s < self._tell_due_s + FEED_MOVED_INTERVAL_S:
-                self._tell_due_s = now_s
-                loop.call_later(FEED_MOVED_INTERVAL_S, self._tell_due)
+            if not self._put_off_s <= now_s < self._put_off_s + FEED_MOVED_INTERVAL_S:
+                self._put_off_s = now_s
+                loop.call_later(FEED_MOVED_INTERVAL_S, self._tell_put_off)
             return
         self._tell(loop, head, now_s)
 
-    def _tell_due(self) -> None:
-        self._tell_due_s = 0.0
+    def _tell_put_off(self) -> None:
+        self._put_off_s = 0.0
         self._tell(asyncio.get_running_loop(), self._untold_head, time.monotonic())
 
     def _tell(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
         self._told_s = now_s
         try:
-            link = self._loop_links.get(loop) if loop is not None else None
-            if link is not None and link.is_open:
-                link.tell(Operation.FEED_MOVED, head)
-            else:
-                self._pool.tell(Operation.FEED_MOVED, head)
-        except (AgentGone, OSError):
-            self._drop_idle()
+            link = None if loop is None else self._loop_links.find(loop)
+            (self._pool if link is None else link).tell(Operation.FEED_MOVED, head)
+        except OSError:
+            pass
 
     def confirm(self, head: int) -> bool:
         """Wait until a peer, with ``ack="all"`` every one, holds our feed up to ``head``."""
@@ -149,7 +141,7 @@ class AgentClient:
     async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
         """Have the agent say when a session may have changed; None when it cannot now."""
         try:
-            link = await self._link()
+            link = await self._loop_links.open()
             if not link.can_watch:
                 return None
             token = await link.watch(key, wake, SUBSCRIBE_TIMEOUT_S)
@@ -165,22 +157,14 @@ class AgentClient:
                 self._pool.ask(
                     Operation.LISTEN, everywhere, os.getpid(), timeout_s=SUBSCRIBE_TIMEOUT_S
                 )
-            except (AgentGone, TimeoutError, WireError, OSError):
-                self._drop_idle()
+            except (WireError, OSError):
+                pass
 
     def close(self) -> None:
         """Detach from the agent."""
         self.attachment.stop()
         self._pool.close()
-        for link in self._loop_links.values():
-            link.close()
-
-    def _drop_idle(self) -> None:
-        """Close the pool: when one connection finds the agent gone, the others are as dead."""
-        try:
-            self._pool.close()
-        except IndexError:
-            pass  # another thread emptied the pool meanwhile
+        self._loop_links.close()
 
     def _ask(self, operation: Operation, *argument: object, timeout_s: float) -> object | None:
         """Return the agent's answer, None when none came in time. Waits for an agent to come."""
@@ -190,7 +174,6 @@ class AgentClient:
             try:
                 answer: object = self._pool.ask(operation, *argument, timeout_s=left_s + GRACE_S)
             except AgentGone:
-                self._drop_idle()
                 time.sleep(min(RECONNECT_S, left_s))
                 now_s = time.monotonic()
             except (TimeoutError, WireError, OSError):
@@ -208,7 +191,7 @@ class AgentClient:
         deadline_s = now_s + timeout_s
         while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_open(now_s):
             try:
-                link = await self._link()
+                link = await self._loop_links.open()
                 answer: object = await link.ask(operation, *argument, timeout_s=left_s + GRACE_S)
             except AgentGone:
                 await asyncio.sleep(min(RECONNECT_S, left_s))
@@ -237,17 +220,6 @@ class AgentClient:
             )
         self._alone_logged = answer == 0
         return True
-
-    async def _link(self) -> AsyncLink:
-        loop = asyncio.get_running_loop()
-        link = self._loop_links.get(loop)
-        if link is not None and link.is_open:
-            return link
-        async with self._connecting.setdefault(loop, asyncio.Lock()):
-            link = self._loop_links.get(loop)
-            if link is None or not link.is_open:
-                link = self._loop_links[loop] = await AsyncLink.connect(self._home.agent_socket)
-            return link
 
 
 def _phase(status: object) -> str:

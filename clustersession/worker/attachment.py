@@ -18,22 +18,17 @@ from clustersession import __version__
 from clustersession.core.counters import Counters
 from clustersession.core.errors import WireError
 from clustersession.core.release import is_newer
-from clustersession.net.agent_link import AgentGone, BlockingLink, ask_once
+from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
-from clustersession.worker.launch import replace_agent, start_agent
+from clustersession.worker.launch import replace_agent, start_agent, version_in
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 5.0
 ATTACH_TIMEOUT_S = 5.0
 
 logger = logging.getLogger("clustersession")
-
-
-def _version_in(status: object) -> str | None:
-    """Return the version that an agent says it is of; empty from one that does not say."""
-    return str(status.get("version", "")) if isinstance(status, dict) else None
 
 
 def _agent_pid_in(status: object) -> int:
@@ -66,7 +61,7 @@ class Attachment:
         self._settings = settings
         self._home = home
         self._start = start or self._start_process
-        # Whether the agent is a thread of this process; such a one is never outdated.
+        # Whether the agent is a thread of this process. It is of our version then.
         self._starts_in_thread = start is not None
         # The process that made this object; a child of a fork has no thread and must not close.
         self._pid = os.getpid()
@@ -154,7 +149,7 @@ class Attachment:
         self._link = link = BlockingLink(self._home.agent_socket)
         if self._is_outdated(link):
             # If it goes, so does this link, and attaching leads to the new one.
-            replace_agent(self._settings, self._home, self._is_up, self._version, self._stop_agent)
+            replace_agent(self._settings, self._home)
         link.ask(Operation.ATTACH, self._pid, self._stopping, timeout_s=ATTACH_TIMEOUT_S)
         self.attachments += 1
         if self._listens is not None:
@@ -196,7 +191,7 @@ class Attachment:
     def _start_process(self) -> bool:
         if self._settings.agent == "external":
             return False
-        return start_agent(self._settings, self._home, self._is_up)
+        return start_agent(self._settings, self._home)
 
     def _is_outdated(self, link: BlockingLink) -> bool:
         """Tell whether the agent is older than this library, and ours to replace."""
@@ -204,7 +199,7 @@ class Attachment:
             return False
         status = link.ask(Operation.STATUS, timeout_s=ATTACH_TIMEOUT_S)
         self._agent_pid = _agent_pid_in(status)
-        there = _version_in(status)
+        there = version_in(status)
         if there is None or not is_newer(__version__, there):
             return False
         if self._settings.agent == "external":
@@ -212,23 +207,6 @@ class Attachment:
                 "clustersession: the agent is of version %s and this worker of %s; restart the "
                 "agent", there or "unknown", __version__,
             )
-            return False
-        return True
-
-    def _version(self) -> str | None:
-        try:
-            return _version_in(ask_once(self._home.agent_socket, Operation.STATUS))
-        except (AgentGone, TimeoutError, WireError):
-            return None
-
-    def _stop_agent(self) -> None:
-        with suppress(AgentGone, TimeoutError, WireError):
-            ask_once(self._home.agent_socket, Operation.STOP)
-
-    def _is_up(self) -> bool:
-        try:
-            BlockingLink(self._home.agent_socket).close()
-        except AgentGone:
             return False
         return True
 

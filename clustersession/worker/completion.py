@@ -4,7 +4,7 @@ import dataclasses
 
 from clustersession.net.discovery import parse_seed
 from clustersession.net.interfaces import advertised_address, bind_address
-from clustersession.net.operator_certificates import own_certificates
+from clustersession.net.operator_certificates import operator_certificates
 from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import require_secret
@@ -24,7 +24,7 @@ def complete(settings: Settings) -> Settings:
         bind = bind_address(settings.bind, settings.multicast_address)
         require_secret(settings, bind)
         # Here and not only in the agent, whose log nobody has open at a deployment.
-        own_certificates(settings)
+        operator_certificates(settings)
         if settings.metrics_port and settings.agent != "external":
             # Imported here, because no other worker needs anything of the agent's metrics.
             from clustersession.agent.metrics import require_client

@@ -11,27 +11,36 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clustersession import __version__
 from clustersession.agent.start import encode_start
+from clustersession.core.errors import WireError
 from clustersession.core.release import is_newer
+from clustersession.net.agent_link import AgentGone, BlockingLink, ask_once
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
+from clustersession.wire.local import Operation
 
 START_TIMEOUT_S = 10.0
-UP_TIMEOUT_S = 5.0
-COMPLAIN_INTERVAL_S = 60.0
+"""How long an interpreter may take until it has read its settings and detached."""
 SPAWN_INTERVAL_S = 2.0
-LOOK_INTERVAL_S = 0.02
-REPLACE_INTERVAL_S = 60.0
+"""After this another agent is spawned; one that found its predecessor there has gone at once."""
+UP_TIMEOUT_S = 5.0
+"""How long an agent may take to come up or to leave, whatever is spawned meanwhile."""
+SIBLING_S = 1.0
+"""How long a sibling's attempt to start the agent is waited for."""
 YIELD_S = 3.0
+"""How long siblings of an older version have to start theirs, when ours lately failed."""
+REPLACE_INTERVAL_S = 60.0
+LOOK_INTERVAL_S = 0.02
+COMPLAIN_INTERVAL_S = 60.0
 
 logger = logging.getLogger("clustersession")
 
 
-def start_agent(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -> bool:
+def start_agent(settings: Settings, home: NodeHome) -> bool:
     """Start the agent unless a sibling is doing so, and wait until it is up.
 
     Returns whether it is; a sibling's attempt is waited for in the same way. Never raises.
@@ -39,28 +48,21 @@ def start_agent(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -
     try:
         with _launch_lock(home) as lock:
             yields = lock is not None and _failed_lately(lock)
-        if yields and _wait(is_up, time.monotonic() + YIELD_S):
+        if yields and _comes_up(home, YIELD_S):
             # An agent of our version has just failed; siblings of the older one have theirs.
             return True
         with _launch_lock(home) as lock:
             if lock is None:
-                return _wait(is_up, time.monotonic() + 1.0)
-            return is_up() or _bring_up(settings, home, is_up)
+                return _comes_up(home, SIBLING_S)
+            return _is_up(home) or _bring_up(settings, home)
     except (OSError, subprocess.SubprocessError) as error:
         logger.error("the clustersession agent cannot be started: %s", error)
         return False
 
 
-def replace_agent(
-    settings: Settings,
-    home: NodeHome,
-    is_up: Callable[[], bool],
-    version: Callable[[], str | None],
-    stop: Callable[[], None],
-) -> None:
+def replace_agent(settings: Settings, home: NodeHome) -> None:
     """Put an agent of our version in the place of an older one.
 
-    ``version`` tells that of the agent that is there (None: none is), ``stop`` asks it to leave.
     All of it happens under the launch lock, so that siblings of the older version, whose agent it
     was, cannot start theirs again in between: they attach to the new one. When ours does not come
     up, they may; then workers of our version leave theirs alone for ``REPLACE_INTERVAL_S``. Never
@@ -70,21 +72,35 @@ def replace_agent(
         with _launch_lock(home) as lock:
             if lock is None or _failed_lately(lock):
                 return
-            there = version()
+            there = _version_at(home)
             if there is None or not is_newer(__version__, there):
                 return
             logger.info(
                 "the clustersession agent is of version %s and leaves for one of version %s",
                 there or "unknown", __version__,
             )
-            stop()
-            _wait(lambda: not is_up(), time.monotonic() + UP_TIMEOUT_S)
-            came = _bring_up(settings, home, is_up)
+            with suppress(AgentGone, TimeoutError, WireError):
+                ask_once(home.agent_socket, Operation.STOP)
+            _wait(lambda: not _is_up(home), UP_TIMEOUT_S)
+            came = _bring_up(settings, home)
             os.ftruncate(lock, 0)
             if not came:
                 os.pwrite(lock, __version__.encode(), 0)
     except (OSError, subprocess.SubprocessError) as error:
         logger.error("the clustersession agent cannot be replaced: %s", error)
+
+
+def version_in(status: object) -> str | None:
+    """Return the version that an agent says it is of; empty from one that does not say."""
+    return str(status.get("version", "")) if isinstance(status, dict) else None
+
+
+def _version_at(home: NodeHome) -> str | None:
+    """Return the version of the agent that is there, None when there is none."""
+    try:
+        return version_in(ask_once(home.agent_socket, Operation.STATUS))
+    except (AgentGone, TimeoutError, WireError):
+        return None
 
 
 @contextmanager
@@ -110,12 +126,11 @@ def _failed_lately(lock: int) -> bool:
     return abs(time.time() - os.fstat(lock).st_mtime) < REPLACE_INTERVAL_S
 
 
-def _bring_up(settings: Settings, home: NodeHome, is_up: Callable[[], bool]) -> bool:
+def _bring_up(settings: Settings, home: NodeHome) -> bool:
     give_up_s = time.monotonic() + UP_TIMEOUT_S
     while time.monotonic() < give_up_s:
-        # Again, because one that found its predecessor there has gone at once.
         _spawn(settings, home)
-        if _wait(is_up, time.monotonic() + SPAWN_INTERVAL_S):
+        if _comes_up(home, SPAWN_INTERVAL_S):
             return True
     _complain(home, f"the clustersession agent did not come up: {_last_trouble(home)}")
     return False
@@ -150,8 +165,21 @@ def _interpreter() -> str:
     return "python3"
 
 
-def _wait(is_up: Callable[[], bool], deadline_s: float) -> bool:
-    while not is_up():
+def _is_up(home: NodeHome) -> bool:
+    try:
+        BlockingLink(home.agent_socket).close()
+    except AgentGone:
+        return False
+    return True
+
+
+def _comes_up(home: NodeHome, timeout_s: float) -> bool:
+    return _wait(lambda: _is_up(home), timeout_s)
+
+
+def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
         if time.monotonic() > deadline_s:
             return False
         time.sleep(LOOK_INTERVAL_S)
@@ -159,6 +187,7 @@ def _wait(is_up: Callable[[], bool], deadline_s: float) -> bool:
 
 
 _complained_s: dict[Path, float] = {}
+"""When it was last logged, by the node's directory, that no agent comes up."""
 
 
 def _complain(home: NodeHome, text: str) -> None:

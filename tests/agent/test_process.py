@@ -59,7 +59,7 @@ def test_racing_starters_start_one_agent_which_goes_after_its_last_worker(
 ) -> None:
     home = node_home(settings)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: start_agent(settings, home, lambda: is_up(home)), range(8)))
+        list(pool.map(lambda _: start_agent(settings, home), range(8)))
     wait_for(lambda: is_up(home), "the agent")
     pids = node_pids(Path(settings.state_dir))
     assert len(pids) == 1

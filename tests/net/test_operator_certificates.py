@@ -7,7 +7,7 @@ import pytest
 
 from clustersession.core.errors import ConfigurationError, WireError
 from clustersession.net.link_server import LinkServer, Refusal, dial
-from clustersession.net.operator_certificates import OwnCertificates
+from clustersession.net.operator_certificates import OperatorCertificates
 from clustersession.net.tls import TlsContexts, tls_contexts
 from clustersession.wire.keys import ClusterKeys
 from tests.support.certificates import Authority
@@ -16,7 +16,7 @@ NAMES = ("tls_certificate", "tls_key", "tls_ca")
 
 
 def contexts(files: dict[str, str], secret: str = "the secret") -> TlsContexts:
-    own = OwnCertificates.read(*(files[name] for name in NAMES))
+    own = OperatorCertificates.read(*(files[name] for name in NAMES))
     return tls_contexts(ClusterKeys.derive([secret], "shop"), own)
 
 
@@ -125,4 +125,4 @@ def test_a_broken_certificate_in_good_armour_is_refused(tmp_path: Path) -> None:
 
 def test_the_key_does_not_show(tmp_path: Path) -> None:
     files = Authority(tmp_path).files("node")
-    assert "PRIVATE" not in repr(OwnCertificates.read(*(files[name] for name in NAMES)))
+    assert "PRIVATE" not in repr(OperatorCertificates.read(*(files[name] for name in NAMES)))

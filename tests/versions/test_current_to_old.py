@@ -84,6 +84,12 @@ def test_everything_an_engine_says(recording: Recording, name: str) -> None:
     assert expected[name] <= understood, understood
 
 
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_a_conversation_can_be_recorded_anew(name: str) -> None:
+    part = conversation.Part(conversation.record(), name)
+    assert part.play() == part.expected
+
+
 def test_what_worker_and_agent_say(recording: Recording) -> None:
     old, now = recording["local"], record.local()
     expect_same_to(recording.reader.request, old["requests"], now["requests"])

@@ -249,7 +249,7 @@ def test_a_changed_secret_is_told_once(
         assert caplog.text.count("the secret of node tomcat1") == told
 
 
-async def test_writes_nobody_waits_for_notify_the_agent_once_in_a_while(
+async def test_writes_nobody_waits_for_are_told_to_the_agent_once_in_a_while(
     make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = make_node("tomcat1", ack="none")

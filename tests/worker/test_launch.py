@@ -13,7 +13,7 @@ from clustersession.worker import launch
 def test_a_directory_that_cannot_be_written_is_no_exception(tmp_path: Path) -> None:
     home = NodeHome(tmp_path / "gone")
     settings = Settings(distributable=True, route="a")
-    assert launch.start_agent(settings, home, lambda: False) is False
+    assert launch.start_agent(settings, home) is False
 
 
 def test_an_agent_that_found_its_predecessor_leaving_is_started_again(
@@ -21,7 +21,8 @@ def test_an_agent_that_found_its_predecessor_leaving_is_started_again(
 ) -> None:
     spawned: list[float] = []
     monkeypatch.setattr(launch, "_spawn", lambda settings, home: spawned.append(time.monotonic()))
+    monkeypatch.setattr(launch, "_is_up", lambda home: len(spawned) >= 2)
     monkeypatch.setattr(launch, "SPAWN_INTERVAL_S", 0.05)
     settings = Settings(distributable=True, route="a")
-    assert launch.start_agent(settings, NodeHome(tmp_path), lambda: len(spawned) >= 2)
+    assert launch.start_agent(settings, NodeHome(tmp_path))
     assert len(spawned) == 2

@@ -18,7 +18,7 @@ from clustersession.core.identity import NODE_ID_BYTES, Address, Identity
 from clustersession.net.cluster_certificate import cluster_certificate
 from clustersession.net.link_server import dial
 from clustersession.net.multicast import MulticastChannel
-from clustersession.net.operator_certificates import own_certificates
+from clustersession.net.operator_certificates import operator_certificates
 from clustersession.net.tls import TlsContexts, tls_contexts
 from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import DropReason, Opened, Opener, Sealer
@@ -68,7 +68,7 @@ class Asker:
         self._settings = settings
         self._names = [name for name in cluster_names if name != settings.cluster_name]
         self._keys = ClusterKeys.derive(settings.secret, settings.cluster_name)
-        self._tls: TlsContexts = tls_contexts(self._keys, own_certificates(settings))
+        self._tls: TlsContexts = tls_contexts(self._keys, operator_certificates(settings))
         nobody = Identity(
             secrets.token_bytes(NODE_ID_BYTES), 0, settings.route, Address(settings.bind, 1)
         )
