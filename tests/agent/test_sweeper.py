@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from clustersession.agent import sweeper as module
+from clustersession.agent.event_log import EventLog
 from clustersession.agent.sweeper import Sweeper
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, Creation
@@ -24,7 +25,9 @@ def expired(count: int) -> Replica:
     return replica
 
 
-async def turns(replica: Replica, count: int) -> tuple[Sweeper, list[str]]:
+async def turns(
+    replica: Replica, count: int, log: EventLog | None = None
+) -> tuple[Sweeper, list[str]]:
     """Let a sweeper take turns; returns it and the keys that it told of."""
     told: list[str] = []
     done = asyncio.Event()
@@ -36,7 +39,7 @@ async def turns(replica: Replica, count: int) -> tuple[Sweeper, list[str]]:
             done.set()
 
     made = Sweeper(
-        replica, reporter(), lambda removed: told.extend(key for key, _ in removed), on_turn
+        replica, log or reporter(), lambda removed: told.extend(key for key, _ in removed), on_turn
     )
     task = asyncio.ensure_future(made.run())
     async with asyncio.timeout(10):
@@ -71,9 +74,10 @@ async def test_a_full_disk_is_told_once_and_tried_again(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("clustersession.replica.sweeping.SMALLER_STEP_DIVISOR", 1000)
     replica.sweep = full_at_first  # type: ignore[method-assign]
-    made, told = await turns(replica, 2)
+    log = reporter()
+    made, told = await turns(replica, 2, log)
     assert (made.sweeps, made.swept, len(told)) == (2, 3, 3)
-    ((_, level, text),) = made._reporter.recent
+    ((_, level, text),) = log.recent
     assert (level, text) == ("error", "expired sessions stay: no space left")
 
 

@@ -10,7 +10,8 @@ from clustersession.core import errors
 def tree(kind: type, depth: int = 0) -> list[tuple[int, str]]:
     found = [(depth, kind.__name__)]
     for child in kind.__subclasses__():
-        found += tree(child, depth + 1)
+        if child.__module__ == errors.__name__:
+            found += tree(child, depth + 1)
     return found
 
 
