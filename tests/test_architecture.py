@@ -27,12 +27,48 @@ PUBLIC_NAMES = {"ClusterSession", "ClusterSessionInterface", "ClusterSessionMidd
 """What applications import: each framework has its own under the same name."""
 
 
+ADAPTERS = {"asgi", "django", "fastapi", "flask", "litestar", "quart", "wsgi"}
+"""Modules and packages whose tests are in tests/adapters."""
+
+TESTED_ELSEWHERE = {
+    "core/counters.py": ("tests/agent/test_worker_counts.py", "numbers, which the agent sums"),
+    "dashboard.py": ("tests/tools/dashboard/test_app.py", "a name for the dashboard"),
+    "node/effects.py": ("tests/node/test_life.py", "data, without a method"),
+    "node/moment.py": ("tests/node/test_life.py", "data, without a method"),
+    "node/news.py": ("tests/agent/test_event_log.py", "data, without a method"),
+    "replica/results.py": ("tests/replica/test_replica.py", "data that its methods return"),
+    "session/cluster_port.py": ("tests/worker/test_agent_client.py", "a protocol, kept there"),
+    "session/context.py": ("tests/session/test_manager.py", "fields that the manager fills"),
+    "tools/check/command.py": ("tests/tools/check/test_run.py", "only calls the checks"),
+    "tools/check/peers.py": ("tests/tools/check/test_network.py", "needs hosts of a network"),
+    "tools/dashboard/command.py": ("tests/tools/dashboard/test_serving.py", "only calls serving"),
+    "tools/demo/app.py": ("tests/tools/demo/test_run.py", "runs on the demo's nodes"),
+    "tools/demo/command.py": ("tests/tools/demo/test_run.py", "only calls the demo"),
+    "tools/demo/embedded_balancer.py": ("tests/balancers/test_embedded.py", "is one of them"),
+    "tools/demo/nodes.py": ("tests/tools/demo/test_run.py", "starts the demo's nodes"),
+    "tools/demo/scenario.py": (
+        "tests/balancers/test_reference_scenario.py", "needs a balancer of each kind",
+    ),
+    "tools/tomcat/command.py": ("tests/tools/tomcat/test_importing.py", "only calls the import"),
+    "tools/top/command.py": ("tests/tools/top/test_live.py", "only calls the screen"),
+}
+"""Modules without a test file of their name: the file that tests each, and why it is that one."""
+
+
 def python_files(*trees: str) -> list[Path]:
     return sorted(path for tree in trees for path in (ROOT / tree).rglob("*.py"))
 
 
 def short(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def mirrored(module: str) -> str:
+    """Where the tests of a module are looked for first."""
+    path = Path(module)
+    adapter = path.parts[0].removesuffix(".py") in ADAPTERS
+    parent = Path("tests", "adapters") if adapter else Path("tests")
+    return (parent / path.parent / f"test_{path.name}").as_posix()
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -136,3 +172,17 @@ def test_tests_do_not_sleep_and_hope() -> None:
         if "time.sleep(" in path.read_text() and ROOT / "tests" / "support" not in path.parents
     }
     assert sleeping <= SLEEPERS.keys()
+
+
+def test_each_module_has_a_test_file_of_its_name() -> None:
+    """A newcomer guesses where a module's tests are, or finds it in TESTED_ELSEWHERE."""
+    modules = {
+        path.relative_to(PACKAGE).as_posix() for path in python_files("clustersession")
+        if not path.name.startswith("__")
+    }
+    without = {module for module in modules if not (ROOT / mirrored(module)).exists()}
+    absent = [f"{module}: {mirrored(module)}" for module in without - TESTED_ELSEWHERE.keys()]
+    assert not absent, "tests are missing where they are looked for"
+    assert not TESTED_ELSEWHERE.keys() - without, "these are gone, or have a file of their name"
+    gone = [file for file, _ in TESTED_ELSEWHERE.values() if not (ROOT / file).exists()]
+    assert not gone, "these files of tests are gone"

@@ -1,6 +1,5 @@
 """Lists members and sessions as rows of plain values, for people and for programs."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from clustersession.core.clock import wall_ms_of
@@ -8,6 +7,7 @@ from clustersession.core.ids import log_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import SYSTEM_PREFIX, Register, SessionState, expires_ms
 from clustersession.replica.replica import Replica
+from clustersession.session.lifetimes import utc
 
 PAGE = 500
 
@@ -78,7 +78,7 @@ def session_detail(key: str, state: SessionState, now_ms: int) -> dict[str, Any]
 
 def when(wall_ms: int) -> str:
     """Write a moment in UTC, for people."""
-    return datetime.fromtimestamp(wall_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return utc(wall_ms).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _is_shown(name: str, register: Register) -> bool:

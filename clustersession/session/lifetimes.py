@@ -1,6 +1,7 @@
 """Works out how long a session and its cookie live, from the settings and the session itself."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from clustersession.core.state import (
     LIFETIME,
@@ -15,6 +16,7 @@ PERMANENT = "_permanent"
 """The attribute behind ``permanent``: the name Flask uses, visible like there."""
 
 _TRUE = encode_value(True)
+_LAST_MS = int(datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()) * 1000
 
 
 class Lifetimes:
@@ -90,3 +92,11 @@ def may_live_elsewhere(state: SessionState, now_ms: int) -> bool:
     too.
     """
     return state.ended is None and now_ms <= state.deadline_ms
+
+
+def utc(wall_ms: int) -> datetime:
+    """Return a moment in UTC; one beyond the year 9999 as the last that Python has.
+
+    Whoever holds the cluster's secret may put any number of 64 bits into a session.
+    """
+    return datetime.fromtimestamp(min(max(wall_ms, 0), _LAST_MS) / 1000, UTC)

@@ -1,7 +1,7 @@
 """Gives the application its session: a dict with a life of its own."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from clustersession.core.state import (
     IDLE_TIMEOUT,
@@ -12,7 +12,7 @@ from clustersession.core.state import (
     idle_timeout_ms,
 )
 from clustersession.session.fetching import newest, newest_async
-from clustersession.session.lifetimes import PERMANENT
+from clustersession.session.lifetimes import PERMANENT, utc
 from clustersession.session.users import ClusterSessions
 from clustersession.session.visit import NewId, SessionDict
 from clustersession.session.watch import SessionChange, watch
@@ -44,7 +44,7 @@ class Session(SessionDict):
         """Return when the session was created, in UTC; now for one that is not stored yet."""
         state = self._visit.state
         created_ms = self._visit.context.now_ms() if state is None else state.created_ms
-        return datetime.fromtimestamp(created_ms / 1000, UTC)
+        return utc(created_ms)
 
     @property
     def permanent(self) -> bool:

@@ -6,7 +6,7 @@ What is listed is what this node holds, which is what the cluster holds but for 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from clustersession.core.transitions import PRINCIPAL_ENDED
 from clustersession.replica.replica import Replica
 from clustersession.session.context import SessionContext
 from clustersession.session.events import Event, Events, commit_with_events
+from clustersession.session.lifetimes import utc
 from clustersession.session.visit import SessionDict, visit_of
 from clustersession.settings.settings import Settings
 
@@ -133,8 +134,8 @@ class ClusterSessions:
     ) -> SessionView:
         node = last_writer(state)
         return SessionView(
-            handle_of(key), user, _when(state.created_ms), _when(state.accessed_ms),
-            _when(expires_ms(state)), node.hex()[:NAME_LENGTH],
+            handle_of(key), user, utc(state.created_ms), utc(state.accessed_ms),
+            utc(expires_ms(state)), node.hex()[:NAME_LENGTH],
             self._context.cluster.route if node == self._context.replica.node else None,
             key == current_key, key,
         )
@@ -210,10 +211,6 @@ def last_writer(state: SessionState) -> bytes:
     """Return the node that wrote the newest attribute still there."""
     newest = max(state.registers.values(), key=lambda register: register[:2], default=None)
     return b"" if newest is None else newest.node
-
-
-def _when(wall_ms: int) -> datetime:
-    return datetime.fromtimestamp(wall_ms / 1000, UTC)
 
 
 __all__ = [

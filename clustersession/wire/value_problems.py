@@ -63,11 +63,19 @@ def _inside(value: object, path: str) -> list[tuple[object, str]]:
     if isinstance(value, dict):
         for name, item in dict.items(value):
             if type(name) is not str:
-                found.append((name, _longer(path, f" key {name!r:.60}")))
-            found.append((item, _longer(path, f"[{name!r:.60}]")))
+                found.append((name, _longer(path, f" key {_short(name)}")))
+            found.append((item, _longer(path, f"[{_short(name)}]")))
     elif isinstance(value, (list, tuple, set, frozenset)):
         found = [(item, _longer(path, f"[{index}]")) for index, item in enumerate(value)]
     return found
+
+
+def _short(name: object) -> str:
+    try:
+        return f"{name!r:.60}"
+    except ValueError:
+        # Python writes no integer of more than 4,300 digits.
+        return f"{type(name).__name__} too long to be shown"
 
 
 def _longer(path: str, segment: str) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from clustersession.agent.process import agent_lock
-from clustersession.agent.start import decode_start, encode_start
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
@@ -39,11 +38,6 @@ def is_up(home: NodeHome) -> bool:
     except AgentGone:
         return False
     return True
-
-
-def test_what_a_worker_writes_the_agent_reads(settings: Settings) -> None:
-    home = NodeHome(Path("/somewhere"))
-    assert decode_start(encode_start(settings, home)) == (settings, home)
 
 
 def test_the_lock_is_held_once(tmp_path: Path) -> None:

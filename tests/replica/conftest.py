@@ -5,12 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.replica.engines.contract import StorageEngine
+from clustersession.replica.engines.lmdb.engine import LmdbEngine
+from clustersession.replica.engines.memory import MemoryEngine
 from clustersession.replica.opening import open_lmdb, open_memory
 from clustersession.replica.replica import Replica
 from tests.replica.replica_checks import SKEW_MS, Open
 
+ENGINES = ["memory", "lmdb"]
 
-@pytest.fixture(params=["memory", "lmdb"])
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StorageEngine]:
+    made: StorageEngine = (
+        MemoryEngine() if request.param == "memory" else LmdbEngine(tmp_path, 2**26)
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=ENGINES)
 def open_replica(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     opened: list[Replica] = []
 

@@ -1,6 +1,8 @@
 """How long a cookie lives, and when a request renews it."""
 
+import pytest
 
+from clustersession.session.lifetimes import utc
 from tests.session.fakes import World, cookie_of
 
 MINUTE_MS = 60_000
@@ -50,3 +52,11 @@ def test_permanent_sessions_outlive_the_browser() -> None:
     assert outcome.set_cookie is not None
     assert "Max-Age" not in outcome.set_cookie
     assert world.open([cookie]).idle_timeout == 1800.0
+
+
+@pytest.mark.parametrize(("wall_ms", "year"), [
+    (0, 1970), (-(2**63), 1970), (1_700_000_000_000, 2023), (253_402_300_799_999, 9999),
+    (253_402_300_800_000, 9999), (2**63 - 1, 9999), (2**64, 9999),
+])
+def test_a_moment_that_no_calendar_has_is_shown_as_the_last(wall_ms: int, year: int) -> None:
+    assert utc(wall_ms).year == year

@@ -66,3 +66,12 @@ def test_cycles_are_refused() -> None:
     for value in (a, b):
         with pytest.raises(UnserializableValue, match="contains itself"):
             encode_value(value, "x")
+
+
+@pytest.mark.parametrize("value", [
+    {10**5000: object()}, {(10**5000,): object()}, [{"a": {10**5000: object()}}],
+    {frozenset([10**5000]): object()},
+], ids=["key", "tuple", "nested", "set"])
+def test_a_number_too_long_for_python_to_write_is_no_trouble(value: object) -> None:
+    with pytest.raises(UnserializableValue, match="of type"):
+        encode_value(value)

@@ -140,6 +140,14 @@ def _attributes(
     ]
 
 
+def _plain(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:
+        # Python writes no integer of more than 4,300 digits, wherever in the value it stands.
+        return f"a {type(value).__name__} with a number too long to be shown"
+
+
 def _value(state: SessionState, name: str, shown: bool) -> tuple[str, str | None]:
     """Tell what a value is or, if it is to be ``shown``, how it looks."""
     data = state.registers[name].value
@@ -150,7 +158,7 @@ def _value(state: SessionState, name: str, shown: bool) -> tuple[str, str | None
     except WireError:
         return "cannot be read here", None
     if shown:
-        plain = repr(value)
+        plain = _plain(value)
         return "", plain[:VALUE_SHOWN_MAX] + ("…" if len(plain) > VALUE_SHOWN_MAX else "")
     kind = type(value).__name__
     return f"{kind} of {len(value)}" if hasattr(value, "__len__") else kind, None

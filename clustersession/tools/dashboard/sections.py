@@ -1,12 +1,12 @@
 """Makes the live parts of the overview anew for every look; what differs is sent."""
 
 import shlex
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
 from clustersession.operations.observing import Snapshot
+from clustersession.session.lifetimes import utc
 from clustersession.tools.dashboard.drawing import draw
 from clustersession.tools.dashboard.rendering import render
 
@@ -23,7 +23,7 @@ COLUMNS = (
 def sections(snapshot: Snapshot) -> dict[str, Markup]:
     """Fill every live part, by the id of the element that it stands in."""
     parts = dict.fromkeys(PARTS, Markup())
-    parts["clock"] = escape(f"{_moment(snapshot.at_ms):%Y-%m-%d %H:%M:%S} UTC")
+    parts["clock"] = escape(f"{utc(snapshot.at_ms):%Y-%m-%d %H:%M:%S} UTC")
     if not snapshot.status:
         why = snapshot.trouble or "The node could not be looked at."
         parts["summary"] = render("live/summary.html", kind="bad", text=why, looked=False)
@@ -155,8 +155,8 @@ def _events(events: list[list[Any]]) -> list[_EventLine]:
     """List the newest lines of the agent's log, the newest first."""
     return [
         _EventLine(
-            level, _moment(at_ms).isoformat(timespec="milliseconds"),
-            f"{_moment(at_ms):%H:%M:%S}", text,
+            level, utc(at_ms).isoformat(timespec="milliseconds"),
+            f"{utc(at_ms):%H:%M:%S}", text,
         )
         for at_ms, level, text in reversed(events[-EVENTS_SHOWN:])
     ]
@@ -169,10 +169,6 @@ def _drain_commands(members: list[dict[str, Any]]) -> list[str]:
         f"clustersession --route {shlex.quote(route)} drain"
         for route in routes[:COMMANDS_SHOWN_MAX]
     ]
-
-
-def _moment(wall_ms: int) -> datetime:
-    return datetime.fromtimestamp(wall_ms / 1000, UTC)
 
 
 def _ago(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Whatever a name, a key or a log line holds, it stays text in every page."""
 
+import dataclasses
 import re
 
 import pytest
@@ -59,3 +60,14 @@ def test_pages_of_hostile_names_have_the_tags_of_harmless_ones(hostile: str) -> 
         assert tags(page) == tags(harmless)
         assert "alert(1)>" not in page
         assert not re.search(r"[\x00-\x08\x0b-\x1f]", page)
+
+
+@pytest.mark.parametrize("value", [10**5000, [1, {"a": 10**5000}]], ids=["int", "nested"])
+def test_a_number_too_long_to_be_written_and_a_time_beyond_the_calendar_are_shown(
+    value: object,
+) -> None:
+    written = Register(0, b"node", 1, encode_value(value))
+    state = SessionState(2**62, 0, 2**63 - 1, {"a": written}, {b"node": 1})
+    shown = dataclasses.replace(explanation("x"), state=state)
+    page = pages.explanation(CONTEXT, shown, reveals=True, values=True)
+    assert "too long to be shown" in page

@@ -1,0 +1,49 @@
+"""An agent stays as long as a worker needs it, and takes its socket along."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from clustersession.agent.agent import Agent
+from clustersession.net.agent_link import AsyncLink
+from clustersession.replica.home import NodeHome
+from clustersession.replica.opening import open_memory
+from clustersession.settings.settings import Settings
+from clustersession.wire.local import Operation
+from tests.support.processes import free_port
+
+
+def agent(directory: Path, *, lingers: bool, linger_s: float = 0.05) -> Agent:
+    settings = Settings(
+        distributable=True, route="a", bind="127.0.0.1", secret=("s" * 32,), multicast_address="",
+        port=free_port(), port_range=1, agent_linger_s=linger_s,
+    )
+    replica = open_memory(b"nodenode", clock_skew_ms_max=300_000)
+    return Agent(settings, NodeHome(directory), replica, lingers=lingers)
+
+
+async def test_it_goes_when_no_worker_comes(tmp_path: Path) -> None:
+    async with asyncio.timeout(10):
+        await agent(tmp_path, lingers=True).run()
+    assert not os.listdir(tmp_path)
+
+
+async def test_it_stays_for_a_worker_and_goes_after_it(tmp_path: Path) -> None:
+    tested = agent(tmp_path, lingers=True, linger_s=1.0)
+    running = asyncio.ensure_future(tested.run())
+    async with asyncio.timeout(10):
+        while not tested.home.agent_socket.exists():  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.01)
+        link = await AsyncLink.connect(tested.home.agent_socket)
+        assert await link.ask(Operation.ATTACH, 4711, timeout_s=5) is True
+        assert tested._linger is None, "it does not count down while a worker is there"
+        assert (await link.ask(Operation.STATUS, timeout_s=5))["workers"] == [4711]
+        link.close()
+        await running
+
+
+async def test_one_that_is_told_to_stop_before_it_began_does_not_begin(tmp_path: Path) -> None:
+    tested = agent(tmp_path, lingers=False)
+    tested.stop()
+    await tested.run()
+    assert not os.listdir(tmp_path)
