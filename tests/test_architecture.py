@@ -186,3 +186,13 @@ def test_each_module_has_a_test_file_of_its_name() -> None:
     assert not TESTED_ELSEWHERE.keys() - without, "these are gone, or have a file of their name"
     gone = [file for file, _ in TESTED_ELSEWHERE.values() if not (ROOT / file).exists()]
     assert not gone, "these files of tests are gone"
+
+
+def test_tests_share_no_test_files() -> None:
+    """What they share is a module beside them, so that a test file can be split or go."""
+    shared = re.compile(r"^(?:from|import) tests\.[\w.]*\btest_\w+", re.MULTILINE)
+    sharing = {
+        short(path): found for path in python_files("tests")
+        if (found := shared.findall(path.read_text()))
+    }
+    assert not sharing

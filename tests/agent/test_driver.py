@@ -1,7 +1,7 @@
 """The driver over real sockets on loopback: links that break, replicas that fail, leaving."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,6 +13,7 @@ from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from tests.node.world import key
+from tests.support.waiting import until
 
 SEED_PORT = 42_117
 
@@ -39,14 +40,6 @@ class Pair:
             and d.engine.context.phase.name == "READY"
             for d in self.drivers.values()
         )
-
-
-async def until(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    for _ in range(int(deadline_s / 0.01)):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("the condition did not come true in time")
 
 
 def write(driver: Driver, number: int, size: int) -> None:

@@ -112,6 +112,7 @@ def test_a_question_of_a_later_version_is_answered_with_nothing(served: Served) 
     ask(connection, 99, 5, "whatever")
     assert socket.answers == [AgentAnswer(5, None)]
     assert not socket.closed
+    assert served.driver.event_log.counters["requests of an unknown kind"] == 1
 
 
 @pytest.mark.parametrize("data", [

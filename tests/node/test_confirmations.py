@@ -1,6 +1,5 @@
 """Who is asked to confirm a write, who confirms late, and what a slow one costs."""
 
-from collections import Counter
 
 import pytest
 
@@ -9,24 +8,7 @@ from clustersession.node import effects, news
 from clustersession.node.confirmations import NOT_CONFIRMED, PATIENCE_S
 from clustersession.replica.opening import open_memory
 from clustersession.wire import messages as m
-from tests.node.world import World, formed, key
-
-
-def watch(world: World, receiver: str, kind: type[m.Message]) -> Counter[str]:
-    """Counts who sends a node messages of a kind by TCP from now on."""
-    engine, found = world.nodes[receiver].running, Counter[str]()
-    names = {node.replica.node: name for name, node in world.nodes.items()}
-    receive = engine.receive
-
-    def counted(
-        node: bytes, data: bytes, at: object, *, reliable: bool, reads: bool = True
-    ) -> None:
-        if reliable and isinstance(m.decode_message(data), kind):
-            found[names[node]] += 1
-        receive(node, data, at, reliable=reliable, reads=reads)  # type: ignore[arg-type]
-
-    engine.receive = counted  # type: ignore[method-assign]
-    return found
+from tests.node.world import World, formed, key, watch
 
 
 def settled(carrier: str, names: str = "abcd") -> World:

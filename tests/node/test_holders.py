@@ -7,8 +7,7 @@ import pytest
 from clustersession.node.effects import Send
 from clustersession.wire import messages as m
 from clustersession.wire.fields import Entry
-from tests.node.test_engine import formed, key
-from tests.node.world import Node, World
+from tests.node.world import Node, World, formed, key
 
 FAR_MS = 2**50
 

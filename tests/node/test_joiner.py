@@ -10,8 +10,7 @@ from clustersession.node import news
 from clustersession.node.moment import Moment
 from clustersession.node.snapshot import PAGE_TIMEOUT_S
 from clustersession.wire import messages as m
-from tests.node.test_confirmations import watch
-from tests.node.world import World, formed, key
+from tests.node.world import World, formed, key, watch
 
 SESSIONS = 300
 

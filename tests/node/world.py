@@ -359,3 +359,20 @@ def hand_over(world: World, name: str, sender: str, message: m.Message) -> None:
         world.nodes[sender].replica.node, m.encode_message(message), world.at(node), reliable=True
     )
     world._pump(node)
+
+
+def watch(world: World, receiver: str, kind: type[m.Message]) -> Counter[str]:
+    """Counts who sends a node messages of a kind by TCP from now on."""
+    engine, found = world.nodes[receiver].running, Counter[str]()
+    names = {node.replica.node: name for name, node in world.nodes.items()}
+    receive = engine.receive
+
+    def counted(
+        node: bytes, data: bytes, at: object, *, reliable: bool, reads: bool = True
+    ) -> None:
+        if reliable and isinstance(m.decode_message(data), kind):
+            found[names[node]] += 1
+        receive(node, data, at, reliable=reliable, reads=reads)  # type: ignore[arg-type]
+
+    engine.receive = counted  # type: ignore[method-assign]
+    return found

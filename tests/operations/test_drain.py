@@ -12,20 +12,9 @@ from clustersession.replica.home import NodeHome
 from clustersession.tools.demo.processes import free_port, wait_for
 from clustersession.wire.local import Operation
 from clustersession.worker.runtime import Runtime
+from tests.operations.draining import make, request, serving
 
 Nodes = tuple[Runtime, Runtime]
-
-
-def make(tmp_path: Path, route: str, port: int) -> Runtime:
-    return Runtime.from_options({
-        "distributable": True, "agent": "thread", "bind": "127.0.0.1", "multicast_address": "",
-        "port": port, "seeds": (f"127.0.0.1:{port}",), "secret": "s" * 32,
-        "state_dir": str(tmp_path), "route": route,
-    })
-
-
-def serving(runtime: Runtime) -> frozenset[str]:
-    return runtime.manager().cluster.serving_routes()
 
 
 @pytest.fixture
@@ -43,16 +32,6 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 
 def run(tmp_path: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["--state-dir", str(tmp_path), "--route", *arguments])
-
-
-def request(runtime: Runtime, cookie: str | None = None, **values: object) -> str | None:
-    """The cookie that a request sets, if it sets one."""
-    manager = runtime.manager()
-    visit = manager.open([cookie] if cookie else [])
-    session = visit.session
-    session.update(values)
-    set_cookie = manager.commit(visit).set_cookie
-    return set_cookie and set_cookie.partition("=")[2].partition(";")[0]
 
 
 def test_users_of_a_drained_node_get_the_route_of_the_other(nodes: Nodes, tmp_path: Path) -> None:

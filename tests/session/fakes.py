@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
+from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed, Stored
 from clustersession.session.manager import SessionManager
@@ -163,3 +164,30 @@ class World:
 def cookie_of(set_cookie: str) -> str:
     """The value in a Set-Cookie header."""
     return set_cookie.partition(";")[0].partition("=")[2]
+
+
+class Users(World):
+    """A world over a replica in memory, because only that one carries a revocation out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        memory: Any = open_memory(b"nodenode", clock_skew_ms_max=300_000)
+        self.memory = self.replica = memory
+        self.use(memory)
+
+    def login(self, user: str = "ann") -> str:
+        self.now_ms += 1000
+        session = super().open([])
+        session.principal = user
+        return self.answer(session)
+
+    def answer(self, session: Session) -> str:
+        header = self.commit(session).set_cookie
+        assert header is not None
+        return cookie_of(header)
+
+    def open(self, cookies: str | list[str]) -> Session:  # type: ignore[override]
+        return super().open([cookies] if isinstance(cookies, str) else cookies)
+
+    def is_alive(self, cookie: str) -> bool:
+        return not self.open(cookie).new

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from clustersession.session.events import KINDS, Event
-from tests.session.fakes import World, cookie_of
-from tests.session.test_users import Users
+from tests.session.fakes import Users, World, cookie_of
 
 
 def told(world: World, *kinds: str) -> list[Event]:

@@ -1,43 +1,13 @@
 """Users' sessions: listed, ended, limited, remembered."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from clustersession.core.errors import ReplicaFull, ReplicationFailed, TooManySessions
-from clustersession.replica.opening import open_memory
-from clustersession.session.session import Session
 from clustersession.session.users import SessionView, handle_of
 from clustersession.session.visit import visit_of
-from tests.session.fakes import World, cookie_of
-
-
-class Users(World):
-    """A world over a replica in memory, because only that one carries a revocation out."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        memory: Any = open_memory(b"nodenode", clock_skew_ms_max=300_000)
-        self.memory = self.replica = memory
-        self.use(memory)
-
-    def login(self, user: str = "ann") -> str:
-        self.now_ms += 1000
-        session = super().open([])
-        session.principal = user
-        return self.answer(session)
-
-    def answer(self, session: Session) -> str:
-        header = self.commit(session).set_cookie
-        assert header is not None
-        return cookie_of(header)
-
-    def open(self, cookies: str | list[str]) -> Session:  # type: ignore[override]
-        return super().open([cookies] if isinstance(cookies, str) else cookies)
-
-    def is_alive(self, cookie: str) -> bool:
-        return not self.open(cookie).new
+from tests.session.fakes import Users, cookie_of
 
 
 def test_a_users_sessions_are_listed_without_their_ids() -> None:

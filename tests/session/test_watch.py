@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clustersession.session.watch import SessionChange
-from tests.session.test_users import Users
+from tests.session.fakes import Users
 
 pytestmark = pytest.mark.asyncio
 

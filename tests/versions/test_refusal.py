@@ -7,8 +7,8 @@ from clustersession.core.errors import OtherVersion
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
-from tests.agent.test_driver import until
 from tests.support.processes import free_port
+from tests.support.waiting import until
 
 
 class LaterDriver(Driver):

@@ -13,7 +13,7 @@ from clustersession.worker import drain_on_stop
 from clustersession.worker.attachment import Attachment
 from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, forget_drain
 from clustersession.worker.runtime import Runtime
-from tests.operations.test_drain import make, request, serving
+from tests.operations.draining import make, request, serving
 from tests.support.processes import free_port, wait_for
 
 Nodes = tuple[Runtime, Runtime]
