@@ -1,6 +1,7 @@
 """The driver over real sockets on loopback: links that break, replicas that fail, leaving."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -12,23 +13,22 @@ from clustersession.node.effects import BeginAgain
 from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
+from clustersession.tools.demo.processes import free_port
 from tests.node.test_engine import key
-
-SEED_PORT = 42_117
 
 
 class Pair:
-    """Two drivers, a the seed of b."""
+    """Two drivers, a the seed of b; with a secret that no other run of these tests has."""
 
     def __init__(self) -> None:
+        self.port, self.secret = free_port(), secrets.token_hex()
         self.drivers = {name: self._driver(name) for name in "ab"}
         self.a, self.b = self.drivers["a"], self.drivers["b"]
 
     def _driver(self, name: str) -> Driver:
         settings = Settings(
-            distributable=True, route=name, secret=("a secret for these tests",),
-            bind="127.0.0.1", port=SEED_PORT, port_range=50, multicast_address="",
-            seeds=(f"127.0.0.1:{SEED_PORT}",),
+            distributable=True, route=name, secret=(self.secret,), bind="127.0.0.1", port=self.port,
+            port_range=50, multicast_address="", seeds=(f"127.0.0.1:{self.port}",),
         )
         replica = open_memory(name.encode() * 8, clock_skew_ms_max=300_000)
         return Driver(settings, replica)
@@ -137,7 +137,10 @@ async def test_the_timer_is_set_for_exactly_what_is_due(
 async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:
     for number in range(60):
         write(pair.a, number, 500_000)
+    links = list(pair.a.life.connections)
     await pair.a.stop()
+    assert all(link.is_closed for link in links)
+    assert not list(pair.a.life.connections)
     await until(lambda: not pair.b.engine.context.peers)
     assert pair.b.replica.digests() == pair.a.replica.digests()
 

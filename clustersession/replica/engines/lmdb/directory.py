@@ -137,7 +137,7 @@ def note_open(directory: Path, boot_id: str) -> None:
 
 
 def note_clean(directory: Path, boot_id: str) -> None:
-    """Return the contents are synced to disk and nobody has them open."""
+    """Note that the contents are synced to disk and nobody has them open."""
     _write_boot(directory, f"{boot_id}\n{_CLEAN}")
 
 
