@@ -134,6 +134,22 @@ async def test_the_timer_is_set_for_exactly_what_is_due(
     assert not wrong
 
 
+async def test_a_timer_that_is_late_is_not_put_off_by_messages(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, handled = pair.a, []
+    start_s = moment().now_s
+    late_s = iter(start_s + number / 1e6 for number in range(10**6))
+    with monkeypatch.context() as patch:
+        patch.setattr(driver.engine, "next_deadline", lambda: next(late_s))
+        patch.setattr(driver.engine, "handle_timer", handled.append)
+        while moment().now_s < start_s + 0.2:
+            driver.pump(moment())
+            await asyncio.sleep(0)
+    driver.pump(moment())
+    assert len(handled) > 10
+
+
 async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:
     for number in range(60):
         write(pair.a, number, 500_000)
