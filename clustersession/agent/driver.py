@@ -305,10 +305,16 @@ class Driver:
     def _arm(self, deadline_s: float) -> None:
         if self._closing:
             return
+        now_s = time.monotonic()
+        # A timer that is late already fires in a moment; put off by every message, it would not
+        # fire before the load is over.
+        is_late = self._timer is not None and max(deadline_s, self._timer_s) <= now_s
+        self._timer_s = deadline_s
+        if is_late:
+            return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_s = deadline_s
-        delay_s = max(deadline_s - time.monotonic(), TIMER_S_MIN)
+        delay_s = max(deadline_s - now_s, TIMER_S_MIN)
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:

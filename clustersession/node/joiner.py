@@ -122,5 +122,4 @@ class Joiner:
         how = self._snapshots.how or (
             "caught up with its peers" if context.peers else "alone, with what its replica holds"
         )
-        context.view_is_stale = True
         context.tell(BecameReady(how if not behind else f"{how}, still catching up"))

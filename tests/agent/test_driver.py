@@ -1,6 +1,7 @@
 """The driver over real sockets on loopback: links that break, replicas that fail, leaving."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,24 +13,23 @@ from clustersession.node.effects import BeginAgain
 from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
+from clustersession.tools.demo.processes import free_port
 from tests.node.world import key
 from tests.support.waiting import until
 
-SEED_PORT = 42_117
-
 
 class Pair:
-    """Two drivers, a the seed of b."""
+    """Two drivers, a the seed of b; with a secret that no other run of these tests has."""
 
     def __init__(self) -> None:
+        self.port, self.secret = free_port(), secrets.token_hex()
         self.drivers = {name: self._driver(name) for name in "ab"}
         self.a, self.b = self.drivers["a"], self.drivers["b"]
 
     def _driver(self, name: str) -> Driver:
         settings = Settings(
-            distributable=True, route=name, secret=("a secret for these tests",),
-            bind="127.0.0.1", port=SEED_PORT, port_range=50, multicast_address="",
-            seeds=(f"127.0.0.1:{SEED_PORT}",),
+            distributable=True, route=name, secret=(self.secret,), bind="127.0.0.1", port=self.port,
+            port_range=50, multicast_address="", seeds=(f"127.0.0.1:{self.port}",),
         )
         replica = open_memory(name.encode() * 8, clock_skew_ms_max=300_000)
         return Driver(settings, replica)
@@ -127,10 +127,29 @@ async def test_the_timer_is_set_for_exactly_what_is_due(
     assert not wrong
 
 
+async def test_a_timer_that_is_late_is_not_put_off_by_messages(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, handled = pair.a, []
+    start_s = moment().now_s
+    late_s = iter(start_s + number / 1e6 for number in range(10**6))
+    with monkeypatch.context() as patch:
+        patch.setattr(driver.engine, "next_deadline", lambda: next(late_s))
+        patch.setattr(driver.engine, "handle_timer", handled.append)
+        while moment().now_s < start_s + 0.2:
+            driver.pump(moment())
+            await asyncio.sleep(0)
+    driver.pump(moment())
+    assert len(handled) > 10
+
+
 async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:
     for number in range(60):
         write(pair.a, number, 500_000)
+    links = list(pair.a.life.connections)
     await pair.a.stop()
+    assert all(link.is_closed for link in links)
+    assert not list(pair.a.life.connections)
     await until(lambda: not pair.b.engine.context.peers)
     assert pair.b.replica.digests() == pair.a.replica.digests()
 

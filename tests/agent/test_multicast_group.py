@@ -7,7 +7,7 @@ from clustersession.net.multicast import MulticastChannel
 from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import DropReason
 from clustersession.wire.keys import ClusterKeys
-from tests.agent.reporting import reporter
+from tests.agent.reporting import event_log
 
 SOURCE = ("10.0.0.2", 45_564)
 
@@ -31,7 +31,7 @@ def group(secret: str = "s" * 32, cluster_name: str = "shop", **settings: Any) -
     opened: list[tuple[bytes, bytes]] = []
     made = Group(
         Settings(cluster_name=cluster_name, **settings), ClusterKeys.derive([secret], cluster_name),
-        reporter(), lambda sender, payload: opened.append((sender, payload)),
+        event_log(), lambda sender, payload: opened.append((sender, payload)),
     )
     wire = Wire()
     made.channel = cast(MulticastChannel, wire)
@@ -71,7 +71,7 @@ def test_strangers_are_counted_by_what_is_wrong_with_them() -> None:
 
 
 async def test_a_group_that_cannot_be_joined_is_a_line_of_the_log_and_no_error() -> None:
-    log = reporter()
+    log = event_log()
     made = Group(
         Settings(bind="192.0.2.77"), ClusterKeys.derive(["s" * 32], "shop"), log,
         lambda sender, payload: None,

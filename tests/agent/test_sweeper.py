@@ -12,7 +12,7 @@ from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import Change, Creation
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
-from tests.agent.reporting import reporter
+from tests.agent.reporting import event_log
 
 LONG_AGO_MS = 1_700_000_000_000
 
@@ -39,7 +39,7 @@ async def turns(
             done.set()
 
     made = Sweeper(
-        replica, log or reporter(), lambda removed: told.extend(key for key, _ in removed), on_turn
+        replica, log or event_log(), lambda removed: told.extend(key for key, _ in removed), on_turn
     )
     task = asyncio.ensure_future(made.run())
     async with asyncio.timeout(10):
@@ -74,7 +74,7 @@ async def test_a_full_disk_is_told_once_and_tried_again(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("clustersession.replica.sweeping.SMALLER_STEP_DIVISOR", 1000)
     replica.sweep = full_at_first  # type: ignore[method-assign]
-    log = reporter()
+    log = event_log()
     made, told = await turns(replica, 2, log)
     assert (made.sweeps, made.swept, len(told)) == (2, 3, 3)
     ((_, level, text),) = log.recent

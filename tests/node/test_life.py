@@ -100,6 +100,17 @@ def test_a_new_life_goes_on_serving_and_draining() -> None:
     assert life.engine.joiner.aim is Phase.READY
 
 
+def test_a_new_life_knows_what_the_old_one_knew_of_the_group_and_counts_on() -> None:
+    life = life_over()
+    life.engine.context.multicast = False
+    life.engine.receiver.applied = 3
+    life.engine.context.emit(BeginAgain())
+    taken(life)
+    assert not life.engine.context.multicast
+    life.engine.receiver.applied = 2
+    assert life.applied == 5
+
+
 def test_without_space_for_a_new_node_id_the_old_life_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

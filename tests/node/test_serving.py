@@ -6,8 +6,11 @@ from clustersession.core.errors import ReplicaFull
 from clustersession.core.identity import Phase
 from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.node import news
+from clustersession.node.effects import Dial
+from clustersession.node.heartbeat import SOON_INTERVAL_S
 from clustersession.node.life import Life
 from clustersession.node.serving import view_of
+from clustersession.wire.messages import Heartbeat, encode_message
 from tests.node.lives import FakeLink, at, life_over, peer, taken
 
 
@@ -97,3 +100,40 @@ def test_the_same_view_is_not_written_twice(monkeypatch: pytest.MonkeyPatch) -> 
     taken(life)
     assert not saved
     assert not life.engine.context.view_is_stale
+
+
+def test_a_peer_that_says_otherwise_changes_the_view() -> None:
+    life = looked_around("b")
+    assert written(life).serving == {"a", "b"}
+    heartbeat = Heartbeat(
+        identity=peer("b"), uptime_ms=1, phase=Phase.READY, serving=False, wall_ms=at().wall_ms,
+        head=0, multicast_head=0, cursors={}, heard=(), suspects=(), members=(), asks=False,
+    )
+    life.engine.receive(peer("b").node, encode_message(heartbeat), at(), reliable=True)
+    taken(life)
+    assert written(life).serving == {"a"}
+
+
+def test_who_becomes_ready_writes_the_view_and_tells_the_others_soon() -> None:
+    life = life_over()
+    context, engine = life.engine.context, life.engine
+    engine.workers_changed(1, 1, at())
+    now_s = 0.0
+    while context.phase is Phase.JOINING:
+        assert context.replica.load_note(VIEW_NOTE) is None
+        taken(life, now_s)
+        now_s = max(now_s + 0.001, engine.next_deadline())
+        for address in [e.address for e in taken(life, now_s) if isinstance(e, Dial)]:
+            life.dial_failed(address, engine, True, at(now_s))
+        engine.handle_timer(at(now_s))
+    taken(life, now_s)
+    assert written(life).serving == {"a"}
+    assert engine.heartbeat.next_deadline() <= now_s + SOON_INTERVAL_S
+
+
+def test_the_first_worker_and_the_last_change_the_view() -> None:
+    life = looked_around()
+    assert written(life).serving == {"a"}
+    life.engine.workers_changed(0, 0, at())
+    taken(life)
+    assert written(life).serving == set()
