@@ -576,3 +576,32 @@ class TestContract(AdapterContract):
             yield served
         finally:
             served.runtime().close()
+
+
+async def bare_request(app: ClusterSessionMiddleware) -> list[Any]:
+    """Serve one request without cookies; returns what was sent."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("nobody asks")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "path": "/", "headers": []}, receive, send)
+    return sent
+
+
+async def test_headers_may_go_out_after_the_application_has_returned(state: Any) -> None:
+    late: list[Any] = []
+
+    async def answer_later(scope: Any, _: Any, send: Any) -> None:
+        async def answer() -> None:
+            scope["session"]["n"] = 1
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        late.append(answer)
+
+    sent = await bare_request(ClusterSessionMiddleware(answer_later))
+    await late[0]()
+    assert [name for name, _ in sent[0]["headers"]] == [b"set-cookie", b"vary"]
