@@ -50,10 +50,11 @@ class SessionDict(dict[str, Any]):
     new: bool
 
     def __setitem__(self, key: str, value: Any) -> None:
+        self.accessed = True
         if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
             key = _checked(key)
         dict.__setitem__(self, key, value)
-        self.accessed = self.modified = True
+        self.modified = True
 
     def __delitem__(self, key: str) -> None:
         dict.__delitem__(self, key)

@@ -592,6 +592,16 @@ async def bare_request(app: ClusterSessionMiddleware) -> list[Any]:
     return sent
 
 
+async def test_whoever_replaces_the_session_by_nothing_has_looked_at_it(state: Any) -> None:
+    async def forget(scope: Any, _: Any, send: Any) -> None:
+        scope["session"] = None
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    start = (await bare_request(ClusterSessionMiddleware(forget)))[0]
+    assert start["headers"] == [(b"vary", b"Cookie")]
+
+
 async def test_headers_may_go_out_after_the_application_has_returned(state: Any) -> None:
     late: list[Any] = []
 
