@@ -30,9 +30,10 @@ from django.core import management
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
-from django.test import AsyncClient, Client, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils import timezone
 from django.utils.functional import lazystr
+from django.utils.module_loading import import_string
 from django.utils.safestring import mark_safe
 
 import clustersession.django
@@ -830,3 +831,13 @@ def test_local_attributes_stay_on_the_node(middleware: str) -> None:
 def test_listeners_that_are_none_are_found_by_the_check(listeners: str, said: str) -> None:
     with override_settings(CLUSTERSESSION={"LISTENERS": listeners}):
         assert [said in message.msg for message in check_settings()] == [True]
+
+
+def test_a_cookie_that_earlier_code_has_set_counts_beside_any_other() -> None:
+    with override_settings(MIDDLEWARE=[OURS]):
+        client = Client()
+        get(client, setting(a=1))
+        request = RequestFactory().get("/", headers={"Cookie": "other_sessionid=1"})
+        request.COOKIES["sessionid"] = cookie(client)
+        import_string(OURS)(lambda _: HttpResponse()).process_request(request)
+        assert dict(request.session.items()) == {"a": 1}
