@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -523,3 +524,11 @@ def test_a_path_parameter_is_refused() -> None:
     ClusterSession(app, url_parameter="jsessionid")
     with pytest.raises(ConfigurationError, match="url_parameter"):
         app.session_interface.runtime(app)  # type: ignore[attr-defined]
+
+
+def test_an_excluded_path_is_served_where_no_node_can_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    app = Flask("excluding")
+    ClusterSession(app, exclude=["/static/.*"], state_dir=str(tmp_path / "file"))
+    app.add_url_rule("/static/style", "style", lambda: "ok")
+    assert (app.test_client().get("/static/style")).status_code == 200

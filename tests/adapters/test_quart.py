@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -369,3 +370,11 @@ async def test_what_begins_after_a_websocket_that_was_never_accepted_is_not_stor
     kept[0]["late"] = True
     await kept[0].asave()
     assert kept[0].sid is None
+
+
+async def test_an_excluded_path_is_served_where_no_node_can_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    app = Quart("excluding")
+    ClusterSession(app, exclude=["/static/.*"], state_dir=str(tmp_path / "file"))
+    app.add_url_rule("/static/style", "style", lambda: "ok")
+    assert (await app.test_client().get("/static/style")).status_code == 200
