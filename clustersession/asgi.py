@@ -164,6 +164,8 @@ class ClusterSessionMiddleware:
         replacement, scope["session"] = scope["session"], session
         content = self.content_of(replacement, scope)
         if content is None:
+            # Whoever replaces a session has looked at it: the response depends on the cookie.
+            session.accessed = True
             visit.invalidate()
         else:
             # Not by ``clear``: what stays the same is no change, and merges with other requests.

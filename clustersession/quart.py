@@ -129,7 +129,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
             return
         manager, visit = self.runtime(app).manager(), visit_of(session)
         if response is None or visit.answered:
-            await save_late_async(manager, visit)
+            await _save_after_the_answer(manager, visit)
             return
         self.before_commit(session)
         self.answer(await manager.commit_async(visit), response.headers.add, response.vary)
@@ -163,4 +163,10 @@ async def _save_late(
     """
     session = cast(Any, _quart_session)._get_current_object()
     if isinstance(session, Session):
-        await save_late_async(interface.runtime(app).manager(), visit_of(session))
+        await _save_after_the_answer(interface.runtime(app).manager(), visit_of(session))
+
+
+async def _save_after_the_answer(manager: SessionManager, visit: Visit) -> None:
+    # Whether or not anything is to be saved: no header can follow any more.
+    visit.answered = True
+    await save_late_async(manager, visit)

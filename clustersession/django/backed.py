@@ -103,7 +103,10 @@ class BackedSession(SessionBase):
     def open_excluded(self) -> None:
         """Stand where the path is excluded: read as empty, and refuse every change."""
         self._given = None
-        self._opened = visit_of(ExcludedSession(self._manager))
+        session = ExcludedSession(self._manager)
+        self._opened = visit_of(session)
+        # Here the visit is all that is kept, so it has to keep the session.
+        self._opened.session = session
         self.excluded = True
 
     def cookie_value(self) -> str | None:

@@ -27,6 +27,7 @@ from django.utils.http import http_date
 from clustersession.django.configuration import manager, runtime
 from clustersession.django.store import SessionStore
 from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.cookie import cookie_values
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.readiness import Readiness, readiness, readiness_async
 from clustersession.session.outcome import Outcome
@@ -183,7 +184,7 @@ def _with_session(response: HttpResponse, store: SessionStore, saved: bool) -> O
 def _cookies_of(request: HttpRequest) -> str:
     header: str = request.META.get("HTTP_COOKIE", "")
     name = django_settings.SESSION_COOKIE_NAME
-    if f"{name}=" not in header and name in request.COOKIES:
+    if name in request.COOKIES and not cookie_values(header, name):
         # Set by code that stands before this one, as tests do.
         return f"{header}; {name}={request.COOKIES[name]}"
     return header

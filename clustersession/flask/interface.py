@@ -65,7 +65,11 @@ class ClusterInterface(ABC):
 
     def begin(self, runtime: Runtime, request: Any) -> Visit | None:
         """Open the session of a request; it may be ``missing``. None on an excluded path."""
-        return self._opener.open(runtime.manager(), request, request.path)
+        opener, path = self._opener, request.path
+        if opener.is_excluded is not None and opener.is_excluded(path):
+            # Before the manager: such a path is served even where no node can be opened.
+            return None
+        return opener.open(runtime.manager(), request, path)
 
     def answer(
         self, outcome: Outcome, add_header: Callable[[str, str], None], vary: Any

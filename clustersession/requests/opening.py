@@ -45,6 +45,8 @@ class RequestOpener(Generic[_Request]):
         ready_path: of health checks; empty: there are none.
         url_parameter: the id in the path. None: it is not looked for. Only those adapters can use
             it that see the path before the application is routed.
+        is_excluded: tells whether a path has no session; None: each has one. ``open`` asks it; so
+            do adapters that need no manager on such a path.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class RequestOpener(Generic[_Request]):
         self._cookies_of = cookies_of
         self._header_of = header_of
         self._clearing_ends = clearing_ends
-        self._is_excluded = path_excluder(settings.exclude)
+        self.is_excluded = path_excluder(settings.exclude)
         self._cookies = CookieReader(settings.cookie_name)
         self._header_name = settings.header_name
         self._seen_cookie = seen_cookie_name(settings)
@@ -75,7 +77,7 @@ class RequestOpener(Generic[_Request]):
         ``url_value`` is what ``url_parameter`` found. When the visit is ``missing`` its session,
         the adapter has it fetched before the application sees it.
         """
-        if self._is_excluded is not None and self._is_excluded(path):
+        if self.is_excluded is not None and self.is_excluded(path):
             return None
         cookies = self._cookies_of(request)
         values = self._cookies.values(cookies)

@@ -45,7 +45,8 @@ class ExcludedSession(Session):
 
     def __init__(self, manager: SessionManager) -> None:
         super().__init__()
-        Visit(manager.context, self)
+        # Nobody answers or saves it: the session holds its visit, and not the other way round.
+        Visit(manager.context, self).release()
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in ("principal", "idle_timeout", "permanent"):

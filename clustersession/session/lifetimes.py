@@ -62,16 +62,16 @@ class Lifetimes:
         left_ms = max(state.deadline_ms - now_ms, 1000)
         return (min(idle_ms or left_ms, left_ms) if own_lifetime else idle_ms or left_ms) // 1000
 
-    def renewal_is_due(self, state: SessionState, now_ms: int) -> bool:
-        """Tell whether a quarter of the cookie's lifetime began since the recorded access.
+    def renewal_is_due(self, state: SessionState, recorded_ms: int, now_ms: int) -> bool:
+        """Tell whether a quarter of the cookie's lifetime began since the access recorded last.
 
         The access that finds it so is recorded at once, so one request in a quarter answers yes.
         """
         quarter_ms = self.cookie_lifetime_s(state, now_ms) * 250
         if quarter_ms == 0:
             return False
-        age_ms, recorded_ms = now_ms - state.created_ms, state.accessed_ms - state.created_ms
-        return age_ms // quarter_ms > recorded_ms // quarter_ms
+        age_ms, recorded_age_ms = now_ms - state.created_ms, recorded_ms - state.created_ms
+        return age_ms // quarter_ms > recorded_age_ms // quarter_ms
 
 
 def is_permanent(state: SessionState) -> bool:

@@ -70,7 +70,7 @@ class Session(SessionDict):
         if text == self.principal:
             # The same again is no new login: the time of that decides what a revocation ends.
             return
-        visit = self._visiting()
+        visit = self._visit
         visit.set_register(PRINCIPAL, None if text is None else text.encode("utf-8"))
         visit.set_register(LOGIN, None)
 
@@ -91,7 +91,7 @@ class Session(SessionDict):
 
     @lifetime.setter
     def lifetime(self, seconds: float) -> None:
-        visit = self._visiting()
+        visit = self._visit
         longest_s = visit.context.settings.longest_life_s
         if not 0 < seconds <= longest_s:
             raise ValueError(
@@ -119,7 +119,7 @@ class Session(SessionDict):
         if seconds < 0:
             raise ValueError("idle_timeout must be 0 or more seconds")
         if seconds != self.idle_timeout:
-            self._visiting().set_register(IDLE_TIMEOUT, encode_ms(round(seconds * 1000)))
+            self._visit.set_register(IDLE_TIMEOUT, encode_ms(round(seconds * 1000)))
 
     def watch(self) -> AsyncIterator[SessionChange]:
         """Tell what other requests change, on any node, and at last the end: ``async for``.
@@ -146,7 +146,7 @@ class Session(SessionDict):
 
     def invalidate(self) -> None:
         """End the session everywhere: at logout. What is set afterwards starts a new session."""
-        self._visiting().invalidate()
+        self._visit.invalidate()
 
     def save(self) -> None:
         """Commit what has changed now instead of at the end of the request.
@@ -154,11 +154,11 @@ class Session(SessionDict):
         Blocks until peers confirm, as ``ack`` asks. For long-lived handlers such as websockets.
         Raises what a commit raises: UnserializableValue, SessionTooLarge, ReplicationFailed.
         """
-        save(self._visiting())
+        save(self._visit)
 
     async def asave(self) -> None:
         """Do what ``save`` does, without blocking the event loop."""
-        await save_async(self._visiting())
+        await save_async(self._visit)
 
     def reload(self) -> bool:
         """Take over what other requests have committed since this one began, on any node.
@@ -171,16 +171,14 @@ class Session(SessionDict):
         visit = self._visit
         if visit.key is None or visit.discarded:
             return not visit.discarded
-        state = newest(visit.context, visit.key)
-        return self._visiting().take_newer(state)
+        return visit.take_newer(newest(visit.context, visit.key))
 
     async def areload(self) -> bool:
         """Do what ``reload`` does, without blocking the event loop."""
         visit = self._visit
         if visit.key is None or visit.discarded:
             return not visit.discarded
-        state = await newest_async(visit.context, visit.key)
-        return self._visiting().take_newer(state)
+        return visit.take_newer(await newest_async(visit.context, visit.key))
 
     def clear(self) -> None:
         """Delete every attribute, those that cannot be read too.
@@ -188,7 +186,7 @@ class Session(SessionDict):
         Under Flask, Quart and ASGI frameworks this ends the session, like ``invalidate``.
         """
         if self._visit.clearing_ends:
-            self._visiting().invalidate()
+            self._visit.invalidate()
         else:
             dict.clear(self)
             self._visit.attributes.delete_undecodable()

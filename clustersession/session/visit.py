@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, cast, overload
+from weakref import ref
 
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.revocation import RESERVED_PREFIX
@@ -41,24 +42,19 @@ class SessionDict(dict[str, Any]):
     attributes. ``_visit`` is the only way from here to the request's notes.
     """
 
-    __slots__ = ("_visit", "accessed", "modified", "new")
+    __slots__ = ("__weakref__", "_visit", "accessed", "modified", "new")
 
     _visit: "Visit"
     accessed: bool
     modified: bool
     new: bool
 
-    def _visiting(self) -> "Visit":
-        """Return the visit for what needs its ``session``, released or not."""
-        visit = self._visit
-        visit.session = self
-        return visit
-
     def __setitem__(self, key: str, value: Any) -> None:
+        self.accessed = True
         if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
             key = _checked(key)
         dict.__setitem__(self, key, value)
-        self.accessed = self.modified = True
+        self.modified = True
 
     def __delitem__(self, key: str) -> None:
         dict.__delitem__(self, key)
@@ -105,6 +101,16 @@ class SessionDict(dict[str, Any]):
         return dict, (dict(self),)
 
 
+class _ReleasedSession:
+    """Finds the session of a visit that let go of it: whoever asks holds it, or nobody would ask.
+
+    It is no data descriptor, so that before ``release`` the visit's own attribute comes first.
+    """
+
+    def __get__(self, visit: "Visit", _: type["Visit"]) -> SessionDict | None:
+        return visit._released()
+
+
 class Visit:
     """Holds the notes of one request about its session and its client.
 
@@ -114,9 +120,12 @@ class Visit:
     # --- what was there before ------------------------------------------------------------------
 
     context: SessionContext
-    session: SessionDict
+    session: SessionDict = cast(SessionDict, _ReleasedSession())
     """What the application holds; a ``session.session.Session``. It holds this visit as well, so
-    that after ``release`` it is not here, until the application asks it for something."""
+    that after ``release`` the visit refers to it weakly."""
+
+    _released: "ref[SessionDict]"
+    """The session, from ``release`` on."""
 
     attributes: AttributeTracker
     """Knows what is stored of the attributes, and finds what has changed."""
@@ -211,9 +220,12 @@ class Visit:
         """Let go of the session when the request is over; adapters do so last of all.
 
         Session and visit hold each other: otherwise only Python's collection of garbage would find
-        them, some hundred requests later.
+        them, some hundred requests later. Another thread may be using both at this moment.
         """
-        self.__dict__.pop("session", None)
+        own = self.__dict__
+        if "session" in own:
+            self._released = ref(self.session)
+            own.pop("session", None)
 
     @property
     def touched(self) -> bool:
@@ -337,7 +349,7 @@ class Visit:
 
 def visit_of(session: SessionDict) -> Visit:
     """Return the visit of a request, from the session that its application holds."""
-    return session._visiting()
+    return session._visit
 
 
 def _checked(key: object) -> str:

@@ -100,7 +100,9 @@ def _touch(visit: Visit, now_ms: int) -> int:
     stale = idle_ms > 0 and now_ms - state.accessed_ms >= max(access_coarseness_ms(idle_ms), 1)
     lifetimes = context.lifetimes
     refresh = (
-        lifetimes.sliding and not visit.answered and lifetimes.renewal_is_due(state, now_ms)
+        lifetimes.sliding
+        and not visit.answered
+        and lifetimes.renewal_is_due(state, state.accessed_ms, now_ms)
     )
     if not stale and not refresh:
         return 0
@@ -200,8 +202,11 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     visit.committed(identifier, key, state, changes)
     if PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets:
         visit.refresh = True
-    elif stored.outlives_browser or context.lifetimes.cookies_have_lifetime:
-        visit.refresh |= context.lifetimes.renewal_is_due(before, now_ms)
+    elif context.lifetimes.cookies_have_lifetime or (
+        visit.stored is not None and visit.stored.outlives_browser
+    ):
+        # Of the copy that is stored now: another request may have made it permanent.
+        visit.refresh |= context.lifetimes.renewal_is_due(state, before.accessed_ms, now_ms)
     if local and not ends and stays_here(sets, deletes):
         context.commits.feed_moved(committed.head)
         return 0

@@ -184,3 +184,42 @@ def test_the_names_of_starsessions_that_mean_the_same_are_understood() -> None:
     assert (settings.cookie_name, settings.cookie_samesite) == ("sid", "strict")
     assert settings.cookie_secure
     assert (settings.cookie_domain, settings.cookie_path) == ("example.org", "/shop")
+
+
+async def bare_request(app: ClusterSessionMiddleware) -> list[Any]:
+    """Serve one request without cookies; returns what was sent."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("nobody asks")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app({"type": "http", "path": "/", "headers": []}, receive, send)
+    return sent
+
+
+async def test_whoever_replaces_the_session_by_nothing_has_looked_at_it(state: Any) -> None:
+    async def forget(scope: Any, _: Any, send: Any) -> None:
+        scope["session"] = None
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    start = (await bare_request(ClusterSessionMiddleware(forget)))[0]
+    assert start["headers"] == [(b"vary", b"Cookie")]
+
+
+async def test_headers_may_go_out_after_the_application_has_returned(state: Any) -> None:
+    late: list[Any] = []
+
+    async def answer_later(scope: Any, _: Any, send: Any) -> None:
+        async def answer() -> None:
+            scope["session"]["n"] = 1
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        late.append(answer)
+
+    sent = await bare_request(ClusterSessionMiddleware(answer_later))
+    await late[0]()
+    assert [name for name, _ in sent[0]["headers"]] == [b"set-cookie", b"vary"]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,3 +342,39 @@ async def test_wrong_settings_keep_the_server_from_starting() -> None:
     ClusterSession(app, route="not-a-route")
     with pytest.raises(ConfigurationError, match="route"):
         await app.startup()
+
+
+async def test_what_begins_after_a_websocket_that_was_never_accepted_is_not_stored() -> None:
+    app = make_app()
+    kept: list[Any] = []
+    to_come = [{"type": "websocket.connect"}]
+
+    @app.websocket("/left")
+    async def leave() -> None:
+        session.get("greeted")
+        kept.append(session._get_current_object())  # type: ignore[attr-defined]
+
+    async def receive() -> dict[str, Any]:
+        if not to_come:
+            await asyncio.Event().wait()
+        return to_come.pop()
+
+    async def send(message: Any) -> None:
+        pass
+
+    scope = {
+        "type": "websocket", "asgi": {"spec_version": "2.3"}, "http_version": "1.1",
+        "scheme": "ws", "path": "/left", "query_string": b"", "headers": [], "subprotocols": [],
+    }  # fmt: skip
+    await app(scope, receive, send)  # type: ignore[arg-type]
+    kept[0]["late"] = True
+    await kept[0].asave()
+    assert kept[0].sid is None
+
+
+async def test_an_excluded_path_is_served_where_no_node_can_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    app = Quart("excluding")
+    ClusterSession(app, exclude=["/static/.*"], state_dir=str(tmp_path / "file"))
+    app.add_url_rule("/static/style", "style", lambda: "ok")
+    assert (await app.test_client().get("/static/style")).status_code == 200

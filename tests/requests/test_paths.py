@@ -1,5 +1,8 @@
 """What a path says of the session: nothing to be had here, or the id."""
 
+import gc
+from weakref import ref
+
 import pytest
 
 from clustersession.core.errors import ConfigurationError, SessionError
@@ -60,3 +63,14 @@ def test_an_excluded_session_reads_as_empty_and_refuses_every_change() -> None:
     ):
         with pytest.raises(SessionError, match="exclude"):
             change()
+
+
+def test_an_excluded_session_needs_no_garbage_collection() -> None:
+    session = ExcludedSession(World().manager)
+    gone = ref(session)
+    gc.disable()
+    try:
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -181,3 +181,12 @@ def test_a_template_that_asks_for_the_notes_of_a_request_gets_nothing() -> None:
     for name in ("client", "state", "key", "missing", "sealed", "seen", "legacy", "system"):
         template = environment.from_string("{{ session." + name + " }}")
         assert template.render(session=stored(World(), user="ann")) == ""
+
+
+@pytest.mark.parametrize("key", [3, "\x00x", "\ud800"])
+def test_a_refused_key_was_a_look_at_the_session_all_the_same(world: World, key: Any) -> None:
+    session = stored(world, n=1)
+    with pytest.raises((TypeError, ValueError)):
+        session[key] = 1
+    assert (session.accessed, session.modified) == (True, False)
+    assert world.commit(session).vary

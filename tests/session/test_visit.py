@@ -58,3 +58,33 @@ async def test_it_can_be_reloaded_too() -> None:
     assert session.reload()
     assert await session.areload()
     assert session == {"n": 2}
+
+
+def test_a_thread_may_save_while_its_request_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    session = world.open([world.store(n=1)])
+    session["n"] = 2
+    commit = world.replica.commit
+
+    def commit_as_the_request_ends(*arguments: Any) -> Any:
+        visit_of(session).release()
+        return commit(*arguments)
+
+    monkeypatch.setattr(world.replica, "commit", commit_as_the_request_ends)
+    session.save()
+    assert not session.modified
+    assert not visit_of(session).touched
+
+
+def test_what_is_kept_longer_needs_no_garbage_collection_either() -> None:
+    world = World()
+    session = after_the_request(world, n=1)
+    session.principal = "ann"
+    session.save()
+    gone = ref(visit_of(session))
+    gc.disable()
+    try:
+        del session
+        assert gone() is None
+    finally:
+        gc.enable()

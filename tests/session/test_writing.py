@@ -223,3 +223,16 @@ async def test_asave(world: World) -> None:
     session["a"] = 1
     await session.asave()
     assert world.cluster.confirmed == [1]
+
+
+def test_a_write_renews_the_cookie_of_a_session_that_another_request_made_permanent() -> None:
+    world = World(idle_timeout_s=1000.0)
+    cookie = world.store(n=1)
+    world.now_ms += 5 * MINUTE_MS
+    one, two = world.open([cookie]), world.open([cookie])
+    two.permanent = True
+    world.commit(two)
+    one["n"] = 2
+    header = world.commit(one).set_cookie
+    assert header is not None
+    assert "Max-Age=1000" in header

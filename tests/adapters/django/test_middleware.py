@@ -9,7 +9,8 @@ from django.conf import settings
 from django.contrib.auth import get_user_model, login, logout
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.test import AsyncClient, Client, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django.utils.module_loading import import_string
 
 from clustersession.core.errors import ConfigurationError, ReplicaFull, SessionError
 from clustersession.django import SessionStore, configuration
@@ -317,3 +318,13 @@ def test_excluded_paths_have_no_session() -> None:
         ):
             with pytest.raises(SessionError, match="exclude"):
                 get(Client(), change)
+
+
+def test_a_cookie_that_earlier_code_has_set_counts_beside_any_other() -> None:
+    with override_settings(MIDDLEWARE=[OURS]):
+        client = Client()
+        get(client, setting(a=1))
+        request = RequestFactory().get("/", headers={"Cookie": "other_sessionid=1"})
+        request.COOKIES["sessionid"] = cookie(client)
+        import_string(OURS)(lambda _: HttpResponse()).process_request(request)
+        assert dict(request.session.items()) == {"a": 1}

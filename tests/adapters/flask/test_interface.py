@@ -1,12 +1,14 @@
 """Flask applications that do not notice the difference."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from flask import flash, session
+from flask import Flask, flash, session
 from flask.sessions import SessionMixin
 
 from clustersession.core.errors import UnserializableValue
+from clustersession.flask import ClusterSession
 from tests.adapters.contract import COOKIE_NAME
 from tests.adapters.flask.app import make_app
 
@@ -195,3 +197,11 @@ def test_without_refresh_no_reader_gets_a_cookie(monkeypatch: pytest.MonkeyPatch
         later_ms = manager.now_ms() + 2 * 3_600_000
         manager.now_ms = manager.context.now_ms = lambda later_ms=later_ms: later_ms
         assert ("Set-Cookie" in client.get("/untouched").headers) == refresh
+
+
+def test_an_excluded_path_is_served_where_no_node_can_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    app = Flask("excluding")
+    ClusterSession(app, exclude=["/static/.*"], state_dir=str(tmp_path / "file"))
+    app.add_url_rule("/static/style", "style", lambda: "ok")
+    assert (app.test_client().get("/static/style")).status_code == 200
