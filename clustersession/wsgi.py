@@ -134,6 +134,8 @@ class _Body:
     ) -> None:
         self._manager = manager
         self._visit = visit
+        # Kept as long as this body, for a server that closes it twice.
+        self._session = visit.session
         self._body = body
         self._iterator: Iterator[bytes] = iter(body)
         self._start = start

@@ -153,3 +153,14 @@ def test_a_save_that_was_refused_and_survived_is_not_tried_again_at_the_end() ->
     assert response.text == "served"
     response.close()
     middleware.runtime.close()
+
+
+def test_a_body_may_be_closed_twice() -> None:
+    middleware = ClusterSessionMiddleware(generator)
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+    body: Any = middleware(environ, lambda *_: lambda _: None)
+    del environ
+    assert list(body) == [b"body"]
+    body.close()
+    body.close()
+    middleware.runtime.close()
