@@ -22,7 +22,7 @@ KEY = record_key(OLD)
 def opened(manager: SessionManager) -> Session:
     visit = manager.open([])
     assert manager.legacy is not None
-    manager.legacy.adopt(visit, f"old={OLD}")
+    manager.legacy.adopt(visit, (OLD,))
     return cast(Session, visit.session)
 
 
