@@ -1,16 +1,21 @@
-"""An agent stays as long as a worker needs it, and takes its socket along."""
+"""An agent stays as long as a worker needs it, takes its socket along, and leaves a view."""
 
 import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from clustersession.agent.agent import Agent
+from clustersession.core.errors import ReplicaFull
+from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.net.agent_link import AsyncLink
 from clustersession.replica.home import NodeHome
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from tests.support.processes import free_port
+from tests.support.waiting import until
 
 
 def agent(directory: Path, *, lingers: bool, linger_s: float = 0.05) -> Agent:
@@ -47,3 +52,25 @@ async def test_one_that_is_told_to_stop_before_it_began_does_not_begin(tmp_path:
     tested.stop()
     await tested.run()
     assert not os.listdir(tmp_path)
+
+
+async def test_a_view_for_which_there_was_no_space_is_written_at_the_next_turn_of_the_sweeper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = agent(tmp_path, lingers=False)
+    replica = tested.replica
+    running = asyncio.create_task(tested.run())
+    await until(lambda: replica.load_note(VIEW_NOTE) is not None)
+
+    def full(*_: object) -> None:
+        raise ReplicaFull("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replica, "save_note", full)
+        tested._on_workers(1, 1)
+    assert View.decode(replica.load_note(VIEW_NOTE)).serving == set()
+    assert tested.driver.event_log.events["view_failed"] == 1
+    tested._on_turn()
+    assert View.decode(replica.load_note(VIEW_NOTE)).serving == {"a"}
+    tested.stop()
+    await running
