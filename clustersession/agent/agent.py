@@ -89,7 +89,7 @@ class Agent:
         return Endpoint(
             settings.metrics_bind, settings.metrics_port, self.driver.event_log,
             ask=self.workers.work.ask, status=self.status,
-            phase=lambda: self.driver.engine.context.phase,
+            phase=lambda: self.driver.engine.context.phase, hosts=settings.metrics_hosts,
         )
 
     def stop(self) -> None:

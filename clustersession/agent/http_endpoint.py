@@ -13,15 +13,16 @@ render everything at once: 130 ms without a heartbeat for 512 peers, where ours 
 
 import asyncio
 import logging
+import socket
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
 from clustersession.agent.event_log import EventLog
 from clustersession.agent.metrics_exposition import CONTENT_TYPE, exposed
 from clustersession.core.identity import Phase
+from clustersession.net.host_header import may_be_of_a_foreign_site
 
 HEAD_BYTES_MAX = 8192
 CLIENTS_MAX = 32
@@ -30,6 +31,7 @@ KEPT_S = 1.0
 COUNTS_WAIT_S = 0.05
 LISTEN_AGAIN_S = 5.0
 _PLAIN = "text/plain; charset=utf-8"
+_FOREIGN = b"The metrics are not told under this host name. Add it to metrics_hosts.\n"
 
 logger = logging.getLogger("clustersession.agent")
 
@@ -37,7 +39,8 @@ logger = logging.getLogger("clustersession.agent")
 class Endpoint:
     """Serves on a port of its own, from the agent's event loop.
 
-    ask: has the workers tell their counts. status: everything that is known of the node.
+    ask: has the workers tell their counts. status: everything that is known of the node. hosts:
+    names with dots under which the metrics may be asked for.
 
     State: ``_clients`` are the open connections, the oldest first, CLIENTS_MAX at most.
     ``_rendering`` is the last rendering of the metrics, running or done; None before the first.
@@ -53,6 +56,7 @@ class Endpoint:
         ask: Callable[[], None],
         status: Callable[[], Mapping[str, Any]],
         phase: Callable[[], Phase],
+        hosts: Iterable[str] = (),
     ) -> None:
         self._bind = bind
         self._port = port
@@ -60,6 +64,7 @@ class Endpoint:
         self._ask = ask
         self._status = status
         self._phase = phase
+        self._hosts = {name.lower() for name in (socket.gethostname(), *hosts)}
         # Open connections, the oldest first; at most CLIENTS_MAX.
         self._clients: dict[Client, None] = {}
         # The last rendering of the metrics, done or under way, which all share who ask meanwhile;
@@ -91,12 +96,18 @@ class Endpoint:
             if self._rendering is not None:
                 self._rendering.cancel()
 
-    async def answer(self, method: str, path: str) -> tuple[HTTPStatus, str, bytes]:
-        """Answer a request with status, content type and body."""
+    async def answer(self, head: bytes) -> tuple[HTTPStatus, str, bytes]:
+        """Answer a request, given to the end of its head, with status, content type and body."""
+        method, path = _request_line(head)
+        if not method:
+            return HTTPStatus.BAD_REQUEST, _PLAIN, b"not a request\n"
         if method not in ("GET", "HEAD"):
             return HTTPStatus.METHOD_NOT_ALLOWED, _PLAIN, b"only GET and HEAD\n"
         match path.partition("?")[0]:
             case "/metrics":
+                # A browser always sends one. Checks of life need none: they tell nothing.
+                if any(may_be_of_a_foreign_site(host, self._hosts) for host in _hosts(head)):
+                    return HTTPStatus.MISDIRECTED_REQUEST, _PLAIN, _FOREIGN
                 return HTTPStatus.OK, CONTENT_TYPE, await self._metrics()
             case "/live":
                 return HTTPStatus.OK, _PLAIN, b"alive\n"
@@ -166,16 +177,11 @@ class Client(asyncio.Protocol):
         if self._answering is not None or self._transport is None:
             return
         self._head += data[: HEAD_BYTES_MAX + 1]
-        whole = b"\r\n\r\n" in self._head
+        head, end, _ = bytes(self._head).partition(b"\r\n\r\n")
         if len(self._head) > HEAD_BYTES_MAX:
-            self._write(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _PLAIN, b"", "GET")
-        elif whole:
-            method, path = _request_line(bytes(self._head))
-            if method:
-                answering = self._answer(method, path)
-                self._answering = asyncio.get_running_loop().create_task(answering)
-            else:
-                self._write(HTTPStatus.BAD_REQUEST, _PLAIN, b"not a request\n", "GET")
+            self._write(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _PLAIN, b"")
+        elif end:
+            self._answering = asyncio.get_running_loop().create_task(self._answer(head))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop whatever was still going on for the client."""
@@ -192,15 +198,18 @@ class Client(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _answer(self, method: str, path: str) -> None:
+    async def _answer(self, head: bytes) -> None:
         try:
-            self._write(*await self._endpoint.answer(method, path), method)
+            code, content_type, body = await self._endpoint.answer(head)
         except Exception:
-            logger.exception("a request for %r could not be answered", path[:100])
-            with suppress(Exception):
-                self._write(HTTPStatus.INTERNAL_SERVER_ERROR, _PLAIN, b"see the log\n", method)
+            logger.exception("a request %r could not be answered", head[:100])
+            code, content_type = HTTPStatus.INTERNAL_SERVER_ERROR, _PLAIN
+            body = b"see the log\n"
+        self._write(code, content_type, body, without_body=head.startswith(b"HEAD "))
 
-    def _write(self, code: HTTPStatus, content_type: str, body: bytes, method: str) -> None:
+    def _write(
+        self, code: HTTPStatus, content_type: str, body: bytes, *, without_body: bool = False
+    ) -> None:
         if self._transport is None:
             return
         head = (
@@ -208,9 +217,16 @@ class Client(asyncio.Protocol):
             f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\n"
             "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
         )
-        self._transport.write(head.encode() + (b"" if method == "HEAD" else body))
+        self._transport.write(head.encode() + (b"" if without_body else body))
         # Not ``abort``: the timer does that to whoever does not read.
         self._transport.close()
+
+
+def _hosts(head: bytes) -> Iterator[str]:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"host":
+            yield value.strip().decode("latin-1")
 
 
 def _request_line(head: bytes) -> tuple[str, str]:

@@ -5,7 +5,7 @@ sources can have every problem at once and say where each value came from.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -174,6 +174,7 @@ def _addresses(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem("metrics_bind", "it must be an IP address of this host"))
     elif _needs_zone(v["metrics_bind"]):
         problems.append(Problem("metrics_bind", _NO_ZONES))
+    problems += _host_names("metrics_hosts", v["metrics_hosts"])
     if v["advertise"]:
         host, port = split_address(v["advertise"])
         if not _is_address(host) or ip_address(host).is_unspecified or _is_multicast(host):
@@ -292,12 +293,16 @@ def _dashboard(v: Mapping[str, Any]) -> list[Problem]:
         problems.append(Problem(
             "dashboard_token", "people type it in, so it must not be the cluster's secret"
         ))
-    for host in v["dashboard_hosts"]:
-        if not _is_address(host) and re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) is None:
-            problems.append(Problem(
-                "dashboard_hosts", f"{host!r} must be a host name or an IP address, without a port"
-            ))
+    problems += _host_names("dashboard_hosts", v["dashboard_hosts"])
     return problems
+
+
+def _host_names(setting: str, hosts: Iterable[str]) -> list[Problem]:
+    return [
+        Problem(setting, f"{host!r} must be a host name or an IP address, without a port")
+        for host in hosts
+        if not _is_address(host) and re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) is None
+    ]
 
 
 def _relations(v: Mapping[str, Any]) -> list[Problem]:

@@ -86,6 +86,7 @@ class Settings:
         "external": somebody else runs ``clustersession agent``.
     metrics_bind, metrics_port: where the agent answers over HTTP with its metrics, for Prometheus,
         and whether it lives and is ready. A port of 0: nowhere.
+    metrics_hosts: host names with dots under which the metrics may be asked for.
     log_format: "json": each line of the agent's log is an object.
     drain_on_stop_s: how long a worker goes on serving after SIGTERM, so that users move first.
     attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
@@ -149,6 +150,7 @@ class Settings:
     drain_on_stop_s: float = 0.0
     metrics_bind: str = "127.0.0.1"
     metrics_port: int = 0
+    metrics_hosts: tuple[str, ...] = ()
     log_format: LogFormat = "text"
     map_bytes: int = 16 * 2**30
     attribute_bytes_max: int = 1 * 2**20

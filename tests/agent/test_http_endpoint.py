@@ -25,13 +25,28 @@ from tests.worker.thread_nodes import login, opened, running_nodes
 Samples = dict[tuple[str, str], float]
 
 
-def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+def get(
+    port: int, path: str, method: str = "GET", headers: dict[str, str] | None = None
+) -> tuple[int, str]:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request(method, path)
+    connection.request(method, path, headers=headers or {})
     response = connection.getresponse()
     body = response.read().decode()
     connection.close()
     return response.status, body
+
+
+def answer_to(port: int, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(data)
+        answer = b""
+        # What is left unread when we are answered comes back as a reset.
+        try:
+            while part := sock.recv(4096):
+                answer += part
+        except ConnectionResetError:
+            pass
+    return answer
 
 
 def samples(port: int) -> Samples:
@@ -75,6 +90,25 @@ def test_live_ready_and_the_rest(one: tuple[Runtime, int]) -> None:
     assert get(port, "/live", "HEAD") == (200, "")
     assert get(port, "/live", "POST")[0] == 405
     assert get(port, "/")[0] == 404
+
+
+def test_the_metrics_are_not_told_to_a_page_that_bound_its_name_to_us(tmp_path: Path) -> None:
+    port = free_port()
+    runtime = node(
+        tmp_path, free_port(), route="a", metrics_port=port, metrics_hosts=["Metrics.shop.example"]
+    )
+    runtime.start()
+    wait_for(lambda: listens(port), "the endpoint to listen")
+    for host in ("localhost:1", "app1", "[::1]", "metrics.shop.example:9464"):
+        assert get(port, "/metrics", headers={"Host": host})[0] == 200, host
+    for host in ("evil.example", "", "metrics.shop.example.evil.example", "metrics.shop.example/"):
+        status, body = get(port, "/metrics", headers={"Host": host})
+        assert (status, "metrics_hosts" in body) == (421, True), host
+        assert get(port, "/live", headers={"Host": host})[0] == 200
+    two = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nhost: evil.example\r\n\r\n"
+    assert answer_to(port, two).startswith(b"HTTP/1.1 421 ")
+    assert answer_to(port, b"GET /metrics HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    runtime.close()
 
 
 def test_a_node_that_drains_is_not_ready(one: tuple[Runtime, int], tmp_path: Path) -> None:
@@ -152,15 +186,7 @@ def test_bytes_that_are_no_request_are_refused_and_the_agent_goes_on(
     one: tuple[Runtime, int], data: bytes
 ) -> None:
     _, port = one
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
-        sock.sendall(data)
-        answer = b""
-        # What is left unread when we are answered comes back as a reset.
-        try:
-            while part := sock.recv(4096):
-                answer += part
-        except ConnectionResetError:
-            pass
+    answer = answer_to(port, data)
     assert answer.split(b" ")[1:2] in ([b"400"], [b"431"], []), answer[:100]
     assert get(port, "/live") == (200, "alive\n")
 
@@ -215,10 +241,10 @@ async def test_a_flood_of_scrapes_is_rendered_once() -> None:
         return {"phase": "ready"}
 
     endpoint._status = status
-    answers = await asyncio.gather(*(endpoint.answer("GET", "/metrics") for _ in range(100)))
+    answers = await asyncio.gather(*(endpoint.answer(b"GET /metrics HTTP/1.0") for _ in range(100)))
     assert looks == 1
     assert len({body for _, _, body in answers}) == 1
-    await endpoint.answer("GET", "/metrics")
+    await endpoint.answer(b"GET /metrics HTTP/1.0")
     assert looks == 1
 
 

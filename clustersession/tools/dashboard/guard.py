@@ -6,7 +6,6 @@ lets a browser send the login form and nothing else, the other is of somebody wh
 """
 
 import hmac
-import re
 import secrets
 from collections.abc import Iterable
 from hashlib import sha256
@@ -14,15 +13,14 @@ from typing import Any
 
 from itsdangerous import Signer, TimestampSigner
 
+from clustersession.net.host_header import host_name
+
 COOKIE = "clustersession_dashboard"
 LOGIN_LIFE_S = 8 * 3600
 FORM_LIFE_S = 3600
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _SIGNING: dict[str, Any] = {"key_derivation": "hmac", "digest_method": sha256}
-
-# RFC 9110, section 7.2, without user information and without what no name of ours holds.
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
 
 
 class Guard:
@@ -92,12 +90,6 @@ class Guard:
         """Tell whether the Host header names us: any name may have been bound to our address."""
         name = host_name(host)
         return bool(name) and name in self._hosts
-
-
-def host_name(host: str) -> str:
-    """Read the name in a Host header, without the port; empty for what is no host and port."""
-    found = _HOST.fullmatch(host)
-    return "" if found is None else (found[1] or found[2]).lower()
 
 
 def is_same_origin(host: str, origin: str | None, fetch_site: str | None) -> bool:
