@@ -53,12 +53,14 @@ class _XmlReader:
     """Builds the tree from expat's calls.
 
     State: ``_open`` are the elements that have begun and not ended, the outermost first;
+    ``_texts``, the pieces of text of each, joined at its end because a text may have millions;
     ``_root``, the first of all, None before it; ``_elements`` counts what has begun.
     """
 
     def __init__(self, file: str) -> None:
         self._file = file
         self._open: list[Element] = []
+        self._texts: list[list[str]] = []
         self._root: Element | None = None
         self._elements = 0
         self._parser = parser = expat.ParserCreate()
@@ -94,13 +96,13 @@ class _XmlReader:
         else:
             self._root = element
         self._open.append(element)
+        self._texts.append([])
 
     def _end(self, name: str) -> None:
-        closed = self._open.pop()
-        closed.text = closed.text.strip()
+        self._open.pop().text = "".join(self._texts.pop()).strip()
 
     def _characters(self, text: str) -> None:
-        self._open[-1].text += text
+        self._texts[-1].append(text)
 
     def _doctype(self, name: str, system: str | None, public: str | None, inner: int) -> None:
         if inner:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.tools.tomcat.xml import read_xml
 from tests.tools.tomcat.conversion import FILES, run
 
 LAUGHS = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
@@ -45,3 +46,12 @@ def test_the_doctype_of_an_old_web_xml_is_passed_over(tmp_path: Path) -> None:
         '"http://java.sun.com/dtd/web-app_2_3.dtd"><web-app><distributable/></web-app>'
     )
     assert tomllib.loads(run(FILES / "bare.xml", web))["distributable"] is True
+
+
+def test_a_text_of_many_lines_is_read_in_one_go(tmp_path: Path) -> None:
+    # A text that is appended to line by line is copied as often: minutes for this one.
+    path = tmp_path / "web.xml"
+    path.write_text("<web-app><display-name>" + "a\n" * 2_000_000 + "b</display-name></web-app>")
+    (name,) = read_xml(path).children
+    assert name.text.count("a") == 2_000_000
+    assert name.text.endswith("b")
