@@ -17,21 +17,43 @@ def path_excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     return lambda path: any(match(path) is not None for match in full_matches)
 
 
+class MisleadingPath(SessionError):
+    """Is raised for a path that means something else once the id is taken out of it.
+
+    To a proxy ``/public/..;name=x/admin`` lies below ``/public``, but the rest is
+    ``/public/../admin``; that of ``/;name=x/evil.example`` is another host in a redirect.
+    """
+
+
+_DOTS = frozenset({".", ".."})
+_LEADS_ELSEWHERE = _DOTS | {""}
+
+
 class PathParameter:
     """Finds the id as Tomcat's path parameter, ``/cart;jsessionid=<id>.<route>``."""
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._mark = f";{name}="
         self._pattern = re.compile(re.escape(self._mark) + r"([^;/]*)")
         self._raw_mark = self._mark.encode("latin-1")
         self._raw_pattern = re.compile(re.escape(self._raw_mark) + rb"([^;/?]*)")
 
     def split(self, path: str) -> tuple[str, str | None]:
-        """Return the path without the parameter, and its last value, None when it is not there."""
+        """Return the path without the parameter, and its last value, None when it is not there.
+
+        Raises MisleadingPath when the rest would lead elsewhere than what a proxy's rules saw.
+        """
         if self._mark not in path:
             return path, None
         values = self._pattern.findall(path)
-        return self._pattern.sub("", path) or "/", values[-1]
+        stripped = self._pattern.sub("", path)
+        *inner, last = zip(path.split("/"), stripped.split("/"), strict=True)
+        if any(after in _LEADS_ELSEWHERE for before, after in inner if before != after) or (
+            last[1] in _DOTS and last[0] != last[1]
+        ):
+            raise MisleadingPath(f"the path leads elsewhere without its ;{self._name}")
+        return stripped or "/", values[-1]
 
     def strip_raw(self, path: bytes) -> bytes:
         """Return the path, as the client sent it, without the parameter."""

@@ -138,6 +138,24 @@ async def test_the_id_in_the_path() -> None:
     middleware.runtime.close()
 
 
+async def test_a_path_that_leads_elsewhere_without_the_id_is_refused() -> None:
+    middleware = ClusterSessionMiddleware(bare_app(), url_parameter="jsessionid")
+    async with client_of(middleware) as client:
+        for path in ("/public/%2e%2e;jsessionid=x/admin", "/;jsessionid=x/evil.example"):
+            response = await client.get(path)
+            assert (response.status_code, "jsessionid" in response.text) == (400, True), path
+            assert "set-cookie" not in response.headers
+    sent: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/public/..;jsessionid=x/admin", "headers": []}
+    await middleware(scope, None, send)  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["websocket.close"]
+    middleware.runtime.close()
+
+
 async def test_the_path_parameter_is_left_alone_when_not_asked_for() -> None:
     middleware = ClusterSessionMiddleware(bare_app())
     async with client_of(middleware) as client:

@@ -164,3 +164,13 @@ def test_a_body_may_be_closed_twice() -> None:
     body.close()
     body.close()
     middleware.runtime.close()
+
+
+def test_a_path_that_leads_elsewhere_without_the_id_is_refused() -> None:
+    middleware = ClusterSessionMiddleware(application, url_parameter="jsessionid")
+    client = Client(middleware)
+    for path in ("/public/%2e%2e;jsessionid=x/admin", "/;jsessionid=x/evil.example"):
+        response = client.get(path)
+        assert (response.status_code, "jsessionid" in response.text) == (400, True), path
+    assert client.get("/public;jsessionid=x").status_code == 200
+    middleware.runtime.close()

@@ -6,7 +6,12 @@ from weakref import ref
 import pytest
 
 from clustersession.core.errors import ConfigurationError, SessionError
-from clustersession.requests.paths import ExcludedSession, PathParameter, path_excluder
+from clustersession.requests.paths import (
+    ExcludedSession,
+    MisleadingPath,
+    PathParameter,
+    path_excluder,
+)
 from clustersession.settings.settings import Settings
 from tests.session.fakes import World
 
@@ -46,6 +51,25 @@ def test_the_path_parameter(path: str, stripped: str, value: str | None) -> None
     assert parameter.split(path) == (stripped, value)
     if value is not None:
         assert parameter.strip_raw(path.encode()) == stripped.encode()
+
+
+@pytest.mark.parametrize("path", [
+    "/public/..;jsessionid=x/admin", "/;jsessionid=x/evil.example", "/a/.;jsessionid=/b",
+    "/a/..;jsessionid=x", "/a/;jsessionid=1/b", ";jsessionid=1/evil.example",
+    "/static/..;jsessionid=1/..;jsessionid=1/etc/passwd", "..;jsessionid=1",
+    "/.;jsessionid=1;jsessionid=2/b", "/a/.;jsessionid=.",
+])  # fmt: skip
+def test_a_path_that_leads_elsewhere_without_the_parameter_is_refused(path: str) -> None:
+    with pytest.raises(MisleadingPath, match="jsessionid"):
+        PathParameter("jsessionid").split(path)
+
+
+@pytest.mark.parametrize(("path", "stripped"), [
+    ("/;jsessionid=x", "/"), ("/shop/;jsessionid=x", "/shop/"), ("//a;jsessionid=x", "//a"),
+    ("/../a;jsessionid=x", "/../a"), ("/a;jsessionid=x/", "/a/"), ("/...;jsessionid=x", "/..."),
+])  # fmt: skip
+def test_what_the_client_could_have_said_without_it_stays(path: str, stripped: str) -> None:
+    assert PathParameter("jsessionid").split(path) == (stripped, "x")
 
 
 def test_an_excluded_session_reads_as_empty_and_refuses_every_change() -> None:
