@@ -8,7 +8,11 @@ from clustersession.agent.event_log import EventLog
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.replica.replica import Replica
-from clustersession.replica.sweeping import sweep_in_parts
+from clustersession.replica.sweeping import (
+    BETWEEN_PARTS_S,
+    end_revoked_in_parts,
+    sweep_in_parts,
+)
 
 SWEEP_INTERVAL_S = 5.0
 SWEEP_LIMIT = 1000
@@ -59,3 +63,5 @@ class Sweeper:
             self.swept += swept
             self._on_swept(removed)
             await asyncio.sleep(0)
+        for _ in end_revoked_in_parts(self._replica):
+            await asyncio.sleep(BETWEEN_PARTS_S)

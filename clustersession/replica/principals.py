@@ -1,6 +1,12 @@
 """Is the index from a user to his sessions; its entries are hints, to be compared with those."""
 
-from clustersession.core.revocation import RESERVED_PREFIX, principal_tag
+from clustersession.core.revocation import (
+    RESERVED_PREFIX,
+    judged,
+    principal_tag,
+    revocation_in,
+    revocation_key,
+)
 from clustersession.core.state import PRINCIPAL, SessionState, principal_of
 from clustersession.replica import tables
 from clustersession.replica.engines.contract import ReadTransaction
@@ -14,11 +20,17 @@ def tag_of(state: SessionState) -> bytes | None:
     return principal_tag(register.value)
 
 
-def keys_of(transaction: ReadTransaction, tag: bytes) -> list[str]:
-    """Return the sessions that the index names for a user: hints, to be compared with those."""
+def keys_of(
+    transaction: ReadTransaction, tag: bytes, after: str = "", limit: int | None = None
+) -> list[str]:
+    """Return the sessions that the index names for a user: hints, to be compared with those.
+
+    ``after``: begin behind this session. ``limit``: how many there may be; None: all.
+    """
     keys: list[str] = []
-    for entry, _ in transaction.scan(tables.PRINCIPALS, tag):
-        if not entry.startswith(tag):
+    start = tables.principal_key(tag, after + "\0" if after else "")
+    for entry, _ in transaction.scan(tables.PRINCIPALS, start):
+        if not entry.startswith(tag) or len(keys) == limit:
             break
         keys.append(tables.session_of_principal(entry))
     return keys
@@ -26,10 +38,12 @@ def keys_of(transaction: ReadTransaction, tag: bytes) -> list[str]:
 
 def sessions_of(transaction: ReadTransaction, principal: str) -> list[tuple[str, SessionState]]:
     """Return the sessions of a user that have not ended."""
+    tag = principal_tag(principal)
+    revocation = revocation_in(_state(transaction, revocation_key(tag)))
     found: list[tuple[str, SessionState]] = []
-    for key in keys_of(transaction, principal_tag(principal)):
+    for key in keys_of(transaction, tag):
         state = _state(transaction, key)
-        if state is not None and principal_of(state) == principal:
+        if state is not None and principal_of(judged(key, state, revocation)) == principal:
             found.append((key, state))
     return found
 

@@ -32,6 +32,7 @@ from clustersession.replica.results import Stored
 class RecordWriter:
     """Writes records, and the head and the digests when it is done: call ``finish`` at the end.
 
+    ends_at_once: how many sessions of a revoked user one transaction ends, see ``end_revoked``.
     node: the node id; never changes here.
     seq: the highest place in our feed; grows with each commit.
     highest: the highest hybrid time issued or seen; never goes back.
@@ -43,9 +44,14 @@ class RecordWriter:
     """
 
     def __init__(
-        self, transaction: WriteTransaction, decoded: DecodedRecords, clock_skew_ms_max: int
+        self,
+        transaction: WriteTransaction,
+        decoded: DecodedRecords,
+        clock_skew_ms_max: int,
+        ends_at_once: int,
     ) -> None:
         self._transaction = transaction
+        self._ends_at_once = ends_at_once
         self._decoded = decoded
         self._clock_skew_ms_max = clock_skew_ms_max
         self._digests: dict[bytes, int] = {}
@@ -94,7 +100,8 @@ class RecordWriter:
         """Put the session in place of the record loaded before; return it as it stands now.
 
         It moves to a new place in our feed, or keeps the one it has. One whose user's sessions were
-        revoked is stored as ended; a revocation ends those that are here. Raises SessionTooLarge.
+        revoked is stored as ended; a revocation begins to end those that are here. Raises
+        SessionTooLarge.
         """
         tag = tag_of(state)
         if tag is not None:
@@ -115,7 +122,7 @@ class RecordWriter:
             self.stored.append((key, state_before, state))
         revoked = tag_of_revocation(key) if key[0] == RESERVED_PREFIX else None
         if revoked is not None:
-            self._carry_out(revoked)
+            self._end_part({**self._revoking(), revoked: ""}, revoked)
         return state
 
     def _move(
@@ -211,12 +218,34 @@ class RecordWriter:
         record = self.load(revocation_key(tag))
         return None if record is None else revocation_in(record.state)
 
-    def _carry_out(self, tag: bytes) -> None:
-        """End the sessions of a user that are here, as far as the revocation speaks of them."""
-        for key in keys_of(self._transaction, tag):
+    def end_revoked(self) -> bool:
+        """End the next part of the sessions of a revoked user; False when there are none left."""
+        revoking = self._revoking()
+        for tag in revoking:
+            self._end_part(revoking, tag)
+            return True
+        return False
+
+    def _revoking(self) -> dict[bytes, str]:
+        return tables.decode_revoking(self._transaction.get(tables.META, tables.REVOKING_KEY))
+
+    def _end_part(self, revoking: dict[bytes, str], tag: bytes) -> None:
+        """End some sessions of a user, as far as the revocation speaks of them.
+
+        ``revoking``: how far that is for each user.
+        """
+        keys = keys_of(self._transaction, tag, revoking.pop(tag), self._ends_at_once)
+        for key in keys:
             record = self.load(key)
             if record is not None and record.state is not None and tag_of(record.state) == tag:
                 self.store(key, record, record.state)
+        if len(keys) == self._ends_at_once:
+            revoking[tag] = keys[-1]
+        if revoking:
+            row = tables.encode_revoking(revoking)
+            self._transaction.put(tables.META, tables.REVOKING_KEY, row)
+        else:
+            self._transaction.delete(tables.META, tables.REVOKING_KEY)
 
     def _index(self, key: str, before: SessionState | None, after: SessionState | None) -> None:
         old = None if before is None else before.registers.get(PRINCIPAL)

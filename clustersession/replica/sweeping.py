@@ -1,10 +1,16 @@
-"""Sweeps expired sessions in steps that fit where space is short."""
+"""Does in many transactions what would keep other writers waiting, or not fit, in one."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import SessionState
 from clustersession.replica.replica import Replica
+from clustersession.replica.results import Stored
 
 SMALLER_STEP_DIVISOR = 8
+BETWEEN_PARTS_S = 0.001
+"""How long to pause between parts: who takes LMDB's lock again at once keeps the others out."""
 
 
 def sweep_in_parts(
@@ -37,3 +43,14 @@ def sweep_in_parts(
         if swept < wanted:
             break
     return gone
+
+
+def end_revoked_in_parts(replica: Replica) -> Iterator[Sequence[Stored]]:
+    """End what is left of revoked sessions; yield what each transaction stored.
+
+    The caller pauses in between. Where there is no space it stops; nobody is served those sessions,
+    and whoever sweeps goes on.
+    """
+    with suppress(ReplicaFull):
+        while (stored := replica.end_revoked()) is not None:
+            yield stored

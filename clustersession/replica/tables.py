@@ -4,7 +4,7 @@ Keys sort as bytes, so every number in a key is big-endian. Sessions are kept by
 key: anti-entropy reads the few buckets that differ, and must not walk over all sessions for that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from struct import error as StructError
@@ -29,6 +29,8 @@ TABLE_NAMES: Final[Sequence[bytes]] = (
 )
 
 HEAD_KEY: Final = b"head"
+# The users whose sessions are being ended, in parts; there only meanwhile.
+REVOKING_KEY: Final = b"revoking"
 TAG_BYTES: Final = 16
 # Stands in the index of principals when it is complete; no user has this tag.
 INDEXED_KEY: Final = bytes(TAG_BYTES)
@@ -193,6 +195,26 @@ def principal_key(tag: bytes, key: str) -> bytes:
 def session_of_principal(table_key: bytes) -> str:
     """Return the key of the session that an entry of the index points at."""
     return _text(table_key[TAG_BYTES:])
+
+
+def encode_revoking(revoking: Mapping[bytes, str]) -> bytes:
+    """Pack the tags of users whose sessions are being ended, with the last session looked at."""
+    return b"".join(
+        tag + bytes((len(data),)) + data
+        for tag, after in revoking.items()
+        for data in (after.encode(),)
+    )
+
+
+def decode_revoking(data: bytes | None) -> dict[bytes, str]:
+    """Unpack what ``encode_revoking`` made; nothing where the row is missing."""
+    revoking, place = {}, 0
+    while data and place + TAG_BYTES < len(data):
+        start = place + TAG_BYTES + 1
+        end = start + data[start - 1]
+        revoking[data[place : place + TAG_BYTES]] = _text(data[start:end])
+        place = end
+    return revoking
 
 
 def digest_key_of(key: str) -> bytes:

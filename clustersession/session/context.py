@@ -1,6 +1,7 @@
 """Holds what all visits of one application in one process share."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from clustersession.core.counters import Counters
@@ -28,6 +29,7 @@ class SessionContext:
         now_ms: wall-clock milliseconds.
         random_bytes: what ids are made of.
         lifetimes: how long sessions and cookies live.
+        pause_async: lets others run for some seconds.
         events: the application's callbacks, and what they are still to be told.
         counters: what the agent is told of.
         warnings: what goes wrong without failing a request.
@@ -44,6 +46,7 @@ class SessionContext:
     random_bytes: Callable[[int], bytes]
     lifetimes: Lifetimes
     events: Events
+    pause_async: Callable[[float], Awaitable[object]] = asyncio.sleep
     counters: Counters = field(default_factory=Counters)
     warnings: Warnings = field(init=False)
     commits: SessionCommits = field(init=False)

@@ -26,7 +26,7 @@ from clustersession.core.transitions import (
     transitions,
 )
 from clustersession.replica.replica import Replica
-from clustersession.replica.results import Committed
+from clustersession.replica.results import Committed, Stored
 from clustersession.wire.values import decode_value
 
 KINDS = (CREATED, CHANGED, ENDED, EXPIRED, PRINCIPAL_ENDED)
@@ -165,10 +165,15 @@ def commit_with_events(
 ) -> Committed:
     """Commit, and note what it means to those who asked. Raises what the commit raises."""
     committed = replica.commit(changes, now_ms)
-    if events:
-        for happened in transitions(committed.stored):
-            events.add(event_of(happened))
+    note_events(events, committed.stored)
     return committed
+
+
+def note_events(events: Events, stored: Sequence[Stored]) -> None:
+    """Note what a transaction means to those who asked."""
+    if events:
+        for happened in transitions(stored):
+            events.add(event_of(happened))
 
 
 def event_of(happened: Transition, *, here: bool = True) -> Event:
@@ -195,4 +200,7 @@ def _decoded(data: bytes) -> tuple[Any, ...]:
         return ()
 
 
-__all__ = ["KINDS", "Callback", "Event", "Events", "commit_with_events", "decoded", "event_of"]
+__all__ = [
+    "KINDS", "Callback", "Event", "Events", "commit_with_events", "decoded", "event_of",
+    "note_events",
+]

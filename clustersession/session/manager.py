@@ -1,6 +1,7 @@
 """Opens the session of a request, fetches it if need be, commits it, and answers the client."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from clustersession.core.ids import join_cookie
 from clustersession.core.state import Change, SessionState
@@ -54,11 +55,13 @@ class SessionManager:
         permanent_lifetime_s: float = 0.0,
         sliding: bool = True,
         events: Events | None = None,
+        pause_async: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.context = SessionContext(
             settings, replica, signer, cluster, wall_ms, random_bytes,
             Lifetimes(settings, permanent_lifetime_s, sliding),
             Events() if events is None else events,
+            pause_async,
         )
         self.settings = settings
         self.replica = replica

@@ -4,7 +4,8 @@ What is listed is what this node holds, which is what the cluster holds but for 
 ``end_all`` also ends what this node has not heard of, see ``core.revocation``.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -21,8 +22,10 @@ from clustersession.core.state import (
 )
 from clustersession.core.transitions import PRINCIPAL_ENDED
 from clustersession.replica.replica import Replica
+from clustersession.replica.results import Stored
+from clustersession.replica.sweeping import BETWEEN_PARTS_S, end_revoked_in_parts
 from clustersession.session.context import SessionContext
-from clustersession.session.events import Event, Events, commit_with_events
+from clustersession.session.events import Event, Events, commit_with_events, note_events
 from clustersession.session.lifetimes import utc
 from clustersession.session.visit import SessionDict, visit_of
 from clustersession.settings.settings import Settings
@@ -99,16 +102,24 @@ class ClusterSessions:
         Raises ReplicaFull, and then nothing has been ended.
         """
         done = self._end_all(str(principal), except_current)
+        ended = done.ended
+        for further in self._end_revoked():
+            ended += further
+            time.sleep(BETWEEN_PARTS_S)
         self._confirm(done.head)
-        return done.ended
+        return ended
 
     async def aend_all(
         self, principal: str | int, *, except_current: SessionDict | None = None
     ) -> int:
         """Do what ``end_all`` does, without blocking the event loop while peers confirm."""
         done = self._end_all(str(principal), except_current)
+        ended = done.ended
+        for further in self._end_revoked():
+            ended += further
+            await self._context.pause_async(BETWEEN_PARTS_S)
         await self._confirm_async(done.head)
-        return done.ended
+        return ended
 
     def _confirm(self, head: int) -> None:
         try:
@@ -164,9 +175,15 @@ class ClusterSessions:
             visit.replace_state(done.spared)
         return done
 
+    def _end_revoked(self) -> Iterator[int]:
+        return end_revoked(self._context.replica, self._context.events)
+
 
 class Revoked(NamedTuple):
-    """Holds what was committed: the feed's head, how many sessions ended, the spared one's copy."""
+    """Holds what was committed: the feed's head, how many sessions ended, the spared one's copy.
+
+    More may be left for ``end_revoked``.
+    """
 
     head: int
     ended: int
@@ -177,19 +194,31 @@ def revoke_all(
     replica: Replica, events: Events, settings: Settings, user: str, now_ms: int,
     spared_key: str = "",
 ) -> Revoked:
-    """Commit the end of all sessions of a user but one, and a revocation for those unknown here."""
-    keys = [key for key, _ in replica.sessions_of(user) if key != spared_key]
+    """Commit the revocation, which ends all sessions of a user but one, also those unknown here."""
     kept_ms = round(1000 * (settings.longest_life_s + settings.clock_skew_s_max))
-    changes = [Change(key, now_ms, end=ENDED_REVOKED) for key in keys]
-    changes.append(revoke(user, spared_key, now_ms, kept_ms))
+    changes = [revoke(user, spared_key, now_ms, kept_ms)]
     if spared_key:
         # The revocation names the spared session by its key. If it gets a new id later, the newer
         # login spares it.
         changes.append(Change(spared_key, now_ms, {PRINCIPAL: user.encode()}, (LOGIN,)))
     committed = commit_with_events(replica, events, changes, now_ms)
     events.add(Event(PRINCIPAL_ENDED, principal=user))
-    ended = sum(state is not None for state in committed.states[: len(keys)])
-    return Revoked(committed.head, ended, committed.states[-1] if spared_key else None)
+    spared = committed.states[-1] if spared_key else None
+    return Revoked(committed.head, _ended_in(committed.stored), spared)
+
+
+def end_revoked(replica: Replica, events: Events) -> Iterator[int]:
+    """End what is left of revoked sessions; tell of each part how many it ended."""
+    for stored in end_revoked_in_parts(replica):
+        note_events(events, stored)
+        yield _ended_in(stored)
+
+
+def _ended_in(stored: Sequence[Stored]) -> int:
+    return sum(
+        after.ended is not None and before is not None and before.ended is None
+        for _, before, after in stored
+    )
 
 
 def handle_of(key: str) -> str:
@@ -214,5 +243,6 @@ def last_writer(state: SessionState) -> bytes:
 
 
 __all__ = [
-    "ClusterSessions", "SessionView", "find_by_handle", "handle_of", "last_writer", "revoke_all",
+    "ClusterSessions", "SessionView", "end_revoked", "find_by_handle", "handle_of", "last_writer",
+    "revoke_all",
 ]

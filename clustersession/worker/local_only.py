@@ -5,7 +5,11 @@ from collections.abc import Callable
 
 from clustersession.core.errors import ReplicaError
 from clustersession.replica.replica import Replica
-from clustersession.replica.sweeping import sweep_in_parts
+from clustersession.replica.sweeping import (
+    BETWEEN_PARTS_S,
+    end_revoked_in_parts,
+    sweep_in_parts,
+)
 from clustersession.session.cluster_port import Subscription
 
 SWEEP_INTERVAL_S = 5.0
@@ -75,6 +79,8 @@ class LocalOnly:
             swept = sweep_in_parts(self._replica, time.time_ns() // 1_000_000, SWEEP_LIMIT)
             if swept == SWEEP_LIMIT:
                 self._sweep_due_s = now_s + SWEEP_AGAIN_S
+            for _ in end_revoked_in_parts(self._replica):
+                time.sleep(BETWEEN_PARTS_S)
             check = getattr(self._replica, "reader_check", None)
             if check is not None and self._sweeps % READER_CHECK_SWEEPS == 0:
                 check()

@@ -1,6 +1,7 @@
 """The sweeper goes on whatever a turn brings, and tells whom it removed."""
 
 import asyncio
+import time
 from contextlib import suppress
 
 import pytest
@@ -9,9 +10,10 @@ from clustersession.agent import sweeper as module
 from clustersession.agent.event_log import EventLog
 from clustersession.agent.sweeper import Sweeper
 from clustersession.core.errors import ReplicaFull
-from clustersession.core.state import Change, Creation
+from clustersession.core.revocation import revoke
+from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica.opening import open_memory
-from clustersession.replica.replica import Replica
+from clustersession.replica.replica import ENDS_AT_ONCE, Replica
 from tests.agent.reporting import event_log
 
 LONG_AGO_MS = 1_700_000_000_000
@@ -86,3 +88,21 @@ async def test_slots_of_readers_that_were_killed_are_freed_now_and_then() -> Non
     replica.reader_check = lambda: checks.append(1)  # type: ignore[attr-defined]
     await turns(replica, 2 * module.READER_CHECK_SWEEPS)
     assert len(checks) == 2
+
+
+async def test_revoked_sessions_that_somebody_left_are_ended(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SWEEP_INTERVAL_S", 0.01)
+    now_ms = time.time_ns() // 1_000_000
+    replica = open_memory(b"nodenode", clock_skew_ms_max=300_000)
+    creation = Creation(now_ms, now_ms + 3_600_000, 3_600_000)
+    replica.commit([
+        Change(f"1key{number:019d}", now_ms, {PRINCIPAL: b"ann"}, creation=creation)
+        for number in range(3 * ENDS_AT_ONCE)
+    ], now_ms)
+    replica.commit([revoke("ann", "", now_ms, 3_600_000)], now_ms)
+    assert replica.stats().tombstones == ENDS_AT_ONCE
+    await turns(replica, 1)
+    assert replica.stats().tombstones == 3 * ENDS_AT_ONCE
+    assert replica.end_revoked() is None

@@ -4,7 +4,7 @@ from clustersession.core.feed import START
 from clustersession.core.revocation import revoke
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica import tables
-from clustersession.replica.replica import Replica
+from clustersession.replica.replica import ENDS_AT_ONCE, Replica
 from tests.replica.replica_checks import (
     IDLE_MS,
     LIFE_MS,
@@ -103,6 +103,79 @@ def test_the_one_that_is_spared_stays(replica: Replica) -> None:
     replica.commit([login(1), login(2)], WALL_MS)
     replica.commit([revoke("ann", key_of(2), WALL_MS, LIFE_MS)], WALL_MS)
     assert users(replica) == [key_of(2)]
+
+
+MANY = ENDS_AT_ONCE + 3
+
+
+def many_logins(replica: Replica) -> None:
+    replica.commit([login(number) for number in range(MANY)], WALL_MS)
+    replica.commit([login(9000, "bob")], WALL_MS)
+
+
+def living(replica: Replica) -> list[str]:
+    """Those that a request would be served, by what ``get`` says."""
+    states = [(key_of(number), replica.get(key_of(number))) for number in range(MANY)]
+    return [key for key, state in states if state is not None and state.ended is None]
+
+
+def test_very_many_sessions_end_in_parts_and_none_is_served_meanwhile(replica: Replica) -> None:
+    many_logins(replica)
+    committed = replica.commit([revoke("ann", "", WALL_MS + 1, LIFE_MS)], WALL_MS + 1)
+    assert len(committed.stored) == ENDS_AT_ONCE + 1
+    assert living(replica) == users(replica) == []
+    assert users(replica, "bob") == [key_of(9000)]
+    # A node that dies here goes on where it stopped: what is to be done stands in the replica.
+    stored = replica.end_revoked()
+    assert stored is not None
+    assert len(stored) == MANY - ENDS_AT_ONCE
+    assert replica.end_revoked() is None
+    assert living(replica) == users(replica) == []
+    check(replica)
+
+
+def test_between_the_parts_one_may_log_in_again_and_one_is_spared(replica: Replica) -> None:
+    many_logins(replica)
+    spared = key_of(MANY - 1)
+    replica.commit([revoke("ann", spared, WALL_MS + 1, LIFE_MS)], WALL_MS + 1)
+    replica.commit([login(8000, wall_ms=WALL_MS + 2)], WALL_MS + 2)
+    assert not replica.commit([Change(key_of(MANY - 2), WALL_MS, {"x": b"1"})], WALL_MS).effective
+    assert users(replica) == [spared, key_of(8000)]
+    while replica.end_revoked() is not None:
+        pass
+    assert living(replica) == [spared]
+    assert users(replica) == [spared, key_of(8000)]
+    check(replica)
+
+
+def test_a_revocation_during_another_begins_anew(replica: Replica) -> None:
+    many_logins(replica)
+    replica.commit([revoke("ann", "", WALL_MS + 1, LIFE_MS)], WALL_MS + 1)
+    replica.commit([revoke("bob", "", WALL_MS + 1, LIFE_MS)], WALL_MS + 1)
+    replica.commit([login(8000, wall_ms=WALL_MS + 2)], WALL_MS + 2)
+    replica.commit([revoke("ann", "", WALL_MS + 3, LIFE_MS)], WALL_MS + 3)
+    while replica.end_revoked() is not None:
+        pass
+    assert living(replica) == users(replica) == users(replica, "bob") == []
+    check(replica)
+
+
+def test_what_a_peer_revoked_ends_in_parts_too(open_replica: Open) -> None:
+    a, b = open_replica(NODE_A), open_replica(NODE_B)
+    many_logins(a)
+    pass_on(b, a)
+    a.commit([revoke("ann", "", WALL_MS + 1, LIFE_MS)], WALL_MS + 1)
+    told: list[str] = []
+    b.observe(lambda stored: told.extend(key for key, _, after in stored if after.ended))
+    pass_on(b, a)
+    assert len(told) == ENDS_AT_ONCE
+    assert living(b) == []
+    for replica in (a, b):
+        while replica.end_revoked() is not None:
+            pass
+    assert len(told) == MANY
+    assert a.digests() == b.digests()
+    assert a.get(key_of(MANY - 1)) == b.get(key_of(MANY - 1))
 
 
 def test_an_index_that_an_older_version_left_behind_is_completed(replica: Replica) -> None:

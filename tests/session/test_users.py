@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from clustersession.core.errors import ReplicaFull, ReplicationFailed, TooManySessions
+from clustersession.core.state import PRINCIPAL, Change, Creation
+from clustersession.replica.replica import ENDS_AT_ONCE
 from clustersession.session.users import SessionView, handle_of
 from clustersession.session.visit import visit_of
 from tests.session.fakes import Users, cookie_of
@@ -176,3 +178,25 @@ def test_a_lifetime_alone_stores_nothing() -> None:
     session.lifetime = 60
     assert world.commit(session).set_cookie is None
     assert world.memory.head() == 0
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_very_many_are_ended_in_parts_and_all_are_counted(blocking: bool) -> None:
+    world = Users()
+    told: list[str | None] = []
+    world.manager.events.on("ended", lambda event: told.append(event.principal))
+    creation = Creation(world.now_ms, world.now_ms + 3_600_000, 3_600_000)
+    count = 2 * ENDS_AT_ONCE + 1
+    world.memory.commit([
+        Change(f"1key{number:019d}", world.now_ms, {PRINCIPAL: b"ann"}, creation=creation)
+        for number in range(count)
+    ], world.now_ms)
+    current = world.open(world.login())
+    sessions = world.manager.sessions()
+    if blocking:
+        ended = sessions.end_all("ann", except_current=current)
+    else:
+        ended = await sessions.aend_all("ann", except_current=current)
+    assert (ended, len(told)) == (count, count)
+    assert len(sessions.sessions_of("ann")) == 1
+    assert world.memory.end_revoked() is None

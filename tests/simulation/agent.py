@@ -267,6 +267,7 @@ class Agent:
                 return
             try:
                 self.host.replica.sweep(self.host.clock.wall_ms(), SWEEP_LIMIT)
+                self.host.replica.end_revoked()
             except ReplicaError:
                 pass
             self.engine.context.view_is_stale = True

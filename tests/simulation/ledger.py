@@ -7,6 +7,8 @@ order in which they happened.
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from clustersession.core.state import PRINCIPAL
+
 
 class Violation(AssertionError):
     """Something happened that must never happen."""
@@ -50,6 +52,7 @@ class Ledger:
     def __init__(self) -> None:
         self.facts: dict[str, list[Fact]] = defaultdict(list)
         self.written: dict[tuple[str, str, int, bytes], bytes | None] = {}
+        self.users: dict[str, set[bytes]] = defaultdict(set)
         self.created_s: dict[str, float] = {}
         self.access_s: dict[str, float] = {}
         self.opened_s: dict[str, float] = {}
@@ -78,6 +81,8 @@ class Ledger:
         for other in self.facts[fact.key]:
             if other.stamp[0] == time and other.values.keys() & fact.values.keys():
                 self.marks["tie broken by node id"] += 1
+        if user := fact.values.get(PRINCIPAL):
+            self.users[fact.key].add(user)
         for name, value in fact.values.items():
             self.written[(fact.key, name, *fact.stamp)] = value
         self.facts[fact.key].append(fact)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from clustersession.core.revocation import principal_tag, revocation_in, revocation_key
 from clustersession.core.state import (
     LOCAL_PREFIX,
-    PRINCIPAL,
     SessionState,
     login_time,
     principal_of,
@@ -79,8 +78,7 @@ def may_be_revoked(ledger: Ledger, key: str) -> bool:
 
     By what was written: whoever asked for it need not have lived to see the answer.
     """
-    users = {fact.values.get(PRINCIPAL) for fact in ledger.facts[key]}
-    return any(user and revocation_key(principal_tag(user)) in ledger.facts for user in users)
+    return any(revocation_key(principal_tag(user)) in ledger.facts for user in ledger.users[key])
 
 
 def check_served(host: Host, key: str, state: SessionState) -> None:

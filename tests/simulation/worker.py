@@ -188,6 +188,7 @@ class Worker:
         self.manager = SessionManager(
             host.world.settings, host.replica, host.world.signer, self.port,
             wall_ms=host.clock.wall_ms, random_bytes=self._random_bytes,
+            pause_async=lambda seconds: Sleep(self, seconds),
         )
 
     def start(

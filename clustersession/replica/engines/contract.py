@@ -66,7 +66,13 @@ class StorageEngine(Protocol):
     """Stores one replica. Whatever fails in an engine is raised as ReplicaError."""
 
     def get(self, table: int, key: bytes) -> bytes | None:
-        """Return one value, read in a transaction of its own: all that most requests need."""
+        """Return one value, read in a transaction of its own."""
+        ...
+
+    def get_two(
+        self, table: int, key: bytes, other_table: int, other_key: bytes
+    ) -> tuple[bytes | None, bytes | None]:
+        """Return two values of one state: all that most requests need."""
         ...
 
     def read(self) -> AbstractContextManager[ReadTransaction]:

@@ -87,6 +87,11 @@ class MemoryEngine:
             raise ReplicaUnusable("the replica is closed")
         return self._tables[table].values.get(key)
 
+    def get_two(
+        self, table: int, key: bytes, other_table: int, other_key: bytes
+    ) -> tuple[bytes | None, bytes | None]:
+        return self.get(table, key), self.get(other_table, other_key)
+
     @contextmanager
     def read(self) -> Iterator[MemoryTransaction]:
         if self._closed:

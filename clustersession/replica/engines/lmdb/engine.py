@@ -62,15 +62,25 @@ class LmdbEngine:
             raise
 
     def get(self, table: int, key: bytes) -> bytes | None:
-        token = object()
+        with self.read() as transaction:
+            return transaction.get(table, key)
+
+    def get_two(
+        self, table: int, key: bytes, other_table: int, other_key: bytes
+    ) -> tuple[bytes | None, bytes | None]:
+        # Every request comes here, so it goes without the object that ``read`` makes.
+        token, databases = object(), self._databases
         self._in_use.add(token)
         try:
             with self._environment.begin() as transaction:
-                return transaction.get(key, None, self._databases[table])
+                return (
+                    transaction.get(key, None, databases[table]),
+                    transaction.get(other_key, None, databases[other_table]),
+                )
         except lmdb.ReadersFullError:
             self._environment.reader_check()
             with self.read() as again:
-                return again.get(table, key)
+                return again.get(table, key), again.get(other_table, other_key)
         except lmdb.Error as error:
             raise self.trouble(error) from error
         finally:
