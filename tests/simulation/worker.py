@@ -6,6 +6,7 @@ Where a worker of the product awaits its agent, ``Ask`` is awaited here; there i
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clustersession.core.errors import ReplicaError
@@ -189,6 +190,7 @@ class Worker:
             host.world.settings, host.replica, host.world.signer, self.port,
             wall_ms=host.clock.wall_ms, random_bytes=self._random_bytes,
         )
+        self.manager.open_visits.on_first = self._look_later
 
     def start(
         self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None]
@@ -202,6 +204,17 @@ class Worker:
         """A number for a question."""
         self._tokens += 1
         return self._tokens
+
+    def _look_later(self) -> None:
+        interval_s = self.manager.open_visits.look_interval_s
+        self.host.world.timeline.later(interval_s, lambda: self.host.do(self._look))
+
+    def _look(self) -> None:
+        """Do what ``worker.access_recorder`` does."""
+        if self.alive:
+            with suppress(ReplicaError):
+                self.manager.open_visits.record_accesses()
+            self._look_later()
 
     def _random_bytes(self, count: int) -> bytes:
         self._drawn += 1
