@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late_async
-from clustersession.requests.nesting import WSGI_ENVIRON, check_inside, outer_scope
+from clustersession.requests.nesting import WSGI_ENVIRON, check_inside, leave_word
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession, PathParameter
 from clustersession.requests.readiness import Readiness, readiness_async
@@ -100,12 +100,11 @@ class ClusterSessionMiddleware:
             scope["session"] = ExcludedSession(manager)
             await self.app(scope, receive, send)
             return
-        before = outer_scope.get()
+        before = leave_word(scope)
         try:
             if visit.missing:
                 await manager.fetch_async(visit)
             scope["session"] = visit.session
-            outer_scope.set(scope)
             await self.app(scope, receive, partial(self._send, manager, visit, scope, send))
             if visit.touched or visit.endings or scope["session"] is not visit.session:
                 await self._save_late(manager, visit, scope)
@@ -114,7 +113,7 @@ class ClusterSessionMiddleware:
                 await self._save_late(manager, visit, scope)
             raise
         finally:
-            outer_scope.set(before)
+            leave_word(before)
             manager.close(visit)
 
     async def _serve_without(self, scope: Scope, receive: Receive, send: Send) -> None:

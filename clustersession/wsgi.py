@@ -14,7 +14,7 @@ from typing import Any
 
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late
-from clustersession.requests.nesting import check_inside
+from clustersession.requests.nesting import check_inside, expect_bridges
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession
 from clustersession.requests.readiness import readiness
@@ -45,6 +45,7 @@ class ClusterSessionMiddleware:
         self._opener = RequestOpener(self.runtime, _cookies_of, _header_of)
         self._answers = AnswerWriter(settings)
         check_inside(app, self.runtime)
+        expect_bridges()
 
     def start(self) -> None:
         """Join the cluster now, instead of at the first request: for a server's hooks.

@@ -30,6 +30,7 @@ from clustersession.django.configuration import manager, runtime
 from clustersession.django.store import SessionStore
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.cookie import cookie_values
+from clustersession.requests.nesting import expect_bridges
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.readiness import Readiness, readiness, readiness_async
 from clustersession.session.outcome import Outcome
@@ -51,6 +52,7 @@ class ClusterSessionMiddleware(SessionMiddleware):
             )
         self._opener = RequestOpener(runtime(), _cookies_of, _header_of)
         self._answers = AnswerWriter(runtime().settings)
+        expect_bridges()
 
     def __call__(self, request: HttpRequest) -> Any:
         """Serve a request; under ASGI this returns a coroutine."""

@@ -30,6 +30,7 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from clustersession.flask.interface import ClusterInterface
 from clustersession.requests.late_changes import save_late
+from clustersession.requests.nesting import expect_bridges
 from clustersession.requests.readiness import readiness
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
@@ -64,6 +65,7 @@ class ClusterSession:
         """
         interface = ClusterSessionInterface(self._options, self.events)
         app.session_interface = interface
+        expect_bridges()
         app.extensions["clustersession"] = self
         # Not by app.teardown_request, which is refused once the application serves.
         after = app.teardown_request_funcs.setdefault(None, [])

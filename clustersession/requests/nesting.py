@@ -30,6 +30,9 @@ outer_scope: ContextVar[Mapping[str, Any] | None] = ContextVar(
 )
 """The scope of the ASGI request that is being served in this context."""
 
+_bridged = False
+"""Some adapter of this process may be reached by a bridge only; once true it stays so."""
+
 _OF_ITS_PLACE = frozenset({"exclude", "ready_path", "url_parameter"})
 """Settings that say which requests one adapter serves: around another they may differ."""
 
@@ -39,6 +42,21 @@ _SEPARATORS = re.compile(r"[;,\s]+")
 def place_of(settings: Settings) -> str:
     """Return under which name a request's dict has the visit: there is one for each cookie."""
     return f"clustersession.visit.{settings.cookie_name}"
+
+
+def expect_bridges() -> None:
+    """Have ASGI requests leave word for adapters of WSGI applications, which costs each of them."""
+    global _bridged
+    _bridged = True
+
+
+def leave_word(scope: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Note which request is served in this context; returns what was noted before."""
+    if not _bridged:
+        return None
+    before = outer_scope.get()
+    outer_scope.set(scope)
+    return before
 
 
 def find_outer(request: Mapping[str, Any], place: str) -> Visit | None:

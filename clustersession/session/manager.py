@@ -13,7 +13,7 @@ from clustersession.session.events import Events
 from clustersession.session.fetching import fetch, fetch_async
 from clustersession.session.legacy import legacy_cookies
 from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewhere
-from clustersession.session.open_visits import OpenVisits, leave
+from clustersession.session.open_visits import OpenVisits, close, leave
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import decode_seen, encode_seen, seen_cookie_name
@@ -143,13 +143,7 @@ class SessionManager:
     # Here, so that an adapter needs to know the manager alone.
     fetch, fetch_async = staticmethod(fetch), staticmethod(fetch_async)
     save, save_async = staticmethod(save), staticmethod(save_async)
-    leave = staticmethod(leave)
-
-    @staticmethod
-    def close(visit: Visit) -> None:
-        """End a visit with its request; adapters do so last of all, whatever has happened."""
-        leave(visit)
-        visit.release()
+    leave, close = staticmethod(leave), staticmethod(close)
 
     def owes_nothing(self, visit: Visit) -> bool:
         """Tell whether a request that changed nothing can be answered without a commit.

@@ -6,6 +6,7 @@ often as for reads, and the end of a request is an access as well, as in Tomcat.
 ended or expired stays so, and nobody lives beyond the deadline.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from weakref import ref
@@ -26,27 +27,32 @@ LOOK_MS_MIN = 50
 LOOK_MS_MAX = 500
 """How often to look; sessions with an idle timeout of their own may have a short one."""
 
+OPENED_MAX = 100_000
+"""Requests between two looks: a bound where nobody looks, such as under uWSGI without threads."""
+
 
 class OpenVisits:
     """Lists the visits of one manager whose requests are open.
 
+    Most requests are over before anybody looks, so opening one costs as little as can be. A visit
+    that nobody holds any more goes by itself.
+
     Attributes:
         on_first: called once, when the first request is opened; None before and after.
-        _known: what was added and still exists; a visit that nobody holds any more goes by itself.
-        _before: what was known at the last look.
+        _opened: those opened since the last look, whether or not they are over.
+        _long: those that were open at the last look.
     """
 
     def __init__(self, context: SessionContext) -> None:
         self._context = context
-        self._known: set[ref[Visit]] = set()
-        self._forget = self._known.discard
-        self._before: set[ref[Visit]] = set()
+        self._opened: deque[ref[Visit]] = deque(maxlen=OPENED_MAX)
+        self._long: list[ref[Visit]] = []
         self.on_first: Callable[[], None] | None = None
 
     def add(self, visit: Visit) -> None:
-        """Note that the request of a visit is open, until ``leave``."""
+        """Note that the request of a visit is open, until ``leave`` or ``close``."""
         visit.is_open = True
-        self._known.add(ref(visit, self._forget))
+        self._opened.append(ref(visit))
         if self.on_first is not None:
             start, self.on_first = self.on_first, None
             start()
@@ -64,7 +70,7 @@ class OpenVisits:
         """
         context = self._context
         now_ms = context.now_ms()
-        changes = owed_accesses(self._long(), context.replica, now_ms)
+        changes = owed_accesses(self._take_long(), context.replica, now_ms)
         for first in range(0, len(changes), CHANGES_PER_COMMIT):
             part = changes[first : first + CHANGES_PER_COMMIT]
             committed = context.commits.commit(part, now_ms)
@@ -74,13 +80,24 @@ class OpenVisits:
                 context.counters.touches += len(committed.stored)
                 context.commits.feed_moved(committed.head)
 
-    def _long(self) -> list[Visit]:
+    def _take_long(self) -> list[Visit]:
         """Return the visits that are no short requests which only happen to be open now."""
-        # A copy, because visits come and go in other threads.
-        known = self._known.copy()
-        before, self._before = self._before, known
-        visits = (reference() for reference in known & before)
-        return [visit for visit in visits if visit is not None and visit.is_open]
+        still = [reference for reference in self._long if _is_open(reference)]
+        visits = [visit for reference in still if (visit := reference()) is not None]
+        # More may be opened meanwhile, in other threads.
+        for _ in range(len(self._opened)):
+            reference = self._opened.popleft()
+            visit = reference()
+            if visit is not None and visit.is_open:
+                visit.is_long = True
+                still.append(reference)
+        self._long = still
+        return visits
+
+
+def _is_open(reference: "ref[Visit]") -> bool:
+    visit = reference()
+    return visit is not None and visit.is_open
 
 
 def owed_accesses(visits: Iterable[Visit], replica: Replica, now_ms: int) -> list[Change]:
@@ -107,11 +124,26 @@ def owed_accesses(visits: Iterable[Visit], replica: Replica, now_ms: int) -> lis
     return list(owed.values())
 
 
+def close(visit: Visit) -> None:
+    """End a visit with its request; adapters do so last of all, whatever has happened."""
+    # Not by ``leave``: this is part of what every request costs.
+    if visit.is_open:
+        visit.is_open = False
+        if visit.is_long:
+            _record_end(visit)
+    visit.release()
+
+
 def leave(visit: Visit) -> None:
-    """Note that the request of a visit is over: an access, recorded if the last one is too old."""
-    if not visit.is_open:
-        return
-    visit.is_open = False
+    """Note that the request of a visit is over, whose session somebody may still look at."""
+    if visit.is_open:
+        visit.is_open = False
+        if visit.is_long:
+            _record_end(visit)
+
+
+def _record_end(visit: Visit) -> None:
+    """Record an access if the last one is too old. A short request has done so when it answered."""
     stored = visit.stored
     if stored is None or stored.touch_due_ms is None or visit.discarded:
         return

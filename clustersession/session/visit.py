@@ -211,6 +211,9 @@ class Visit:
     is_open = False
     """The request is under way, see ``session.open_visits``."""
 
+    is_long = False
+    """It was under way when somebody looked; once true it stays so."""
+
     recorded_until_ms = 0
     """Until when no access is to be recorded, because one was while the request was open."""
 

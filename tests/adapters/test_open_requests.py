@@ -280,6 +280,7 @@ def test_under_django_the_end_is_an_access_where_reading_is_one(every: bool) -> 
 
         def later() -> Iterator[bytes]:
             commits.append(manager.counters.commits)
+            manager.open_visits.record_accesses()
             clock[0] += 3_600_000
             yield b"x"
 

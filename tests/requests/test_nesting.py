@@ -9,8 +9,9 @@ from clustersession.core.errors import ConfigurationError
 from clustersession.requests.nesting import (
     agree,
     check_inside,
+    expect_bridges,
     find_outer,
-    outer_scope,
+    leave_word,
     place_of,
     same_cookies,
 )
@@ -41,9 +42,10 @@ def scope(visit: Visit) -> Iterator[dict[str, Any]]:
             (b"accept", b"y"), (b"content-length", b"0"),
         ],
     }  # fmt: skip
-    token = outer_scope.set(scope)
+    expect_bridges()
+    before = leave_word(scope)
     yield scope
-    outer_scope.reset(token)
+    leave_word(before)
 
 
 def environ(**changes: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pytest
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import expires_ms
+from clustersession.session import open_visits
 from clustersession.session.open_visits import CHANGES_PER_COMMIT, owed_accesses
 from clustersession.session.visit import Visit
 from tests.session.fakes import World
@@ -141,6 +142,7 @@ def test_the_end_of_a_request_is_an_access_if_one_is_due(later_s: int, recorded:
     visit = opened(world, cookie)
     world.manager.commit(visit)
     before = len(world.replica.commits)
+    look(world)
     world.now_ms += later_s * 1000
     world.manager.close(visit)
     assert len(world.replica.commits) - before == recorded
@@ -192,8 +194,15 @@ def test_a_visit_that_nobody_holds_any_more_is_not_open() -> None:
     world = a_world()
     opened(world, world.store(a=1))
     gc.collect()
-    assert not world.manager.open_visits._known
     assert pass_time(world, 20) == 0
+
+
+def test_where_nobody_looks_the_list_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_visits, "OPENED_MAX", 10)
+    world = a_world()
+    for _ in range(100):
+        world.manager.open_visits.add(world.manager.open([]))
+    assert len(world.manager.open_visits._opened) == 10
 
 
 def test_a_full_replica_and_a_broken_one_harm_no_request() -> None:
