@@ -143,7 +143,9 @@ class Visits:
                 continue
             # It may count as used for as long as the request is open.
             world.ledger.opened_s[visit.key] = world.timeline.now_s
-            if disturbances == world.disturbances and at_peace(world):
+            # What has just been written may not be everywhere, and what is lost comes later.
+            told = seconds > STAY_S and not world.plan.loss
+            if told and disturbances == world.disturbances and at_peace(world):
                 self._judge_open(worker.host, visit.key)
 
     def _judge_open(self, host: Host, key: str) -> None:

@@ -212,6 +212,12 @@ class Worker:
     def _look(self) -> None:
         """Do what ``worker.access_recorder`` does."""
         if self.alive:
+            world = self.host.world
+            for reference in self.manager.open_visits._long:
+                visit = reference()
+                if visit is not None and visit.is_open and visit.key is not None:
+                    # Also one that waits for its peers, or whose worker dies: it is in use.
+                    world.ledger.opened_s[visit.key] = world.timeline.now_s
             with suppress(ReplicaError):
                 self.manager.open_visits.record_accesses()
             self._look_later()
