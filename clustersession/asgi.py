@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late_async
+from clustersession.requests.nesting import WSGI_ENVIRON, check_inside, leave_word
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession, MisleadingPath, PathParameter
 from clustersession.requests.readiness import Readiness, readiness_async
@@ -70,21 +71,22 @@ class ClusterSessionMiddleware:
         self.app = app
         self.runtime = runtime or Runtime.from_options(options)
         settings = self.runtime.settings
-        self._opener = RequestOpener(settings, _cookies_of, _header_of, clearing_ends=True)
+        self._opener = RequestOpener(self.runtime, _cookies_of, _header_of, clearing_ends=True)
         self._answers = AnswerWriter(settings)
         name, value = self._answers.only_vary
         self._only_vary = (name.lower().encode("latin-1"), value.encode("latin-1"))
+        check_inside(app, self.runtime)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        kind = scope["type"]
-        if kind not in ("http", "websocket"):
-            serve = self._lifespan if kind == "lifespan" else self.app
-            await serve(scope, receive, send)
+        kind, opener = scope["type"], self._opener
+        is_check = opener.ready_path and kind == "http" and scope["path"] == opener.ready_path
+        if is_check or kind not in ("http", "websocket"):
+            await self._serve_without(scope, receive, send)
             return
-        opener = self._opener
-        if opener.ready_path and kind == "http" and scope["path"] == opener.ready_path:
-            await _send_readiness(scope, send, await readiness_async(self.runtime))
+        may_be_inside = opener.place in scope or WSGI_ENVIRON in scope
+        if may_be_inside and (outer := opener.join(scope, scope)) is not None:
+            await self._serve_inside(outer, scope, receive, send)
             return
         # All of it is here, and ``_send`` is no coroutine, because calls are most of what a request
         # costs whose session nobody touches.
@@ -96,23 +98,55 @@ class ClusterSessionMiddleware:
             except MisleadingPath as error:
                 await _refuse(scope, send, str(error))
                 return
-        visit = opener.open(manager, scope, scope["path"], url_value)
+        if "session" in scope:
+            scope = {**scope}  # for another middleware, which is not to find ours in its place
+        visit = opener.open(manager, scope, scope["path"], url_value, notes=scope)
         if visit is None:
             scope["session"] = ExcludedSession(manager)
             await self.app(scope, receive, send)
             return
-        if visit.missing:
-            await manager.fetch_async(visit)
-        scope["session"] = visit.session
+        before = leave_word(scope)
         try:
+            if visit.missing:
+                await manager.fetch_async(visit)
+            scope["session"] = visit.session
             await self.app(scope, receive, partial(self._send, manager, visit, scope, send))
+            if visit.touched or visit.endings or scope["session"] is not visit.session:
+                await self._save_late(manager, visit, scope)
         except Exception as error:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
                 await self._save_late(manager, visit, scope)
             raise
-        if visit.touched or visit.endings or scope["session"] is not visit.session:
-            await self._save_late(manager, visit, scope)
-        visit.release()
+        finally:
+            leave_word(before)
+            manager.close(visit)
+
+    async def _serve_without(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what has no session: the server's start and end, and health checks."""
+        if scope["type"] == "http":
+            await _send_readiness(scope, send, await readiness_async(self.runtime))
+        elif scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _serve_inside(
+        self, visit: Visit, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Give the application the session of a middleware around this one, which answers."""
+        session = visit.session
+        if scope.get("session") is not session:
+            scope = {**scope, "session": session}
+
+        async def send_with_replacement(message: Message) -> None:
+            # The scope of whoever is around may be another one, where it would not be seen.
+            if scope["session"] is not session:
+                self._take_over(visit, scope)
+            await send(message)
+
+        await self.app(scope, receive, send_with_replacement)
+        if scope["session"] is not session:
+            self._take_over(visit, scope)
 
     def _send(
         self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message

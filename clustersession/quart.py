@@ -19,11 +19,12 @@ from functools import partial
 from typing import Any, cast
 
 from flask.sessions import SessionMixin
-from quart import Quart, Response, request
+from quart import Quart, Response, request, websocket
 from quart import session as _quart_session
 from quart.sessions import SessionInterface
 from quart.wrappers import Websocket
 from quart.wrappers.base import BaseRequestWebsocket
+from quart.wrappers.response import DataBody, ResponseBody
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -69,7 +70,7 @@ class ClusterSession:
         app.before_serving(partial(_start, app, interface))
         app.after_serving(partial(_close, app, interface))
         app.teardown_request(partial(_save_late, app, interface))
-        app.teardown_websocket(partial(_save_late, app, interface))
+        app.teardown_websocket(partial(_end_websocket, app, interface))
 
     def on(self, kind: str, callback: Callback | None = None) -> Any:
         """Have a callback called for events of a kind; also a decorator. See ``session.events``.
@@ -107,9 +108,11 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
     ) -> SessionMixin | None:
         """Open the session of a request or of a websocket's handshake; None on an excluded path."""
         runtime = self.runtime(app)
-        visit = self.begin(runtime, request)
+        visit = self.begin(runtime, request, cast(Any, request.scope))
         if visit is None:
             return None
+        if not self.is_ours(visit):
+            return cast(SessionMixin, visit.session)
         if visit.missing:
             await runtime.manager().fetch_async(visit)
         if isinstance(request, Websocket):
@@ -127,13 +130,21 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """Commit, and set the cookie where it is needed and can be."""
         if not isinstance(session, Session):
             return
-        manager, visit = self.runtime(app).manager(), visit_of(session)
+        visit = visit_of(session)
+        if not self.is_ours(visit):
+            self.before_commit(session)
+            return
+        manager = self.runtime(app).manager()
         if response is None or visit.answered:
             await _save_after_the_answer(manager, visit)
             return
         self.before_commit(session)
         self.answer(await manager.commit_async(visit), response.headers.add, response.vary)
-        visit.release()
+        if isinstance(response, Response) and not isinstance(response.response, DataBody):
+            visit.release()
+            response.response = _OpenWhileSent(response.response, partial(manager.leave, visit))
+        else:
+            manager.close(visit)
 
     async def _accept(
         self, manager: SessionManager, visit: Visit, accept: Any, headers: Headers,
@@ -161,12 +172,51 @@ async def _save_late(
 
     A handler that fails is answered by an error page, and that has committed already.
     """
-    session = cast(Any, _quart_session)._get_current_object()
-    if isinstance(session, Session):
-        await _save_after_the_answer(interface.runtime(app).manager(), visit_of(session))
+    visit = interface.opened_for(cast(Any, request.scope))
+    if visit is not None:
+        manager, answered = interface.runtime(app).manager(), visit.answered
+        try:
+            await _save_after_the_answer(manager, visit)
+        finally:
+            # The body of an answer may still be on its way.
+            if not answered:
+                manager.close(visit)
+
+
+async def _end_websocket(
+    app: Quart, interface: ClusterSessionInterface, error: BaseException | None
+) -> None:
+    """Do what ``_save_late`` does, when the handler of a websocket has ended."""
+    visit = interface.opened_for(cast(Any, websocket.scope))
+    if visit is not None:
+        manager = interface.runtime(app).manager()
+        try:
+            await _save_after_the_answer(manager, visit)
+        finally:
+            manager.close(visit)
 
 
 async def _save_after_the_answer(manager: SessionManager, visit: Visit) -> None:
     # Whether or not anything is to be saved: no header can follow any more.
     visit.answered = True
     await save_late_async(manager, visit)
+
+
+class _OpenWhileSent(ResponseBody):
+    """Is the body of a response, and says when it is sent: the request is open until then."""
+
+    def __init__(self, body: Any, sent: Callable[[], None]) -> None:
+        self._body = body
+        self._sent = sent
+
+    async def __aenter__(self) -> Any:
+        return await self._body.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        try:
+            await self._body.__aexit__(*error)
+        finally:
+            self._sent()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)

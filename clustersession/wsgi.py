@@ -14,6 +14,7 @@ from typing import Any
 
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late
+from clustersession.requests.nesting import check_inside, expect_bridges
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession, MisleadingPath
 from clustersession.requests.readiness import readiness
@@ -41,8 +42,10 @@ class ClusterSessionMiddleware:
         self.runtime = Runtime.from_options(options)
         self._environ_key = environ_key
         settings = self.runtime.settings
-        self._opener = RequestOpener(settings, _cookies_of, _header_of)
+        self._opener = RequestOpener(self.runtime, _cookies_of, _header_of)
         self._answers = AnswerWriter(settings)
+        check_inside(app, self.runtime)
+        expect_bridges()
 
     def start(self) -> None:
         """Join the cluster now, instead of at the first request: for a server's hooks.
@@ -59,6 +62,10 @@ class ClusterSessionMiddleware:
             answer = readiness(self.runtime)
             start_response(answer.status_line, answer.headers)
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        outer = opener.join(environ, environ)
+        if outer is not None:
+            environ[self._environ_key] = outer.session
+            return self.app(environ, start_response)
         manager = self.runtime.manager()
         url_value = None
         if opener.url_parameter is not None:
@@ -67,20 +74,25 @@ class ClusterSessionMiddleware:
             except MisleadingPath as error:
                 start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
                 return [str(error).encode()]
-        visit = opener.open(manager, environ, environ.get("PATH_INFO", ""), url_value)
+        path = environ.get("PATH_INFO", "")
+        visit = opener.open(manager, environ, path, url_value, notes=environ)
         if visit is None:
             environ[self._environ_key] = ExcludedSession(manager)
             return self.app(environ, start_response)
-        if visit.missing:
-            manager.fetch(visit)
-        environ[self._environ_key] = visit.session
-        start = _Start(manager, visit, start_response, self._answers)
-        body = self.app(environ, start)
-        if isinstance(body, (list, tuple)) and start.known:
+        try:
+            if visit.missing:
+                manager.fetch(visit)
+            environ[self._environ_key] = visit.session
+            start = _Start(manager, visit, start_response, self._answers)
+            body = self.app(environ, start)
+            if not isinstance(body, (list, tuple)) or not start.known:
+                return _Body(manager, visit, body, start)
             start.send_headers_if_known()
-            visit.release()
-            return body
-        return _Body(manager, visit, body, start)
+        except BaseException:
+            manager.close(visit)
+            raise
+        manager.close(visit)
+        return body
 
 
 class _Start:
@@ -155,6 +167,8 @@ class _Body:
             self._start.send_headers_if_known()
         except StopIteration:
             self._start.send_headers_if_known()
+            # Everything has gone out; who closes the body, as test clients may not, may come late.
+            self._manager.leave(self._visit)
             raise
         except BaseException:
             self._failed = True
@@ -166,9 +180,11 @@ class _Body:
         try:
             _close(self._body)
         finally:
-            if not self._failed:
-                save_late(self._manager, self._visit)
-            self._visit.release()
+            try:
+                if not self._failed:
+                    save_late(self._manager, self._visit)
+            finally:
+                self._manager.close(self._visit)
 
 
 def _cookies_of(environ: Environ) -> str:

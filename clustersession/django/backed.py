@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 from django.contrib.sessions.backends.base import SessionBase
 
 from clustersession.core.ids import join_cookie
 from clustersession.django.configuration import manager
+from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession
 from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
@@ -28,6 +29,8 @@ class BackedSession(SessionBase):
         sent: the ids that came with the request, as ``open_request`` was told.
         by_cookie, by_header: how to tell the client its id, see ``requests.answer``.
         excluded: the path matches a pattern of the setting ``exclude``.
+        answered_outside: a middleware of ours around Django opened the session, and tells the
+            client.
     """
 
     names_route = True
@@ -35,6 +38,7 @@ class BackedSession(SessionBase):
     by_cookie = True
     by_header = False
     excluded = False
+    answered_outside = False
     _given: str | None = None
     _judged = False
     _keeps_given = False
@@ -93,9 +97,15 @@ class BackedSession(SessionBase):
 
     # --- our session ------------------------------------------------------------------------------
 
-    def open_request(self, visit: Visit, ids: Iterable[str]) -> None:
+    def open_request(
+        self, visit: Visit, ids: Iterable[str], *, answered_outside: bool = False
+    ) -> None:
         """Stand for a request's session, opened by a middleware that has read all its ``ids``."""
         self._opened = visit
+        if answered_outside:
+            # It belongs to the cluster of whoever opened it.
+            self.answered_outside = True
+            self._manager = cast(RequestOpener[Any], visit.opened_by).runtime.manager()
         self.by_cookie, self.by_header = visit.by_cookie, visit.by_header
         self.sent = frozenset(ids)
         self.names_route = False
@@ -144,6 +154,11 @@ class BackedSession(SessionBase):
         return visit
 
     def _begin(self) -> Visit:
+        opened = self._opened
+        if opened is not None and opened.is_open:
+            # Whoever opened it is to commit it, and keeps it alive while the request is open.
+            opened.begin_anew()
+            return opened
         self._opened = new = self._manager.open(())
         return new
 

@@ -39,6 +39,9 @@ _DJANGO_SAYS = {
     "cookie_max_age_s": "SESSION_COOKIE_AGE and SESSION_EXPIRE_AT_BROWSER_CLOSE",
     "idle_timeout_s": "SESSION_COOKIE_AGE",
 }
+_IMPLIED = frozenset({"secret", "idle_timeout_s"})
+"""Settings that every project implies, by SECRET_KEY and by a default age."""
+
 _LISTENERS = "listeners"
 _READ = frozenset({NAME, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "MIDDLEWARE"})
 
@@ -183,10 +186,13 @@ def _from_django() -> dict[str, object]:
 
 
 def _make_runtime() -> Runtime:
+    settings = read_settings()
+    given = {name.lower() for name in getattr(django_settings, NAME, {})}
     return Runtime(
-        read_settings(),
+        settings,
         sliding=bool(django_settings.SESSION_SAVE_EVERY_REQUEST),
         listeners=read_listeners(),
+        implied=_IMPLIED - given,
     )
 
 

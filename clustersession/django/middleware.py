@@ -15,12 +15,14 @@ It is a subclass of Django's: checks and packages that look for that one find it
 """
 
 import time
+from functools import partial
 from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import http_date
 
@@ -28,9 +30,11 @@ from clustersession.django.configuration import manager, runtime
 from clustersession.django.store import SessionStore
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.cookie import cookie_values
+from clustersession.requests.nesting import expect_bridges
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.readiness import Readiness, readiness, readiness_async
 from clustersession.session.outcome import Outcome
+from clustersession.session.visit import Visit
 
 
 class ClusterSessionMiddleware(SessionMiddleware):
@@ -46,11 +50,31 @@ class ClusterSessionMiddleware(SessionMiddleware):
                 "ClusterSessionMiddleware needs SESSION_ENGINE = 'clustersession.django', "
                 f"and not {django_settings.SESSION_ENGINE!r}"
             )
-        settings = runtime().settings
-        self._opener = RequestOpener(settings, _cookies_of, _header_of)
-        self._answers = AnswerWriter(settings)
+        self._opener = RequestOpener(runtime(), _cookies_of, _header_of)
+        self._answers = AnswerWriter(runtime().settings)
+        expect_bridges()
+
+    def __call__(self, request: HttpRequest) -> Any:
+        """Serve a request; under ASGI this returns a coroutine."""
+        try:
+            response = super().__call__(request)
+        except BaseException:
+            self._leave(request)
+            raise
+        if isinstance(response, HttpResponseBase):
+            self._leave(request, response)
+        return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponse:
+        try:
+            response = await self._serve(request)
+        except BaseException:
+            self._leave(request)
+            raise
+        self._leave(request, response)
+        return response
+
+    async def _serve(self, request: HttpRequest) -> HttpResponse:
         if self._is_check(request):
             return _response(await readiness_async(runtime()))
         self.process_request(request)
@@ -73,13 +97,18 @@ class ClusterSessionMiddleware(SessionMiddleware):
         if self._is_check(request):
             return _response(readiness(runtime()))
         opener = self._opener
-        visit = opener.open(manager(), request, request.path)
+        notes = _notes_of(request)
+        visit = outer = opener.join(request, notes)
+        if visit is None:
+            visit = opener.open(manager(), request, request.path, notes=notes)
         given = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)
         request.session = store = cast(type[SessionStore], self.SessionStore)(given)
         if visit is None:
             store.open_excluded()
         else:
-            store.open_request(visit, opener.ids_of(request))
+            store.open_request(
+                visit, opener.ids_of(request), answered_outside=outer is not None
+            )
         return None
 
     def process_response(
@@ -97,10 +126,25 @@ class ClusterSessionMiddleware(SessionMiddleware):
         path = self._opener.ready_path
         return bool(path) and request.path == path
 
+    def _leave(self, request: HttpRequest, response: HttpResponseBase | None = None) -> None:
+        """Close the visit when the response has gone, if it was opened here."""
+        visit = _notes_of(request).get(self._opener.place)
+        if not isinstance(visit, Visit) or visit.opened_by is not self._opener:
+            return
+        if response is not None and response.streaming:
+            closers: list[Any] = cast(Any, response)._resource_closers
+            closers.append(partial(_leave, visit))
+        else:
+            _leave(visit)
+
     def _finish(
         self, request: HttpRequest, response: HttpResponse, store: SessionStore, saved: bool
     ) -> HttpResponse:
         """Write the headers. The client of an error learns of no id: nothing was stored."""
+        if store.answered_outside:
+            if response.status_code >= 500:
+                store.opened().discarded = True
+            return response
         outcome = Outcome(vary=store.accessed)
         if store.is_empty():
             outcome = _without_session(request, response, store)
@@ -132,8 +176,7 @@ def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:
         return False
     if store.modified:
         return True
-    every = bool(django_settings.SESSION_SAVE_EVERY_REQUEST)
-    return every and store.opened().identifier is not None
+    return _saves_every_request() and store.opened().identifier is not None
 
 
 def _without_session(
@@ -179,6 +222,24 @@ def _with_session(response: HttpResponse, store: SessionStore, saved: bool) -> O
         set_header=value if due and store.by_header else None,
         delete_legacy_cookie=legacy,
     )
+
+
+def _leave(visit: Visit) -> None:
+    if _saves_every_request():
+        manager().leave(visit)
+    else:
+        # As under Django's own sessions, one that only reads is no access, and is none at its end.
+        visit.is_open = False
+
+
+def _saves_every_request() -> bool:
+    return bool(django_settings.SESSION_SAVE_EVERY_REQUEST)
+
+
+def _notes_of(request: HttpRequest) -> dict[str, Any]:
+    """Return the ASGI scope or the WSGI environ, which others around Django have as well."""
+    notes: dict[str, Any] = getattr(request, "scope", request.META)
+    return notes
 
 
 def _cookies_of(request: HttpRequest) -> str:

@@ -236,8 +236,9 @@ class SessionStore(BackedSession):
         self.modified = True
 
     def _copy_of(self, session: Session) -> Session:
+        values = session.copy()
         new = self._new_session()
-        new.update(session)
+        new.update(values)
         return new
 
     def _new_session(self) -> Session:
@@ -247,13 +248,15 @@ class SessionStore(BackedSession):
         self._prepare(session)
         manager, visit = self._manager, visit_of(session)
         manager.save(visit)
-        manager.session_cookie(visit)
+        if not self.answered_outside:
+            manager.session_cookie(visit)
 
     async def _acommit(self, session: Session) -> None:
         self._prepare(session)
         manager, visit = self._manager, visit_of(session)
         await manager.save_async(visit)
-        manager.session_cookie(visit)
+        if not self.answered_outside:
+            manager.session_cookie(visit)
 
     def _lengthen(self, session: Session, age_s: float) -> None:
         """Let a session live that ``set_expiry`` gave longer than others have: under a new id."""

@@ -21,6 +21,7 @@ changes is committed when it is closed.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from flask import Flask, Request, Response, request
@@ -29,8 +30,10 @@ from flask.sessions import SessionInterface, SessionMixin
 
 from clustersession.flask.interface import ClusterInterface
 from clustersession.requests.late_changes import save_late
+from clustersession.requests.nesting import expect_bridges
 from clustersession.requests.readiness import readiness
 from clustersession.session.events import Callback, Events
+from clustersession.session.manager import SessionManager
 from clustersession.session.session import Session
 from clustersession.session.visit import visit_of
 from clustersession.worker.runtime import Runtime
@@ -60,8 +63,13 @@ class ClusterSession:
 
         The extension is then found as ``app.extensions["clustersession"]``.
         """
-        app.session_interface = ClusterSessionInterface(self._options, self.events)
+        interface = ClusterSessionInterface(self._options, self.events)
+        app.session_interface = interface
+        expect_bridges()
         app.extensions["clustersession"] = self
+        # Not by app.teardown_request, which is refused once the application serves.
+        after = app.teardown_request_funcs.setdefault(None, [])
+        after.append(partial(_close_unanswered, interface))
 
     def start(self, app: Flask) -> None:
         """Join the cluster now, instead of at the first request: for a server's hooks.
@@ -109,7 +117,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
         """Open the session of a request; None, for Flask's null session, on an excluded path."""
         runtime = self.runtime(app)
-        visit = self.begin(runtime, request)
+        visit = self.begin(runtime, request, request.environ)
         if visit is None:
             return None
         if visit.missing:
@@ -120,9 +128,28 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         """Commit, and set the cookie where it is needed."""
         if not isinstance(session, Session):
             return
-        manager, visit = self.runtime(app).manager(), visit_of(session)
+        visit = visit_of(session)
         self.before_commit(session)
+        if not self.is_ours(visit):
+            return
+        manager = self.runtime(app).manager()
         self.answer(manager.commit(visit), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(lambda: save_late(manager, visit_of(session)))
-        visit.release()
+            response.call_on_close(partial(_close_stream, manager, session))
+        else:
+            manager.close(visit)
+
+
+def _close_stream(manager: SessionManager, session: Session) -> None:
+    visit = visit_of(session)
+    try:
+        save_late(manager, visit)
+    finally:
+        manager.close(visit)
+
+
+def _close_unanswered(interface: ClusterSessionInterface, error: BaseException | None) -> None:
+    """Close the visit of a request that is not answered, because an error goes to the server."""
+    visit = interface.opened_for(request.environ)
+    if visit is not None and not visit.answered:
+        SessionManager.close(visit)

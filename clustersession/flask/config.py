@@ -62,6 +62,10 @@ _FIXED: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Settings of Flask-Session of which we do one thing: which values ask for it, and what it is."""
 
 
+_IMPLIED = ("secret", "absolute_timeout_s", "legacy_cookie_secret")
+"""Settings that every application of Flask implies, by SECRET_KEY and by a default lifetime."""
+
+
 class ConfiguredApp(Protocol):
     """Names what is asked of an application: Flask's and Quart's have it."""
 
@@ -96,7 +100,9 @@ def make_runtime(
     }
     if "DISTRIBUTABLE" in config:
         given.setdefault("distributable", config["DISTRIBUTABLE"])
-    settings = load_settings(_from_framework(config), **{**given, **options})
+    given |= options
+    settings = load_settings(_from_framework(config), **given)
+    unaided = load_settings({}, **given)
     if settings.cookie_name == _COOKIE_NAME_DEFAULT:
         _log.warning(
             "the session cookie is named %r: Apache httpd prefers a query parameter of that name "
@@ -110,11 +116,13 @@ def make_runtime(
     for warning in without_effect(config):
         _log.warning("%s", warning)
     lifetime_s = app.permanent_session_lifetime.total_seconds()
+    settings = _allow_lifetime(settings, lifetime_s)
     return Runtime(
-        _allow_lifetime(settings, lifetime_s),
+        settings,
         permanent_lifetime_s=lifetime_s,
         sliding=bool(config["SESSION_REFRESH_EACH_REQUEST"]),
         listeners=listeners,
+        implied=frozenset(n for n in _IMPLIED if getattr(settings, n) != getattr(unaided, n)),
     )
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from clustersession.flask.config import ConfiguredApp, make_runtime
@@ -44,7 +44,7 @@ class ClusterInterface(ABC):
                         first.insert(0, self.health_checks(made))
                     self._answers = AnswerWriter(made.settings)
                     self._opener = RequestOpener(
-                        made.settings, self.cookies_of, _header_of, clearing_ends=True
+                        made, self.cookies_of, _header_of, clearing_ends=True
                     )
                     self._runtime = made
                 runtime = self._runtime
@@ -63,13 +63,31 @@ class ClusterInterface(ABC):
         if session:
             session.rotate()
 
-    def begin(self, runtime: Runtime, request: Any) -> Visit | None:
-        """Open the session of a request; it may be ``missing``. None on an excluded path."""
+    def begin(
+        self, runtime: Runtime, request: Any, notes: MutableMapping[str, Any]
+    ) -> Visit | None:
+        """Open the session of a request; it may be ``missing``. None on an excluded path.
+
+        ``notes`` is the request's environ or scope: a middleware around the application may have
+        opened the session already.
+        """
         opener, path = self._opener, request.path
+        outer = opener.join(request, notes)
+        if outer is not None:
+            return outer
         if opener.is_excluded is not None and opener.is_excluded(path):
             # Before the manager: such a path is served even where no node can be opened.
             return None
-        return opener.open(runtime.manager(), request, path)
+        return opener.open(runtime.manager(), request, path, notes=notes)
+
+    def opened_for(self, notes: Mapping[str, Any]) -> Visit | None:
+        """Return the visit that ``begin`` opened for a request, whatever became of that."""
+        visit = notes.get(self._opener.place) if self._runtime is not None else None
+        return visit if isinstance(visit, Visit) and self.is_ours(visit) else None
+
+    def is_ours(self, visit: Visit) -> bool:
+        """Tell whether ``begin`` opened it; else somebody around us commits it and answers."""
+        return visit.opened_by is self._opener
 
     def answer(
         self, outcome: Outcome, add_header: Callable[[str, str], None], vary: Any

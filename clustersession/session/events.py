@@ -97,6 +97,13 @@ class Events:
             self.on_listen()
         return callback
 
+    def include(self, others: "Events") -> None:
+        """Call the callbacks of others as well."""
+        for kind, callbacks in list(others._callbacks.items()):
+            for callback in callbacks:
+                if callback not in self._callbacks.get(kind, ()):
+                    self.on(kind, callback)
+
     def wants(self, kind: str) -> bool:
         """Tell whether anybody asked for events of this kind."""
         return kind in self._callbacks

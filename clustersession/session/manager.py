@@ -14,6 +14,7 @@ from clustersession.session.events import Events
 from clustersession.session.fetching import fetch, fetch_async
 from clustersession.session.legacy import legacy_cookies
 from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewhere
+from clustersession.session.open_visits import OpenVisits, close, leave
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import decode_seen, encode_seen, seen_cookie_name
@@ -36,6 +37,7 @@ class SessionManager:
     Attributes: all are set by the constructor and never again.
         context: what all visits share; ``settings``, ``replica``, ``cluster``, ``counters``,
             ``events`` and ``now_ms`` are its own, under the same names, for adapters.
+        open_visits: the visits whose requests are under way.
         legacy: reads the cookie of the store that sessions were imported from; None without one.
         seen_cookie_name: the second cookie, see ``session.seen``; empty: there is none.
         _own_route: the cluster's, which never changes while a process runs.
@@ -69,6 +71,7 @@ class SessionManager:
         self.counters = self.context.counters
         self.events = self.context.events
         self.now_ms = wall_ms
+        self.open_visits = OpenVisits(self.context)
         self.legacy = legacy_cookies(settings, replica, signer, wall_ms)
         self.seen_cookie_name = seen_cookie_name(settings)
         self._own_route = cluster.route
@@ -143,6 +146,7 @@ class SessionManager:
     # Here, so that an adapter needs to know the manager alone.
     fetch, fetch_async = staticmethod(fetch), staticmethod(fetch_async)
     save, save_async = staticmethod(save), staticmethod(save_async)
+    leave, close = staticmethod(leave), staticmethod(close)
 
     def owes_nothing(self, visit: Visit) -> bool:
         """Tell whether a request that changed nothing can be answered without a commit.

@@ -206,6 +206,23 @@ class Visit:
     answered = False
     """The response headers are out: no new id can reach the client any more."""
 
+    # --- the request ----------------------------------------------------------------------------
+
+    is_open = False
+    """The request is under way, see ``session.open_visits``."""
+
+    is_long = False
+    """It was under way when somebody looked; once true it stays so."""
+
+    recorded_until_ms = 0
+    """Until when no access is to be recorded, because one was while the request was open."""
+
+    opened_by: object = None
+    """The ``requests.opening.RequestOpener`` whose adapter opened it, and answers the client."""
+
+    cookies: str | bytes = b""
+    """The Cookie headers of the request, as they came."""
+
     def __init__(self, context: SessionContext, session: SessionDict) -> None:
         self.context = context
         self.session = session
@@ -332,6 +349,14 @@ class Visit:
             self.endings += (self.legacy,)
         self.detach()
         self.removed = True
+
+    def begin_anew(self) -> None:
+        """Forget the session and what the client holds: what is set from now on is another one."""
+        dict.clear(self.session)
+        self.detach()
+        self.client = None
+        self.endings, self.discarded, self.removed = (), False, False
+        self.session.modified, self.session.new = False, True
 
     def lose(self) -> None:
         """Note that the session has ended elsewhere: it is empty here, and nothing is written."""

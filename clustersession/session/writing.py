@@ -73,7 +73,7 @@ def write(visit: Visit) -> int:
     if visit.discarded:
         return 0
     if not visit.touched:
-        return _touch(visit, now_ms)
+        return touch(visit, now_ms)
     try:
         changes = visit.find_changes()
         if visit.key is None:
@@ -84,14 +84,14 @@ def write(visit: Visit) -> int:
         if visit.new_id is not None:
             _log.warning("session.rotate() came after the response had started: no new id")
         if changes is NO_CHANGES and not visit.system:
-            return _touch(visit, now_ms)
+            return touch(visit, now_ms)
         return _update(visit, changes, now_ms)
     except SessionError:
         visit.discarded = True
         raise
 
 
-def _touch(visit: Visit, now_ms: int) -> int:
+def touch(visit: Visit, now_ms: int) -> int:
     """Record the access if the recorded one is too old; nobody waits for it."""
     state, key, context = visit.state, visit.key, visit.context
     if state is None or key is None:

@@ -19,6 +19,7 @@ from clustersession.session.users import ClusterSessions
 from clustersession.settings.framework import our_names
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
+from clustersession.worker.access_recorder import AccessRecorder
 from clustersession.worker.agent_client import READY, AgentClient
 from clustersession.worker.completion import complete
 from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, forget_drain
@@ -44,6 +45,7 @@ class _Process:
         self.path = path
         self.node = node
         self.manager = manager
+        self.access_recorder = AccessRecorder(manager)
         self.drain_on_stop: DrainOnStop | None = None
 
 
@@ -53,6 +55,7 @@ class Runtime:
     settings: as configured; ``complete`` works out the rest when the node is opened.
     permanent_lifetime_s, sliding: see SessionManager.
     events: the application's callbacks, ``listeners`` if they are given.
+    implied: settings that nobody has set by our names, but that follow from the framework's own.
     ``_process`` is what was opened: None before the first use and after ``close``, and in a child
     of a fork the parent's until the first use there.
     """
@@ -64,8 +67,10 @@ class Runtime:
         permanent_lifetime_s: float = 0.0,
         sliding: bool = True,
         listeners: Events | None = None,
+        implied: frozenset[str] = frozenset(),
     ) -> None:
         self.settings = settings
+        self.implied = implied
         self.events = Events() if listeners is None else listeners
         self._permanent_lifetime_s = permanent_lifetime_s
         self._sliding = sliding
@@ -135,6 +140,7 @@ class Runtime:
                 return
             if process.drain_on_stop is not None:
                 forget_drain(process.drain_on_stop)
+            process.access_recorder.stop()
             nodes.give_back(process.path)
 
     def _open(self) -> _Process:

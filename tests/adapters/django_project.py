@@ -7,6 +7,7 @@ from typing import Any
 import django
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import path
 
 from clustersession.session.events import Events
@@ -44,18 +45,18 @@ view: Callable[[HttpRequest], Any] | None = None
 """What the next request does. What it returns, if it is a response, is the answer."""
 
 
-def page(request: HttpRequest) -> HttpResponse:
+def page(request: HttpRequest) -> HttpResponseBase:
     assert view is not None
     answer = view(request)
-    return answer if isinstance(answer, HttpResponse) else HttpResponse("ok")
+    return answer if isinstance(answer, HttpResponseBase) else HttpResponse("ok")
 
 
-async def async_page(request: HttpRequest) -> HttpResponse:
+async def async_page(request: HttpRequest) -> HttpResponseBase:
     assert view is not None
     answer = view(request)
     if inspect.isawaitable(answer):
         answer = await answer
-    return answer if isinstance(answer, HttpResponse) else HttpResponse("ok")
+    return answer if isinstance(answer, HttpResponseBase) else HttpResponse("ok")
 
 
 urlpatterns = [path("", page), path("a", async_page)]

@@ -9,6 +9,7 @@ from clustersession.requests.opening import RequestOpener
 from clustersession.session.legacy import record_key
 from clustersession.session.visit import Visit
 from clustersession.settings.settings import Settings
+from clustersession.worker.runtime import Runtime
 from tests.session.fakes import World
 
 Request = Mapping[str, str]
@@ -16,13 +17,13 @@ Request = Mapping[str, str]
 
 def opener_of(**options: Any) -> RequestOpener[Request]:
     return RequestOpener(
-        Settings(**options), lambda request: request.get("Cookie", ""),
+        Runtime(Settings(**options)), lambda request: request.get("Cookie", ""),
         lambda request, name: request.get(name),
     )
 
 
 def opened(world: World, request: Request, path: str = "/", **options: Any) -> Any:
-    return opener_of(**options).open(world.manager, request, path)
+    return opener_of(**options).open(world.manager, request, path, notes={})
 
 
 def session_of(visit: Visit | None) -> Any:
@@ -33,8 +34,10 @@ def test_the_cookie_is_read_as_text_and_as_it_came() -> None:
     world = World()
     cookie = f"other=1; CLUSTERSESSION={world.store(a=1)}"
     assert opened(world, {"Cookie": cookie}).session == {"a": 1}
-    raw: RequestOpener[bytes] = RequestOpener(Settings(), lambda r: r, lambda r, name: None)
-    assert session_of(raw.open(world.manager, cookie.encode(), "/")) == {"a": 1}
+    raw: RequestOpener[bytes] = RequestOpener(
+        Runtime(Settings()), lambda r: r, lambda r, name: None
+    )
+    assert session_of(raw.open(world.manager, cookie.encode(), "/", notes={})) == {"a": 1}
 
 
 def test_a_path_that_is_excluded_has_no_session_whatever_it_brings() -> None:
@@ -78,7 +81,7 @@ def test_the_id_may_come_in_the_header_and_in_the_path() -> None:
     opener = opener_of(url_parameter="sid")
     assert opener.url_parameter is not None
     path, found = opener.url_parameter.split(f"/cart;sid={value}")
-    assert session_of(opener.open(world.manager, {}, path, found)) == {"a": 1}
+    assert session_of(opener.open(world.manager, {}, path, found, notes={})) == {"a": 1}
     assert opener_of().url_parameter is None
 
 
@@ -114,9 +117,9 @@ def test_whether_clear_is_a_logout_is_the_frameworks_word(clearing_ends: bool) -
     world = World()
     value = world.store(a=1)
     opener: RequestOpener[str] = RequestOpener(
-        Settings(), lambda r: r, lambda r, name: None, clearing_ends=clearing_ends
+        Runtime(Settings()), lambda r: r, lambda r, name: None, clearing_ends=clearing_ends
     )
-    session = session_of(opener.open(world.manager, f"CLUSTERSESSION={value}", "/"))
+    session = session_of(opener.open(world.manager, f"CLUSTERSESSION={value}", "/", notes={}))
     session.clear()
     assert (session.sid is None) is clearing_ends
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import split_cookie
-from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
+from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms, idle_timeout_ms
+from clustersession.session.lifetimes import is_live
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
 from tests.simulation.ledger import Violation
@@ -20,6 +21,11 @@ from tests.simulation.worker import Sleep, Task, Worker
 if TYPE_CHECKING:
     from tests.simulation.host import Host
     from tests.simulation.world import World
+
+
+DOWNLOAD = "download"
+STAY_S = 0.5
+TINY_S = 1e-6
 
 
 @dataclass
@@ -74,6 +80,7 @@ class Visits:
     ) -> tuple[str | None, str]:
         manager = worker.manager
         visit = manager.open([cookie] if cookie else [])
+        manager.open_visits.add(visit)
         world, host = self._world, worker.host
         disturbances = world.disturbances if at_peace(world) else -1
         if visit.missing:
@@ -89,8 +96,8 @@ class Visits:
             undisturbed &= not host.was_full
             if not found and undisturbed and could_tell(host, key):
                 raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
-        if think_s:
-            await Sleep(worker, think_s)
+        if action != DOWNLOAD:
+            await self._stay(worker, visit, think_s)
         promises = Request(worker.host, visit, action, name)
         self._act(cast(Session, visit.session), action, name)
         if action == "revoke":
@@ -104,7 +111,62 @@ class Visits:
         if visit.key is not None and recorded and not worker.host.replica.disk.full:
             self._accessed(worker.host, visit.key, used_s)
         self._world.marks["failover rewrote a route"] += manager.counters.failovers > 0
+        if action == DOWNLOAD:
+            worker.start(self._download(worker, visit, think_s), lambda _: None)
+        else:
+            manager.close(visit)
         return outcome.set_cookie, "known" if found else "unknown"
+
+    # ---- requests that take their time -----------------------------------------------------------
+
+    async def _download(self, worker: Worker, visit: Visit, seconds: float) -> None:
+        """The answer has begun, and takes so long; its end is a use of the session."""
+        await self._stay(worker, visit, seconds)
+        host, key = worker.host, visit.key
+        worker.manager.close(visit)
+        state, now_ms = None if key is None else host.replica.get(key), host.clock.wall_ms()
+        if key is None or state is None or not is_live(state, now_ms) or visit.discarded:
+            return
+        if now_ms - state.accessed_ms < max(access_coarseness_ms(idle_timeout_ms(state)), 1):
+            self._accessed(host, key, self._world.timeline.now_s)
+        elif not host.replica.disk.full and idle_timeout_ms(state):
+            raise Violation(f"{host.name} did not record the end of a request of {key[:6]}")
+
+    async def _stay(self, worker: Worker, visit: Visit, seconds: float) -> None:
+        """Time passes while the request is open."""
+        world, until_s = self._world, self._world.timeline.now_s + seconds
+        disturbances = world.disturbances if at_peace(world) else -1
+        known = visit.state is not None
+        while (left_s := until_s - world.timeline.now_s) > TINY_S:
+            await Sleep(worker, min(left_s, STAY_S))
+            if visit.key is None or not known:
+                continue
+            # It may count as used for as long as the request is open.
+            world.ledger.opened_s[visit.key] = world.timeline.now_s
+            # What has just been written may not be everywhere, and what is lost comes later.
+            told = seconds > STAY_S and not world.plan.loss
+            if told and disturbances == world.disturbances and at_peace(world):
+                self._judge_open(worker.host, visit.key)
+
+    def _judge_open(self, host: Host, key: str) -> None:
+        """An open request's session lives on every node, if nobody ends it."""
+        world = self._world
+        idle_s, slack_s = self._timing()
+        age_s = world.timeline.now_s - world.ledger.created_s[key]
+        if (
+            any(fact.end for fact in world.ledger.facts[key])
+            or may_be_revoked(world.ledger, key)
+            or any(other.was_full for other in world.hosts)
+            or age_s > world.settings.effective_absolute_timeout_s - slack_s
+            or (idle_s and slack_s >= access_coarseness_ms(idle_s * 1000) / 1000)
+        ):
+            return
+        for other in world.hosts:
+            if not is_live(other.replica.get(key), other.clock.wall_ms()):
+                raise Violation(
+                    f"{key[:6]} is over on {other.name} while a request is open on {host.name}"
+                )
+        world.marks["session of an open request lives everywhere"] += 1
 
     def _act(self, session: Session, action: str, name: str) -> None:
         self._written += 1

@@ -114,10 +114,14 @@ def _wait_ms(rng: random.Random, plan: Plan) -> float:
 
 def _visit(rng: random.Random, plan: Plan, actions: list[str]) -> Step:
     think_ms = rng.choice([0.0, 0.0, 0.0, 0.0, 5.0, 300.0])
-    return [
+    visit: Step = [
         "visit", rng.randrange(plan.browsers), rng.randrange(plan.hosts), rng.randrange(2),
         rng.choice(actions), rng.choice(NAMES), think_ms,
     ]
+    idle_s = plan.settings.get("idle_timeout_s")
+    if idle_s and think_ms and visit[4] == "read":
+        visit[4], visit[6] = "download", 2200 * idle_s
+    return visit
 
 
 def _fault(rng: random.Random, kind: str, hosts: int) -> Step:

@@ -223,6 +223,64 @@ SCRIPTS = {
         browser0 at b: read unknown
         """,
     ),
+    "an open request keeps its session on all nodes, and its end is a use": Script(
+        Plan(hosts=3, settings={"idle_timeout_s": 5.0, "absolute_timeout_s": 60.0}, steps=[
+            visit(0, "set"), wait(300), visit(1, "download", think_ms=18_000), wait(17_000),
+            ["visit", 1, 0, 0, "read", "", 0.0], wait(5900), visit(2, "read"), wait(5500),
+            visit(0, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        browser0 at b: download known
+        browser1 at a: read unknown
+        browser0 at c: read known
+        browser0 at a: read unknown
+        """,
+        ("session of an open request lives everywhere",),
+    ),
+    "an upload that takes longer than the idle timeout logs nobody out": Script(
+        Plan(hosts=2, settings={"idle_timeout_s": 5.0, "absolute_timeout_s": 60.0}, steps=[
+            visit(0, "set"), wait(300), visit(1, "set", "y", think_ms=18_000), wait(18_100),
+            visit(0, "read"), wait(5500), visit(1, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        browser0 at b: set known
+        browser0 at a: read known
+        browser0 at b: read unknown
+        """,
+        ("session of an open request lives everywhere",),
+    ),
+    "a request that stays open for ever ends with its session": Script(
+        Plan(hosts=2, settings={"idle_timeout_s": 5.0, "absolute_timeout_s": 20.0}, steps=[
+            visit(0, "set"), wait(300), visit(1, "download", think_ms=90_000), wait(19_000),
+            ["visit", 1, 0, 0, "read", "", 0.0], visit(0, "read"), wait(1000), visit(0, "read"),
+            visit(1, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        browser0 at b: download known
+        browser1 at a: read unknown
+        browser0 at a: read known
+        browser0 at a: read unknown
+        browser0 at b: read unknown
+        """,
+    ),
+    "when its worker dies, the session of an open request ends as ever": Script(
+        Plan(hosts=2, settings={"idle_timeout_s": 5.0, "absolute_timeout_s": 60.0}, steps=[
+            visit(0, "set"), wait(300), visit(1, "download", think_ms=90_000), wait(9000),
+            ["worker", 1, 0], wait(4500), ["visit", 1, 0, 0, "read", "", 0.0], wait(1500),
+            visit(0, "read"), visit(1, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        browser0 at b: download known
+        worker 1 0
+        browser1 at a: read unknown
+        browser0 at a: read unknown
+        browser0 at b: read unknown
+        """,
+    ),
     "a session that was only read lives as long from then": Script(
         Plan(hosts=2, settings={"idle_timeout_s": 10.0}, steps=[
             visit(0, "set"), wait(300), visit(1, "read"), wait(9900), visit(0, "read"),

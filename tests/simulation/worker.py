@@ -6,6 +6,7 @@ Where a worker of the product awaits its agent, ``Ask`` is awaited here; there i
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clustersession.core.errors import ReplicaError
@@ -190,6 +191,7 @@ class Worker:
             wall_ms=host.clock.wall_ms, random_bytes=self._random_bytes,
             pause_async=lambda seconds: Sleep(self, seconds),
         )
+        self.manager.open_visits.on_first = self._look_later
 
     def start(
         self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None]
@@ -203,6 +205,23 @@ class Worker:
         """A number for a question."""
         self._tokens += 1
         return self._tokens
+
+    def _look_later(self) -> None:
+        interval_s = self.manager.open_visits.look_interval_s
+        self.host.world.timeline.later(interval_s, lambda: self.host.do(self._look))
+
+    def _look(self) -> None:
+        """Do what ``worker.access_recorder`` does."""
+        if self.alive:
+            world = self.host.world
+            for reference in self.manager.open_visits._long:
+                visit = reference()
+                if visit is not None and visit.is_open and visit.key is not None:
+                    # Also one that waits for its peers, or whose worker dies: it is in use.
+                    world.ledger.opened_s[visit.key] = world.timeline.now_s
+            with suppress(ReplicaError):
+                self.manager.open_visits.record_accesses()
+            self._look_later()
 
     def _random_bytes(self, count: int) -> bytes:
         self._drawn += 1
