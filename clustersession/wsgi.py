@@ -15,7 +15,7 @@ from typing import Any
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late
 from clustersession.requests.opening import RequestOpener
-from clustersession.requests.paths import ExcludedSession
+from clustersession.requests.paths import ExcludedSession, MisleadingPath
 from clustersession.requests.readiness import readiness
 from clustersession.session.manager import SessionManager
 from clustersession.session.visit import Visit
@@ -62,7 +62,11 @@ class ClusterSessionMiddleware:
         manager = self.runtime.manager()
         url_value = None
         if opener.url_parameter is not None:
-            environ["PATH_INFO"], url_value = opener.url_parameter.split(environ["PATH_INFO"])
+            try:
+                environ["PATH_INFO"], url_value = opener.url_parameter.split(environ["PATH_INFO"])
+            except MisleadingPath as error:
+                start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
+                return [str(error).encode()]
         visit = opener.open(manager, environ, environ.get("PATH_INFO", ""), url_value)
         if visit is None:
             environ[self._environ_key] = ExcludedSession(manager)

@@ -24,7 +24,7 @@ from clustersession.replica.replica import Replica
 from clustersession.session.context import SessionContext
 from clustersession.session.events import Event, Events, commit_with_events
 from clustersession.session.lifetimes import utc
-from clustersession.session.visit import SessionDict, visit_of
+from clustersession.session.visit import SessionDict, Visit, visit_of
 from clustersession.settings.settings import Settings
 
 HANDLE_LENGTH = 32
@@ -67,7 +67,7 @@ class ClusterSessions:
         self, principal: str | int, *, current: SessionDict | None = None
     ) -> list[SessionView]:
         """Return the live sessions of a user that this node holds, the last used first."""
-        current_key = None if current is None else visit_of(current).key
+        current_key = None if current is None else _read(current).key
         user = str(principal)
         views = [
             self._view(key, state, user, current_key) for key, state in self._live_sessions(user)
@@ -155,7 +155,7 @@ class ClusterSessions:
 
     def _end_all(self, user: str, spared: SessionDict | None) -> "Revoked":
         context = self._context
-        visit = None if spared is None else visit_of(spared)
+        visit = None if spared is None else _read(spared)
         spared_key = (None if visit is None else visit.key) or ""
         done = revoke_all(
             context.replica, context.events, context.settings, user, context.now_ms(), spared_key
@@ -163,6 +163,11 @@ class ClusterSessions:
         if visit is not None and done.spared is not None:
             visit.replace_state(done.spared)
         return done
+
+
+def _read(session: SessionDict) -> Visit:
+    session.accessed = True
+    return visit_of(session)
 
 
 class Revoked(NamedTuple):

@@ -176,3 +176,16 @@ def test_a_lifetime_alone_stores_nothing() -> None:
     session.lifetime = 60
     assert world.commit(session).set_cookie is None
     assert world.memory.head() == 0
+
+
+def test_whoever_asks_which_session_is_the_current_one_has_read_it() -> None:
+    world = Users()
+    cookie, sessions = world.login(), world.manager.sessions()
+    for ask in (
+        lambda session: sessions.sessions_of("ann", current=session),
+        lambda session: sessions.end_all("ann", except_current=session),
+    ):
+        session = world.open(cookie)
+        assert not session.accessed
+        ask(session)
+        assert session.accessed

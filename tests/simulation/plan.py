@@ -7,7 +7,8 @@ that every list of steps is a plan and a failing one can be shortened.
 ``["visit", browser, host, worker, action, name, ms]``      a request that takes so long: read, set,
                                                            nested, delete, rotate, end, login as
                                                            the user ``name``, revoke that user,
-                                                           local: set what stays on the host
+                                                           local: set what stays on the host, late:
+                                                           set with the id from before a login
 ``["wait", ms]``                                           time passes
 ``["kill", host]`` ``["off", host]`` ``["start", host]``   kill -9, power off, start again
 ``["agent", host]`` ``["worker", host, worker]``           kill -9 of the agent, of a worker
