@@ -24,7 +24,7 @@ from clustersession.core.errors import ConfigurationError, ReplicaError, Session
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.opening import RequestOpener
-from clustersession.requests.paths import ExcludedSession, MisleadingPath, PathParameter
+from clustersession.requests.paths import ExcludedSession, PathParameter
 from clustersession.requests.readiness import Readiness, readiness_async
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import VARY, Outcome
@@ -51,7 +51,6 @@ class HasScope(Protocol):
 _HEADERS_GO_OUT = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
-_POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
 _CLIENT_WENT_AWAY = frozenset({"WebSocketDisconnect", "ClientDisconnect", "ClientDisconnected"})
 
 
@@ -91,11 +90,7 @@ class ClusterSessionMiddleware:
         manager = self.runtime.manager()
         url_value = None
         if opener.url_parameter is not None:
-            try:
-                scope, url_value = _without_parameter(scope, opener.url_parameter)
-            except MisleadingPath as error:
-                await _refuse(scope, send, str(error))
-                return
+            scope, url_value = _without_parameter(scope, opener.url_parameter)
         visit = opener.open(manager, scope, scope["path"], url_value)
         if visit is None:
             scope["session"] = ExcludedSession(manager)
@@ -106,13 +101,14 @@ class ClusterSessionMiddleware:
         scope["session"] = visit.session
         try:
             await self.app(scope, receive, partial(self._send, manager, visit, scope, send))
+            if visit.touched or visit.endings or scope["session"] is not visit.session:
+                await self._save_late(manager, visit, scope)
         except Exception as error:
             if type(error).__name__ in _CLIENT_WENT_AWAY:
                 await self._save_late(manager, visit, scope)
             raise
-        if visit.touched or visit.endings or scope["session"] is not visit.session:
-            await self._save_late(manager, visit, scope)
-        visit.release()
+        finally:
+            visit.release()
 
     def _send(
         self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
@@ -189,15 +185,6 @@ class ClusterSessionMiddleware:
                 (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in lines
             ]
         return {**message, "headers": headers}
-
-
-async def _refuse(scope: Scope, send: Send, why: str) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": why})
-        return
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
-    await send({"type": "http.response.body", "body": why.encode()})
 
 
 async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> None:

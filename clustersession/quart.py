@@ -163,7 +163,9 @@ async def _save_late(
     """
     session = cast(Any, _quart_session)._get_current_object()
     if isinstance(session, Session):
-        await _save_after_the_answer(interface.runtime(app).manager(), visit_of(session))
+        visit = visit_of(session)
+        await _save_after_the_answer(interface.runtime(app).manager(), visit)
+        visit.release()
 
 
 async def _save_after_the_answer(manager: SessionManager, visit: Visit) -> None:

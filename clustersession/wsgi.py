@@ -15,7 +15,7 @@ from typing import Any
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late
 from clustersession.requests.opening import RequestOpener
-from clustersession.requests.paths import ExcludedSession, MisleadingPath
+from clustersession.requests.paths import ExcludedSession
 from clustersession.requests.readiness import readiness
 from clustersession.session.manager import SessionManager
 from clustersession.session.visit import Visit
@@ -62,11 +62,7 @@ class ClusterSessionMiddleware:
         manager = self.runtime.manager()
         url_value = None
         if opener.url_parameter is not None:
-            try:
-                environ["PATH_INFO"], url_value = opener.url_parameter.split(environ["PATH_INFO"])
-            except MisleadingPath as error:
-                start_response("400 Bad Request", [("Content-Type", "text/plain; charset=utf-8")])
-                return [str(error).encode()]
+            environ["PATH_INFO"], url_value = opener.url_parameter.split(environ["PATH_INFO"])
         visit = opener.open(manager, environ, environ.get("PATH_INFO", ""), url_value)
         if visit is None:
             environ[self._environ_key] = ExcludedSession(manager)
@@ -75,7 +71,11 @@ class ClusterSessionMiddleware:
             manager.fetch(visit)
         environ[self._environ_key] = visit.session
         start = _Start(manager, visit, start_response, self._answers)
-        body = self.app(environ, start)
+        try:
+            body = self.app(environ, start)
+        except BaseException:
+            visit.release()
+            raise
         if isinstance(body, (list, tuple)) and start.known:
             start.send_headers_if_known()
             visit.release()
