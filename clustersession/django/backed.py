@@ -50,6 +50,10 @@ class BackedSession(SessionBase):
         opened = self._opened
         if opened is None or opened.missing:
             return self._given
+        if opened.outdated:
+            # With none, applications would create a session to have one.
+            client = None if self.names_route else opened.client
+            return self._given if client is None else client[0]
         identifier = opened.identifier
         if identifier is None:
             if self._keeps_given:
@@ -64,7 +68,11 @@ class BackedSession(SessionBase):
         self._opened = None
         self._keeps_given = self._judged = False
 
-    session_key = property(_get_session_key)
+    def _read_session_key(self) -> str | None:
+        self.accessed = True
+        return self._get_session_key()
+
+    session_key = property(_read_session_key)
     _session_key = property(_get_session_key, _set_session_key)
 
     @property
@@ -154,12 +162,15 @@ class BackedSession(SessionBase):
         return visit
 
     def _begin(self) -> Visit:
-        opened = self._opened
-        if opened is not None and opened.is_open:
+        before = self._opened
+        if before is not None and before.is_open:
             # Whoever opened it is to commit it, and keeps it alive while the request is open.
-            opened.begin_anew()
-            return opened
+            before.begin_anew()
+            return before
         self._opened = new = self._manager.open(())
+        if before is not None and before.outdated:
+            # Another session is no login, and its cookie would take the place of the new one, too.
+            new.outdated, new.client = True, before.client
         return new
 
     def _get_session(self, no_load: bool = False) -> Session:

@@ -146,7 +146,7 @@ class ClusterSessionMiddleware(SessionMiddleware):
                 store.opened().discarded = True
             return response
         outcome = Outcome(vary=store.accessed)
-        if store.is_empty():
+        if store.leaves_nothing():
             outcome = _without_session(request, response, store)
         elif response.status_code < 500:
             outcome = _with_session(response, store, saved)
@@ -172,7 +172,7 @@ def _response(found: Readiness) -> HttpResponse:
 
 
 def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:
-    if response.status_code >= 500 or store.is_empty():
+    if response.status_code >= 500 or store.leaves_nothing():
         return False
     if store.modified:
         return True
@@ -199,9 +199,11 @@ def _without_session(
 
 def _with_session(response: HttpResponse, store: SessionStore, saved: bool) -> Outcome:
     """Set the cookie where it is due, as Django would, and return what else there is to say."""
-    told = manager().answer(store.opened())
+    visit = store.opened()
+    told = manager().answer(visit)
     value = store.cookie_value()
     due = value is not None and (value not in store.sent or (saved and _has_lifetime(store)))
+    due = due and not manager().has_ended(visit)
     if value is not None and due and store.by_cookie:
         age_s = store.get_expiry_age() if _has_lifetime(store) else None
         response.set_cookie(

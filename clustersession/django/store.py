@@ -5,8 +5,9 @@ tracked ``Session``: only changed attributes are committed, changes inside value
 requests that run at once merge per attribute. What differs for the application:
 
 * Values keep their types, as ``wire.values`` lists them; ``SESSION_SERIALIZER`` is not used.
-* ``save`` never raises UpdateError. When the session was ended meanwhile, by a logout in another
-  tab or on another node, the logout wins and what the late request wrote is dropped.
+* ``save`` raises no UpdateError, unless Django's own middleware saves every request. When the
+  session was ended meanwhile, by a logout in another tab or on another node, the logout wins and
+  what the late request wrote is dropped.
 * An id that is authentic but that nobody knows leaves the client's cookie alone. The node may only
   be cut off; the cookie is good again as soon as it is not.
 
@@ -19,10 +20,13 @@ from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY as USER_ID
+from django.contrib.sessions.backends.base import UpdateError
 
 from clustersession.core.errors import SessionError
+from clustersession.core.ids import KEY_LENGTH
 from clustersession.django.backed import BackedSession
 from clustersession.session.session import Session
+from clustersession.session.untouched import holds_attributes
 from clustersession.session.visit import Visit, visit_of
 
 _log = logging.getLogger("clustersession")
@@ -50,7 +54,7 @@ class SessionStore(BackedSession):
         """
         opened = self._opened
         if opened is not None and not opened.missing:
-            if opened.discarded:
+            if opened.mute:
                 return False
             if self._marked or (not self._silenced and _has_changes(opened)):
                 return self._is_worth_saving(opened)
@@ -67,10 +71,19 @@ class SessionStore(BackedSession):
 
     def is_empty(self) -> bool:
         """Tell whether the client should hold no cookie: nothing is stored or to be stored."""
+        empty = self.leaves_nothing()
+        self.accessed = True
+        return empty
+
+    def leaves_nothing(self) -> bool:
+        """Do what ``is_empty`` does, for a middleware: that the application asked is not noted."""
         opened = self._opened
         if opened is None:
             return self._given is None
-        if opened.missing or opened.identifier is not None or dict.__len__(opened.session):
+        if opened.missing or opened.identifier is not None or holds_attributes(opened.session):
+            return False
+        if opened.outdated:
+            # Not even a cookie that deletes: the client may hold a newer one by now.
             return False
         if opened.removed:
             return True
@@ -117,12 +130,14 @@ class SessionStore(BackedSession):
         """Commit what changed, and wait for peers as ``ack`` asks.
 
         ``must_create``: under a new id. Raises UnserializableValue, SessionTooLarge, and
-        ReplicationFailed if so configured; never UpdateError.
+        ReplicationFailed if so configured; UpdateError only where Django's own middleware would set
+        a cookie whatever has become of the session.
         """
         session = self._get_session()
         if must_create:
             session = self._copy_of(session)
         self._commit(session)
+        self._refuse_ended_id(session)
 
     async def asave(self, must_create: bool = False) -> None:
         """Do what ``save`` does, without blocking the event loop while peers confirm."""
@@ -130,6 +145,7 @@ class SessionStore(BackedSession):
         if must_create:
             session = self._copy_of(session)
         await self._acommit(session)
+        self._refuse_ended_id(session)
 
     def create(self) -> None:
         """Begin a new session with the present data, stored at once. The old one goes on."""
@@ -189,14 +205,14 @@ class SessionStore(BackedSession):
 
     def delete(self, session_key: str | None = None) -> None:
         """End that session everywhere, by default this one."""
-        doomed = self._read(session_key if session_key is not None else self.session_key)
+        doomed = self._read(session_key if session_key is not None else self._session_key)
         if doomed.identifier is not None:
             doomed.invalidate()
             self._manager.save(doomed)
 
     async def adelete(self, session_key: str | None = None) -> None:
         """Do what ``delete`` does, without blocking the event loop."""
-        doomed = await self._aread(session_key if session_key is not None else self.session_key)
+        doomed = await self._aread(session_key if session_key is not None else self._session_key)
         if doomed.identifier is not None:
             doomed.invalidate()
             await self._manager.save_async(doomed)
@@ -221,13 +237,32 @@ class SessionStore(BackedSession):
 
     def _take(self, visit: Visit) -> dict[str, Any]:
         self.accessed = True
-        if visit.identifier is None:
+        if visit.identifier is None and not visit.outdated:
             self._set_session_key(None)
         return dict(visit.session)
 
     def _is_lost(self, session: Session) -> bool:
         visit = visit_of(session)
         return visit.discarded and self._manager.has_ended(visit)
+
+    def _id_has_ended(self, identifier: str | None) -> bool:
+        """Tell whether this node knows that an id has ended."""
+        if identifier is None:
+            return False
+        state = self._manager.replica.get(identifier[:KEY_LENGTH])
+        return state is not None and state.ended is not None
+
+    def _may_live_elsewhere(self, visit: Visit) -> bool:
+        """Tell whether nobody touched the session here, and it may live beyond a partition."""
+        return _is_unknown(visit) and not self._id_has_ended(visit.client and visit.client[0])
+
+    def _refuse_ended_id(self, session: Session) -> None:
+        """Keep Django's middleware from setting the cookie of an id that has ended."""
+        if not self.names_route or not _saves_every_request():
+            return
+        visit = visit_of(session)
+        if visit.outdated or self._id_has_ended(visit.identifier):
+            raise UpdateError("the session has ended while this request ran")
 
     def _flushed(self, visit: Visit) -> None:
         if visit.discarded:
@@ -277,8 +312,7 @@ class SessionStore(BackedSession):
         """Give the session the life that Django's attributes ask for."""
         visit = visit_of(session)
         if visit.identifier is None:
-            if _is_unknown(visit) and _saves_every_request():
-                # A session that nobody touched here, and that may live beyond a partition.
+            if _saves_every_request() and self._may_live_elsewhere(visit):
                 self._keeps_given = True
                 return
             visit.wanted = session.modified = True
@@ -301,7 +335,8 @@ def _has_changes(visit: Visit) -> bool:
 def _is_unknown(visit: Visit) -> bool:
     """Tell whether the id is authentic, nobody has the session, and nothing is set in it."""
     authentic = visit.client is not None and not visit.removed
-    return visit.identifier is None and authentic and not dict.__len__(visit.session)
+    blank = not holds_attributes(visit.session) and not visit.system
+    return visit.identifier is None and authentic and blank
 
 
 def _saves_every_request() -> bool:

@@ -12,7 +12,7 @@ from clustersession.session.events import Events
 from clustersession.session.lifetimes import PERMANENT
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
-from clustersession.session.visit import Visit
+from clustersession.session.visit import Visit, visit_of
 from clustersession.worker.runtime import Runtime
 
 
@@ -59,8 +59,11 @@ class ClusterInterface(ABC):
         """Return the Cookie headers of a request in one, empty without any."""
 
     def regenerate(self, session: Any) -> None:
-        """Give a session that holds something a new id: Flask-Session's name for ``rotate``."""
-        if session:
+        """Give a session that holds something a new id: Flask-Session's name for ``rotate``.
+
+        To a request with an outdated id it must seem empty, and its login counts all the same.
+        """
+        if session or (isinstance(session, Session) and visit_of(session).outdated):
             session.rotate()
 
     def begin(
@@ -102,7 +105,7 @@ class ClusterInterface(ABC):
 
     def before_commit(self, session: Session) -> None:
         """Make a new session permanent, where SESSION_PERMANENT asks for that."""
-        if not self._permanent or not session.modified or session.sid is not None:
+        if not self._permanent or not session.modified or visit_of(session).identifier:
             return
         if session and PERMANENT not in session:
             session.permanent = True

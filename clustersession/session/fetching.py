@@ -3,7 +3,7 @@
 from clustersession.core.state import SessionState
 from clustersession.session.authentic import Candidate
 from clustersession.session.context import SessionContext
-from clustersession.session.lifetimes import is_live
+from clustersession.session.lifetimes import is_live, was_just_rotated
 from clustersession.session.visit import Visit
 
 FETCHES_PER_REQUEST_MAX = 2
@@ -61,7 +61,9 @@ async def newest_async(context: SessionContext, key: str) -> SessionState | None
 def _take(visit: Visit, candidate: Candidate) -> bool:
     context = visit.context
     state = context.replica.get(candidate.key)
-    if state is None or not is_live(state, context.now_ms()):
+    now_ms = context.now_ms()
+    if state is None or not is_live(state, now_ms):
+        visit.outdated |= state is not None and was_just_rotated(state, now_ms)
         return False
     context.counters.fetched += 1
     visit.attach(candidate.identifier, candidate.key, state)

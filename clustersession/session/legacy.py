@@ -10,10 +10,10 @@ cookie at the same time, on any nodes, come to one session and not to one each; 
 session has ended nobody can create it again, whatever a node that was cut off still holds. An end
 is terminal: neither the old cookie nor another import brings back what has been exchanged.
 
-For ``EXCHANGE_GRACE_MS`` after the exchange the old cookie still leads to the session: a browser
+For ``ROTATION_GRACE_MS`` after the exchange the old cookie still leads to the session: a browser
 sends several requests at once, and a node may die before its answer is out. Not so when the
 application gave the session another id (``rotate``), as at a login: then whoever knows the old
-cookie has nothing.
+cookie has nothing, and a request with it is as outdated as one with the id from before.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,17 +21,16 @@ from hashlib import md5, sha256
 
 from itsdangerous import BadSignature, Signer
 
-from clustersession.core.clock import wall_ms_of
 from clustersession.core.ids import KEY_LENGTH
-from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
+from clustersession.core.state import SessionState, expires_ms
 from clustersession.replica.replica import Replica
 from clustersession.session.cookie import CookieWriter
+from clustersession.session.lifetimes import is_live, was_just_rotated
 from clustersession.session.outcome import Outcome
 from clustersession.session.token import IdSigner
 from clustersession.session.visit import IMPORTED_PREFIX, Visit
 from clustersession.settings.settings import Settings
 
-EXCHANGE_GRACE_MS = 30_000
 OLD_ID_LENGTH_MIN = 16
 """Old ids that are shorter could be guessed; they are neither imported nor looked for."""
 
@@ -101,7 +100,7 @@ class LegacyCookies:
 
     def answer(self, visit: Visit, outcome: Outcome) -> Outcome:
         """Take the old cookie away when its session was exchanged or ended in this request."""
-        if self._deletion is None or visit.discarded or not visit.legacy:
+        if self._deletion is None or visit.mute or not visit.legacy:
             return outcome
         gone = visit.removed if visit.key is None else not visit.stands_for_record
         if not gone:
@@ -116,15 +115,15 @@ class LegacyCookies:
                 return False
             visit.attach_record(identifier, key, state)
             return True
-        recent = abs(now_ms - wall_ms_of(state.ended.time)) <= EXCHANGE_GRACE_MS
-        if not recent or state.ended.reason != ENDED_ROTATED:
-            return False
         successor = identifier[:KEY_LENGTH]
         current = self._replica.get(successor)
-        if current is None or current.ended is not None or now_ms > expires_ms(current):
-            return False
-        visit.attach(identifier, successor, current)
-        return True
+        recent = was_just_rotated(state, now_ms)
+        if recent and current is not None and is_live(current, now_ms):
+            visit.attach(identifier, successor, current)
+            return True
+        # A login has moved the record at once, or the session that it had become.
+        visit.outdated |= recent if current is None else was_just_rotated(current, now_ms)
+        return False
 
     def _id_in(self, value: str) -> str | None:
         text = value.strip('"')
@@ -152,6 +151,5 @@ def legacy_cookies(
 
 
 __all__ = [
-    "EXCHANGE_GRACE_MS", "OLD_ID_LENGTH_MIN", "LegacyCookies", "legacy_cookies", "record_key",
-    "record_key_of_file",
+    "OLD_ID_LENGTH_MIN", "LegacyCookies", "legacy_cookies", "record_key", "record_key_of_file",
 ]

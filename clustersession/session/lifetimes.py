@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from clustersession.core.clock import wall_ms_of
 from clustersession.core.state import (
+    ENDED_ROTATED,
     LIFETIME,
     SessionState,
     expires_ms,
@@ -11,6 +13,9 @@ from clustersession.core.state import (
 )
 from clustersession.settings.settings import Settings
 from clustersession.wire.values import encode_value
+
+ROTATION_GRACE_MS = 30_000
+"""How long after a session got a new id requests may still come that were sent with the old one."""
 
 PERMANENT = "_permanent"
 """The attribute behind ``permanent``: the name Flask uses, visible like there."""
@@ -83,6 +88,19 @@ def is_permanent(state: SessionState) -> bool:
 def is_live(state: SessionState | None, now_ms: int) -> bool:
     """Tell whether a copy is neither absent, nor ended, nor expired."""
     return state is not None and state.ended is None and now_ms <= expires_ms(state)
+
+
+def was_just_rotated(state: SessionState, now_ms: int) -> bool:
+    """Tell whether a session has moved to a new id a moment ago.
+
+    Then the answer that names the new one may not have reached the client yet.
+    """
+    ended = state.ended
+    return (
+        ended is not None
+        and ended.reason == ENDED_ROTATED
+        and abs(now_ms - wall_ms_of(ended.time)) <= ROTATION_GRACE_MS
+    )
 
 
 def may_live_elsewhere(state: SessionState, now_ms: int) -> bool:

@@ -13,13 +13,18 @@ from clustersession.session.cookie import CookieWriter
 from clustersession.session.events import Events
 from clustersession.session.fetching import fetch, fetch_async
 from clustersession.session.legacy import legacy_cookies
-from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewhere
+from clustersession.session.lifetimes import (
+    Lifetimes,
+    is_live,
+    may_live_elsewhere,
+    was_just_rotated,
+)
 from clustersession.session.open_visits import OpenVisits, close, leave
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
 from clustersession.session.seen import decode_seen, encode_seen, seen_cookie_name
 from clustersession.session.token import IdSigner
-from clustersession.session.untouched import UntouchedSession
+from clustersession.session.untouched import UntouchedSession, hide_emptiness
 from clustersession.session.users import ClusterSessions
 from clustersession.session.visit import Visit
 from clustersession.session.writing import save, save_async
@@ -109,6 +114,8 @@ class SessionManager:
             cookie_values = (*cookie_values, url_value)
         if cookie_values:
             self._find(visit, cookie_values[:IDS_PER_REQUEST_MAX], seen_values)
+        if not dict.__len__(visit.session):
+            hide_emptiness(visit.session)
         return visit
 
     def _find(
@@ -137,6 +144,8 @@ class SessionManager:
                 visit.client = (identifier, route)
             if state is None or may_live_elsewhere(state, now_ms):
                 visit.candidates += (candidate,)
+            elif was_just_rotated(state, now_ms):
+                visit.outdated = True
         visit.missing = bool(visit.candidates)
 
     def _lacks(self, key: str, state: SessionState, seen: Mapping[bytes, int]) -> bool:
@@ -206,13 +215,13 @@ class SessionManager:
         outcome = self.session_cookie(visit)
         if self.legacy is not None:
             outcome = self.legacy.answer(visit, outcome)
-        if self.context.causal is None or visit.discarded:
+        if self.context.causal is None or visit.mute:
             return outcome
         if visit.key is None:
             # Whatever cookie is set without a session is the one that deletes it.
             deleting = outcome.set_cookie is not None
             value = self._seen_cookies.delete() if deleting else None
-        elif visit.wrote and visit.state is not None:
+        elif visit.wrote and visit.state and not self._ended_before_the_answer(visit):
             value = self._seen_cookies.assign(
                 encode_seen(visit.state), self._cookie_lifetime_s(visit)
             )
@@ -223,11 +232,12 @@ class SessionManager:
     def session_cookie(self, visit: Visit) -> Outcome:
         """Return the session cookie, if the id is new, its route has to move or it is due.
 
-        Afterwards ``visit.client`` is what the client will hold.
+        Afterwards ``visit.client`` is what the client will hold. An id that has ended meanwhile is
+        never named: the client may hold a newer one by now.
         """
         nothing = VARY if visit.session.accessed else NOTHING
         identifier, key, client = visit.identifier, visit.key, visit.client
-        if visit.discarded:
+        if visit.mute:
             return nothing
         if identifier is None or key is None:
             if visit.removed and client is not None:
@@ -247,10 +257,20 @@ class SessionManager:
             if decision.route is None and not visit.refresh:
                 return nothing
             route = decision.route or client[1] or own
+        if self._ended_before_the_answer(visit):
+            return nothing
         visit.client = (identifier, route)
         visit.refresh = False
         value = join_cookie(identifier, route)
         return tell(visit, self._cookies.assign(value, self._cookie_lifetime_s(visit)), value)
+
+    def _ended_before_the_answer(self, visit: Visit) -> bool:
+        """Tell whether a cookie that is due would name a session that is over; then none is set.
+
+        What ends in the microseconds between this look and the answer nobody can see.
+        """
+        visit.discarded |= self.has_ended(visit)
+        return visit.discarded
 
     def _cookie_lifetime_s(self, visit: Visit) -> int:
         return self.context.lifetimes.cookie_lifetime_s(visit.state, self.now_ms())
@@ -270,7 +290,8 @@ class SessionManager:
         if client[0] != visit.identifier:
             return True
         own, serving = self._own_route, self.cluster.serving_routes()
-        return decide(self.settings.rewrite, key, client[1], own, serving).route is not None
+        moves = decide(self.settings.rewrite, key, client[1], own, serving).route is not None
+        return moves and not self._ended_before_the_answer(visit)
 
     def sessions(self) -> ClusterSessions:
         """Return what lists and ends users' sessions across the cluster."""

@@ -29,19 +29,29 @@ class Session(SessionDict):
         accessed: the application looked at the session in this request.
         modified: the application called a method that changes it, since the last commit. Changes
             inside values are found without this flag; setting it does no harm.
-        new: no stored session stood behind the request.
     """
 
     __slots__ = ()
 
+    # Whatever tells something of the stored session marks it as read: the response then varies with
+    # the cookie, and no cache gives it to somebody else.
+
     @property
     def sid(self) -> str | None:
         """Return the id without the route, or None as long as nothing has been stored."""
+        self.accessed = True
         return self._visit.identifier
+
+    @property
+    def new(self) -> bool:
+        """Tell whether no stored session stood behind the request."""
+        self.accessed = True
+        return self._visit.new
 
     @property
     def created_at(self) -> datetime:
         """Return when the session was created, in UTC; now for one that is not stored yet."""
+        self.accessed = True
         state = self._visit.state
         created_ms = self._visit.context.now_ms() if state is None else state.created_ms
         return utc(created_ms)
@@ -59,6 +69,7 @@ class Session(SessionDict):
     @property
     def principal(self) -> str | None:
         """Return the user this session belongs to, for listing and ending a user's sessions."""
+        self.accessed = True
         data = self._visit.register(PRINCIPAL)
         return None if data is None else data.decode("utf-8", "replace")
 
@@ -73,10 +84,12 @@ class Session(SessionDict):
         visit = self._visit
         visit.set_register(PRINCIPAL, None if text is None else text.encode("utf-8"))
         visit.set_register(LOGIN, None)
+        visit.outdated = False
 
     @property
     def cluster(self) -> ClusterSessions:
         """Return users' sessions across the cluster: to list and to end them."""
+        self.accessed = True
         return ClusterSessions(self._visit.context)
 
     @property
@@ -86,6 +99,7 @@ class Session(SessionDict):
         It can be set before a session is stored, or after ``rotate()``: then it counts from now.
         The cookie lasts as long. At most the setting ``lifetime_s_max``.
         """
+        self.accessed = True
         data = self._visit.register(LIFETIME)
         return int(data) / 1000 if data is not None and data.isdigit() else 0.0
 
@@ -106,6 +120,7 @@ class Session(SessionDict):
     @property
     def idle_timeout(self) -> float:
         """Return the seconds without a request after which it ends; 0: never for that reason."""
+        self.accessed = True
         visit = self._visit
         data = visit.system.get(IDLE_TIMEOUT)
         if data is not None:
@@ -127,6 +142,7 @@ class Session(SessionDict):
         For long-lived handlers such as websockets. Changes that come faster than they are taken
         come as one. Raises ValueError when nothing is stored yet: ``await asave()`` first.
         """
+        self.accessed = True
         return watch(self)
 
     def mark_accessed(self) -> None:
@@ -141,8 +157,10 @@ class Session(SessionDict):
     def rotate(self) -> None:
         """Give the session a new id, keep its data and end the old id everywhere: at each login."""
         self.accessed = True
-        if not self._visit.discarded:
-            self._visit.new_id = NewId.ROTATION
+        visit = self._visit
+        if not visit.discarded:
+            visit.outdated = False
+            visit.new_id = NewId.ROTATION
 
     def invalidate(self) -> None:
         """End the session everywhere: at logout. What is set afterwards starts a new session."""
@@ -170,14 +188,14 @@ class Session(SessionDict):
         """
         visit = self._visit
         if visit.key is None or visit.discarded:
-            return not visit.discarded
+            return not visit.mute
         return visit.take_newer(newest(visit.context, visit.key))
 
     async def areload(self) -> bool:
         """Do what ``reload`` does, without blocking the event loop."""
         visit = self._visit
         if visit.key is None or visit.discarded:
-            return not visit.discarded
+            return not visit.mute
         return visit.take_newer(await newest_async(visit.context, visit.key))
 
     def clear(self) -> None:

@@ -4,7 +4,8 @@ Reading and setting single attributes decodes what is read and nothing else. Eve
 loads first and then hands over: loading turns the object into a plain ``Session``, so that later
 reads, ``json.dumps`` and ``{**session}`` run at the speed of dict. The names of the attributes are
 in the dict from the start, because C code such as the JSON encoder looks at the size without
-calling any method.
+calling any method. Where there are none, a stand-in is: whoever is told that a session is empty has
+read it, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,8 +13,11 @@ from typing import Any
 
 from clustersession.session.changes import UNLOADED
 from clustersession.session.session import Session
+from clustersession.session.visit import SessionDict
 
 _ABSENT: Any = object()
+_STAND_IN: Any = UNLOADED
+"""Is its own value too, so that no comparison takes it for a change."""
 
 
 class UntouchedSession(Session):
@@ -44,6 +48,7 @@ class UntouchedSession(Session):
         """Decode every attribute and become a plain Session."""
         self.__class__ = Session  # type: ignore[assignment]
         self.accessed = True
+        dict.pop(self, _STAND_IN, None)
         self._visit.attributes.load_all(self)
 
     def mark_accessed(self) -> None:
@@ -52,6 +57,16 @@ class UntouchedSession(Session):
         Whoever gets hold of the object may be C code that reads the dict without any method.
         """
         self._load()
+
+
+def hide_emptiness(session: SessionDict) -> None:
+    """Have C code call a method of an empty session before it learns that there is nothing."""
+    dict.__setitem__(session, _STAND_IN, UNLOADED)
+
+
+def holds_attributes(session: SessionDict) -> bool:
+    """Tell whether a session has any attribute, without reading it."""
+    return not dict.keys(session) <= {_STAND_IN}
 
 
 def _loading_first(name: str) -> Callable[..., Any]:
@@ -70,6 +85,6 @@ def _override(names: Iterable[str]) -> None:
 
 _override((
     "__delitem__", "__eq__", "__ior__", "__iter__", "__len__", "__ne__", "__or__", "__repr__",
-    "__reversed__", "__ror__", "clear", "copy", "items", "keys", "pop", "popitem", "setdefault",
-    "update", "values", "areload", "invalidate", "mark_modified", "reload",
+    "__reversed__", "__ror__", "__sizeof__", "clear", "copy", "items", "keys", "pop", "popitem",
+    "setdefault", "update", "values", "areload", "invalidate", "mark_modified", "reload",
 ))  # fmt: skip

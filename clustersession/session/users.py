@@ -27,7 +27,7 @@ from clustersession.replica.sweeping import BETWEEN_PARTS_S, end_revoked_in_part
 from clustersession.session.context import SessionContext
 from clustersession.session.events import Event, Events, commit_with_events, note_events
 from clustersession.session.lifetimes import utc
-from clustersession.session.visit import SessionDict, visit_of
+from clustersession.session.visit import SessionDict, Visit, visit_of
 from clustersession.settings.settings import Settings
 
 HANDLE_LENGTH = 32
@@ -70,7 +70,7 @@ class ClusterSessions:
         self, principal: str | int, *, current: SessionDict | None = None
     ) -> list[SessionView]:
         """Return the live sessions of a user that this node holds, the last used first."""
-        current_key = None if current is None else visit_of(current).key
+        current_key = None if current is None else _read(current).key
         user = str(principal)
         views = [
             self._view(key, state, user, current_key) for key, state in self._live_sessions(user)
@@ -166,7 +166,7 @@ class ClusterSessions:
 
     def _end_all(self, user: str, spared: SessionDict | None) -> "Revoked":
         context = self._context
-        visit = None if spared is None else visit_of(spared)
+        visit = None if spared is None else _read(spared)
         spared_key = (None if visit is None else visit.key) or ""
         done = revoke_all(
             context.replica, context.events, context.settings, user, context.now_ms(), spared_key
@@ -177,6 +177,11 @@ class ClusterSessions:
 
     def _end_revoked(self) -> Iterator[int]:
         return end_revoked(self._context.replica, self._context.events)
+
+
+def _read(session: SessionDict) -> Visit:
+    session.accessed = True
+    return visit_of(session)
 
 
 class Revoked(NamedTuple):

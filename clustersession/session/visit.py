@@ -42,12 +42,11 @@ class SessionDict(dict[str, Any]):
     attributes. ``_visit`` is the only way from here to the request's notes.
     """
 
-    __slots__ = ("__weakref__", "_visit", "accessed", "modified", "new")
+    __slots__ = ("__weakref__", "_visit", "accessed", "modified")
 
     _visit: "Visit"
     accessed: bool
     modified: bool
-    new: bool
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.accessed = True
@@ -130,6 +129,9 @@ class Visit:
     attributes: AttributeTracker
     """Knows what is stored of the attributes, and finds what has changed."""
 
+    new = True
+    """No stored session stood behind the request."""
+
     # --- the stored session ---------------------------------------------------------------------
 
     identifier: str | None = None
@@ -150,6 +152,11 @@ class Visit:
 
     discarded = False
     """The session has ended elsewhere or a commit was refused: nothing more is ever written."""
+
+    outdated = False
+    """The client's id ended by a rotation a moment ago, and the new one is on its way. Nothing is
+    stored and no cookie is set, which would take its place. ``rotate`` and a principal end this
+    state: the client may never have got that answer, and logs in again."""
 
     # --- what the next commit owes --------------------------------------------------------------
 
@@ -231,7 +238,6 @@ class Visit:
         )
         session._visit = self
         session.accessed = session.modified = False
-        session.new = True
 
     def release(self) -> None:
         """Let go of the session when the request is over; adapters do so last of all.
@@ -245,6 +251,11 @@ class Visit:
             own.pop("session", None)
 
     @property
+    def mute(self) -> bool:
+        """Tell whether nothing of this visit is stored, and its client is told of no id."""
+        return self.discarded or self.outdated
+
+    @property
     def touched(self) -> bool:
         """Tell whether the application may have changed anything."""
         return bool(
@@ -254,7 +265,7 @@ class Visit:
     @property
     def unsaved(self) -> bool:
         """Tell whether a commit would write something. Raises what ``find_changes`` raises."""
-        if self.discarded:
+        if self.mute:
             return False
         return bool(
             self.new_id or self.system or self.endings or (self.touched and self.find_changes())
@@ -294,7 +305,7 @@ class Visit:
     def attach(self, identifier: str, key: str, state: SessionState) -> None:
         """Take a stored session; lists, dicts and the like are decoded when they are asked for."""
         self.identifier, self.key, self.state = identifier, key, state
-        self.missing = self.session.new = False
+        self.missing = self.outdated = self.new = False
         self.stored = stored = stored_attributes(state)
         self.attributes.take(self.session, key, stored)
         if stored.holds_local:
@@ -351,12 +362,16 @@ class Visit:
         self.removed = True
 
     def begin_anew(self) -> None:
-        """Forget the session and what the client holds: what is set from now on is another one."""
+        """Forget the session and what the client holds: what is set from now on is another one.
+
+        A visit that is outdated stays so: another session is no login.
+        """
         dict.clear(self.session)
         self.detach()
-        self.client = None
+        if not self.outdated:
+            self.client = None
         self.endings, self.discarded, self.removed = (), False, False
-        self.session.modified, self.session.new = False, True
+        self.session.modified, self.new = False, True
 
     def lose(self) -> None:
         """Note that the session has ended elsewhere: it is empty here, and nothing is written."""

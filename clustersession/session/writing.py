@@ -70,7 +70,10 @@ def write(visit: Visit) -> int:
     now_ms = context.now_ms()
     if context.commits.owed_ends:
         context.commits.store_owed_ends(now_ms)
-    if visit.discarded:
+    if visit.mute:
+        if visit.outdated and visit.touched:
+            old_key = visit.client[0][:KEY_LENGTH] if visit.client else visit.legacy
+            _count_lost(context, old_key)
         return 0
     if not visit.touched:
         return touch(visit, now_ms)
@@ -374,9 +377,13 @@ def _mint(context: SessionContext) -> tuple[str, str]:
 def _lose(visit: Visit, key: str) -> int:
     """Count that the session ended under a request; it writes nothing more, returns 0."""
     visit.discarded = True
-    visit.context.counters.lost_writes += 1
-    _log.info("session %s ended during a request that wrote to it; dropped", log_name(key))
+    _count_lost(visit.context, key)
     return 0
+
+
+def _count_lost(context: SessionContext, key: str) -> None:
+    context.counters.lost_writes += 1
+    _log.info("session %s ended during a request that wrote to it; dropped", log_name(key))
 
 
 def _check_size(

@@ -1,7 +1,8 @@
-"""What every adapter has to keep, whatever the framework: four promises about one session.
+"""What every adapter has to keep, whatever the framework: five promises about one session.
 
 Changes of requests that run at the same time merge, a logout wins over a request that is still
-running, changes inside values are noticed, and who only reads causes neither a write nor a cookie.
+running, changes inside values are noticed, who only reads causes neither a write nor a cookie, and
+no answer to a request with the id from before a login takes the place of the login's cookie.
 
 A framework joins with a subclass in its own test module; see test_flask.py for one::
 
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 
 from clustersession.session.events import Event, Events
 from clustersession.worker.runtime import Runtime
+from tests.adapters.ways_to_read import BY_NAME, BY_PYTHON, looked_at
 
 T = TypeVar("T")
 View = Callable[[Any], object]
@@ -85,7 +87,7 @@ def in_thread(work: Callable[[], T] | Callable[[], Coroutine[Any, Any, T]]) -> T
 
 
 class AdapterContract(ABC):
-    """The four promises. Subclass as ``TestContract`` where the framework's tests are."""
+    """The promises. Subclass as ``TestContract`` where the framework's tests are."""
 
     @abstractmethod
     def serve(
@@ -99,6 +101,10 @@ class AdapterContract(ABC):
     def log_out(self, session: Any) -> None:
         """End the session in the framework's own way."""
         session.invalidate()
+
+    def rotate(self, session: Any) -> None:
+        """Move the session to a new id in the framework's own way."""
+        session.rotate()
 
     def two_workers(self, stack: ExitStack, during: list[Callable[[], None]]) -> list[Served]:
         """Two applications over one store; ``during`` runs in the middle of a slow request."""
@@ -141,6 +147,16 @@ class AdapterContract(ABC):
             self.log_out(session)
             return None
 
+        def log_in(session: Any) -> object:
+            self.rotate(session)
+            session["user"] = "bob"
+            return None
+
+        def slow_read(session: Any) -> object:
+            found = session.get("user")
+            interrupted()
+            return found
+
         def read(session: Any) -> object:
             names = ("user", "cart", "slow", "fast")
             return {name: session.get(name) for name in names if name in session}
@@ -151,8 +167,8 @@ class AdapterContract(ABC):
         views: dict[str, View] = {
             view.__name__: view
             for view in (
-                begin, slow_after, slow_before, slow_in_place, fast, append, log_out, read,
-                untouched,
+                begin, slow_after, slow_before, slow_in_place, slow_read, fast, append, log_in,
+                log_out, read, untouched,
             )
         }
         return [stack.enter_context(self.serve(views)) for _ in range(2)]
@@ -189,6 +205,46 @@ class AdapterContract(ABC):
                 for worker in (first, second):
                     assert worker.get("read", cookie).data == {}
 
+    def test_an_outdated_id_is_served_empty_and_takes_no_cookies_place(self) -> None:
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, [])
+            old = first.get("begin").cookie
+            login = first.get("log_in", old).cookie
+            assert login
+            assert login != old
+            for view in ("fast", "read", "log_out", "slow_before", "untouched"):
+                late = second.get(view, old)
+                assert (late.status, late.set_cookies) == (200, ()), view
+            assert second.get("read", old).data == {}
+            assert second.get("read", login).data["user"] == "bob"
+            assert second.runtime().manager().counters.lost_writes >= 1
+
+    def test_a_login_counts_though_the_answer_of_the_first_was_lost(self) -> None:
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, [])
+            old = first.get("begin").cookie
+            lost = first.get("log_in", old).cookie
+            again = second.get("log_in", old).cookie
+            assert again
+            assert again not in (old, lost)
+            assert first.get("read", again).data == {"user": "bob"}
+
+    def test_a_login_wins_over_the_answer_of_a_request_that_still_runs(self) -> None:
+        for slow in ("slow_after", "slow_before", "slow_in_place", "slow_read"):
+            during: list[Callable[[], None]] = []
+            with ExitStack() as stack:
+                first, second = self.two_workers(stack, during)
+                value = first.get("begin").cookie
+                assert value
+                # Of a node that is gone, so that the answer would name another one.
+                cookie = f"{value.partition('.')[0]}.gone"
+                answers: list[Answer] = []
+                during.append(lambda: answers.append(second.get("log_in", cookie)))  # noqa: B023
+                late = first.get(slow, cookie)
+                assert answers[0].cookie
+                assert (late.status, late.set_cookies) == (200, ()), slow
+                assert first.get("read", answers[0].cookie).data["user"] == "bob"
+
     def test_changes_inside_values_are_noticed(self) -> None:
         with ExitStack() as stack:
             first, second = self.two_workers(stack, [])
@@ -213,6 +269,30 @@ class AdapterContract(ABC):
             untouched = first.get("untouched", cookie)
             assert (untouched.set_cookies, "cookie" in untouched.vary.lower()) == ((), False)
             assert replica.head() == before
+
+    ways_to_read: Mapping[str, View] = BY_NAME | BY_PYTHON
+    """Everything that lets an application learn something of its session."""
+
+    def test_whoever_looks_at_a_session_has_the_response_vary(self) -> None:
+        names = {f"way{number}": name for number, name in enumerate(self.ways_to_read)}
+        views = {path: looked_at(self.ways_to_read[name]) for path, name in names.items()}
+
+        def begin(session: Any) -> object:
+            session["user"], session["cart"] = "ann", [1]
+            return None
+
+        def untouched(session: Any) -> object:
+            return None
+
+        with self.serve({**views, "begin": begin, "untouched": untouched}) as app:
+            assert app.get("untouched").vary == ""
+            cookie = app.get("begin").cookie
+            for path, name in names.items():
+                assert "cookie" in app.get(path).vary.lower(), f"{name} of nothing"
+                answer = app.get(path, cookie)
+                assert "cookie" in answer.vary.lower(), f"{name} of a session"
+                if answer.set_cookies:
+                    cookie = app.get("begin").cookie
 
     def test_events_tell_of_login_change_logout_and_revocation(self) -> None:
         listeners, told = Events(), list[Event]()

@@ -1,16 +1,20 @@
 """Bare ASGI applications over a real replica, and the options of the middleware."""
 
 import asyncio
+import gc
 import json
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import httpx
 import pytest
 
 from clustersession.asgi import ClusterSessionMiddleware
 from clustersession.core.errors import ConfigurationError
+from clustersession.session.visit import Visit, visit_of
 from tests.adapters.asgi_apps import bare_app, client_of
+from tests.adapters.ways_to_read import BY_NAME, BY_PYTHON, looked_at
 
 
 def test_an_unknown_option_is_refused_at_once() -> None:
@@ -241,3 +245,45 @@ async def test_headers_may_go_out_after_the_application_has_returned(state: Any)
     sent = await bare_request(ClusterSessionMiddleware(answer_later))
     await late[0]()
     assert [name for name, _ in sent[0]["headers"]] == [b"set-cookie", b"vary"]
+
+
+async def test_whoever_looks_at_a_bare_session_has_the_response_vary() -> None:
+    ways = {f"/{number}": way for number, way in enumerate((BY_NAME | BY_PYTHON).values())}
+    names = dict(zip(ways, BY_NAME | BY_PYTHON, strict=True))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] in ways:
+            looked_at(ways[scope["path"]])(scope["session"])
+        elif scope["path"] == "/begin":
+            scope["session"]["user"] = "ann"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    middleware = ClusterSessionMiddleware(app)
+    async with client_of(middleware) as client:
+        assert "vary" not in (await client.get("/nothing")).headers
+        for path, name in names.items():
+            client.cookies.clear()
+            assert (await client.get(path)).headers.get("vary") == "Cookie", f"{name} of nothing"
+            await client.get("/begin")
+            assert (await client.get(path)).headers.get("vary") == "Cookie", f"{name} of a session"
+    middleware.runtime.close()
+
+
+async def test_a_request_that_fails_keeps_no_session() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"]["a"] = 1
+        kept.append(ref(visit_of(scope["session"])))
+        raise RuntimeError("failed")
+
+    kept: list[ref[Visit]] = []
+    middleware = ClusterSessionMiddleware(app)
+    gc.disable()
+    try:
+        async with client_of(middleware) as client:
+            with pytest.raises(RuntimeError, match="failed"):
+                await client.get("/")
+        assert [gone() for gone in kept] == [None]
+    finally:
+        gc.enable()
+    middleware.runtime.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from quart.testing import WebsocketResponseError
 from clustersession.core.errors import ConfigurationError
 from clustersession.quart import ClusterSession
 from clustersession.session.events import Events
+from clustersession.session.visit import Visit, visit_of
 from clustersession.worker.runtime import Runtime
 from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View, in_thread
 
@@ -378,3 +379,29 @@ async def test_an_excluded_path_is_served_where_no_node_can_be_opened(tmp_path: 
     ClusterSession(app, exclude=["/static/.*"], state_dir=str(tmp_path / "file"))
     app.add_url_rule("/static/style", "style", lambda: "ok")
     assert (await app.test_client().get("/static/style")).status_code == 200
+
+
+async def test_a_request_that_fails_lets_go_of_its_session() -> None:
+    app = make_app()
+    kept: list[Visit] = []
+
+    @app.get("/breaks")
+    async def breaks() -> str:
+        session["a"] = 1
+        kept.append(visit_of(session))  # type: ignore[arg-type]
+        raise RuntimeError("failed")
+
+    @app.websocket("/breaks_too")
+    async def breaks_too() -> None:
+        session["a"] = 1
+        kept.append(visit_of(session))  # type: ignore[arg-type]
+        raise RuntimeError("failed")
+
+    app.testing = True
+    client = app.test_client()
+    with suppress(RuntimeError):
+        await client.get("/breaks")
+    with suppress(RuntimeError, WebsocketResponseError):
+        async with client.websocket("/breaks_too") as opened:
+            await opened.receive()
+    assert ["session" in visit.__dict__ for visit in kept] == [False, False]

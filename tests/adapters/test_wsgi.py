@@ -1,14 +1,22 @@
 """Plain WSGI applications over a real replica."""
 
-from collections.abc import Iterable, Iterator
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
 import pytest
 from werkzeug.test import Client
 
 from clustersession.core.errors import UnserializableValue
+from clustersession.session.events import Events
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit, visit_of
+from clustersession.worker.runtime import Runtime
 from clustersession.wsgi import ClusterSessionMiddleware
+from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -173,4 +181,55 @@ def test_a_path_that_leads_elsewhere_without_the_id_is_refused() -> None:
         response = client.get(path)
         assert (response.status_code, "jsessionid" in response.text) == (400, True), path
     assert client.get("/public;jsessionid=x").status_code == 200
+    middleware.runtime.close()
+
+
+class ServedByWsgi(Served):
+    def __init__(self, views: Mapping[str, View], listeners: Events | None = None) -> None:
+        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            view = views[environ["PATH_INFO"].lstrip("/")]
+            return [json.dumps(view(environ["clustersession.session"])).encode()]
+
+        self._middleware = ClusterSessionMiddleware(app, listeners=listeners)
+
+    def get(self, view: str, cookie: str | None = None) -> Answer:
+        headers = {"Cookie": f"{COOKIE_NAME}={cookie}"} if cookie else {}
+        response = Client(self._middleware, use_cookies=False).get(f"/{view}", headers=headers)
+        return Answer(
+            response.status_code, response.json,
+            tuple(response.headers.getlist("Set-Cookie")), response.headers.get("Vary", ""),
+        )
+
+    def runtime(self) -> Runtime:
+        return self._middleware.runtime
+
+
+class TestContract(AdapterContract):
+    @contextmanager
+    def serve(
+        self, views: Mapping[str, View], listeners: Events | None = None
+    ) -> Iterator[Served]:
+        served = ServedByWsgi(views, listeners)
+        try:
+            yield served
+        finally:
+            served.runtime().close()
+
+
+def test_a_request_that_fails_keeps_no_session() -> None:
+    def fails(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["clustersession.session"]["a"] = 1
+        kept.append(ref(visit_of(environ["clustersession.session"])))
+        raise RuntimeError("failed")
+
+    kept: list[ref[Visit]] = []
+    middleware = ClusterSessionMiddleware(fails)
+    gc.disable()
+    try:
+        with pytest.raises(RuntimeError, match="failed"):
+            Client(middleware).get("/")
+        assert [gone() for gone in kept] == [None]
+    finally:
+        gc.enable()
     middleware.runtime.close()

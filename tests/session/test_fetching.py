@@ -2,6 +2,8 @@
 
 import pytest
 
+from clustersession.core.state import ENDED_ROTATED, Change
+from clustersession.session.seen import encode_seen
 from clustersession.session.visit import visit_of
 from tests.session.fakes import World
 
@@ -47,3 +49,35 @@ def test_a_session_nobody_has_is_never_adopted(world: World) -> None:
     outcome = world.commit(session)
     assert outcome.set_cookie is not None
     assert identifier not in outcome.set_cookie
+
+
+async def test_an_id_that_turns_out_to_be_rotated_is_outdated(world: World) -> None:
+    for consistency in ("local", "causal"):
+        world = World(consistency=consistency) if consistency == "causal" else world
+        cookie = world.store(a=1)
+        key = cookie[:23]
+        before = world.replica.states[key]
+        world.replica.commit([Change(key, world.now_ms, end=ENDED_ROTATED)], world.now_ms)
+        world.cluster.elsewhere[key] = world.replica.states.pop(key)
+        seen = encode_seen(world.cluster.elsewhere[key])
+        for is_async in (False, True):
+            world.replica.states.pop(key, None)
+            if consistency == "causal":
+                # Here is an older copy.
+                world.replica.states[key] = before
+            session = world.open([cookie], None, [seen])
+            assert visit_of(session).missing
+            await world.fetch_async(session) if is_async else world.fetch(session)
+            session["late"] = 1
+            assert world.commit(session).set_cookie is None
+            assert visit_of(session).outdated
+
+
+def test_a_session_that_is_fetched_counts_before_an_outdated_id(world: World) -> None:
+    old, there = world.store(a=1), world.store(b=2)
+    world.replica.commit([Change(old[:23], world.now_ms, end=ENDED_ROTATED)], world.now_ms)
+    world.cluster.elsewhere[there[:23]] = world.replica.states.pop(there[:23])
+    session = world.open([old, there])
+    world.fetch(session)
+    assert session == {"b": 2}
+    assert not visit_of(session).outdated

@@ -7,8 +7,9 @@ from itsdangerous import Signer
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.state import ENDED_REVOKED, Change, Creation
-from clustersession.session.legacy import EXCHANGE_GRACE_MS, record_key
-from clustersession.session.outcome import Outcome
+from clustersession.session.legacy import record_key
+from clustersession.session.lifetimes import ROTATION_GRACE_MS
+from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import visit_of
 from clustersession.settings.settings import Settings
@@ -91,7 +92,7 @@ def test_a_replay_is_refused_once_the_grace_is_over() -> None:
     w = world()
     imported(w, user="ada")
     exchanged(w)
-    w.now_ms += EXCHANGE_GRACE_MS + 1
+    w.now_ms += ROTATION_GRACE_MS + 1
     session, outcome = exchanged(w)
     assert (dict(session), outcome.set_cookie) == ({}, None)
 
@@ -244,3 +245,60 @@ def test_with_our_own_cookies_name_ours_takes_its_place() -> None:
 def test_settings_that_cannot_work_are_refused_and_keys_stay_hidden() -> None:
     with pytest.raises(ConfigurationError, match="legacy_cookie_name"):
         Settings(legacy_cookie_name="a;b")
+
+
+def log_in(world: World, session: Session) -> str:
+    session["user"] = "ada"
+    session.rotate()
+    header = world.commit(session).set_cookie
+    assert header is not None
+    return cookie_of(header)
+
+
+def silent(world: World, session: Session) -> bool:
+    """Whether a request that writes, or logs out, stores nothing and says nothing."""
+    commits = len(world.replica.commits)
+    session["late"] = 1
+    session.invalidate()
+    session["later"] = 1
+    return world.commit(session) == VARY and len(world.replica.commits) == commits
+
+
+@pytest.mark.parametrize("same_name", [False, True])
+def test_a_login_is_not_lost_to_the_old_cookie(same_name: bool) -> None:
+    for exchanged_before in (False, True):
+        w = World(legacy_cookie_name="CLUSTERSESSION" if same_name else "old")
+        imported(w, cart=["tea"])
+        first = opened(w)
+        if exchanged_before:
+            w.commit(first)
+            w.now_ms += ROTATION_GRACE_MS + 1
+            first = w.open([f"{first.sid}.a"])
+        cookie = log_in(w, first)
+        assert silent(w, opened(w))
+        # A login with it begins a session; what belongs to the one that moved stays there.
+        again = opened(w)
+        assert w.open([log_in(w, again)]) == {"user": "ada"}
+        assert w.open([cookie])["user"] == "ada"
+        w.now_ms += ROTATION_GRACE_MS + 1
+        assert not silent(w, opened(w))
+
+
+def test_the_old_cookie_is_left_alone_beside_an_outdated_id() -> None:
+    w = world()
+    imported(w, cart=["tea"])
+    session, _ = exchanged(w)
+    ours = f"{session.sid}.a"
+    log_in(w, w.open([ours]))
+    assert silent(w, opened(w, ours=ours))
+
+
+def test_after_a_logout_the_old_cookie_begins_a_session() -> None:
+    w = world()
+    imported(w, cart=["tea"])
+    session, _ = exchanged(w)
+    session.invalidate()
+    w.commit(session)
+    session = opened(w)
+    session["a"] = 1
+    assert w.commit(session).set_cookie is not None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from clustersession.core.state import PRINCIPAL
 from clustersession.session.session import Session
 from clustersession.session.untouched import UntouchedSession
+from tests.adapters.ways_to_read import BY_NAME, SAYS_NOTHING
 from tests.session.fakes import World
 from tests.session.stored_sessions import DATA, stored
 
@@ -144,9 +145,8 @@ def test_times(world: World) -> None:
 
 def test_flags(world: World) -> None:
     session = world.open([])
-    assert (session.new, session.accessed, session.modified, session.sid) == (
-        True, False, False, None,
-    )
+    assert (session.accessed, session.modified) == (False, False)
+    assert (session.new, session.sid) == (True, None)
     session["a"] = 1
     assert session.accessed
     assert session.modified
@@ -174,6 +174,11 @@ def test_an_application_gets_what_is_documented_and_nothing_else(kind: type[Sess
     section = DOCUMENTATION.read_text().partition("## What a session has")[2].partition("\n## ")[0]
     left = "".join(line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
     assert set(re.findall(r"`(?:await )?(\w+)", left)) == PUBLIC
+
+
+def test_the_list_of_ways_to_read_is_whole() -> None:
+    public = {name for name in dir(Session) if not name.startswith("_")}
+    assert public == BY_NAME.keys() | SAYS_NOTHING
 
 
 def test_a_template_that_asks_for_the_notes_of_a_request_gets_nothing() -> None:

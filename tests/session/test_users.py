@@ -200,3 +200,16 @@ async def test_very_many_are_ended_in_parts_and_all_are_counted(blocking: bool) 
     assert (ended, len(told)) == (count, count)
     assert len(sessions.sessions_of("ann")) == 1
     assert world.memory.end_revoked() is None
+
+
+def test_whoever_asks_which_session_is_the_current_one_has_read_it() -> None:
+    world = Users()
+    cookie, sessions = world.login(), world.manager.sessions()
+    for ask in (
+        lambda session: sessions.sessions_of("ann", current=session),
+        lambda session: sessions.end_all("ann", except_current=session),
+    ):
+        session = world.open(cookie)
+        assert not session.accessed
+        ask(session)
+        assert session.accessed

@@ -6,10 +6,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
+from clustersession.core.clock import wall_ms_of
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import split_cookie
-from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms, idle_timeout_ms
-from clustersession.session.lifetimes import is_live
+from clustersession.core.state import (
+    ENDED_ROTATED,
+    SYSTEM_PREFIX,
+    access_coarseness_ms,
+    idle_timeout_ms,
+)
+from clustersession.session.lifetimes import ROTATION_GRACE_MS, is_live
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
 from tests.simulation.ledger import Violation
@@ -55,6 +61,9 @@ class Visits:
         if not process.alive:
             return
         cookie = browser.cookie
+        if action == "late" and browser.retired:
+            # Sent before the answer that set the newer cookie had arrived.
+            cookie = browser.retired[-1]
         request = self._request(process, cookie, action, name, think_s)
 
         def done(result: tuple[str | None, str]) -> None:
@@ -96,6 +105,7 @@ class Visits:
             undisturbed &= not host.was_full
             if not found and undisturbed and could_tell(host, key):
                 raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
+        outdated = cookie is not None and not found and _was_just_rotated(host, key)
         if action != DOWNLOAD:
             await self._stay(worker, visit, think_s)
         promises = Request(worker.host, visit, action, name)
@@ -105,6 +115,7 @@ class Visits:
         # The commit begins now, and to revoke may have taken long: the host may have been paused.
         used_s = self._world.timeline.now_s
         outcome = await manager.commit_async(visit)
+        self._judge_cookie(host, outcome.set_cookie, outdated and action not in MOVES)
         self._note_user(promises, action, name, used_s)
         promises.judge(cookie, outcome.set_cookie)
         recorded = visit.state is not None and not visit.discarded
@@ -171,7 +182,7 @@ class Visits:
     def _act(self, session: Session, action: str, name: str) -> None:
         self._written += 1
         match action:
-            case "set":
+            case "set" | "late":
                 session[name] = self._written
             case "nested":
                 session.setdefault("list", []).append(self._written)
@@ -200,7 +211,7 @@ class Visits:
 
     def _note_user(self, request: Request, action: str, name: str, at_s: float) -> None:
         before, after = request.key, request.visit.key
-        if after is None or after == before or request.visit.discarded:
+        if after is None or after == before:
             return
         users = self._world.users
         if before is not None and action in MOVES:
@@ -224,6 +235,19 @@ class Visits:
             # For the node it counts when the request ends; it is certain to have been no later.
             self._world.ledger.opened_s[key] = self._world.timeline.now_s
         return key
+
+    def _judge_cookie(self, host: Host, set_cookie: str | None, outdated: bool) -> None:
+        """No answer names an id that has ended, or takes the place of one that names a new id."""
+        self._world.marks["outdated id served empty"] += outdated
+        if set_cookie is None:
+            return
+        if outdated:
+            raise Violation(f"{host.name} answers an outdated id with {set_cookie[:24]}")
+        parsed = split_cookie(set_cookie.split(";")[0].partition("=")[2])
+        key = self._world.signer.key_of(parsed[0]) if parsed is not None else None
+        state = host.replica.get(key) if key is not None else None
+        if key is not None and state is not None and state.ended is not None:
+            raise Violation(f"{host.name} sets the cookie of {key[:6]}, which has ended there")
 
     def _judge_known(self, host: Host, key: str, visit: Visit) -> None:
         world, ledger = self._world, self._world.ledger
@@ -277,6 +301,15 @@ class Visits:
     def _check_route(self, value: str) -> None:
         if value and value.partition(".")[2] not in self._world.network.stations:
             raise Violation(f"a cookie names a node that does not exist: {value}")
+
+
+def _was_just_rotated(host: Host, key: str) -> bool:
+    """Whether a node knows that a session has a new id since a moment ago."""
+    state = host.replica.get(key)
+    if state is None or state.ended is None or state.ended.reason != ENDED_ROTATED:
+        return False
+    ended_ms = wall_ms_of(state.ended.time)
+    return abs(host.clock.wall_ms() - ended_ms) <= ROTATION_GRACE_MS
 
 
 def is_system(name: str) -> bool:

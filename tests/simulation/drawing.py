@@ -6,7 +6,7 @@ from typing import Any
 from tests.simulation.plan import Plan, Step
 
 NAMES = ["x", "y", "z"]
-ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "end"]
+ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "late", "end"]
 USERS = ["login", "login", "login", "revoke", "local", "local"]
 WITH_USERS = 0.5
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]

@@ -8,7 +8,8 @@ that every list of steps is a plan and a failing one can be shortened.
                                                            nested, delete, rotate, end, login as
                                                            the user ``name``, revoke that user,
                                                            local: set what stays on the host,
-                                                           download: read, and stay open so long
+                                                           download: read, and stay open so long,
+                                                           late: set with the id from before a login
 ``["wait", ms]``                                           time passes
 ``["kill", host]`` ``["off", host]`` ``["start", host]``   kill -9, power off, start again
 ``["agent", host]`` ``["worker", host, worker]``           kill -9 of the agent, of a worker

@@ -43,7 +43,7 @@ class Request:
 
     def judge(self, cookie: str | None, set_cookie: str | None) -> None:
         """The response goes out."""
-        if self.visit.discarded or self.full or self.host.replica.disk.full:
+        if self.visit.mute or self.full or self.host.replica.disk.full:
             return
         if self.host.replica.node != self.node:
             # The node began again under a new id meanwhile, and wrote its writes again.
@@ -140,7 +140,7 @@ class Request:
 def _names_changed(session: dict[str, Any], action: str, name: str) -> set[str]:
     """Which attributes an action is going to change."""
     match action:
-        case "set":
+        case "set" | "late":
             return {name}
         case "nested":
             return {"list"}

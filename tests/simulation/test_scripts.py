@@ -209,6 +209,43 @@ SCRIPTS = {
         """,
         ("session fetched from a peer",),
     ),
+    "a late request with the id from before a login sets no cookie": Script(
+        Plan(hosts=2, steps=[
+            visit(0, "set"), wait(20), visit(0, "login", "ann"), wait(20), visit(1, "late", "y"),
+            wait(20), visit(1, "read"), wait(10), visit(1, "rotate"), wait(20),
+            visit(0, "late", "y", think_ms=50), wait(100), visit(0, "read"), wait(31_000),
+            visit(0, "late", "y"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        browser0 at a: login known
+        browser0 at b: late unknown
+        browser0 at b: read known
+        browser0 at b: rotate known
+        browser0 at a: late unknown
+        browser0 at a: read known
+        browser0 at a: late unknown
+        """,
+        ("outdated id served empty",),
+    ),
+    "a slow reader's answer does not move an id that has ended meanwhile": Script(
+        Plan(hosts=3, steps=[
+            visit(0, "set"), wait(20), ["kill", 0], wait(600), visit(1, "read", think_ms=100),
+            wait(20), visit(2, "login", "ann"), wait(200), visit(1, "read"), wait(10),
+        ]),
+        """
+        browser0 at a: set unknown
+        kill 0
+        b: suspects a (connection lost)
+        c: suspects a (connection lost)
+        b: lost a (connection lost, connection refused)
+        c: lost a (connection lost, connection refused)
+        browser0 at c: login known
+        browser0 at b: read known
+        browser0 at b: read known
+        """,
+        ("failover rewrote a route",),
+    ),
     "a session in use ends at its absolute timeout": Script(
         Plan(hosts=2, settings={"idle_timeout_s": 5.0, "absolute_timeout_s": 10.0}, steps=[
             visit(0, "set"), wait(4000), visit(0, "set"), wait(4000), visit(1, "set"),

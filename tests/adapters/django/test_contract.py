@@ -1,6 +1,8 @@
 """What every adapter keeps, for Django with either middleware."""
 
+import asyncio
 import json
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,7 +14,7 @@ from clustersession.django import configuration
 from clustersession.session.events import Events
 from clustersession.worker.runtime import Runtime
 from tests.adapters import django_project
-from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served
+from tests.adapters.contract import COOKIE_NAME, AdapterContract, Answer, Served, View
 from tests.adapters.django.views import get
 from tests.adapters.django_project import DJANGOS, OURS
 
@@ -56,8 +58,32 @@ class TestContract(AdapterContract):
         ):
             yield ServedByDjango(views)
 
+    ways_to_read: Mapping[str, View] = {
+        "[]": lambda s: s["user"], "in": lambda s: "user" in s, "get": lambda s: s.get("user"),
+        "del": lambda s: operator.delitem(s, "user"), "pop": lambda s: s.pop("user", None),
+        "items": lambda s: s.items(), "keys": lambda s: s.keys(), "values": lambda s: s.values(),
+        "has_key": lambda s: s.has_key("user"), "dict": dict, "json": lambda s: json.dumps(dict(s)),
+        "setdefault": lambda s: s.setdefault("user", "bob"), "clear": lambda s: s.clear(),
+        "session_key": lambda s: s.session_key, "sid": lambda s: s.sid,
+        "is_empty": lambda s: s.is_empty(), "principal": lambda s: s.principal,
+        "cluster": lambda s: s.cluster, "clustered": lambda s: s.clustered,
+        "get_expiry_age": lambda s: s.get_expiry_age(),
+        "get_expiry_date": lambda s: s.get_expiry_date(),
+        "get_expire_at_browser_close": lambda s: s.get_expire_at_browser_close(),
+        "test_cookie_worked": lambda s: s.test_cookie_worked(), "load": lambda s: s.load(),
+        "save": lambda s: s.save(), "cycle_key": lambda s: s.cycle_key(),
+        "flush": lambda s: s.flush(), "aget": lambda s: asyncio.run(s.aget("user")),
+        "ahas_key": lambda s: asyncio.run(s.ahas_key("user")),
+        "aitems": lambda s: asyncio.run(s.aitems()),
+        "aload": lambda s: asyncio.run(s.aload()),
+        "aget_expiry_age": lambda s: asyncio.run(s.aget_expiry_age()),
+    }
+
     def log_out(self, session: Any) -> None:
         session.flush()
+
+    def rotate(self, session: Any) -> None:
+        session.cycle_key()
 
 
 class TestContractOfTheEngineAlone(TestContract):

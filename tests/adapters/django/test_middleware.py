@@ -209,6 +209,72 @@ def test_saving_every_request_renews_the_cookie(middleware: str) -> None:
         assert response.cookies["sessionid"]["max-age"] == settings.SESSION_COOKIE_AGE
 
 
+def test_saving_every_request_names_no_id_that_has_ended(middleware: str) -> None:
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        client = Client()
+        get(client, setting(a=1))
+        old = cookie(client)
+
+        def slow(request: HttpRequest) -> None:
+            assert request.session["a"] == 1
+            get(client, lambda request: request.session.cycle_key())
+
+        for view in (slow, setting(late=1), lambda request: None):
+            late = get(with_cookie(old), view)
+            # Only by a refusal can Django's own middleware be kept from setting the cookie.
+            assert late.status_code == (200 if middleware == OURS else 400)
+            assert not late.cookies
+        assert data(client) == {"a": 1}
+        login = cookie(client)
+        get(client, lambda request: request.session.flush())
+        after = get(with_cookie(login), lambda request: None)
+        assert after.status_code == 200
+        assert not after.cookies or after.cookies["sessionid"].value != login
+
+
+@pytest.mark.parametrize("ask", [
+    lambda session: session.session_key or session.create(), lambda session: session.create(),
+    lambda session: session.load(), lambda session: session.save(must_create=True),
+    lambda session: session.flush(), lambda session: session.set_expiry(60),
+    lambda session: session.clear(),
+])  # fmt: skip
+def test_no_call_of_an_outdated_request_begins_a_session(middleware: str, ask: Any) -> None:
+    client = Client()
+    get(client, setting(a=1))
+    old = cookie(client)
+    get(client, lambda request: request.session.cycle_key())
+    stored = len(configuration.manager().replica.keys("", 10))
+    for count in (1, 2):
+        def late(request: HttpRequest, count: int = count) -> HttpResponse:
+            for _ in range(count):
+                ask(request.session)
+                request.session["late"] = 1
+            return JsonResponse({"key": request.session.session_key})
+
+        response = get(with_cookie(old), late)
+        assert (response.status_code, dict(response.cookies)) == (200, {})
+        named = json.loads(response.content)["key"]
+        assert named == (old.partition(".")[0] if middleware == OURS else old)
+    assert len(configuration.manager().replica.keys("", 10)) == stored
+    assert data(client) == {"a": 1}
+
+
+def test_a_login_with_an_outdated_id_counts(middleware: str, user: User) -> None:
+    for log_in in (
+        lambda request: login(request, user),
+        lambda request: setattr(request.session, "principal", "ann"),
+        lambda request: request.session.cycle_key(),
+    ):
+        client = Client()
+        get(client, setting(a=1))
+        late = with_cookie(cookie(client))
+        get(client, lambda request: request.session.cycle_key())
+        get(late, log_in)
+        assert cookie(late) != cookie(client)
+        get(late, setting(b=1))
+        assert data(late)["b"] == 1
+
+
 def test_the_cookie_outlives_the_browser_as_django_says(middleware: str) -> None:
     client = Client()
     assert get(client, setting(a=1)).cookies["sessionid"]["max-age"] == 1_209_600

@@ -205,3 +205,23 @@ def test_an_excluded_path_is_served_where_no_node_can_be_opened(tmp_path: Path) 
     ClusterSession(app, exclude=["/static/.*"], state_dir=str(tmp_path / "file"))
     app.add_url_rule("/static/style", "style", lambda: "ok")
     assert (app.test_client().get("/static/style")).status_code == 200
+
+
+def test_regenerate_is_a_login_with_an_outdated_id_too() -> None:
+    app = make_app()
+
+    @app.get("/login")
+    def login() -> str:
+        app.session_interface.regenerate(session)  # type: ignore[attr-defined]
+        session["user"] = "ann"
+        return "ok"
+
+    client, late = app.test_client(), app.test_client()
+    client.get("/set")
+    old = client.get_cookie(COOKIE_NAME)
+    assert old is not None
+    late.set_cookie(COOKIE_NAME, old.value)
+    client.get("/login")
+    assert "Set-Cookie" not in late.get("/set").headers
+    assert "Set-Cookie" in late.get("/login").headers
+    assert late.get("/read").json == {"user": "ann"}
