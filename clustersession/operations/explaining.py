@@ -19,7 +19,7 @@ from clustersession.operations.ending import find_session
 from clustersession.operations.listing import when
 from clustersession.operations.observing import Access
 from clustersession.replica.home import NodeHome
-from clustersession.session.token import IdSigner
+from clustersession.session.token import id_signer
 from clustersession.session.users import handle_of
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
@@ -100,7 +100,7 @@ def explain(access: Access, text: str) -> Explanation:
 
 def _judge_signature(settings: Settings, identifier: str) -> str:
     """Say why an id is refused; empty when its signature is good."""
-    if IdSigner([secret.encode() for secret in settings.secret]).key_of(identifier):
+    if id_signer(settings.secret, settings.cluster_name).key_of(identifier):
         return ""
     return (
         "Its signature fits none of the configured secrets: it was made up or changed, it belongs "

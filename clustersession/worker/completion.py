@@ -9,7 +9,7 @@ from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import require_secret
 from clustersession.worker.places import route_of
-from clustersession.worker.secret import id_secrets
+from clustersession.worker.secret import user_secret
 
 
 def complete(settings: Settings) -> Settings:
@@ -32,5 +32,5 @@ def complete(settings: Settings) -> Settings:
             require_client()
         peers = [parse_seed(seed).host for seed in settings.seeds]
         advertised_address(bind, split_address(settings.advertise)[0], peers)
-    secret = settings.secret or tuple(secret.hex() for secret in id_secrets(settings))
+    secret = settings.secret or (user_secret(settings.cluster_name),)
     return dataclasses.replace(settings, route=route, bind=bind, secret=secret)

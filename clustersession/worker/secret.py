@@ -1,4 +1,4 @@
-"""Makes the secret that signs ids where none was given, and compares it between workers."""
+"""Makes the secret where none was given, and compares it between workers."""
 
 import hashlib
 import logging
@@ -12,22 +12,21 @@ from clustersession.settings.settings import Settings
 from clustersession.worker.places import make_private, user_state_dir
 
 SECRET_NOTE = "secret"
+SECRET_FILE_SUFFIX = ".id-secret"
 _SECRET_BYTES = 32
 
 _log = logging.getLogger("clustersession")
 
 
-def id_secrets(settings: Settings) -> list[bytes]:
-    """Return the secrets that sign session ids, newest first.
+def user_secret(cluster_name: str) -> str:
+    """Return this user's own random secret, made if need be, for clusters that were given none.
 
-    Without a configured one it is a random one in a file of the user, by cluster name: not inside
-    ``state_dir``, so that nodes of one user on one host share it and accept each other's ids.
+    It is in a file by cluster name: not inside ``state_dir``, so that nodes of one user on one host
+    share it and accept each other's ids.
     """
-    if settings.secret:
-        return [secret.encode() for secret in settings.secret]
     base = user_state_dir()
     make_private(base, base)
-    return [_shared_secret(base / f"{settings.cluster_name}.id-secret")]
+    return _shared_secret(base / f"{cluster_name}{SECRET_FILE_SUFFIX}").hex()
 
 
 def _shared_secret(path: Path) -> bytes:
