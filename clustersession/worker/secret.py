@@ -8,7 +8,9 @@ from pathlib import Path
 
 from clustersession.core.errors import ReplicaError, ReplicaUnusable
 from clustersession.replica.replica import Replica
+from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
+from clustersession.settings.sources import guessable_secret
 from clustersession.worker.places import make_private, user_state_dir
 
 SECRET_NOTE = "secret"
@@ -54,6 +56,22 @@ def _shared_secret(path: Path) -> bytes:
         finally:
             draft.unlink()
     return path.read_bytes()
+
+
+_warned: set[str] = set()
+"""What this process has said about its secrets: several applications in it may have the same."""
+
+
+def warn_of_guessable(settings: Settings) -> None:
+    """Say in the log, once, that a secret can be guessed; where others get in it is refused."""
+    why = guessable_secret(settings)
+    if why and why not in _warned:
+        _warned.add(why)
+        _log.warning(
+            "clustersession: a secret can be guessed: %s; whoever has a cookie can try guesses. A "
+            "cluster of several hosts refuses it. Make one with %s",
+            why, SECRET_COMMAND,
+        )
 
 
 def compare_secret(settings: Settings, replica: Replica) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from clustersession.core.errors import ReplicaUnusable
-from clustersession.worker.secret import user_secret
+from clustersession.settings.framework import derive_secret
+from clustersession.settings.settings import Settings
+from clustersession.worker import secret
+from clustersession.worker.secret import user_secret, warn_of_guessable
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,16 @@ def test_racing_workers_agree_on_the_secret() -> None:
 
 def test_cluster_names_have_secrets_of_their_own() -> None:
     assert user_secret("shop") != user_secret("..")
+
+
+def test_a_secret_that_can_be_guessed_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    secret._warned.clear()
+    for weak in ("k" * 32, "k" * 32, derive_secret("dev")):
+        warn_of_guessable(Settings(secret=("qT8w-Lz3Rk5_vN0xYb7d", weak)))
+    warn_of_guessable(Settings(secret=("qT8w-Lz3Rk5_vN0xYb7d",)))
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert "token_urlsafe" in caplog.text
+    assert "kkkk" not in caplog.text
 
 
 def test_a_damaged_secret_is_not_replaced_in_silence(state: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.namespaces import Host, network
 from tests.support.processes import require_programs
 from tests.tools.check.found import SECRET, Found
 
-OTHER_SECRET = "t" * 32
+OTHER_SECRET = "hV2c_Jm9Pq4-sX6zUa1f"
 PATIENCE_S = 40
 OF_ANOTHER_VERSION = """
 from clustersession.node import life
