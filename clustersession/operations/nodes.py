@@ -60,7 +60,7 @@ def ask_agent(home: NodeHome, operation: Operation) -> Any:
     try:
         return ask_once(home.agent_socket, operation)
     except TimeoutError:
-        pid = home.agent_lock.read_text().strip()
+        pid = home.agent_lock.read_text().strip() if home.agent_lock.exists() else "unknown"
         raise TimeoutError(
             f"the agent of {home.directory.name} (pid {pid}) does not answer; it may be stopped or "
             "starved; ending it is safe, a worker starts another"

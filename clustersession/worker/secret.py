@@ -7,14 +7,15 @@ import secrets
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaError, ReplicaUnusable
+from clustersession.replica.home import SECRET_FILE_SUFFIX
+from clustersession.replica.private_directory import make_private
 from clustersession.replica.replica import Replica
 from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import guessable_secret
-from clustersession.worker.places import make_private, user_state_dir
+from clustersession.worker.places import user_state_dir
 
 SECRET_NOTE = "secret"
-SECRET_FILE_SUFFIX = ".id-secret"
 _SECRET_BYTES = 32
 
 _log = logging.getLogger("clustersession")
@@ -27,7 +28,7 @@ def user_secret(cluster_name: str) -> str:
     share it and accept each other's ids.
     """
     base = user_state_dir()
-    make_private(base, base)
+    make_private(base)
     return _shared_secret(base / f"{cluster_name}{SECRET_FILE_SUFFIX}").hex()
 
 
@@ -35,7 +36,7 @@ def _shared_secret(path: Path) -> bytes:
     """Read the secret, or make it so that of racing workers all read the same."""
     for _ in range(3):
         try:
-            secret = path.read_bytes()
+            secret = _read(path)
         except FileNotFoundError:
             pass
         else:
@@ -55,7 +56,12 @@ def _shared_secret(path: Path) -> bytes:
             pass
         finally:
             draft.unlink()
-    return path.read_bytes()
+    return _read(path)
+
+
+def _read(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        return file.read()
 
 
 _warned: set[str] = set()

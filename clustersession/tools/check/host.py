@@ -19,6 +19,7 @@ from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
 from clustersession.tools.check.report import Verdict, ok, problem, warning
+from clustersession.worker.places import temporary_state_dir
 
 SPACE_BYTES_MIN = 64 * 2**20
 SPACE_BYTES_GOOD = 2**30
@@ -60,7 +61,12 @@ def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
                                "so when it starts)")
     else:
         made = "" if existing == directory else ", made at the first start"
-        yield ok("state", f"{directory}: local and private{made}")
+        if temporary_state_dir() in directory.parents:
+            yield warning("state", f"{directory}{made}: what is in the temporary directory goes "
+                                   "when the machine restarts; set state_dir, or StateDirectory= "
+                                   "in the service's unit")
+        else:
+            yield ok("state", f"{directory}: local and private{made}")
     yield _space(existing)
     if (home.replica / directories.DATA_FILE).exists():
         yield _replica(home.replica, agent_runs)
@@ -81,14 +87,10 @@ def _replica(path: Path, agent_runs: bool) -> Verdict:
         return ok("replica", "in use, and its agent answers")
     try:
         with directories.exclusive_opening(path):
-            user = directories.join_users(path)
-            try:
-                if not directories.is_last_user(user):
-                    return ok("replica", "in use by workers")
-                if is_whole(path / directories.DATA_FILE):
-                    return ok("replica", "whole; nobody has it open")
-            finally:
-                os.close(user)
+            if directories.is_used(path):
+                return ok("replica", "in use by workers")
+            if is_whole(path / directories.DATA_FILE):
+                return ok("replica", "whole; nobody has it open")
     except OSError as error:
         return problem("replica", f"{path} cannot be read: {error.strerror}; see who owns it")
     return warning("replica", f"{path} is damaged; a node that starts sets it aside and loads "

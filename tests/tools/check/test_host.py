@@ -92,3 +92,13 @@ def test_a_cookie_that_contradicts_itself() -> None:
 )
 def test_clocks(now_s: float, skews: dict[str, int], level: str) -> None:
     assert check_host.check_clock(now_s, skews, 300).level == level
+
+
+def test_a_state_that_goes_at_the_next_restart_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_host, "temporary_state_dir", lambda: tmp_path / "clustersession-0")
+    home = NodeHome(tmp_path / "clustersession-0" / "shop.a")
+    (found,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
+    assert found.level == "warning"
+    assert "StateDirectory=" in found.text
