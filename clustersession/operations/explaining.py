@@ -18,7 +18,7 @@ from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.operations.ending import find_session
 from clustersession.operations.listing import when
 from clustersession.operations.observing import Access
-from clustersession.replica.home import NodeHome
+from clustersession.replica.home import NodeHome, parse_name
 from clustersession.session.token import id_signer
 from clustersession.session.users import handle_of
 from clustersession.settings.settings import Settings
@@ -91,7 +91,7 @@ def explain(access: Access, text: str) -> Explanation:
         return _unknown(text)
     if signature and state is None:
         return Explanation(FORGED, "Not an id of this cluster", (signature,), refused=True)
-    route = access.home.directory.name.rpartition(".")[2]
+    route = parse_name(access.home.directory)[1]
     own = {"route": route, **describe_copy(node, state), "own": True}
     peers = sorted(_peers_copies(access.home, key), key=lambda copy: copy["route"])
     copies = (own, *peers)

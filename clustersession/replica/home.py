@@ -1,6 +1,7 @@
 """Names a node's files and opens its replica."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,13 +13,18 @@ from clustersession.replica.opening import LmdbReplica, open_lmdb
 from clustersession.replica.private_directory import HeldDirectory
 from clustersession.settings.settings import Settings
 
+NAME_DIGITS = 12
 SECRET_FILE_SUFFIX = ".id-secret"
 """Ends the name of a file, beside the nodes' directories, with a random secret of the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeHome:
-    """Names the files of one (cluster name, route), in a directory private to its owner."""
+    """Names the files of a node, in a directory private to its owner.
+
+    The directory's name says the cluster's name, the route, and which secret the node began with:
+    ``<cluster name>.<route>.<12 hexadecimal digits>``.
+    """
 
     directory: Path
 
@@ -26,6 +32,11 @@ class NodeHome:
     def replica(self) -> Path:
         """Return the LMDB environment."""
         return self.directory / "replica"
+
+    @property
+    def known_secrets(self) -> Path:
+        """Return the file with digests of the secrets that the node has had."""
+        return self.directory / "known-secrets"
 
     @property
     def agent_lock(self) -> Path:
@@ -41,6 +52,12 @@ class NodeHome:
     def agent_log(self) -> Path:
         """Return what an agent started by a worker logs."""
         return self.directory / "agent.log"
+
+
+def parse_name(directory: Path) -> tuple[str, str]:
+    """Return cluster name and route of a node's directory; both empty when it is none."""
+    found = re.fullmatch(rf"(.+)\.(\w+)\.[0-9a-f]{{{NAME_DIGITS}}}", directory.name, re.ASCII)
+    return (found[1], found[2]) if found else ("", "")
 
 
 def open_node_replica(home: NodeHome, settings: Settings) -> LmdbReplica:

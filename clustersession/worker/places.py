@@ -9,6 +9,7 @@ from clustersession.core.ids import derive_route
 from clustersession.replica.home import NodeHome
 from clustersession.replica.private_directory import make_private
 from clustersession.settings.settings import Settings
+from clustersession.worker.known_secrets import find_or_begin
 
 
 def route_of(settings: Settings) -> str:
@@ -41,14 +42,18 @@ def temporary_state_dir() -> Path:
 
 
 def node_home(settings: Settings) -> NodeHome:
-    """Return the node's private directory, made if need be. Raises ReplicaUnusable."""
-    if settings.state_dir:
-        # Absolute, because the agent works in another directory.
-        base = Path(settings.state_dir).absolute()
-    else:
+    """Return the node's private directory, made if need be; ``settings`` are complete.
+
+    Raises ReplicaUnusable.
+    """
+    base = state_dir_of(settings)
+    if not settings.state_dir or not base.exists():
         # It may be in the temporary directory, where another user could have made it first.
-        base = user_state_dir()
         make_private(base)
-    directory = base / f"{settings.cluster_name}.{route_of(settings)}"
-    make_private(directory)
-    return NodeHome(directory)
+    return find_or_begin(base, settings.cluster_name, route_of(settings), settings.secret)
+
+
+def state_dir_of(settings: Settings) -> Path:
+    """Return the directory in which the nodes of these settings have theirs."""
+    # Absolute, because the agent works in another directory.
+    return Path(settings.state_dir).absolute() if settings.state_dir else user_state_dir()

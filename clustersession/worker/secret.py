@@ -1,6 +1,5 @@
 """Makes the secret where none was given, and compares it between workers."""
 
-import hashlib
 import logging
 import os
 import secrets
@@ -13,6 +12,7 @@ from clustersession.replica.replica import Replica
 from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import guessable_secret
+from clustersession.worker.known_secrets import digests_of
 from clustersession.worker.places import user_state_dir
 
 SECRET_NOTE = "secret"
@@ -81,16 +81,19 @@ def warn_of_guessable(settings: Settings) -> None:
 
 
 def compare_secret(settings: Settings, replica: Replica) -> None:
-    """Warn when workers of one node hold different secrets: they refuse each other's ids."""
-    digest = hashlib.sha256(b"clustersession secret of a node\x00" + settings.secret[0].encode())
-    own, known = digest.digest()[:8], None
+    """Warn when workers of one node sign with secrets that others of it do not accept.
+
+    The node has had them all, or it would be another one: a rotation leaves somebody behind.
+    """
+    accepted = [d.encode() for d in digests_of(settings.secret, settings.cluster_name)]
+    own, known = accepted[0], None
     try:
         known = replica.load_note(SECRET_NOTE)
         if known != own:
             replica.save_note(SECRET_NOTE, own)
     except ReplicaError:
         return
-    if known is not None and known != own:
+    if known is not None and known not in accepted:
         _log.warning(
             "clustersession: the secret of node %s is not the one its workers had before; unless "
             "it was just replaced, give all of them the same, or they end each other's sessions",

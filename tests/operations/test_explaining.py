@@ -9,8 +9,8 @@ from clustersession.core.ids import log_name
 from clustersession.core.state import ENDED_LIMIT, ENDED_ROTATED, Change, SessionState
 from clustersession.operations import explaining
 from clustersession.operations.explaining import Explanation, explain
+from clustersession.operations.nodes import find_home
 from clustersession.operations.observing import NodeAccess, SharedAccess, look
-from clustersession.replica.home import NodeHome
 from clustersession.session.token import id_signer
 from clustersession.session.users import handle_of
 from clustersession.tools.demo.processes import free_port, wait_for
@@ -143,7 +143,7 @@ def test_a_node_without_an_agent_or_secret_tells_what_it_can(tmp_path: Path) -> 
     runtime = Runtime.from_options({"state_dir": str(tmp_path), "route": "tomcat1"})
     cookie = new_cookie(runtime, user="ann")
     runtime.close()
-    access = NodeAccess(runtime.settings, NodeHome(next(tmp_path.glob("*.tomcat1"))))
+    access = NodeAccess(runtime.settings, find_home(runtime.settings))
     found = explain(access, cookie)
     assert found.verdict == explaining.LIVE
     assert any("No peer could be asked" in reason for reason in found.reasons)

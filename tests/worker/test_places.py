@@ -13,7 +13,7 @@ def test_a_cluster_name_leads_out_of_no_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    odd = Settings(cluster_name="..")
+    odd = Settings(cluster_name="..", secret=("a secret of sixteen",))
     assert places.node_home(odd).directory.parent == tmp_path / "clustersession"
 
 

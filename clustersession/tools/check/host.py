@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from clustersession.operations.node_users import describe_users, user_pids
 from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome
@@ -70,6 +71,19 @@ def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
     yield _space(existing)
     if (home.replica / directories.DATA_FILE).exists():
         yield _replica(home.replica, agent_runs)
+
+
+def check_nodes(nodes: Iterable[NodeHome], own: NodeHome) -> Iterator[Verdict]:
+    """Name the other nodes of the same cluster's name and route, which have other secrets."""
+    for home in nodes:
+        if home == own:
+            continue
+        text = f"{home.directory} is a node with another secret: {describe_users(home)}"
+        if user_pids(home.replica):
+            yield ok("state", text)
+        else:
+            yield warning("state", f"{text}; if its application is gone, or its secret was "
+                                   "replaced at one go, delete the directory")
 
 
 def _space(path: Path) -> Verdict:

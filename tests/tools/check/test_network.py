@@ -13,6 +13,7 @@ from clustersession.core.errors import ClusterSessionError
 from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
 from clustersession.tools.demo.processes import wait_for
+from clustersession.worker.known_secrets import directory_name
 from tests.support.namespaces import Host, network
 from tests.support.processes import require_programs
 from tests.tools.check.found import SECRET, Found
@@ -59,7 +60,9 @@ def start_agent(host: Host, state: Path, code: str = "", **settings: str) -> Nod
             [sys.executable, *program, "agent"], env=environment(host, state, settings),
             stdout=log, stderr=log,
         )
-    home = NodeHome(state / f"{settings.get('CLUSTER_NAME', 'clustersession')}.{settings['ROUTE']}")
+    cluster_name = settings.get("CLUSTER_NAME", "clustersession")
+    secret = settings.get("SECRET", SECRET)
+    home = NodeHome(state / directory_name(cluster_name, settings["ROUTE"], secret))
     wait_for(lambda: phase(home) == "ready", "the agent to be ready")
     return home
 
