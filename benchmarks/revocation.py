@@ -14,8 +14,7 @@ import time
 from benchmarks.nodes import BenchNode, bench_nodes, percentiles, wait_until
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.session.manager import SessionManager
-from clustersession.session.token import IdSigner
-from clustersession.worker.secret import id_secrets
+from clustersession.session.token import id_signer
 
 SESSIONS, NODES = 4, 3
 LOOK_S = 0.00005
@@ -47,8 +46,9 @@ def _round(nodes: list[BenchNode], user: str, where: BenchNode) -> tuple[float, 
     for node in nodes:
         wait_until(lambda n=node: len(n.replica.sessions_of(user)) == SESSIONS, "the sessions")
     assert where.client is not None
+    signer = id_signer(where.settings.secret, where.settings.cluster_name)
     manager = SessionManager(
-        where.settings, where.replica, IdSigner(id_secrets(where.settings)),
+        where.settings, where.replica, signer,
         where.client, wall_ms=_now_ms, random_bytes=secrets.token_bytes,
     )
     sessions = manager.sessions()

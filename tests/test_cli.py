@@ -83,7 +83,7 @@ def test_a_look_at_a_stopped_node_leaves_its_sessions_to_the_next_boot(tmp_path:
     middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
     make_session(middleware.runtime.manager())
     middleware.runtime.close()
-    (replica,) = tmp_path.glob("*.tomcat1/replica")
+    (replica,) = tmp_path.glob("*.tomcat1.*/replica")
     assert is_trustworthy(replica, "another boot")
     run(tmp_path, "status")
     run(tmp_path, "sessions")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from clustersession.agent.driver import Driver, moment
+from clustersession.agent.file_keeper import FileKeeper
 from clustersession.agent.metrics import require_client
 from clustersession.agent.status import status_of
 from clustersession.agent.sweeper import Sweeper
@@ -60,15 +61,18 @@ class Agent:
         endpoint = self._endpoint()
         await self.driver.start()
         self.driver.event_log.forward = self.workers.forward
-        await self.workers.start(listen_unix(self.home.agent_socket))
+        await self._listen()
         self._on_workers(0, 0)
         indexing = asyncio.get_running_loop().create_task(self._index())
         sweeper = asyncio.get_running_loop().create_task(self.sweeper.run())
+        keeper = FileKeeper(self.home, self.driver.event_log, self._listen)
+        keeping = asyncio.get_running_loop().create_task(keeper.run())
         serving = asyncio.get_running_loop().create_task(endpoint.run()) if endpoint else None
         try:
             await self._stopping.wait()
         finally:
             sweeper.cancel()
+            keeping.cancel()
             if serving is not None:
                 serving.cancel()
                 await asyncio.gather(serving, return_exceptions=True)
@@ -77,7 +81,10 @@ class Agent:
             self.home.agent_socket.unlink(missing_ok=True)
             self.workers.close()
             await self.driver.stop()
-            await asyncio.gather(indexing, sweeper, return_exceptions=True)
+            await asyncio.gather(indexing, sweeper, keeping, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        await self.workers.start(listen_unix(self.home.agent_socket))
 
     def _endpoint(self) -> "Endpoint | None":
         settings = self.settings

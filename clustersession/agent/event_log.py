@@ -29,9 +29,12 @@ KINDS_MAX = 1024
 RECENT_MAX = 200
 TOLD_MAX = 600
 """Lines of one event in REPEAT_AFTER_S; a large cluster that starts is no flood."""
+NEIGHBOURS_AFTER_S = 3600.0
+"""Other clusters share the group for good, and each of their heartbeats arrives here."""
 _REMARKS = {
     DropReason.UNKNOWN_KEY: (
-        "datagram: unknown_key (another secret: every node of the cluster needs the same)"
+        "datagram: unknown_key (another secret: harmless from another application, and every node "
+        "of one cluster needs the same)"
     ),
     DropReason.OTHER_CLUSTER: (
         "datagram: other_cluster (harmless; to be rid of it give each cluster its multicast_port)"
@@ -224,20 +227,25 @@ class EventLog:
             peer=peer,
         )
 
-    def dropped(self, reason: str, source: str) -> None:
+    def dropped(
+        self, reason: str, source: str, level: str = "warning", every_s: float = REPEAT_AFTER_S
+    ) -> None:
         """Log that something from outside was not accepted."""
         # Some reasons quote a peer; there must not be a counter for whatever it invents.
         known = len(self.counters) < KINDS_MAX or f"dropped: {reason}" in self.counters
         self.counters[f"dropped: {reason}" if known else "dropped: other"] += 1
         self.seldom(
-            "warning", f"dropped_{reason.partition(':')[0].replace(' ', '_')}",
-            f"dropped what came from {source}: {reason}", about=reason, source=source,
-            reason=reason,
+            level, f"dropped_{reason.partition(':')[0].replace(' ', '_')}",
+            f"dropped what came from {source}: {reason}", about=reason, every_s=every_s,
+            source=source, reason=reason,
         )
 
     def dropped_datagram(self, reason: DropReason, source: str) -> None:
         """Log that a datagram from the group was not accepted."""
-        self.dropped(_REMARKS.get(reason, f"datagram: {reason}"), source)
+        if reason in _REMARKS:
+            self.dropped(_REMARKS[reason], source, "info", NEIGHBOURS_AFTER_S)
+        else:
+            self.dropped(f"datagram: {reason}", source)
 
     def seldom(
         self, level: str, event: str, text: str, *, about: str = "",

@@ -84,7 +84,8 @@ class Endpoint:
                 self._event_log.seldom(
                     "error", "endpoint_failed",
                     f"no metrics: cannot listen on {self._bind} port {self._port} (settings "
-                    f"metrics_bind and metrics_port): {error.strerror or error}",
+                    f"metrics_bind and metrics_port; each application's node of a host needs a "
+                    f"port of its own): {error.strerror or error}",
                 )
                 await asyncio.sleep(LISTEN_AGAIN_S)
         try:

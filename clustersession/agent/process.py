@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 
 from clustersession import __version__
 from clustersession.agent.agent import Agent
+from clustersession.agent.file_keeper import write_pid
 from clustersession.agent.log_lines import log_formatter
 from clustersession.agent.start import decode_start, unknown_settings
 from clustersession.core.errors import ConfigurationError
@@ -38,9 +39,11 @@ logger = logging.getLogger("clustersession.agent")
 def agent_lock(home: NodeHome, *, wait_s: float = 0.0) -> Iterator[bool]:
     """Hold the agent's lock for the block; False when another process holds it.
 
-    ``wait_s``: how long to wait for one that leaves. That one has taken its socket away.
+    It is one on the node's directory, which nobody can take away as long as something is in it; a
+    file may be removed, and the next agent would lock another one of the same name. ``wait_s``: how
+    long to wait for one that leaves. That one has taken its socket away.
     """
-    descriptor = os.open(home.agent_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(home.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         give_up_s = time.monotonic() + wait_s
         while not _try_lock(descriptor):
@@ -48,8 +51,7 @@ def agent_lock(home: NodeHome, *, wait_s: float = 0.0) -> Iterator[bool]:
                 yield False
                 return
             time.sleep(LOCK_LOOK_S)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        write_pid(home)
         yield True
     finally:
         os.close(descriptor)
@@ -137,6 +139,9 @@ def main_detached() -> int:
     os.umask(0o077)
     with suppress(OSError):
         os.chdir("/")
+    # The handler opens it by its name; a link there is not ours.
+    if home.agent_log.is_symlink():
+        home.agent_log.unlink()
     handler = logging.handlers.RotatingFileHandler(
         home.agent_log, maxBytes=LOG_BYTES_MAX, backupCount=1
     )

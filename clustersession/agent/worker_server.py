@@ -59,9 +59,11 @@ class WorkerServer:
         self.work = WorkerCounts(self._ask_counts)
 
     async def start(self, sock: socket.socket) -> None:
-        """Serve on a listening socket."""
-        loop = asyncio.get_running_loop()
+        """Serve on a listening socket, from now on if there was another; connections stay."""
+        loop, before = asyncio.get_running_loop(), self._server
         self._server = await loop.create_unix_server(lambda: WorkerConnection(self), sock=sock)
+        if before is not None:
+            before.close()
 
     def close(self) -> None:
         """Close the socket and every connection."""

@@ -18,8 +18,8 @@ from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.operations.ending import find_session
 from clustersession.operations.listing import when
 from clustersession.operations.observing import Access
-from clustersession.replica.home import NodeHome
-from clustersession.session.token import IdSigner
+from clustersession.replica.home import NodeHome, parse_name
+from clustersession.session.token import id_signer
 from clustersession.session.users import handle_of
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
@@ -91,7 +91,7 @@ def explain(access: Access, text: str) -> Explanation:
         return _unknown(text)
     if signature and state is None:
         return Explanation(FORGED, "Not an id of this cluster", (signature,), refused=True)
-    route = access.home.directory.name.rpartition(".")[2]
+    route = parse_name(access.home.directory)[1]
     own = {"route": route, **describe_copy(node, state), "own": True}
     peers = sorted(_peers_copies(access.home, key), key=lambda copy: copy["route"])
     copies = (own, *peers)
@@ -100,7 +100,7 @@ def explain(access: Access, text: str) -> Explanation:
 
 def _judge_signature(settings: Settings, identifier: str) -> str:
     """Say why an id is refused; empty when its signature is good."""
-    if IdSigner([secret.encode() for secret in settings.secret]).key_of(identifier):
+    if id_signer(settings.secret, settings.cluster_name).key_of(identifier):
         return ""
     return (
         "Its signature fits none of the configured secrets: it was made up or changed, it belongs "

@@ -7,12 +7,14 @@ from typing import Any
 
 from clustersession.core.errors import ClusterSessionError, ReplicaUnusable
 from clustersession.net.agent_link import AgentGone, ask_once
-from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.operations.node_users import describe_users
+from clustersession.replica.home import NodeHome, open_node_replica, parse_name
 from clustersession.replica.opening import LmdbReplica
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
-from clustersession.worker.places import user_state_dir
+from clustersession.worker.known_secrets import digests_of, find_node
+from clustersession.worker.places import state_dir_of
 
 
 class NoSuchNode(ClusterSessionError):
@@ -22,37 +24,68 @@ class NoSuchNode(ClusterSessionError):
 def find_home(settings: Settings) -> NodeHome:
     """Find the directory of the node that the settings name, or of the only node there is.
 
-    Makes nothing. Raises NoSuchNode.
+    ``state_dir`` may be the node's own directory, too. Makes nothing. Raises NoSuchNode.
     """
-    base = Path(settings.state_dir) if settings.state_dir else user_state_dir()
+    base = state_dir_of(settings)
+    if parse_name(base) != ("", "") and (base / "replica").is_dir():
+        return NodeHome(base)
     try:
-        found = sorted(path for path in base.glob("*.*") if (path / "replica").is_dir())
+        found = [
+            NodeHome(path) for path in sorted(base.glob("*.*.*"))
+            if parse_name(path) != ("", "") and (path / "replica").is_dir()
+        ]
+        fitting = _with_secret(settings, _named(settings, found))
     except PermissionError as error:
         raise NoSuchNode(
             f"{error.filename} is private to its owner; run this as the user that the application "
             "runs as"
         ) from None
-    everything = ", ".join(path.name for path in found) or "nothing"
+    if len(fitting) == 1:
+        return fitting[0]
+    raise NoSuchNode(_several(base, fitting) if fitting else _none(settings, base, found))
+
+
+def _named(settings: Settings, found: list[NodeHome]) -> list[NodeHome]:
+    """Leave those of the route and the cluster's name that were given, as far as they were."""
+    names = {home: parse_name(home.directory) for home in found}
     if settings.route:
-        found = [path for path in found if path.name.endswith(f".{settings.route}")]
-    cluster = settings.cluster_name
-    named = [path for path in found if path.name.rpartition(".")[0] == cluster]
-    if named or settings.cluster_name != Settings().cluster_name:
-        found = named
-    if len(found) == 1:
-        return NodeHome(found[0])
-    if not found:
-        wanted = f" {settings.route}" if settings.route else ""
-        raise NoSuchNode(
-            f"no node{wanted} of cluster {settings.cluster_name} has ever run in {base}, where "
-            f"there is {everything}; before the command, give --state-dir, --cluster-name and "
-            "--route as the application has them"
-        )
-    names = ", ".join(path.name for path in found)
-    raise NoSuchNode(
-        f"several nodes live in {base}: {names} (cluster and route); choose with --cluster-name "
-        "and --route, before the command"
+        found = [home for home in found if names[home][1] == settings.route]
+    named = [home for home in found if names[home][0] == settings.cluster_name]
+    return named if named or settings.cluster_name != Settings().cluster_name else found
+
+
+def _with_secret(settings: Settings, found: list[NodeHome]) -> list[NodeHome]:
+    """Leave the one that has had a secret of the settings, where they have any."""
+    if not settings.secret:
+        return found
+    names = sorted({parse_name(home.directory) for home in found})
+    of_a_name = [[h for h in found if parse_name(h.directory) == name] for name in names]
+    known = (
+        find_node(nodes, digests_of(settings.secret, name[0]))
+        for name, nodes in zip(names, of_a_name, strict=True)
     )
+    return [home for home in known if home is not None]
+
+
+def _none(settings: Settings, base: Path, found: list[NodeHome]) -> str:
+    wanted = f" {settings.route}" if settings.route else ""
+    having = " with the secret that is set here" if settings.secret else ""
+    everything = ", ".join(home.directory.name for home in found) or "nothing"
+    return (
+        f"no node{wanted} of cluster {settings.cluster_name}{having} has ever run in {base}, where "
+        f"there is {everything}; before the command, give --state-dir, --cluster-name and "
+        "--route as the application has them, and the secret if it is set"
+    )
+
+
+def _several(base: Path, found: list[NodeHome]) -> str:
+    lines = [f"  {home.directory.name}: {describe_users(home)}" for home in found]
+    return "\n".join([
+        f"several nodes live in {base} (cluster, route, and a number for the first secret):",
+        *lines,
+        "choose with --cluster-name and --route, before the command, or with --state-dir "
+        f"{found[0].directory}",
+    ])
 
 
 def ask_agent(home: NodeHome, operation: Operation) -> Any:
@@ -60,7 +93,7 @@ def ask_agent(home: NodeHome, operation: Operation) -> Any:
     try:
         return ask_once(home.agent_socket, operation)
     except TimeoutError:
-        pid = home.agent_lock.read_text().strip()
+        pid = home.agent_lock.read_text().strip() if home.agent_lock.exists() else "unknown"
         raise TimeoutError(
             f"the agent of {home.directory.name} (pid {pid}) does not answer; it may be stopped or "
             "starved; ending it is safe, a worker starts another"
@@ -79,7 +112,7 @@ def status(
         return answer
     except AgentGone:
         pass
-    cluster_name, _, route = home.directory.name.rpartition(".")
+    cluster_name, route = parse_name(home.directory)
     with open_replica() if open_replica else replica(home) as node_replica:
         stats = node_replica.stats()
         return {

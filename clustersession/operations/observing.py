@@ -64,12 +64,13 @@ class NodeAccess:
 class SharedAccess:
     """Gives the node that this process serves from. Opens nothing before it is asked.
 
-    State: ``_completed``, the settings with the secret, once they were asked for.
+    State: ``_completed``, the settings with the secret, and ``_home``, once they were asked for.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._completed: Settings | None = None
+        self._home: NodeHome | None = None
 
     @property
     def settings(self) -> Settings:
@@ -79,7 +80,9 @@ class SharedAccess:
 
     @property
     def home(self) -> NodeHome:
-        return node_home(self.settings)
+        if self._home is None:
+            self._home = node_home(self.settings)
+        return self._home
 
     @contextmanager
     def replica(self) -> Iterator[Replica]:

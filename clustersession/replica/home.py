@@ -1,17 +1,30 @@
 """Names a node's files and opens its replica."""
 
+import os
+import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from clustersession.core.identity import NODE_ID_BYTES
+from clustersession.replica.engines.lmdb.directory import refuse_removed
 from clustersession.replica.opening import LmdbReplica, open_lmdb
+from clustersession.replica.private_directory import HeldDirectory
 from clustersession.settings.settings import Settings
+
+NAME_DIGITS = 12
+SECRET_FILE_SUFFIX = ".id-secret"
+"""Ends the name of a file, beside the nodes' directories, with a random secret of the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeHome:
-    """Names the files of one (cluster name, route), in a directory private to its owner."""
+    """Names the files of a node, in a directory private to its owner.
+
+    The directory's name says the cluster's name, the route, and which secret the node began with:
+    ``<cluster name>.<route>.<12 hexadecimal digits>``.
+    """
 
     directory: Path
 
@@ -21,8 +34,13 @@ class NodeHome:
         return self.directory / "replica"
 
     @property
+    def known_secrets(self) -> Path:
+        """Return the file with digests of the secrets that the node has had."""
+        return self.directory / "known-secrets"
+
+    @property
     def agent_lock(self) -> Path:
-        """Return the file whose lock makes its holder the node's agent."""
+        """Return the file with the agent's process id; the lock is on the directory."""
         return self.directory / "agent.lock"
 
     @property
@@ -36,15 +54,46 @@ class NodeHome:
         return self.directory / "agent.log"
 
 
+def parse_name(directory: Path) -> tuple[str, str]:
+    """Return cluster name and route of a node's directory; both empty when it is none."""
+    found = re.fullmatch(rf"(.+)\.(\w+)\.[0-9a-f]{{{NAME_DIGITS}}}", directory.name, re.ASCII)
+    return (found[1], found[2]) if found else ("", "")
+
+
 def open_node_replica(home: NodeHome, settings: Settings) -> LmdbReplica:
     """Open the node's replica in this process. Raises ReplicaUnusable, ReplicaFull."""
-    return open_lmdb(
+    replica = open_lmdb(
         home.replica,
         new_node=lambda: secrets.token_bytes(NODE_ID_BYTES),
         map_bytes=settings.map_bytes,
         clock_skew_ms_max=settings.stamp_lead_ms_max,
         boot_id=boot_id(),
     )
+    base = home.directory.parent
+    with suppress(OSError):
+        found = base.stat()
+        # What several nodes of the user share lies beside their directories. Where others write
+        # too, such as /tmp itself, what becomes old is not for us to keep.
+        if found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+            replica.held.append(HeldDirectory(base))
+    return replica
+
+
+def keep_files(home: NodeHome) -> None:
+    """Give all files of an open node the present time, so that no cleaner takes them for old.
+
+    A memory map that is written to does not change its file's time. Raises ReplicaUnusable when
+    files of the replica are gone already.
+    """
+    with suppress(OSError):
+        for directory in (home.directory, home.replica):
+            for path in (directory, *directory.iterdir()):
+                with suppress(OSError):
+                    os.utime(path, follow_symlinks=False)
+        for path in home.directory.parent.glob(f"*{SECRET_FILE_SUFFIX}"):
+            with suppress(OSError):
+                os.utime(path, follow_symlinks=False)
+    refuse_removed(home.replica)
 
 
 def boot_id() -> str:

@@ -22,6 +22,7 @@ from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.replica.engines.lmdb.engine import DAMAGE, LmdbEngine, out_of_space
 from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.engines.memory import MemoryEngine
+from clustersession.replica.private_directory import HeldDirectory
 from clustersession.replica.replica import Replica
 
 logger = logging.getLogger("clustersession")
@@ -63,6 +64,8 @@ class LmdbReplica(Replica):
         self._lmdb = engine
         self._boot_id = boot_id
         self.set_aside = aside
+        # What else is held as long as the replica is open.
+        self.held: list[HeldDirectory] = []
 
     def reader_check(self) -> int:
         """Free what killed processes left behind; returns how many there were. For a timer."""
@@ -89,6 +92,8 @@ class LmdbReplica(Replica):
     def close(self) -> None:
         """Release the files; safe to call twice."""
         super().close()
+        for held in self.held:
+            held.close()
         reservation = _open_here.get(self._lmdb.directory)
         if reservation is not None and reservation.engine is self._lmdb:
             del _open_here[self._lmdb.directory]
@@ -115,7 +120,8 @@ def open_lmdb(
     empty with a node id from ``new_node``. In a child of a fork this lets go of what the parent had
     open and opens it anew. Raises ReplicaUnusable, ReplicaFull.
     """
-    directory = Path(os.path.realpath(path))
+    # A link in its place is not followed: see make_private.
+    directory = Path(os.path.realpath(Path(path).parent)) / Path(path).name
     opening = _Opening(directory, new_node, map_bytes, clock_skew_ms_max, boot_id)
     reservation = _reserve(directory)
     try:
@@ -186,7 +192,10 @@ class _Opening:
         agent that knows nothing of what is written to the new one.
         """
         file = self.directory / directories.DATA_FILE
-        if not file.exists() or directories.is_used(self.directory):
+        if directories.is_used(self.directory):
+            directories.refuse_removed(self.directory)
+            return ""
+        if not file.exists():
             return ""
         if not directories.is_trustworthy(self.directory, self.boot_id):
             return "is damaged or was open when the machine crashed"

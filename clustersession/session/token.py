@@ -13,6 +13,7 @@ from hashlib import sha256
 from itsdangerous import Signer
 from itsdangerous.signer import HMACAlgorithm
 
+from clustersession.core.derivation import derive
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.ids import ID_LENGTH, KEY_LENGTH
 
@@ -29,18 +30,23 @@ class _ShortHMAC(HMACAlgorithm):
         return super().get_signature(key, value)[:_MAC_BYTES]
 
 
-class IdSigner:
-    """Makes and verifies session ids with one or more secrets; the first one signs."""
+def id_signer(secrets: Sequence[str], cluster_name: str) -> "IdSigner":
+    """Make the signer of a cluster's ids; two clusters with one secret refuse each other's."""
+    return IdSigner([derive(secret.encode(), "session id", cluster_name) for secret in secrets])
 
-    def __init__(self, secrets: Sequence[bytes]) -> None:
-        if not secrets:
-            raise ConfigurationError("the id signer needs at least one secret")
+
+class IdSigner:
+    """Makes and verifies session ids with one or more keys; the first one signs."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        if not keys:
+            raise ConfigurationError("the id signer needs at least one key")
         self._signers: dict[str, list[Signer]] = {}
-        for secret in secrets:
-            character = _key_character(secret)
-            self._signers.setdefault(character, []).append(_signer(secret))
-        self._character = _key_character(secrets[0])
-        self._derivation_key = sha256(_SALT + b".derived\x00" + secrets[0]).digest()
+        for key in keys:
+            character = _key_character(key)
+            self._signers.setdefault(character, []).append(_signer(key))
+        self._character = _key_character(keys[0])
+        self._derivation_key = sha256(_SALT + b".derived\x00" + keys[0]).digest()
 
     def mint(self, random16: bytes) -> str:
         """Make a new id from 16 random bytes."""
@@ -50,7 +56,7 @@ class IdSigner:
         return key + self._signers[self._character][0].get_signature(key).decode("ascii")
 
     def derive(self, label: str) -> str:
-        """Make the id that belongs to a label: the same from everybody who has the first secret."""
+        """Make the id that belongs to a label: the same from everybody who has the first key."""
         return self.mint(hmac.digest(self._derivation_key, label.encode(), sha256)[:RANDOM_BYTES])
 
     def key_of(self, identifier: str) -> str | None:
@@ -64,12 +70,12 @@ class IdSigner:
         return None
 
 
-def _key_character(secret: bytes) -> str:
-    return _ALPHABET[sha256(_SALT + b".key-character\x00" + secret).digest()[0] & 63]
+def _key_character(key: bytes) -> str:
+    return _ALPHABET[sha256(_SALT + b".key-character\x00" + key).digest()[0] & 63]
 
 
-def _signer(secret: bytes) -> Signer:
+def _signer(key: bytes) -> Signer:
     return Signer(
-        secret, salt=_SALT, key_derivation="hmac", digest_method=sha256,
+        key, salt=_SALT, key_derivation="hmac", digest_method=sha256,
         algorithm=_ShortHMAC(sha256),
     )

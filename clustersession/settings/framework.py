@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clustersession.core.errors import ConfigurationError
+from clustersession.settings.guessable import MARK, why_guessable
 
 STARLETTE_NAMES = {
     "session_cookie": "cookie_name",
@@ -44,7 +45,10 @@ def our_names(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def derive_secret(framework_key: str | bytes) -> str:
-    """Derive a cluster secret from the framework's secret key, without revealing that key."""
+    """Derive a cluster secret from the framework's secret key, without revealing that key.
+
+    One that can be guessed leaves its mark on it, because afterwards it could not be told.
+    """
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -52,4 +56,5 @@ def derive_secret(framework_key: str | bytes) -> str:
     if not key:
         raise ConfigurationError("the web framework's secret key is empty")
     kdf = HKDF(SHA256(), 32, b"clustersession secret 1", b"from the framework's secret key")
-    return kdf.derive(key).hex()
+    derived = kdf.derive(key).hex()
+    return MARK + derived if why_guessable(framework_key) else derived

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from clustersession.core.ids import derive_route, is_route
+from clustersession.settings.guessable import SECRET_LENGTH_MIN
 
-SECRET_LENGTH_MIN = 16
 SECRET_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
 COOKIE_NAME_LENGTH_MAX = 60
 PORT_MAX = 65_535

@@ -42,6 +42,7 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from clustersession.core.errors import ConfigurationError
+from clustersession.settings.guessable import why_guessable
 from clustersession.settings.rules import HIDDEN, SECRET_COMMAND, describe
 from clustersession.settings.settings import (
     CHOICES,
@@ -144,11 +145,20 @@ def load_settings(
 
 
 def require_secret(settings: Settings, bind_address: str) -> None:
-    """Refuse to cluster without a secret on an address that others can reach.
+    """Refuse to cluster on an address that others can reach without a secret, or with a weak one.
 
     ``bind_address`` is the resolved address of the receiver. Raises ConfigurationError.
     """
-    if not settings.distributable or settings.secret or ip_address(bind_address).is_loopback:
+    if not settings.distributable or ip_address(bind_address).is_loopback:
+        return
+    if why := guessable_secret(settings):
+        raise ConfigurationError(
+            f"distributable is True, the receiver would listen on {bind_address}, and a secret can "
+            f"be guessed: {why}. Whoever guesses it, from one cookie or from what the port shows, "
+            f"can read and forge every session. Make one with {SECRET_COMMAND} and give it to "
+            f"every node as the framework's secret key or as {PREFIX}SECRET."
+        )
+    if settings.secret:
         return
     raise ConfigurationError(
         f"distributable is True and the receiver would listen on {bind_address} without a secret, "
@@ -156,6 +166,11 @@ def require_secret(settings: Settings, bind_address: str) -> None:
         f"{SECRET_COMMAND} and give it to every node as {PREFIX}SECRET, or set {PREFIX}BIND to "
         "127.0.0.1 to cluster on this host only."
     )
+
+
+def guessable_secret(settings: Settings) -> str:
+    """Say why one of the secrets can be guessed; empty when none can: all of them are accepted."""
+    return next(filter(None, map(why_guessable, settings.secret)), "")
 
 
 def _from_names(

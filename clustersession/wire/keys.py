@@ -1,21 +1,16 @@
 """Derives the keys of a cluster from its secrets.
 
 Everything a node needs to talk to its peers follows from a secret and the cluster name alone, so
-that equal configuration on every host is all the setting up there is. The derivations are
-independent: knowing one key tells nothing about another or about the secret, apart from the
-possibility to try out guesses; hence a secret must not be guessable.
+that equal configuration on every host is all the setting up there is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+from clustersession.core.derivation import derive
 from clustersession.core.errors import ConfigurationError
 
 KEY_ID_BYTES = 4
-_SALT = b"clustersession keys 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +66,9 @@ def derive_keys(secret: str | bytes, cluster_name: str) -> SecretKeys:
     secret_bytes = secret.encode() if isinstance(secret, str) else secret
     if not secret_bytes:
         raise ConfigurationError("a cluster secret is empty; give at least 16 random characters")
-    name = cluster_name.encode()
-
-    def derive(purpose: bytes, length: int) -> bytes:
-        # Purposes have no zero byte, so no two (purpose, name) pairs read the same.
-        kdf = HKDF(algorithm=SHA256(), length=length, salt=_SALT, info=purpose + b"\x00" + name)
-        return kdf.derive(secret_bytes)
-
     return SecretKeys(
-        key_id=derive(b"key id", KEY_ID_BYTES),
-        datagram_key=derive(b"datagram", 32),
-        tls_seed=derive(b"tls ed25519 seed", 32),
-        hello_key=derive(b"hello", 32),
+        key_id=derive(secret_bytes, "key id", cluster_name, KEY_ID_BYTES),
+        datagram_key=derive(secret_bytes, "datagram", cluster_name),
+        tls_seed=derive(secret_bytes, "tls ed25519 seed", cluster_name),
+        hello_key=derive(secret_bytes, "hello", cluster_name),
     )

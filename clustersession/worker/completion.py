@@ -9,15 +9,16 @@ from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import require_secret
 from clustersession.worker.places import route_of
-from clustersession.worker.secret import id_secrets
+from clustersession.worker.secret import user_secret, warn_of_guessable
 
 
 def complete(settings: Settings) -> Settings:
     """Return the settings with route, bind address and secret worked out.
 
     A node of a cluster needs a secret; on a loopback address the user's own random one will do.
-    Raises ConfigurationError when there is none and the address can be reached from elsewhere, for
-    files of certificates that are missing or do not work, and for metrics without their package.
+    Raises ConfigurationError when there is none, or one that can be guessed, and the address can be
+    reached from elsewhere, for files of certificates that are missing or do not work, and for
+    metrics without their package.
     """
     route, bind = route_of(settings), settings.bind
     if settings.distributable:
@@ -32,5 +33,6 @@ def complete(settings: Settings) -> Settings:
             require_client()
         peers = [parse_seed(seed).host for seed in settings.seeds]
         advertised_address(bind, split_address(settings.advertise)[0], peers)
-    secret = settings.secret or tuple(secret.hex() for secret in id_secrets(settings))
+    warn_of_guessable(settings)
+    secret = settings.secret or (user_secret(settings.cluster_name),)
     return dataclasses.replace(settings, route=route, bind=bind, secret=secret)

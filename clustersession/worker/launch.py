@@ -107,7 +107,7 @@ def _version_at(home: NodeHome) -> str | None:
 def _launch_lock(home: NodeHome) -> Iterator[int | None]:
     """Hold the lock for the block and give its descriptor; None when a sibling holds it."""
     path = home.directory / "agent.launch"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,10 @@
 """Keeps the replica in order, from its workers, on a node that replicates to nobody."""
 
+import logging
 import time
 from collections.abc import Callable
 
-from clustersession.core.errors import ReplicaError
+from clustersession.core.errors import ReplicaError, ReplicaUnusable
 from clustersession.replica.replica import Replica
 from clustersession.replica.sweeping import (
     BETWEEN_PARTS_S,
@@ -17,6 +18,8 @@ SWEEP_AGAIN_S = 0.1
 SWEEP_LIMIT = 100
 READER_CHECK_SWEEPS = 12
 
+logger = logging.getLogger("clustersession")
+
 
 class LocalOnly:
     """Implements ``session.cluster_port.ClusterPort`` for a worker without an agent.
@@ -26,15 +29,19 @@ class LocalOnly:
     writes is soon enough. Each time it is a bounded number of sessions, because a request waits.
     """
 
-    def __init__(self, route: str, replica: Replica) -> None:
+    def __init__(
+        self, route: str, replica: Replica, keep_files: Callable[[], None] = lambda: None
+    ) -> None:
         self._replica = replica
         self._route = route
+        self._keep_files = keep_files
         # A node without peers never drains: nobody else could serve.
         self._serving = frozenset({route})
         # When to sweep next, in monotonic seconds. A sweep that met its limit is soon followed by
         # another one.
         self._sweep_due_s = time.monotonic() + SWEEP_INTERVAL_S
-        # Sweeps so far; every READER_CHECK_SWEEPS-th one also frees what dead processes read.
+        # Sweeps so far; every READER_CHECK_SWEEPS-th one also frees what dead processes read, and
+        # another one keeps the node's files from cleaners of old files.
         self._sweeps = 0
 
     @property
@@ -84,6 +91,10 @@ class LocalOnly:
             check = getattr(self._replica, "reader_check", None)
             if check is not None and self._sweeps % READER_CHECK_SWEEPS == 0:
                 check()
+            if self._sweeps % READER_CHECK_SWEEPS == 1:
+                self._keep_files()
+        except ReplicaUnusable as error:
+            logger.error("clustersession: %s", error)
         except ReplicaError:
             # On a full disk even removing needs space; the commit before this one has said so.
             pass

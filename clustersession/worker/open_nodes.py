@@ -6,10 +6,11 @@ preloading server, is left alone and never used in a child.
 
 import os
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.replica.home import NodeHome, keep_files, open_node_replica
 from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.settings.settings import Settings
@@ -49,7 +50,7 @@ class OpenNode:
                 settings, home, self.replica, start=start
             )
         else:
-            self.cluster = LocalOnly(settings.route, self.replica)
+            self.cluster = LocalOnly(settings.route, self.replica, partial(keep_files, home))
         self.agent_events = AgentEvents(self.agent_client, settings.events == "everywhere")
         self.users = 0
 

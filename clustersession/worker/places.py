@@ -5,10 +5,11 @@ import socket
 import tempfile
 from pathlib import Path
 
-from clustersession.core.errors import ReplicaUnusable
 from clustersession.core.ids import derive_route
 from clustersession.replica.home import NodeHome
+from clustersession.replica.private_directory import make_private
 from clustersession.settings.settings import Settings
+from clustersession.worker.known_secrets import find_or_begin
 
 
 def route_of(settings: Settings) -> str:
@@ -20,38 +21,39 @@ def user_state_dir() -> Path:
     """Return the directory under which this user's nodes keep their state."""
     if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "clustersession"
+    # What StateDirectory= of the service's systemd unit made, the first of them.
+    if base := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(base) / "clustersession"
     home = Path.home() if "HOME" in os.environ else None
     if home is not None and home.is_dir() and os.access(home, os.W_OK):
         return home / ".local" / "state" / "clustersession"
-    # Service users often have no home; the directory must then be ours alone, which is checked.
+    # Service users often have no home.
+    return temporary_state_dir()
+
+
+def temporary_state_dir() -> Path:
+    """Return the directory that is left where there is no home: in the system's temporary one.
+
+    It must be ours alone, which is checked, and is held against cleaners of old files. The runtime
+    directory of the user or of the service is none: it goes when the last login, or the service,
+    ends.
+    """
     return Path(tempfile.gettempdir()) / f"clustersession-{os.getuid()}"
 
 
 def node_home(settings: Settings) -> NodeHome:
-    """Return the node's private directory, made if need be. Raises ReplicaUnusable."""
-    if settings.state_dir:
-        # Absolute, because the agent works in another directory.
-        base = Path(settings.state_dir).absolute()
-    else:
+    """Return the node's private directory, made if need be; ``settings`` are complete.
+
+    Raises ReplicaUnusable.
+    """
+    base = state_dir_of(settings)
+    if not settings.state_dir or not base.exists():
         # It may be in the temporary directory, where another user could have made it first.
-        base = user_state_dir()
-        make_private(base, base)
-    directory = base / f"{settings.cluster_name}.{route_of(settings)}"
-    make_private(base, directory)
-    return NodeHome(directory)
+        make_private(base)
+    return find_or_begin(base, settings.cluster_name, route_of(settings), settings.secret)
 
 
-def make_private(base: Path, directory: Path) -> None:
-    """Make a directory that is ours alone, under ``base``. Raises ReplicaUnusable."""
-    try:
-        base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        found = directory.stat()
-    except OSError as error:
-        raise ReplicaUnusable(
-            f"cannot make the state directory {directory}: {error.strerror}; set state_dir"
-        ) from error
-    if found.st_uid != os.getuid():
-        raise ReplicaUnusable(f"{directory} belongs to another user; set state_dir")
-    if found.st_mode & 0o077:
-        directory.chmod(0o700)
+def state_dir_of(settings: Settings) -> Path:
+    """Return the directory in which the nodes of these settings have theirs."""
+    # Absolute, because the agent works in another directory.
+    return Path(settings.state_dir).absolute() if settings.state_dir else user_state_dir()

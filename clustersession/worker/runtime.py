@@ -14,7 +14,7 @@ from typing import Any
 
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
-from clustersession.session.token import IdSigner
+from clustersession.session.token import id_signer
 from clustersession.session.users import ClusterSessions
 from clustersession.settings.framework import our_names
 from clustersession.settings.settings import Settings
@@ -25,7 +25,6 @@ from clustersession.worker.completion import complete
 from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, forget_drain
 from clustersession.worker.open_nodes import OpenNode, open_nodes
 from clustersession.worker.places import node_home
-from clustersession.worker.secret import id_secrets
 
 AGENT_WAIT_S = 3.0
 
@@ -153,7 +152,7 @@ class Runtime:
                 _of_parents.append(process)
             settings = complete(self.settings)
             home = node_home(settings)
-            signer = IdSigner(id_secrets(settings))
+            signer = id_signer(settings.secret, settings.cluster_name)
             node = nodes.find_or_open(settings, home)
             manager = SessionManager(
                 settings, node.replica, signer, node.cluster,

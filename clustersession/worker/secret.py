@@ -1,15 +1,19 @@
-"""Makes the secret that signs ids where none was given, and compares it between workers."""
+"""Makes the secret where none was given, and compares it between workers."""
 
-import hashlib
 import logging
 import os
 import secrets
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaError, ReplicaUnusable
+from clustersession.replica.home import SECRET_FILE_SUFFIX
+from clustersession.replica.private_directory import make_private
 from clustersession.replica.replica import Replica
+from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
-from clustersession.worker.places import make_private, user_state_dir
+from clustersession.settings.sources import guessable_secret
+from clustersession.worker.known_secrets import digests_of
+from clustersession.worker.places import user_state_dir
 
 SECRET_NOTE = "secret"
 _SECRET_BYTES = 32
@@ -17,24 +21,22 @@ _SECRET_BYTES = 32
 _log = logging.getLogger("clustersession")
 
 
-def id_secrets(settings: Settings) -> list[bytes]:
-    """Return the secrets that sign session ids, newest first.
+def user_secret(cluster_name: str) -> str:
+    """Return this user's own random secret, made if need be, for clusters that were given none.
 
-    Without a configured one it is a random one in a file of the user, by cluster name: not inside
-    ``state_dir``, so that nodes of one user on one host share it and accept each other's ids.
+    It is in a file by cluster name: not inside ``state_dir``, so that nodes of one user on one host
+    share it and accept each other's ids.
     """
-    if settings.secret:
-        return [secret.encode() for secret in settings.secret]
     base = user_state_dir()
-    make_private(base, base)
-    return [_shared_secret(base / f"{settings.cluster_name}.id-secret")]
+    make_private(base)
+    return _shared_secret(base / f"{cluster_name}{SECRET_FILE_SUFFIX}").hex()
 
 
 def _shared_secret(path: Path) -> bytes:
     """Read the secret, or make it so that of racing workers all read the same."""
     for _ in range(3):
         try:
-            secret = path.read_bytes()
+            secret = _read(path)
         except FileNotFoundError:
             pass
         else:
@@ -54,20 +56,44 @@ def _shared_secret(path: Path) -> bytes:
             pass
         finally:
             draft.unlink()
-    return path.read_bytes()
+    return _read(path)
+
+
+def _read(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        return file.read()
+
+
+_warned: set[str] = set()
+"""What this process has said about its secrets: several applications in it may have the same."""
+
+
+def warn_of_guessable(settings: Settings) -> None:
+    """Say in the log, once, that a secret can be guessed; where others get in it is refused."""
+    why = guessable_secret(settings)
+    if why and why not in _warned:
+        _warned.add(why)
+        _log.warning(
+            "clustersession: a secret can be guessed: %s; whoever has a cookie can try guesses. A "
+            "cluster of several hosts refuses it. Make one with %s",
+            why, SECRET_COMMAND,
+        )
 
 
 def compare_secret(settings: Settings, replica: Replica) -> None:
-    """Warn when workers of one node hold different secrets: they refuse each other's ids."""
-    digest = hashlib.sha256(b"clustersession secret of a node\x00" + settings.secret[0].encode())
-    own, known = digest.digest()[:8], None
+    """Warn when workers of one node sign with secrets that others of it do not accept.
+
+    The node has had them all, or it would be another one: a rotation leaves somebody behind.
+    """
+    accepted = [d.encode() for d in digests_of(settings.secret, settings.cluster_name)]
+    own, known = accepted[0], None
     try:
         known = replica.load_note(SECRET_NOTE)
         if known != own:
             replica.save_note(SECRET_NOTE, own)
     except ReplicaError:
         return
-    if known is not None and known != own:
+    if known is not None and known not in accepted:
         _log.warning(
             "clustersession: the secret of node %s is not the one its workers had before; unless "
             "it was just replaced, give all of them the same, or they end each other's sessions",

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.agent import event_log as module
 from clustersession.agent.event_log import TOLD_MAX
 from clustersession.core.ids import log_name
 from clustersession.core.membership import MemberAdded, MemberLost
 from clustersession.node import news
 from clustersession.node.news import News
+from clustersession.wire.envelope import DropReason
 from tests.agent.reporting import NODE, event_log, member
 from tests.documents import table_rows
 
@@ -60,3 +62,20 @@ def test_no_part_of_a_key_stands_in_the_log(caplog: pytest.LogCaptureFixture) ->
     event_log().report(news.TooLarge(key))
     assert "QQ" not in caplog.text
     assert log_name(key) in caplog.text
+
+
+def test_another_cluster_on_the_group_warns_of_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    now_s = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now_s[0])
+    tested = event_log()
+    for _ in range(600):
+        now_s[0] += 1.0
+        for reason in (DropReason.UNKNOWN_KEY, DropReason.OTHER_CLUSTER):
+            tested.dropped_datagram(reason, "10.0.0.2")
+    assert [record.levelname for record in caplog.records] == ["INFO", "INFO"]
+    assert tested.events["dropped_datagram"] == 1200
+    tested.dropped_datagram(DropReason.FORGED, "10.0.0.2")
+    assert caplog.records[-1].levelname == "WARNING"

@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 
 from clustersession.agent.metrics import METRICS
-from clustersession.operations.nodes import status
-from clustersession.replica.home import NodeHome
+from clustersession.operations.nodes import find_home, status
+from clustersession.settings.settings import Settings
 from clustersession.tools.demo.processes import wait_for
 from tests.worker.thread_nodes import login, running_nodes
 
 
 def test_a_status_travels_as_json_and_names_the_others(tmp_path: Path) -> None:
     with running_nodes(tmp_path, 2) as (first, _):
-        home = NodeHome(tmp_path / "clustersession.node1")
+        home = find_home(Settings(state_dir=str(tmp_path), route="node1"))
         login(first.manager(), "ann")
         wait_for(lambda: status(home)["work"]["commits"] == 1, "the commit to be told")
         found = status(home)

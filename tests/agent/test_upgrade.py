@@ -22,6 +22,7 @@ from clustersession.operations.nodes import ask_agent
 from clustersession.replica.home import NodeHome
 from clustersession.tools.demo.processes import free_port, kill_node, wait_for
 from clustersession.wire.local import Operation
+from clustersession.worker.known_secrets import directory_name
 from tests.support.other_version import package_of_version
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
@@ -54,6 +55,9 @@ def later(tmp_path: Path) -> Path:
     return package_of_version(LATER, tmp_path / "later")
 
 
+SECRET = secrets.token_urlsafe(32)
+
+
 @pytest.fixture
 def current() -> Path:
     return Path(clustersession.__file__).parents[1]
@@ -62,7 +66,7 @@ def current() -> Path:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[NodeHome]:
     state_dir = tmp_path / "state"
-    yield NodeHome(state_dir / "clustersession.tomcat1")
+    yield NodeHome(state_dir / directory_name("clustersession", "tomcat1", SECRET))
     kill_node(state_dir)
 
 
@@ -74,7 +78,7 @@ def start(tmp_path: Path, home: NodeHome) -> Iterator[Start]:
         "CLUSTERSESSION_STATE_DIR": str(home.directory.parent),
         "CLUSTERSESSION_BIND": "127.0.0.1", "CLUSTERSESSION_MULTICAST_ADDRESS": "",
         "CLUSTERSESSION_PORT": str(free_port()), "CLUSTERSESSION_AGENT_LINGER_S": "1",
-        "CLUSTERSESSION_SECRET": secrets.token_urlsafe(32),
+        "CLUSTERSESSION_SECRET": SECRET,
     }
     with ExitStack() as cleanup:
         def worker(tree: Path) -> "subprocess.Popen[str]":

@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from clustersession.agent.worker_counts import WorkerCounts
-from clustersession.operations.nodes import status
-from clustersession.replica.home import NodeHome
+from clustersession.operations.nodes import find_home, status
 from clustersession.session.visit import visit_of
+from clustersession.settings.settings import Settings
 from clustersession.tools.demo.processes import wait_for
 from clustersession.worker.runtime import Runtime
 from tests.worker.thread_nodes import login, opened, running_nodes
 
 
 def work_of(directory: Path, route: str) -> dict[str, int]:
-    found: dict[str, int] = status(NodeHome(directory / f"clustersession.{route}"))["work"]
+    home = find_home(Settings(state_dir=str(directory), route=route))
+    found: dict[str, int] = status(home)["work"]
     return found
 
 
@@ -25,7 +26,7 @@ def test_counts_of_two_nodes_reach_their_agents(tmp_path: Path) -> None:
         second.manager().commit(visit_of(session))
         wait_for(lambda: work_of(tmp_path, "node2")["strayed"] == 1, "the strayed request")
         assert work_of(tmp_path, "node1")["commits"] == 3
-        assert status(NodeHome(tmp_path / "clustersession.node2"))["applied"] >= 3
+        assert status(find_home(Settings(state_dir=str(tmp_path), route="node2")))["applied"] >= 3
 
 
 def test_a_worker_that_stops_tells_first_and_a_second_one_adds(tmp_path: Path) -> None:

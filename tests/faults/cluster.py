@@ -29,6 +29,7 @@ from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
+from clustersession.worker.known_secrets import directory_name
 from tests.support.disks import fill, small_disk
 from tests.support.namespaces import Host, network
 from tests.support.processes import StepFailed, kill_hard, kill_node, node_pids, wait_for
@@ -109,7 +110,8 @@ class FaultNode:
     @property
     def home(self) -> NodeHome:
         """Where its replica is."""
-        return NodeHome(self.state_dir / f"{CLUSTER_NAME}.{self.route}")
+        secret = self.settings["CLUSTERSESSION_SECRET"]
+        return NodeHome(self.state_dir / directory_name(CLUSTER_NAME, self.route, secret))
 
     @property
     def data_file(self) -> Path:

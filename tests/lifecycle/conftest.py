@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.replica.home import NodeHome
+from clustersession.worker.known_secrets import directory_name
 from tests.lifecycle.worker import Worker
 from tests.support.apps import ROOT
 from tests.support.processes import free_port, kill_node, wait_for
 
 StartWorker = Callable[..., Worker]
+
+
+SECRET = secrets.token_urlsafe(32)
 
 
 @pytest.fixture
@@ -29,6 +34,11 @@ def state_dir() -> Iterator[Path]:
 
 
 @pytest.fixture
+def home(state_dir: Path) -> NodeHome:
+    return NodeHome(state_dir / directory_name("clustersession", "tomcat1", SECRET))
+
+
+@pytest.fixture
 def environment(state_dir: Path) -> dict[str, str]:
     """Of one node, alone on loopback."""
     return {
@@ -38,7 +48,7 @@ def environment(state_dir: Path) -> dict[str, str]:
         "CLUSTERSESSION_BIND": "127.0.0.1",
         "CLUSTERSESSION_PORT": str(free_port()),
         "CLUSTERSESSION_MULTICAST_ADDRESS": "",
-        "CLUSTERSESSION_SECRET": secrets.token_urlsafe(32),
+        "CLUSTERSESSION_SECRET": SECRET,
         "CLUSTERSESSION_AGENT_LINGER_S": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), *(p for p in sys.path if p)]),
         "PYTHONDONTWRITEBYTECODE": "1",

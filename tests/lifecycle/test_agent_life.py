@@ -19,11 +19,6 @@ WORKERS = 16
 KILLS = 5
 
 
-@pytest.fixture
-def home(state_dir: Path) -> NodeHome:
-    return NodeHome(state_dir / "clustersession.tomcat1")
-
-
 def agent(home: NodeHome) -> dict[str, Any]:
     """What the agent says; nothing while there is none."""
     try:

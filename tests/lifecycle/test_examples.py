@@ -16,7 +16,7 @@ from tests.support.processes import require_programs
 
 UNIT = ROOT / "examples" / "systemd" / "clustersession-agent.service"
 COMPOSE = ROOT / "examples" / "compose" / "compose.yaml"
-SECRET = "s" * 32
+SECRET = "qT8w-Lz3Rk5_vN0xYb7d"
 
 
 @pytest.mark.system

@@ -77,7 +77,7 @@ def test_a_user_whom_nobody_knows_without_a_home(
         assert worker.count() == 1
         state = Path(temporary) / f"clustersession-{NOBODY_KNOWS}"
         assert state.stat().st_mode & 0o777 == 0o700
-        assert (state / "clustersession.tomcat1" / "agent.sock").exists()
+        assert list(state.glob("clustersession.tomcat1.*/agent.sock"))
         worker.stop()
         wait_for(lambda: not node_pids(Path(temporary)), "the agent to go")
 
@@ -96,13 +96,13 @@ def test_a_home_that_cannot_be_written_counts_as_none(start: StartWorker) -> Non
 
 
 def test_a_state_directory_of_somebody_else_is_refused_with_the_reason(
-    refused: Callable[..., str], state_dir: Path
+    refused: Callable[..., str], home: NodeHome
 ) -> None:
-    node = state_dir / "clustersession.tomcat1"
+    node = home.directory
     node.mkdir(mode=0o700)
     os.chown(node, int(NOBODY_KNOWS), -1)
     why = refused()
-    assert f"{node} belongs to another user; set state_dir" in why
+    assert f"{node} belongs to another user" in why
     assert "Traceback" not in why
 
 
@@ -136,9 +136,8 @@ def test_the_route_follows_from_the_name_of_a_pod(start: StartWorker) -> None:
 
 
 def test_as_pid_1_it_leaves_no_zombies_and_replaces_its_agent(
-    start: StartWorker, state_dir: Path
+    start: StartWorker, home: NodeHome
 ) -> None:
-    home = NodeHome(state_dir / "clustersession.tomcat1")
     worker = start("unshare", "-p", "-f", "--mount-proc")
     assert worker.first_word() == "tomcat1"
     (first,) = descendants(worker.process.pid)[:1]
@@ -160,11 +159,10 @@ def is_agent(pid: int) -> bool:
 
 
 def test_two_containers_that_share_their_pids(
-    start: StartWorker, environment: dict[str, str], state_dir: Path
+    start: StartWorker, environment: dict[str, str], home: NodeHome
 ) -> None:
     """As examples/compose has it: the agent in one, workers that wait for it in the other."""
     require_programs("nsenter")
-    home = NodeHome(state_dir / "clustersession.tomcat1")
     agent = subprocess.Popen(
         ["unshare", "-p", "-f", "--mount-proc", sys.executable, "-m", "clustersession", "agent"],
         env={**environment, "CLUSTERSESSION_DISTRIBUTABLE": "true"}, stderr=subprocess.DEVNULL,
@@ -183,10 +181,9 @@ def test_two_containers_that_share_their_pids(
 
 
 def test_two_pid_namespaces_on_one_state_directory_are_refused_with_the_reason(
-    refused: Callable[..., str], environment: dict[str, str], state_dir: Path
+    refused: Callable[..., str], environment: dict[str, str], home: NodeHome
 ) -> None:
     """The second container that a compose file makes, when it forgets to share the PIDs."""
-    home = NodeHome(state_dir / "clustersession.tomcat1")
     agent = subprocess.Popen(
         ["unshare", "-p", "-f", "--mount-proc", sys.executable, "-m", "clustersession", "agent"],
         env={**environment, "CLUSTERSESSION_DISTRIBUTABLE": "true"}, stderr=subprocess.DEVNULL,

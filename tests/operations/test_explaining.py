@@ -9,9 +9,9 @@ from clustersession.core.ids import log_name
 from clustersession.core.state import ENDED_LIMIT, ENDED_ROTATED, Change, SessionState
 from clustersession.operations import explaining
 from clustersession.operations.explaining import Explanation, explain
+from clustersession.operations.nodes import find_home
 from clustersession.operations.observing import NodeAccess, SharedAccess, look
-from clustersession.replica.home import NodeHome
-from clustersession.session.token import IdSigner
+from clustersession.session.token import id_signer
 from clustersession.session.users import handle_of
 from clustersession.tools.demo.processes import free_port, wait_for
 from clustersession.worker.runtime import Runtime
@@ -101,7 +101,7 @@ def test_what_only_a_peer_holds_is_told_and_not_fetched(nodes: tuple[Runtime, Ru
     cookie = new_cookie(nodes[1], user="ann")
     state = nodes[1].manager().replica.get(cookie[:23])
     assert state is not None
-    signer = IdSigner([SECRET.encode()])
+    signer = id_signer([SECRET], "clustersession")
     identifier = signer.mint(b"0123456789abcdef")
     # As if it had come there another way: no feed brings what a merge has stored.
     nodes[1].manager().replica.merge([(identifier[:23], state)], state.accessed_ms)
@@ -117,11 +117,11 @@ def test_expired_gone_forged_and_meaningless(
 ) -> None:
     access = SharedAccess(nodes[0])
     cookie = new_cookie(nodes[0], user="ann")
-    gone = IdSigner([SECRET.encode()]).mint(b"0123456789abcdef")
+    gone = id_signer([SECRET], "clustersession").mint(b"0123456789abcdef")
     found = explain(access, gone)
     assert (found.verdict, found.copies[1]["copy"]) == (explaining.GONE, "not held")
     assert "authentic" in found.reasons[0]
-    forged = IdSigner([b"x" * 32]).mint(b"0123456789abcdef")
+    forged = id_signer(["x" * 32], "clustersession").mint(b"0123456789abcdef")
     assert explain(access, forged).verdict == explaining.FORGED
     changed = f"{cookie[:30]}{'A' if cookie[30] != 'A' else 'B'}{cookie[31:]}"
     found = explain(access, changed)
@@ -143,7 +143,7 @@ def test_a_node_without_an_agent_or_secret_tells_what_it_can(tmp_path: Path) -> 
     runtime = Runtime.from_options({"state_dir": str(tmp_path), "route": "tomcat1"})
     cookie = new_cookie(runtime, user="ann")
     runtime.close()
-    access = NodeAccess(runtime.settings, NodeHome(next(tmp_path.glob("*.tomcat1"))))
+    access = NodeAccess(runtime.settings, find_home(runtime.settings))
     found = explain(access, cookie)
     assert found.verdict == explaining.LIVE
     assert any("No peer could be asked" in reason for reason in found.reasons)

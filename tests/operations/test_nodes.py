@@ -1,5 +1,6 @@
 """Finding the node of this host that is meant."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,16 +8,21 @@ import pytest
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.operations.nodes import NoSuchNode, find_home, newest_events, replica
 from clustersession.replica.home import NodeHome
+from clustersession.replica.private_directory import HeldDirectory
 from clustersession.settings.settings import Settings
+from clustersession.worker.known_secrets import find_or_begin
+
+NUMBER = ".0123456789ab"
 
 
 def made(base: Path, *names: str) -> None:
     for name in names:
-        (base / name / "replica").mkdir(parents=True)
+        (base / f"{name}{NUMBER}" / "replica").mkdir(parents=True)
 
 
 def found(base: Path, **settings: str) -> str:
-    return find_home(Settings(state_dir=str(base), **settings)).directory.name
+    home = find_home(Settings(state_dir=str(base), **settings))
+    return home.directory.name.removesuffix(NUMBER)
 
 
 def test_the_only_node_is_found_whatever_its_cluster(tmp_path: Path) -> None:
@@ -28,7 +34,7 @@ def test_the_only_node_is_found_whatever_its_cluster(tmp_path: Path) -> None:
 
 def test_of_several_one_has_to_be_named(tmp_path: Path) -> None:
     made(tmp_path, "shop.tomcat1", "shop.tomcat2", "bank.tomcat1")
-    with pytest.raises(NoSuchNode, match=r"bank.tomcat1, shop.tomcat1, shop.tomcat2 .*choose"):
+    with pytest.raises(NoSuchNode, match=r"(?s)bank.tomcat1.*shop.tomcat1.*shop.tomcat2.*choose"):
         found(tmp_path)
     assert found(tmp_path, route="tomcat2") == "shop.tomcat2"
     assert found(tmp_path, route="tomcat1", cluster_name="bank") == "bank.tomcat1"
@@ -49,3 +55,27 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         pass
     home.directory.mkdir()
     assert newest_events(home) == []
+
+
+def begun(base: Path, *secrets: str) -> NodeHome:
+    home = find_or_begin(base, "shop", "tomcat1", secrets)
+    home.replica.mkdir(exist_ok=True)
+    return home
+
+
+def test_of_two_applications_the_secret_or_the_directory_tells_which(tmp_path: Path) -> None:
+    bank, wiki = begun(tmp_path, "secret of the bank"), begun(tmp_path, "secret of the wiki")
+    held = HeldDirectory(bank.replica)
+    with pytest.raises(NoSuchNode) as refused:
+        found(tmp_path)
+    told = str(refused.value)
+    assert f"{bank.directory.name}: open in process {os.getpid()}" in told
+    assert f"{wiki.directory.name}: not open in any process" in told
+    assert f"--state-dir {min(bank.directory, wiki.directory)}" in told
+    held.close()
+    for home, secret in ((bank, "secret of the bank"), (wiki, "secret of the wiki")):
+        assert find_home(Settings(state_dir=str(home.directory))) == home
+        settings = Settings(state_dir=str(tmp_path), secret=("another of sixteen", secret))
+        assert find_home(settings) == home
+    with pytest.raises(NoSuchNode, match="with the secret that is set here"):
+        find_home(Settings(state_dir=str(tmp_path), secret=("another of sixteen",)))

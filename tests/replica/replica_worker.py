@@ -125,6 +125,14 @@ def checks_readers(directory: str) -> None:
     replica.close()
 
 
+def hold(directory: str) -> None:
+    """Have the replica open until standard input ends."""
+    replica = opened(directory)
+    print("open", flush=True)
+    sys.stdin.read()
+    replica.close()
+
+
 def forks_while_busy(directory: str) -> None:
     """A fork while another thread is in a transaction is refused clearly, and harms nobody."""
     parent = opened(directory)

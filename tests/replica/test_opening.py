@@ -195,3 +195,25 @@ def test_a_limit_of_address_space_is_named_with_what_fits(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert f"map_bytes is {16 * 2**30}" in done.stdout
     assert "ulimit -v" in done.stdout
+
+
+@pytest.mark.parametrize("removed", [("boot",), ("boot", "data.mdb"), ("lock.mdb",)])
+def test_a_replica_that_is_used_is_never_set_aside(
+    tmp_path: Path, removed: tuple[str, ...]
+) -> None:
+    with_one_session(tmp_path / "r")
+    user = start("hold", tmp_path / "r")
+    assert user.stdout is not None
+    assert user.stdout.readline() == "open\n"
+    for name in removed:
+        (tmp_path / "r" / name).unlink()
+    (tmp_path / "r.lock").unlink()
+    if removed == ("boot",):
+        replica = opened(tmp_path / "r")
+        assert (replica.set_aside, replica.stats().sessions) == (None, 1)
+        replica.close()
+    else:
+        with pytest.raises(ReplicaUnusable, match="while processes use them"):
+            opened(tmp_path / "r")
+    finish(user)
+    assert [path.name for path in tmp_path.iterdir() if ".corrupt" in path.name] == []

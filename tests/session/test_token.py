@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.ids import ID_LENGTH, KEY_LENGTH, log_name
-from clustersession.session.token import IdSigner
+from clustersession.session.token import IdSigner, id_signer
 
 SECRET, OTHER = b"first secret, long enough", b"second secret, long enough"
 ALPHABET = string.ascii_letters + string.digits + "-_"
@@ -58,7 +58,16 @@ def test_secrets_with_the_same_key_character_are_both_tried() -> None:
     )
     assert IdSigner([twin, b"secret number 0"]).key_of(first.mint(b"0" * 16)) is not None
 
-def test_a_signer_needs_a_secret_and_16_bytes() -> None:
+def test_clusters_with_one_secret_refuse_each_others_ids() -> None:
+    secret = "a secret that two clusters have"
+    identifier = id_signer([secret], "shop").mint(b"0" * 16)
+    assert id_signer([secret], "shop").key_of(identifier) is not None
+    assert id_signer([secret], "bank").key_of(identifier) is None
+    # Nor does the secret itself sign: it would be there to be guessed without knowing the cluster.
+    assert IdSigner([secret.encode()]).key_of(identifier) is None
+
+
+def test_a_signer_needs_a_key_and_16_bytes() -> None:
     with pytest.raises(ConfigurationError):
         IdSigner([])
     with pytest.raises(ValueError, match="16"):

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from clustersession.core.errors import ConfigurationError
+from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings, require_secret
 
-SECRET = "0123456789abcdef"
+SECRET = "qT8w-Lz3Rk5_vN0xYb7d"
 
 
 @pytest.fixture(autouse=True)
@@ -241,3 +242,14 @@ def test_secret_is_required_beyond_loopback() -> None:
     require_secret(Settings(distributable=True, secret=(SECRET,)), "10.0.0.1")
     with pytest.raises(ConfigurationError, match=r"10\.0\.0\.1 without a secret.*_SECRET"):
         require_secret(Settings(distributable=True), "10.0.0.1")
+
+
+def test_a_secret_that_can_be_guessed_is_refused_beyond_loopback() -> None:
+    for weak in ("k" * 32, derive_secret("dev")):
+        # One among several is enough: all of them are accepted.
+        settings = Settings(distributable=True, secret=(SECRET, weak))
+        require_secret(settings, "127.0.0.1")
+        require_secret(Settings(secret=(weak,)), "10.0.0.1")
+        with pytest.raises(ConfigurationError, match=r"10\.0\.0\.1.*guessed.*token_urls") as told:
+            require_secret(settings, "10.0.0.1")
+        assert weak not in str(told.value)

@@ -20,6 +20,7 @@ from clustersession.core.errors import ReplicaError
 from clustersession.net.agent_link import AgentGone
 from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
+from clustersession.worker.known_secrets import directory_name
 from tests.support.namespaces import Host, network
 from tests.support.processes import wait_for
 
@@ -45,7 +46,8 @@ class Member:
 
     def status(self) -> dict:
         try:
-            return status(NodeHome(self.directory / "state" / f"discovery.{self.name}"))
+            name = directory_name("discovery", self.name, SECRET)
+            return status(NodeHome(self.directory / "state" / name))
         except (AgentGone, ReplicaError, ValueError, TimeoutError):
             return {"phase": "", "members": [], "address": ""}
 

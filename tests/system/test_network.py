@@ -14,6 +14,7 @@ from clustersession.net.agent_link import AgentGone
 from clustersession.operations.nodes import status
 from clustersession.replica.home import NodeHome
 from clustersession.tools.demo.processes import kill_node, node_pids, wait_for
+from clustersession.worker.known_secrets import directory_name
 from tests.support.apps import SUPPORT_DIRECTORY
 from tests.support.namespaces import Host, network
 from tests.system.client import data, get, held_write, new_session, post
@@ -38,7 +39,7 @@ class HostNode:
 
     @property
     def home(self) -> NodeHome:
-        return NodeHome(self.directory / "state" / f"net.{self.route}")
+        return NodeHome(self.directory / "state" / directory_name("net", self.route, SECRET))
 
     def start(self) -> None:
         (self.directory / "state").mkdir(parents=True, exist_ok=True)

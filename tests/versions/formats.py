@@ -106,7 +106,8 @@ def formats_now() -> dict[str, Any]:
         "operations": {str(int(operation)): ARGUMENTS[operation] for operation in Operation},
         "tables": TABLES,
         "ids": {
-            "salt": token._SALT.decode(), "mac_bytes": token._MAC_BYTES, "key_length": KEY_LENGTH,
+            "salt": token._SALT.decode(), "purpose": "session id", "mac_bytes": token._MAC_BYTES,
+            "key_length": KEY_LENGTH,
         },
         "settings": SETTING_TYPES,
     }

@@ -22,6 +22,8 @@ from typing import Any
 
 import msgpack
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 RECORDINGS = Path(__file__).with_name("recordings")
 UINT_MAX = 2**63 - 1
@@ -189,9 +191,11 @@ class OldReader:
 
     # ---- what browsers keep ----------------------------------------------------------------------
 
-    def key_of_id(self, identifier: str, secret: bytes) -> str | None:
+    def key_of_id(self, identifier: str, secret: bytes, cluster_name: str) -> str | None:
         """The key of a session id, None when its signature is wrong."""
         ids = self.formats["ids"]
+        info = f"{ids['purpose']}\0{cluster_name}".encode()
+        secret = HKDF(SHA256(), 32, b"clustersession keys 1", info).derive(secret)
         key, signature = identifier[: ids["key_length"]], identifier[ids["key_length"] :]
         salt = ids["salt"].encode()
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -22,7 +22,7 @@ from clustersession.agent.start import encode_start
 from clustersession.net.cluster_certificate import cluster_certificate
 from clustersession.replica.home import NodeHome
 from clustersession.session.seen import encode_seen
-from clustersession.session.token import IdSigner
+from clustersession.session.token import id_signer
 from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import Sealer
 from clustersession.wire.keys import ClusterKeys
@@ -125,7 +125,7 @@ def cookies() -> dict[str, Any]:
     """What browsers keep: ids by each secret, and the second cookie."""
     ids = []
     for secret in samples.SECRETS:
-        signer = IdSigner([secret.encode()])
+        signer = id_signer([secret], samples.CLUSTER_NAME)
         for number in (0, 1, 255):
             identifier = signer.mint(bytes([number]) * 16)
             ids.append({"secret": secret, "id": identifier, "key": signer.key_of(identifier)})

@@ -109,7 +109,8 @@ def test_an_old_agent_can_be_started(recording: Recording) -> None:
 def test_cookies(recording: Recording) -> None:
     now = record.cookies()
     for row in now["ids"]:
-        assert recording.reader.key_of_id(row["id"], row["secret"].encode()) == row["key"]
+        key = recording.reader.key_of_id(row["id"], row["secret"].encode(), CLUSTER_NAME)
+        assert key == row["key"]
     for old, row in zip(recording["cookies"]["seen"], now["seen"], strict=True):
         assert recording.reader.seen(row["token"]) == recording.reader.seen(old["token"])
 

@@ -16,7 +16,7 @@ from clustersession.net.cluster_certificate import Certificate
 from clustersession.net.link_server import Link, LinkServer, dial
 from clustersession.net.tls import TlsContexts, _context, tls_contexts
 from clustersession.session.seen import decode_seen
-from clustersession.session.token import IdSigner
+from clustersession.session.token import id_signer
 from clustersession.tools.terminal import members_text, status_text
 from clustersession.wire.envelope import Opened, Opener
 from clustersession.wire.keys import ClusterKeys
@@ -146,7 +146,7 @@ def test_an_old_worker_starts_our_agent(recording: Recording) -> None:
 
 def test_cookies(recording: Recording) -> None:
     part = recording["cookies"]
-    signer = IdSigner([secret.encode() for secret in SECRETS])
+    signer = id_signer(SECRETS, CLUSTER_NAME)
     for row in part["ids"]:
         assert signer.key_of(row["id"]) == row["key"]
     for row in part["seen"]:

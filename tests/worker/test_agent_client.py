@@ -239,10 +239,12 @@ def test_an_end_reaches_the_other_node(make_node: MakeNode) -> None:
     assert not second.manager().replica.commit([late], late.accessed_ms).effective
 
 
-def test_a_changed_secret_is_told_once(
+def test_a_worker_that_a_rotation_left_behind_is_told_of_once(
     make_node: MakeNode, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for secret, told in (("s" * 32, 0), ("t" * 32, 1), ("t" * 32, 1)):
+    old, new = "s" * 32, "t" * 32
+    rounds = (([old], 0), ([old, new], 0), ([new, old], 0), ([new], 0), ([old], 1), ([old], 1))
+    for secret, told in rounds:
         runtime = make_node("tomcat1", agent="external", secret=secret)
         runtime.manager()
         runtime.close()

@@ -8,7 +8,7 @@ from clustersession.core.errors import ConfigurationError
 from clustersession.settings.settings import Settings
 from clustersession.worker.completion import complete
 
-SECRET = ("s" * 32,)
+SECRET = ("qT8w-Lz3Rk5_vN0xYb7d",)
 
 
 @pytest.fixture(autouse=True)

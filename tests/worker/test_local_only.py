@@ -2,12 +2,13 @@
 
 import pytest
 
-from clustersession.core.errors import ReplicaFull
+from clustersession.core.errors import ReplicaFull, ReplicaUnusable
 from clustersession.core.state import Change, Creation
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.worker import local_only
 from clustersession.worker.local_only import (
+    READER_CHECK_SWEEPS,
     SWEEP_AGAIN_S,
     SWEEP_INTERVAL_S,
     SWEEP_LIMIT,
@@ -70,3 +71,21 @@ def test_a_full_disk_is_no_trouble_of_the_request(clock: list[float]) -> None:
     cluster = LocalOnly("a", replica)
     clock[0] += SWEEP_INTERVAL_S
     assert cluster.confirm(1)
+
+
+def test_files_are_kept_from_cleaners_and_what_is_missing_is_said(
+    clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[float] = []
+
+    def keep() -> None:
+        kept.append(clock[0])
+        if len(kept) == 2:
+            raise ReplicaUnusable("data.mdb were removed")
+
+    cluster = LocalOnly("a", replica_with(0), keep)
+    for _ in range(READER_CHECK_SWEEPS + 1):
+        clock[0] += SWEEP_INTERVAL_S
+        cluster.feed_moved(1)
+    assert len(kept) == 2
+    assert "data.mdb were removed" in caplog.text

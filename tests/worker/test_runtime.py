@@ -47,7 +47,7 @@ def test_constructing_opens_nothing(state: Path) -> None:
 def test_files_are_private(state: Path) -> None:
     runtime = make()
     runtime.start()
-    directory = state / "clustersession" / "clustersession.a"
+    directory = next(p.parent for p in state.rglob("known-secrets"))
     secret = state / "clustersession" / "clustersession.id-secret"
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600

@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from clustersession.operations.node_users import describe_users, user_pids
 from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
 from clustersession.tools.check.report import Verdict, ok, problem, warning
+from clustersession.worker.places import temporary_state_dir
 
 SPACE_BYTES_MIN = 64 * 2**20
 SPACE_BYTES_GOOD = 2**30
@@ -60,10 +62,28 @@ def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
                                "so when it starts)")
     else:
         made = "" if existing == directory else ", made at the first start"
-        yield ok("state", f"{directory}: local and private{made}")
+        if temporary_state_dir() in directory.parents:
+            yield warning("state", f"{directory}{made}: what is in the temporary directory goes "
+                                   "when the machine restarts; set state_dir, or StateDirectory= "
+                                   "in the service's unit")
+        else:
+            yield ok("state", f"{directory}: local and private{made}")
     yield _space(existing)
     if (home.replica / directories.DATA_FILE).exists():
         yield _replica(home.replica, agent_runs)
+
+
+def check_nodes(nodes: Iterable[NodeHome], own: NodeHome) -> Iterator[Verdict]:
+    """Name the other nodes of the same cluster's name and route, which have other secrets."""
+    for home in nodes:
+        if home == own:
+            continue
+        text = f"{home.directory} is a node with another secret: {describe_users(home)}"
+        if user_pids(home.replica):
+            yield ok("state", text)
+        else:
+            yield warning("state", f"{text}; if its application is gone, or its secret was "
+                                   "replaced at one go, delete the directory")
 
 
 def _space(path: Path) -> Verdict:
@@ -81,14 +101,10 @@ def _replica(path: Path, agent_runs: bool) -> Verdict:
         return ok("replica", "in use, and its agent answers")
     try:
         with directories.exclusive_opening(path):
-            user = directories.join_users(path)
-            try:
-                if not directories.is_last_user(user):
-                    return ok("replica", "in use by workers")
-                if is_whole(path / directories.DATA_FILE):
-                    return ok("replica", "whole; nobody has it open")
-            finally:
-                os.close(user)
+            if directories.is_used(path):
+                return ok("replica", "in use by workers")
+            if is_whole(path / directories.DATA_FILE):
+                return ok("replica", "whole; nobody has it open")
     except OSError as error:
         return problem("replica", f"{path} cannot be read: {error.strerror}; see who owns it")
     return warning("replica", f"{path} is damaged; a node that starts sets it aside and loads "

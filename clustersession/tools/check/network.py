@@ -19,7 +19,8 @@ from clustersession.wire.envelope import DropReason
 RESOLVE_TIMEOUT_S = 2.0
 _STRANGERS = {
     DropReason.UNKNOWN_KEY: (
-        "problem", "sends with another secret; set the same CLUSTERSESSION_SECRET on every node",
+        "warning", "sends with another secret: harmless from another application; a node of this "
+                   "cluster needs the same CLUSTERSESSION_SECRET",
     ),
     DropReason.OTHER_CLUSTER: (
         "warning", "is of another cluster_name; that is harmless if it is meant to be",

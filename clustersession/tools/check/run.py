@@ -9,28 +9,35 @@ import dataclasses
 import secrets
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from clustersession.core.errors import ClusterSessionError, ConfigurationError
 from clustersession.net.agent_link import AgentGone
 from clustersession.net.interfaces import bind_address
 from clustersession.operations.nodes import ask_agent
-from clustersession.replica.home import NodeHome
+from clustersession.replica.home import SECRET_FILE_SUFFIX, NodeHome, parse_name
+from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import load_settings, require_secret
+from clustersession.settings.sources import guessable_secret, load_settings, require_secret
 from clustersession.tools.check.host import (
     check_clock,
     check_cookie,
     check_files,
     check_frameworks,
+    check_nodes,
     check_state,
 )
 from clustersession.tools.check.network import check_network
-from clustersession.tools.check.report import Verdict, ok, problem
+from clustersession.tools.check.report import Verdict, ok, problem, warning
 from clustersession.wire.local import Operation
 from clustersession.worker.completion import complete
-from clustersession.worker.places import route_of, user_state_dir
+from clustersession.worker.known_secrets import (
+    digests_of,
+    directory_name,
+    find_node,
+    nodes_in,
+)
+from clustersession.worker.places import route_of, state_dir_of, user_state_dir
 
 
 def check_all(options: Mapping[str, object]) -> list[Verdict]:
@@ -45,10 +52,14 @@ def check_all(options: Mapping[str, object]) -> list[Verdict]:
 
 def run_checks(settings: Settings) -> list[Verdict]:
     """Run every check; the first problem is often the cause of the next."""
-    base = Path(settings.state_dir) if settings.state_dir else user_state_dir()
-    home = NodeHome(base / f"{settings.cluster_name}.{route_of(settings)}")
+    base = state_dir_of(settings)
+    nodes = nodes_in(base, settings.cluster_name, route_of(settings))
+    home = _home(settings, nodes)
     status = _ask_status(home)
-    verdicts = [*check_state(home, agent_runs=isinstance(status, dict))]
+    verdicts = [*check_state(home, agent_runs=isinstance(status, dict)), *check_nodes(nodes, home)]
+    if why := guessable_secret(settings):
+        verdicts.append(warning("secret", f"it can be guessed: {why}; make one with "
+                                          f"{SECRET_COMMAND}"))
     if isinstance(status, str):
         verdicts.append(problem("agent", status))
         status = None
@@ -61,14 +72,28 @@ def run_checks(settings: Settings) -> list[Verdict]:
         try:
             completed = _completed(settings)
             # The names that somebody else's cluster_name is likely to be.
-            found = {path.name.rpartition(".")[0] for path in base.glob("*.*") if path.is_dir()}
-            names = {Settings().cluster_name, *found}
+            found = {parse_name(path)[0] for path in base.glob("*.*.*") if path.is_dir()}
+            names = {Settings().cluster_name, *filter(None, found)}
             verdicts.insert(0, ok("settings", "all valid"))
             verdicts += asyncio.run(check_network(completed, names, status, skews))
         except ConfigurationError as error:
             verdicts.insert(0, problem("settings", str(error)))
     verdicts.append(check_clock(time.time(), skews, settings.clock_skew_s_max))
     return verdicts
+
+
+def _home(settings: Settings, nodes: list[NodeHome]) -> NodeHome:
+    """Return the node of the settings, whether it has begun or not; without a secret the only one.
+
+    The application may have a secret that is not set here.
+    """
+    name, route = settings.cluster_name, route_of(settings)
+    if settings.secret:
+        known = find_node(nodes, digests_of(settings.secret, name))
+        return known or NodeHome(
+            state_dir_of(settings) / directory_name(name, route, settings.secret[0])
+        )
+    return nodes[0] if len(nodes) == 1 else NodeHome(state_dir_of(settings) / f"{name}.{route}")
 
 
 def _ask_status(home: NodeHome) -> dict[str, Any] | str | None:
@@ -86,6 +111,6 @@ def _completed(settings: Settings) -> Settings:
     """Complete the settings without making the user's own secret: a check leaves no files."""
     if not settings.secret:
         require_secret(settings, bind_address(settings.bind, settings.multicast_address))
-        if not (user_state_dir() / f"{settings.cluster_name}.id-secret").exists():
+        if not (user_state_dir() / f"{settings.cluster_name}{SECRET_FILE_SUFFIX}").exists():
             settings = dataclasses.replace(settings, secret=(secrets.token_urlsafe(),))
     return complete(settings)

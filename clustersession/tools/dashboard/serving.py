@@ -10,6 +10,8 @@ import uvicorn
 from clustersession.core.errors import ConfigurationError
 from clustersession.operations.observing import NodeAccess
 from clustersession.replica.home import NodeHome
+from clustersession.settings.guessable import why_guessable
+from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
 from clustersession.tools.dashboard.app import Dashboard
 from clustersession.tools.dashboard.guard import Guard
@@ -46,6 +48,11 @@ def listen(settings: Settings, host: str, port: int) -> socket.socket:
         raise ConfigurationError(
             f"--bind is {host}, which others can reach: set dashboard_token, 16 characters or "
             "more, and put TLS in front; or bind 127.0.0.1 and come through ssh -L"
+        )
+    if not address.is_loopback and (why := why_guessable(settings.dashboard_token)):
+        raise ConfigurationError(
+            f"--bind is {host}, which others can reach, and dashboard_token can be guessed: {why}; "
+            f"make one with {SECRET_COMMAND}"
         )
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)

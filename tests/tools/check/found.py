@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-SECRET = "s" * 32
+SECRET = "qT8w-Lz3Rk5_vN0xYb7d"
 
 
 class Found(NamedTuple):

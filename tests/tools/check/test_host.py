@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.operations.nodes import find_home
 from clustersession.replica.home import NodeHome
+from clustersession.replica.private_directory import HeldDirectory
 from clustersession.settings.settings import Settings
 from clustersession.tools.check import host as check_host
+from clustersession.worker.known_secrets import find_or_begin
 from tests.support.processes import require_root
 
 
@@ -44,7 +47,7 @@ def test_a_replica_is_looked_at_and_left_as_it_is(
 ) -> None:
     node = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="a")
     node.runtime.manager()
-    home = NodeHome(tmp_path / "clustersession.a")
+    home = find_home(node.runtime.settings)
     node.runtime.close()
     data = home.replica / "data.mdb"
 
@@ -92,3 +95,26 @@ def test_a_cookie_that_contradicts_itself() -> None:
 )
 def test_clocks(now_s: float, skews: dict[str, int], level: str) -> None:
     assert check_host.check_clock(now_s, skews, 300).level == level
+
+
+def test_nodes_with_other_secrets_are_named(tmp_path: Path) -> None:
+    bank, wiki = (
+        find_or_begin(tmp_path, "shop", "a", [secret]) for secret in ("the bank's", "the wiki's")
+    )
+    wiki.replica.mkdir()
+    (left,) = check_host.check_nodes([bank, wiki], bank)
+    assert (left.level, str(wiki.directory) in left.text) == ("warning", True)
+    held = HeldDirectory(wiki.replica)
+    (used,) = check_host.check_nodes([bank, wiki], bank)
+    assert (used.level, f"process {os.getpid()}" in used.text) == ("ok", True)
+    held.close()
+
+
+def test_a_state_that_goes_at_the_next_restart_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_host, "temporary_state_dir", lambda: tmp_path / "clustersession-0")
+    home = NodeHome(tmp_path / "clustersession-0" / "shop.a")
+    (found,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
+    assert found.level == "warning"
+    assert "StateDirectory=" in found.text

@@ -6,6 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from clustersession.cli import main
+from clustersession.core.errors import ConfigurationError
+from clustersession.settings.settings import Settings
+from clustersession.tools.dashboard.serving import listen
 from clustersession.worker.runtime import Runtime
 
 
@@ -32,3 +35,11 @@ def test_the_command_refuses_in_one_line(
     assert result.exit_code == 1
     assert why in result.output
     assert len(result.output.splitlines()) == 1
+
+
+def test_a_token_that_can_be_guessed_is_for_loopback_only() -> None:
+    settings = Settings(dashboard_token="changeme-changeme-123")
+    with pytest.raises(ConfigurationError, match="can be guessed") as refused:
+        listen(settings, "0.0.0.0", 0)
+    assert "changeme" not in str(refused.value)
+    listen(settings, "127.0.0.1", 0).close()

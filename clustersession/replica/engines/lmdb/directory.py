@@ -9,17 +9,17 @@ import fcntl
 import os
 import re
 import shutil
-import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaUnusable
+from clustersession.replica.private_directory import HeldDirectory, make_private
 
 DATA_FILE = "data.mdb"
+LOCK_FILE = "lock.mdb"
 _BOOT_FILE = "boot"
-_USERS_FILE = "users.lock"
 _CLEAN = "clean"
 _OPEN = "open"
 
@@ -33,35 +33,16 @@ NETWORK_FILE_SYSTEMS = frozenset({
 
 def prepare(directory: Path) -> None:
     """Make the directory, private to this user, or raise ReplicaUnusable saying why not."""
-    try:
-        _make_private(directory)
-        status = directory.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            raise ReplicaUnusable(f"{directory} is not a directory")
-        if status.st_uid != os.geteuid():
-            raise ReplicaUnusable(
-                f"{directory} belongs to user {status.st_uid} and this process runs as "
-                f"{os.geteuid()}; choose another state_dir"
-            )
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            directory.chmod(0o700)
-            if stat.S_IMODE(directory.stat().st_mode) & 0o022:
-                raise ReplicaUnusable(f"{directory} can be written by others and cannot be closed")
-    except OSError as error:
-        raise ReplicaUnusable(f"{directory} cannot be used: {error.strerror or error}") from error
+    make_private(directory)
+    for name in (DATA_FILE, LOCK_FILE):
+        if (directory / name).is_symlink():
+            raise ReplicaUnusable(f"{directory / name} is a symbolic link; remove it")
     if sys.platform == "linux":
         kind = file_system_of(str(directory), Path("/proc/self/mountinfo").read_text())
         if kind in NETWORK_FILE_SYSTEMS:
             raise ReplicaUnusable(
                 f"{directory} is on a network file system ({kind}); choose a local state_dir"
             )
-
-
-def _make_private(directory: Path) -> None:
-    if not directory.parent.exists():
-        _make_private(directory.parent)
-    with suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
 
 
 def file_system_of(path: str, mountinfo: str) -> str:
@@ -91,22 +72,6 @@ def exclusive_opening(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def join_users(directory: Path) -> int:
-    """Count as a user of the replica until the descriptor returned is closed."""
-    descriptor = _open_lock(directory / _USERS_FILE)
-    fcntl.lockf(descriptor, fcntl.LOCK_SH)
-    return descriptor
-
-
-def is_last_user(descriptor: int) -> bool:
-    """Tell whether no other process uses the replica. Ask only while opening is excluded."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _open_lock(path: Path) -> int:
@@ -171,12 +136,27 @@ def _sync_directory(directory: Path) -> None:
 
 
 def is_used(directory: Path) -> bool:
-    """Tell whether other processes use the replica and this one does not."""
-    descriptor = join_users(directory)
+    """Tell whether anybody uses the replica. Ask while opening is excluded, and not as a user."""
+    held = HeldDirectory(directory)
     try:
-        return not is_last_user(descriptor)
+        return not held.is_alone()
     finally:
-        os.close(descriptor)
+        held.close()
+
+
+def refuse_removed(directory: Path) -> None:
+    """Refuse a replica that is used and whose files are gone. Raises ReplicaUnusable.
+
+    Its users go on in files without a name; a new one would make others, apart from theirs.
+    """
+    missing = [name for name in (DATA_FILE, LOCK_FILE) if not (directory / name).exists()]
+    if missing:
+        raise ReplicaUnusable(
+            f"{' and '.join(missing)} were removed from {directory} while processes use them, by a "
+            "cleaner of old files perhaps. What this node holds lives on in those processes only: "
+            "end them all, the agent too, and start again; the other nodes give back what they "
+            "hold. Set state_dir to where nothing is removed"
+        )
 
 
 def bring_to_disk(directory: Path) -> None:

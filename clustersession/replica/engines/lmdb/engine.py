@@ -18,6 +18,7 @@ from clustersession.core.errors import ReplicaError, ReplicaFull, ReplicaUnusabl
 from clustersession.replica.engines.contract import Undo
 from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.replica.engines.lmdb.disk_reserve import DiskReserve
+from clustersession.replica.private_directory import HeldDirectory
 from clustersession.replica.tables import TABLE_NAMES
 
 READERS_MAX = 1024
@@ -36,8 +37,7 @@ class LmdbEngine:
     reserve: judges writes by the free space of the file.
     _in_use: one entry for each transaction of this process that runs at this moment; adding to a
         set is atomic, counting up is not.
-    _users: the open file whose lock says that this process uses the replica; None until it is
-        taken. Closing it, or any descriptor of that file, gives the lock up.
+    _users: says that this process uses the replica; None until it does.
     _closed: nothing may be called any more but ``close``.
     """
 
@@ -51,12 +51,12 @@ class LmdbEngine:
         )
         self._in_use: set[object] = set()
         self._closed = False
-        self._users: int | None = None
+        self._users: HeldDirectory | None = None
         try:
             self._environment.reader_check()
             self._databases = [self._environment.open_db(name) for name in TABLE_NAMES]
             self.reserve = DiskReserve(directory / directories.DATA_FILE, self._environment)
-            self._users = directories.join_users(directory)
+            self._users = HeldDirectory(directory)
         except BaseException:
             self.close()
             raise
@@ -120,7 +120,7 @@ class LmdbEngine:
 
     def is_last_user(self) -> bool:
         """Tell whether no other process has the environment open."""
-        return self._users is not None and directories.is_last_user(self._users)
+        return self._users is not None and self._users.is_alone()
 
     def close(self) -> None:
         if self._closed:
@@ -128,7 +128,7 @@ class LmdbEngine:
         self._closed = True
         self._environment.close()
         if self._users is not None:
-            os.close(self._users)
+            self._users.close()
 
     def abandon(self) -> None:
         """Let go of the parent's environment in the child of a fork, to open it anew.

@@ -16,8 +16,8 @@ from tests.replica.replica_checks import WALL_MS, check, creation, key_of, write
 
 def test_opening_twice_in_one_process_is_refused(tmp_path: Path) -> None:
     first = opened(tmp_path / "r")
-    (tmp_path / "link").symlink_to(tmp_path / "r")
-    for path in (tmp_path / "r", tmp_path / "link"):
+    (tmp_path / "link").symlink_to(tmp_path)
+    for path in (tmp_path / "r", tmp_path / "link" / "r"):
         with pytest.raises(ReplicaUnusable, match="already open"):
             opened(path)
     first.commit([creation(1)], WALL_MS)
