@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, cast
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
+from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
+from tests.simulation.causal import check_current, check_forged
 from tests.simulation.ledger import Violation
 from tests.simulation.neighbours import at_peace, could_tell
 from tests.simulation.promises import MOVES, Request
@@ -24,10 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Browser:
-    """One client. ``retired`` are cookies whose session it has ended or rotated away."""
+    """One client. ``retired`` are cookies whose session it has ended or rotated away.
+
+    ``seen`` is its second cookie, where there is one.
+    """
 
     name: str
     cookie: str | None = None
+    seen: str = ""
     retired: list[str] = field(default_factory=list)
 
 
@@ -49,10 +55,10 @@ class Visits:
         if not process.alive:
             return
         cookie = browser.cookie
-        request = self._request(process, cookie, action, name, think_s)
+        request = self._request(process, cookie, browser.seen, action, name, think_s)
 
-        def done(result: tuple[str | None, str]) -> None:
-            set_cookie, line = result
+        def done(result: tuple[Outcome, str]) -> None:
+            (set_cookie, _, set_seen, *_), line = result
             self._world.say(f"{browser.name} at {host.name}: {action} {line}")
             if action in ("end", *MOVES) and cookie is not None:
                 browser.retired.append(cookie)
@@ -60,6 +66,8 @@ class Visits:
                 value = set_cookie.split(";")[0].partition("=")[2]
                 self._check_route(value)
                 browser.cookie = value or None
+            if set_seen is not None:
+                browser.seen = set_seen.split(";")[0].partition("=")[2]
 
         self._tasks = [task for task in self._tasks if task.hangs]
         self._tasks.append(process.start(request, done))
@@ -70,15 +78,18 @@ class Visits:
         return sum(task.hangs for task in self._tasks)
 
     async def _request(
-        self, worker: Worker, cookie: str | None, action: str, name: str, think_s: float
-    ) -> tuple[str | None, str]:
+        self, worker: Worker, cookie: str | None, seen: str, action: str, name: str, think_s: float
+    ) -> tuple[Outcome, str]:
         manager = worker.manager
-        visit = manager.open([cookie] if cookie else [])
+        check_forged(worker, cookie, seen)
+        visit = manager.open([cookie] if cookie else [], None, [seen] if seen else [])
         world, host = self._world, worker.host
         disturbances = world.disturbances if at_peace(world) else -1
         if visit.missing:
             await manager.fetch_async(visit)
         found = visit.state is not None
+        if found and disturbances == world.disturbances and at_peace(world):
+            check_current(worker, visit)
         if cookie is not None:
             key = self.judge(host, cookie, visit)
             undisturbed = disturbances == world.disturbances and at_peace(world)
@@ -104,7 +115,7 @@ class Visits:
         if visit.key is not None and recorded and not worker.host.replica.disk.full:
             self._accessed(worker.host, visit.key, used_s)
         self._world.marks["failover rewrote a route"] += manager.counters.failovers > 0
-        return outcome.set_cookie, "known" if found else "unknown"
+        return outcome, "known" if found else "unknown"
 
     def _act(self, session: Session, action: str, name: str) -> None:
         self._written += 1
