@@ -165,6 +165,10 @@ class Visit:
     wanted = False
     """The session is to be stored even while it is empty, as Django does."""
 
+    logs_in = False
+    """The session is about to be a user's, whose name the framework gives only after it has told
+    the application the new id, as Django does."""
+
     wrote = False
     """Something was committed in this request; stays true."""
 

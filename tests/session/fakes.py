@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
+from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
@@ -194,3 +195,9 @@ class Users(World):
 
     def is_alive(self, cookie: str) -> bool:
         return not self.open(cookie).new
+
+
+def token_of_lost_writes(manager: SessionManager, cookie: str) -> str:
+    """A second cookie of that session, which names writes that nobody has any more."""
+    lost = SessionState(0, 0, 0, {}, {b"peerpeer": 5})
+    return manager._seen_tokens.encode(cookie[:KEY_LENGTH], lost)

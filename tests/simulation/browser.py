@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import split_cookie
-from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
+from clustersession.core.state import PRINCIPAL, SYSTEM_PREFIX, access_coarseness_ms
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
@@ -194,6 +194,11 @@ class Visits:
         latest_s = idle_s + 2 * access_coarseness_ms(idle_s * 1000) / 1000 + slack_s
         if idle_s and since_access_s > latest_s:
             raise Violation(f"{host.name} served {key[:6]} {since_access_s:.1f} s after its use")
+        age_s = host.clock.wall_ms() / 1000 - state.created_ms / 1000
+        if PRINCIPAL not in state.registers and (
+            age_s > world.settings.effective_anonymous_absolute_timeout_s + slack_s
+        ):
+            raise Violation(f"{host.name} served {key[:6]}, nobody's, at the age of {age_s:.1f} s")
         age_s = world.timeline.now_s - ledger.created_s[key]
         if age_s > world.settings.effective_absolute_timeout_s + slack_s:
             raise Violation(f"{host.name} served {key[:6]} at the age of {age_s:.1f} s")
@@ -207,7 +212,10 @@ class Visits:
             return
         idle_s, slack_s = self._timing()
         now_s = world.timeline.now_s
-        if now_s - ledger.created_s[key] >= world.settings.effective_absolute_timeout_s - slack_s:
+        # Of what it was told, only a login makes it live longer.
+        if now_s - ledger.created_s[key] >= (
+            world.settings.effective_anonymous_absolute_timeout_s - slack_s
+        ):
             return
         if not idle_s or now_s - last_s < idle_s - slack_s:
             raise Violation(

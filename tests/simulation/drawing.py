@@ -40,6 +40,8 @@ def plan_of(seed: int) -> Plan:
     if random.Random(f"{seed}.causal").random() < CAUSAL:
         # Drawn apart, so that all other plans stay what they were.
         plan.settings["consistency"] = "causal"
+    if "absolute_timeout_s" in plan.settings and random.Random(f"{seed}.short").random() < 0.5:
+        plan.settings["anonymous_absolute_timeout_s"] = 6.0
     if rng.random() < WITH_USERS:
         actions = ACTIONS + USERS
         if rng.random() < 0.3:
