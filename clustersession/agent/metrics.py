@@ -171,6 +171,8 @@ METRICS: tuple[Metric, ...] = (
     _work("strayed", "strayed", "Requests that came here though their node serves"),
     _work("lost_writes", "lost_writes", "Writes dropped because the session had ended meanwhile"),
     _work("late_new_sessions", "late_new_sessions", "Sessions begun too late for a cookie"),
+    _work("refused_new_sessions", "refused_new_sessions",
+          "Sessions not begun because too many others were"),
     _work("replica_full_writes", "replica_full", "Writes not stored for lack of space"),
     _work("decode_errors", "decode_errors", "Attributes that could not be read"),
     _work("fetches", "fetches", "Questions to the peers for a session that was not here"),

@@ -13,6 +13,7 @@ from clustersession.agent.watchers import Watchers
 from clustersession.agent.worker_counts import WorkerCounts
 from clustersession.core.errors import WireError
 from clustersession.node.effects import Confirmed, FetchAnswered, Reply
+from clustersession.wire.fields import VERSIONS
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import (
     LOCAL_BYTES_MAX,
@@ -220,7 +221,8 @@ class WorkerConnection(asyncio.Protocol):
 
     def _fetch(self, token: int, argument: list[Any]) -> None:
         key, server, at = checked_key(argument[0]), self._server, moment()
-        server.driver.engine.fetch(server.new_token(self, token), key, at)
+        wanted = VERSIONS.unpack(argument[1]) if len(argument) > 1 else {}
+        server.driver.engine.fetch(server.new_token(self, token), key, wanted, at)
         server.driver.pump(at)
 
     def _attach(self, token: int, argument: list[Any]) -> None:

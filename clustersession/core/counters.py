@@ -16,6 +16,7 @@ class Counters:
     failovers: int = 0
     lost_writes: int = 0
     late_new_sessions: int = 0
+    refused_new_sessions: int = 0
     replica_full: int = 0
     decode_errors: int = 0
     fetches: int = 0

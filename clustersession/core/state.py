@@ -117,11 +117,15 @@ def new_state(
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """Says how a commit brings a session into being."""
+    """Says how a commit brings a session into being.
+
+    per_second_max: only if no more than so many like it begin in a second on this node; 0: always.
+    """
 
     created_ms: int
     deadline_ms: int
     idle_timeout_ms: int
+    per_second_max: int = 0
 
 
 @dataclass(frozen=True, slots=True)

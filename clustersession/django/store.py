@@ -164,19 +164,19 @@ class SessionStore(BackedSession):
         must not be lost because another tab has just logged out.
         """
         session = self._get_session()
-        session.rotate()
+        self._move(session)
         self._commit(session)
         if self._is_lost(session):
-            self._commit(self._new_session())
+            self._commit(self._new_session(logs_in=True))
         self.modified = True
 
     async def acycle_key(self) -> None:
         """Do what ``cycle_key`` does, without blocking the event loop."""
         session = await self._aget_session()
-        session.rotate()
+        self._move(session)
         await self._acommit(session)
         if self._is_lost(session):
-            await self._acommit(self._new_session())
+            await self._acommit(self._new_session(logs_in=True))
         self.modified = True
 
     def flush(self) -> None:
@@ -276,8 +276,15 @@ class SessionStore(BackedSession):
         new.update(values)
         return new
 
-    def _new_session(self) -> Session:
-        return cast(Session, self._begin().session)
+    def _new_session(self, *, logs_in: bool = False) -> Session:
+        visit = self._begin()
+        visit.logs_in = logs_in
+        return cast(Session, visit.session)
+
+    def _move(self, session: Session) -> None:
+        session.rotate()
+        # Django calls for a new id when it has a user, and sets the user afterwards.
+        visit_of(session).logs_in = True
 
     def _commit(self, session: Session) -> None:
         self._prepare(session)

@@ -1,6 +1,6 @@
 """Routes what arrives at a node to its parts, and collects what they want."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from clustersession.core.detector import FailureDetector
 from clustersession.core.errors import ReplicaError, WireError
@@ -259,9 +259,9 @@ class Engine:
         """Have peers confirm a worker's write; ``feed_moved`` must follow."""
         self.confirmations.confirm(token, seq, all_peers=all_peers, deadline_s=deadline_s)
 
-    def fetch(self, token: int, key: str, at: Moment) -> None:
-        """Look for a session that a worker does not find here."""
-        self.lookup.fetch(token, key, at)
+    def fetch(self, token: int, key: str, wanted: Mapping[bytes, int], at: Moment) -> None:
+        """Look for a session that a worker does not find here, or not with the wanted writes."""
+        self.lookup.fetch(token, key, wanted, at)
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
         """Note the addresses that the configured seeds resolve to now."""

@@ -55,7 +55,9 @@ class Locator:
     def on_fetched(self, node: bytes, message: Fetched, at: Moment) -> None:
         """Take a peer's answer: the question is ours, a lookup's, or both's."""
         asked = False
-        for question in self._questions:
+        # We ask for whole copies, so what was kept back is the answer to a lookup.
+        kept_back = message.state is None and message.versions is not None
+        for question in () if kept_back else self._questions:
             if question.key == message.key and node in question.waiting:
                 question.waiting.discard(node)
                 question.copies[node] = message.state

@@ -1,6 +1,7 @@
 """Writes sessions within one transaction, with every index that must move along."""
 
 from clustersession.core.clock import next_time
+from clustersession.core.creation_rate import after_one_more
 from clustersession.core.digest import entry_hash
 from clustersession.core.errors import SessionTooLarge, WireError
 from clustersession.core.revocation import (
@@ -155,6 +156,8 @@ class RecordWriter:
         current = None if record is None else record.state
         if current is not None and change.creation is None and expires_ms(current) < wall_ms:
             return None
+        if current is None and change.creation is not None and not self._admits(change, wall_ms):
+            return None
         seq = self.seq + 1
         time = next_time(self.highest, wall_ms)
         state = apply_change(current, change, time=time, node=self.node, seq=seq)
@@ -163,6 +166,22 @@ class RecordWriter:
         stored = self.store(change.key, record, state, new_feed_seq=seq)
         self.seq, self.highest = seq, time
         return state if stored is state else None
+
+    def _admits(self, change: Change, wall_ms: int) -> bool:
+        """Tell whether one more session may begin now, and count it."""
+        per_second_max = 0 if change.creation is None else change.creation.per_second_max
+        if not per_second_max:
+            return True
+        kept = tables.decode_allowance(
+            self._transaction.get(tables.NOTES, tables.ALLOWANCE_KEY)
+        )
+        left = after_one_more(kept, per_second_max, wall_ms)
+        if left is None:
+            return False
+        self._transaction.put(
+            tables.NOTES, tables.ALLOWANCE_KEY, tables.encode_allowance(left)
+        )
+        return True
 
     def adopt(self, delta: Delta, wall_ms: int, missing: list[str]) -> bool:
         """Join what a peer has; True when it changed our copy.

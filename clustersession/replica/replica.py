@@ -127,8 +127,9 @@ class Replica:
         """Apply local changes; each effective one takes a sequence number.
 
         Changes with no effect (see ``apply_change``; also to a session expired at ``wall_ms``)
-        leave nothing behind. Raises ReplicaFull when there is no space, and SessionTooLarge for
-        more attributes or a longer name than a record can hold; then nothing has changed.
+        leave nothing behind; nor does a session that is one too many, see ``Creation``. Raises
+        ReplicaFull when there is no space, and SessionTooLarge for more attributes or a longer name
+        than a record can hold; then nothing has changed.
         """
         states: list[SessionState | None] = []
         stored: list[Stored] = []

@@ -10,6 +10,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import Final, NamedTuple
 
+from clustersession.core.creation_rate import Allowance
 from clustersession.core.digest import BUCKETS, bucket_of
 from clustersession.core.errors import OtherVersion, ReplicaUnusable, WireError
 from clustersession.core.feed import START, Cursor
@@ -31,6 +32,8 @@ TABLE_NAMES: Final[Sequence[bytes]] = (
 HEAD_KEY: Final = b"head"
 # The users whose sessions are being ended, in parts; there only meanwhile.
 REVOKING_KEY: Final = b"revoking"
+# A note: how many sessions may begin now.
+ALLOWANCE_KEY: Final = b"new sessions"
 TAG_BYTES: Final = 16
 # Stands in the index of principals when it is complete; no user has this tag.
 INDEXED_KEY: Final = bytes(TAG_BYTES)
@@ -42,6 +45,7 @@ LAYOUT: Final = 1
 _LAYOUT_MAX = 31
 _HEAD = Struct(">B8sQQQ")
 _HEADER = Struct(">QQQ?")
+_ALLOWANCE = Struct(">QQ")
 _NUMBER = Struct(">Q")
 _BUCKET = Struct(">H")
 _BUCKET_KEYS = tuple(_BUCKET.pack(bucket) for bucket in range(BUCKETS))
@@ -72,6 +76,18 @@ class Record(NamedTuple):
     entry_hash: int
     ended: bool
     state: SessionState | None
+
+
+def encode_allowance(allowance: Allowance) -> bytes:
+    """Encode how many sessions may begin."""
+    return _ALLOWANCE.pack(*allowance)
+
+
+def decode_allowance(data: bytes | None) -> Allowance | None:
+    """Decode how many sessions may begin; None when that was never kept."""
+    if data is None or len(data) != _ALLOWANCE.size:
+        return None
+    return Allowance(*_ALLOWANCE.unpack(data))
 
 
 def encode_head(head: Head) -> bytes:

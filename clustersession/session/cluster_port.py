@@ -1,7 +1,11 @@
 """Says what the session layer asks of the cluster."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Protocol
+
+NOTHING_MORE: Mapping[bytes, int] = MappingProxyType({})
+"""Any copy will do."""
 
 
 class Subscription(Protocol):
@@ -43,11 +47,14 @@ class ClusterPort(Protocol):
         """Do what ``confirm`` does, without blocking the event loop."""
         ...
 
-    def fetch(self, key: str) -> bool:
-        """Ask peers for a session, within ``fetch_timeout_s``; True: it is in the replica now."""
+    def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
+        """Ask peers for a session, within ``fetch_timeout_s``; True: it is in the replica now.
+
+        ``wanted``: writes that the copy is to contain, the highest place per node.
+        """
         ...
 
-    async def fetch_async(self, key: str) -> bool:
+    async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Do what ``fetch`` does, without blocking the event loop."""
         ...
 

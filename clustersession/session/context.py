@@ -61,4 +61,4 @@ class SessionContext:
         )
         self.local = LocalAttributes(self.settings.local_attributes)
         if self.settings.consistency == "causal":
-            self.causal = CausalReads(self.settings, self.replica, self.counters)
+            self.causal = CausalReads(self.replica, self.counters, self.now_ms)

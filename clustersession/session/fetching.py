@@ -11,15 +11,16 @@ FETCHES_PER_REQUEST_MAX = 2
 
 def fetch(visit: Visit) -> None:
     """Ask the peers for a missing session; bounded by ``fetch_timeout_s`` per id."""
-    context, causal, seen = visit.context, visit.context.causal, visit.seen
+    context = visit.context
     for candidate in visit.candidates[:FETCHES_PER_REQUEST_MAX]:
+        key, seen = candidate.key, visit.seen.get(candidate.key)
         context.counters.fetches += 1
-        if causal is None or not seen:
-            context.cluster.fetch(candidate.key)
+        if context.causal is None or not seen:
+            context.cluster.fetch(key)
         else:
-            deadline_s = causal.deadline_s()
-            found = context.cluster.fetch(candidate.key)
-            causal.wait(candidate.key, seen, deadline_s if found else 0.0)
+            with context.causal.wait(key, seen) as waits:
+                if waits or not is_live(context.replica.get(key), context.now_ms()):
+                    context.cluster.fetch(key, seen)
         # Whatever the peers said: the stream may have brought it meanwhile.
         if _take(visit, candidate):
             break
@@ -28,15 +29,16 @@ def fetch(visit: Visit) -> None:
 
 async def fetch_async(visit: Visit) -> None:
     """Do what ``fetch`` does, without blocking the event loop."""
-    context, causal, seen = visit.context, visit.context.causal, visit.seen
+    context = visit.context
     for candidate in visit.candidates[:FETCHES_PER_REQUEST_MAX]:
+        key, seen = candidate.key, visit.seen.get(candidate.key)
         context.counters.fetches += 1
-        if causal is None or not seen:
-            await context.cluster.fetch_async(candidate.key)
+        if context.causal is None or not seen:
+            await context.cluster.fetch_async(key)
         else:
-            deadline_s = causal.deadline_s()
-            found = await context.cluster.fetch_async(candidate.key)
-            await causal.wait_async(candidate.key, seen, deadline_s if found else 0.0)
+            with context.causal.wait(key, seen) as waits:
+                if waits or not is_live(context.replica.get(key), context.now_ms()):
+                    await context.cluster.fetch_async(key, seen)
         if _take(visit, candidate):
             break
     visit.missing = False

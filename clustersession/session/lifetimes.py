@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from clustersession.core.clock import wall_ms_of
 from clustersession.core.state import (
     ENDED_ROTATED,
+    IDLE_TIMEOUT,
     LIFETIME,
+    PRINCIPAL,
     SessionState,
     expires_ms,
     idle_timeout_ms,
@@ -54,6 +56,41 @@ class Lifetimes:
         if lifetime is not None:
             return now_ms + int(lifetime)
         return now_ms + round(self._settings.effective_absolute_timeout_s * 1000)
+
+    def first_deadline_ms(self, values: Mapping[str, bytes], now_ms: int) -> int:
+        """Return when a new session that holds these values has to end.
+
+        Sooner when it is anonymous: anybody can begin those, and what is left of one that has ended
+        is kept until its deadline.
+        """
+        if not self.is_anonymous(values):
+            return self.deadline_ms(values, now_ms)
+        return now_ms + round(self._settings.effective_anonymous_absolute_timeout_s * 1000)
+
+    def is_anonymous(self, values: Mapping[str, bytes]) -> bool:
+        """Tell whether nobody has logged in, and the application asked for no longer life.
+
+        ``permanent`` asks for one by the idle timeout that it gives.
+        """
+        if PRINCIPAL in values or LIFETIME in values:
+            return False
+        idle, usual_ms = values.get(IDLE_TIMEOUT), round(self._settings.idle_timeout_s * 1000)
+        if idle is None or not idle.isdigit() or not usual_ms:
+            return True
+        return 0 < int(idle) <= usual_ms
+
+    def outgrows(self, state: SessionState, values: Mapping[str, bytes]) -> bool:
+        """Tell whether a session lives as an anonymous one does, and with these values is none.
+
+        Its deadline can only be another one under a new id: no write extends a deadline.
+        """
+        before = {n: r.value for n, r in state.registers.items() if r.value is not None}
+        return (
+            state.deadline_ms < self.deadline_ms({}, state.created_ms)
+            and PRINCIPAL not in state.registers
+            and self.is_anonymous(before)
+            and not self.is_anonymous({**before, **values})
+        )
 
     def cookie_lifetime_s(self, state: SessionState | None, now_ms: int) -> int:
         """Return Max-Age of the cookie of a session; 0: until the browser closes."""

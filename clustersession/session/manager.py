@@ -22,7 +22,7 @@ from clustersession.session.lifetimes import (
 from clustersession.session.open_visits import OpenVisits, close, leave
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
-from clustersession.session.seen import decode_seen, encode_seen, seen_cookie_name
+from clustersession.session.seen import SeenTokens, seen_cookie_name
 from clustersession.session.token import IdSigner
 from clustersession.session.untouched import UntouchedSession, hide_emptiness
 from clustersession.session.users import ClusterSessions
@@ -48,6 +48,7 @@ class SessionManager:
         _own_route: the cluster's, which never changes while a process runs.
         _authenticator: remembers which ids are authentic.
         _cookies, _seen_cookies: format the two cookies.
+        _seen_tokens: makes and reads what stands in the second one.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class SessionManager:
         self._authenticator = Authenticator(signer)
         self._cookies = CookieWriter(settings)
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
+        self._seen_tokens = SeenTokens(signer, settings.cluster_name)
 
     # --- what a request asks, in this order -----------------------------------------------------
 
@@ -130,11 +132,14 @@ class SessionManager:
             if key in commits.owed_ends:
                 continue
             state = self.replica.get(key)
-            if seen_values and visit.seen is None and self.context.causal is not None:
-                visit.seen = decode_seen(seen_values[0])
+            seen: Mapping[bytes, int] = {}
+            if seen_values and self.context.causal is not None:
+                seen = self._seen_tokens.decode(key, seen_values)
+                if seen:
+                    visit.seen = {**visit.seen, key: seen}
             if state is not None and is_live(state, now_ms):
                 visit.client = (identifier, route)
-                if visit.seen and self._lacks(key, state, visit.seen):
+                if seen and self._lacks(key, state, seen):
                     visit.candidates = (candidate,)
                     visit.missing = True
                     return
@@ -222,9 +227,8 @@ class SessionManager:
             deleting = outcome.set_cookie is not None
             value = self._seen_cookies.delete() if deleting else None
         elif visit.wrote and visit.state and not self._ended_before_the_answer(visit):
-            value = self._seen_cookies.assign(
-                encode_seen(visit.state), self._cookie_lifetime_s(visit)
-            )
+            token = self._seen_tokens.encode(visit.key, visit.state)
+            value = self._seen_cookies.assign(token, self._cookie_lifetime_s(visit))
         else:
             return outcome
         return outcome if value is None else outcome._replace(vary=True, set_seen_cookie=value)

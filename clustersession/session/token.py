@@ -47,6 +47,7 @@ class IdSigner:
             self._signers.setdefault(character, []).append(_signer(key))
         self._character = _key_character(keys[0])
         self._derivation_key = sha256(_SALT + b".derived\x00" + keys[0]).digest()
+        self._roots = tuple(sha256(_SALT + b".keys\x00" + key).digest() for key in keys)
 
     def mint(self, random16: bytes) -> str:
         """Make a new id from 16 random bytes."""
@@ -58,6 +59,10 @@ class IdSigner:
     def derive(self, label: str) -> str:
         """Make the id that belongs to a label: the same from everybody who has the first key."""
         return self.mint(hmac.digest(self._derivation_key, label.encode(), sha256)[:RANDOM_BYTES])
+
+    def keys_for(self, purpose: str) -> tuple[bytes, ...]:
+        """Return a key for one purpose from each secret; the first signs, all of them verify."""
+        return tuple(hmac.digest(root, purpose.encode(), sha256) for root in self._roots)
 
     def key_of(self, identifier: str) -> str | None:
         """Return the key of an authentic id; None when forged or its secret retired."""

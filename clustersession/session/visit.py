@@ -172,6 +172,10 @@ class Visit:
     wanted = False
     """The session is to be stored even while it is empty, as Django does."""
 
+    logs_in = False
+    """The session is about to be a user's, whose name the framework gives only after it has told
+    the application the new id, as Django does."""
+
     wrote = False
     """Something was committed in this request; stays true."""
 
@@ -187,8 +191,8 @@ class Visit:
     """The id is authentic but the session is not on this node, or lacks writes that its client has
     seen: ``fetch`` is to be called before the application gets to see the session."""
 
-    seen: Mapping[bytes, int] | None = None
-    """The writes that the client names, see ``session.seen``; None as long as nobody has looked."""
+    seen: Mapping[str, Mapping[bytes, int]] = MappingProxyType({})
+    """The writes that the client has seen, by the key of the session; see ``session.seen``."""
 
     by_cookie = True
     """The client is told its id in a cookie."""

@@ -1,6 +1,7 @@
 """Turns what a request did to its session into commits: a new one, changes, a new id, an access."""
 
 import logging
+from collections.abc import Mapping
 
 from clustersession.core.errors import SessionError, SessionTooLarge, TooManySessions
 from clustersession.core.ids import KEY_LENGTH, log_name
@@ -81,6 +82,8 @@ def write(visit: Visit) -> int:
         changes = visit.find_changes()
         if visit.key is None:
             return _create(visit, changes, now_ms)
+        if visit.new_id is None and _outgrows(visit):
+            visit.new_id = NewId.ROTATION
         if visit.new_id is not None and not visit.answered:
             move = _exchange if visit.new_id is NewId.EXCHANGE else _rotate
             return move(visit, changes, now_ms)
@@ -92,6 +95,17 @@ def write(visit: Visit) -> int:
     except SessionError:
         visit.discarded = True
         raise
+
+
+def _outgrows(visit: Visit) -> bool:
+    """Tell whether the session needs a new id to live longer than an anonymous one.
+
+    Once the headers are out no new id can reach the client: then it keeps its deadline.
+    """
+    state = visit.state
+    if not visit.system or visit.answered or state is None or visit.stands_for_record:
+        return False
+    return visit.context.lifetimes.outgrows(state, visit.writes(NO_CHANGES)[0])
 
 
 def touch(visit: Visit, now_ms: int) -> int:
@@ -133,10 +147,8 @@ def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
             visit.endings = ()
             return committed.head if committed.effective else 0
         return 0
-    permanent = PERMANENT in changes.sets and bool(visit.session.get(PERMANENT))
-    idle = system.pop(IDLE_TIMEOUT, None)
-    idle_ms = int(idle) if idle else round(context.lifetimes.idle_timeout_s(permanent) * 1000)
-    creation = Creation(now_ms, context.lifetimes.deadline_ms(system, now_ms), idle_ms)
+    creation = _creation(visit, changes, system, now_ms)
+    system.pop(IDLE_TIMEOUT, None)
     sets = {**changes.sets, **system}
     ends += _over_limit(visit, now_ms)
     if context.local.any:
@@ -149,11 +161,32 @@ def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
         visit.discarded = True
         return 0
     state = committed.states[-1]
-    if state is None:
-        return 0
     visit.endings = ()
+    if state is None:
+        visit.discarded = True
+        context.warnings.refused_new_session()
+        return committed.head if committed.effective else 0
     visit.committed(identifier, key, state, changes)
     return committed.head
+
+
+def _creation(
+    visit: Visit, changes: AttributeChanges, system: dict[str, bytes], now_ms: int
+) -> Creation:
+    lifetimes, settings = visit.context.lifetimes, visit.context.settings
+    permanent = PERMANENT in changes.sets and bool(visit.session.get(PERMANENT))
+    own = system.get(IDLE_TIMEOUT)
+    idle_ms = int(own) if own else round(lifetimes.idle_timeout_s(permanent) * 1000)
+    values = {**_claims(visit, system), IDLE_TIMEOUT: encode_ms(idle_ms)}
+    return Creation(
+        now_ms, lifetimes.first_deadline_ms(values, now_ms), idle_ms,
+        0 if PRINCIPAL in values else settings.new_sessions_per_second_max,
+    )
+
+
+def _claims(visit: Visit, values: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return what speaks for a longer life: a principal that is still to come counts as one."""
+    return {**values, PRINCIPAL: b""} if visit.logs_in else values
 
 
 def _is_worth_storing(
@@ -217,7 +250,10 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
 
 
 def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
-    """Move to a new id. Creation time and deadline stay: rotating extends no session's life."""
+    """Move to a new id. Creation time and deadline stay: rotating extends no session's life.
+
+    But for an anonymous one that has become a user's: it lives as if it had always been one.
+    """
     context, key = visit.context, visit.key
     assert key is not None
     # Read again: what other requests wrote since this one began must move too.
@@ -270,6 +306,10 @@ def _moved(
     deadline_ms = current.deadline_ms
     if LIFETIME in changed:
         deadline_ms = context.lifetimes.deadline_ms(changed, now_ms)
+    elif not visit.stands_for_record and context.lifetimes.outgrows(
+        current, _claims(visit, changed)
+    ):
+        deadline_ms = context.lifetimes.deadline_ms({}, current.created_ms)
     return sets, Creation(current.created_ms, deadline_ms, int(idle) if idle else 0)
 
 

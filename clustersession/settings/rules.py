@@ -41,6 +41,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "ack_timeout_s": (0.001, 60),
     "idle_timeout_s": (0, _TEN_YEARS_S),
     "absolute_timeout_s": (0, _TEN_YEARS_S),
+    "anonymous_absolute_timeout_s": (0, _TEN_YEARS_S),
+    "new_sessions_per_second_max": (0, 1_000_000),
     "lifetime_s_max": (1, _TEN_YEARS_S),
     "sessions_per_principal_max": (0, 10_000),
     "fetch_timeout_s": (0, 60),

@@ -26,6 +26,7 @@ SameSite = Literal["lax", "strict", "none", ""]
 
 IDLE_TIMEOUT_S_DEFAULT = 1800.0
 ABSOLUTE_TIMEOUT_S_MIN_DEFAULT = 7 * 86_400.0
+ANONYMOUS_TIMEOUT_S_MIN_DEFAULT = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,10 @@ class Settings:
     idle_timeout_s, absolute_timeout_s: a session ends after this long without a request (0: never
         for that reason), and in any case. An absolute timeout of 0 means the larger of 7 days and
         four idle timeouts.
+    anonymous_absolute_timeout_s: the absolute timeout of sessions that have no principal and did
+        not ask for a longer life. 0: the larger of a day and the idle timeout.
+    new_sessions_per_second_max: how many sessions without a principal may begin in a second on a
+        node, beyond a burst of ten seconds' worth (0: any number); others are not stored.
     lifetime_s_max: the longest ``session.lifetime`` that an application may ask for.
     sessions_per_principal_max, sessions_per_principal_policy: how many sessions a user may have at
         a time (0: any number), and whether one more ends the oldest or is refused.
@@ -123,6 +128,8 @@ class Settings:
     ack_failure: AckFailure = "degrade"
     idle_timeout_s: float = IDLE_TIMEOUT_S_DEFAULT
     absolute_timeout_s: float = 0.0
+    anonymous_absolute_timeout_s: float = 0.0
+    new_sessions_per_second_max: int = 500
     lifetime_s_max: float = 90 * 86_400.0
     sessions_per_principal_max: int = 0
     sessions_per_principal_policy: PrincipalPolicy = "end_oldest"
@@ -176,6 +183,15 @@ class Settings:
         if self.absolute_timeout_s:
             return self.absolute_timeout_s
         return max(ABSOLUTE_TIMEOUT_S_MIN_DEFAULT, 4 * self.idle_timeout_s)
+
+    @property
+    def effective_anonymous_absolute_timeout_s(self) -> float:
+        """Return the absolute timeout of a session without a principal: at most that of others."""
+        chosen_s = self.anonymous_absolute_timeout_s
+        return min(
+            chosen_s or max(ANONYMOUS_TIMEOUT_S_MIN_DEFAULT, self.idle_timeout_s),
+            self.effective_absolute_timeout_s,
+        )
 
     @property
     def longest_life_s(self) -> float:

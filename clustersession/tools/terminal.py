@@ -18,6 +18,7 @@ STATUS_LINES = (
 TROUBLES = (
     ("unconfirmed", "writes that too few peers confirmed in time"),
     ("replica_full", "writes not stored for lack of space"),
+    ("refused_new_sessions", "sessions not begun because too many others were"),
     ("lost_writes", "writes dropped because the session had ended"),
     ("decode_errors", "attributes that could not be read"),
 )

@@ -201,6 +201,11 @@ NODES = Kind(list, _nodes)
 MAYBE_NODES = Kind(
     lambda v: None if v is None else list(v), lambda v: None if v is None else _nodes(v)
 )
+VERSIONS = Kind(_pack_versions, _versions)
+MAYBE_VERSIONS = Kind(
+    lambda v: None if v is None else _pack_versions(v),
+    lambda v: None if v is None else _versions(v),
+)
 CURSOR = Kind(lambda c: [c.floor, c.position], _cursor)
 CURSORS = Kind(lambda v: [[n, c.floor, c.position] for n, c in v.items()], _cursors)
 SUSPICIONS = Kind(

@@ -26,7 +26,9 @@ class Operation(IntEnum):
     told to stop and goes on for now, and when all of them were, the node drains.
     FEED_MOVED [head]: we have committed.
     CONFIRM [head, all, timeout_ms]: answer with the number of peers that hold our feed up to there.
-    FETCH [key]: answer whether the session is in the replica now. STATUS []: answer with a mapping.
+    FETCH [key, versions]: answer whether the session is in the replica now, and with ``versions``,
+    which may be missing, whether the copy contains those writes, [node, number] each.
+    STATUS []: answer with a mapping.
     DRAIN []: move users away. STOP []: leave the cluster and exit.
     WATCH [key]: answer now, and under the same token again whenever the session may have changed.
     UNWATCH [token]: no more of that. LISTEN [everywhere, pid]: push events

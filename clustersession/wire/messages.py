@@ -30,6 +30,8 @@ from clustersession.wire.fields import (
     KEY,
     KEYS,
     MAYBE_NODES,
+    MAYBE_VERSIONS,
+    MESSAGE_BYTES_MAX,
     NAME,
     NODE,
     NODES,
@@ -117,17 +119,27 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Asks for the receiver's copy of a session."""
+    """Asks for the receiver's copy of a session.
+
+    ``known``: the writes that the sender's own copy contains, None: it has none. A copy with no
+    others, and one that takes more than ``bytes_max``, is not sent; its versions are told.
+    """
 
     key: str = kept_as(KEY)
+    known: Mapping[bytes, int] | None = kept_as(MAYBE_VERSIONS, default=None)
+    bytes_max: int = kept_as(UINT, default=MESSAGE_BYTES_MAX)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Answers with the copy that the sender holds, or None."""
+    """Answers with the copy that the sender holds, or None.
+
+    ``versions``: those of a copy that is held and was not sent, see ``Fetch``.
+    """
 
     key: str = kept_as(KEY)
     state: SessionState | None = kept_as(STATE)
+    versions: Mapping[bytes, int] | None = kept_as(MAYBE_VERSIONS, default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from clustersession.core.errors import WireError
@@ -12,8 +12,9 @@ from clustersession.core.identity import Phase
 from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool, LoopLinks
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
-from clustersession.session.cluster_port import Subscription
+from clustersession.session.cluster_port import NOTHING_MORE, Subscription
 from clustersession.settings.settings import Settings
+from clustersession.wire.fields import VERSIONS
 from clustersession.wire.local import Operation
 from clustersession.worker.attachment import Attachment
 from clustersession.worker.circuit_breaker import CircuitBreaker
@@ -120,15 +121,17 @@ class AgentClient:
         answer = await self._ask_async(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
-    def fetch(self, key: str) -> bool:
-        """Ask the peers for a session."""
+    def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
+        """Ask the peers for a session, or for a copy that contains the wanted writes."""
         timeout_s = self._settings.fetch_timeout_s + GRACE_S
-        return self._ask(Operation.FETCH, key, timeout_s=timeout_s) is True
+        rows = VERSIONS.pack(wanted)
+        return self._ask(Operation.FETCH, key, rows, timeout_s=timeout_s) is True
 
-    async def fetch_async(self, key: str) -> bool:
+    async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Do what ``fetch`` does, without blocking the event loop."""
         timeout_s = self._settings.fetch_timeout_s + GRACE_S
-        return await self._ask_async(Operation.FETCH, key, timeout_s=timeout_s) is True
+        rows = VERSIONS.pack(wanted)
+        return await self._ask_async(Operation.FETCH, key, rows, timeout_s=timeout_s) is True
 
     def phase(self) -> str:
         """Ask the agent what the node is doing: a word, NO_AGENT when it does not answer."""

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from clustersession.core.errors import ReplicaError, ReplicaUnusable
 from clustersession.replica.replica import Replica
@@ -11,7 +11,7 @@ from clustersession.replica.sweeping import (
     end_revoked_in_parts,
     sweep_in_parts,
 )
-from clustersession.session.cluster_port import Subscription
+from clustersession.session.cluster_port import NOTHING_MORE, Subscription
 
 SWEEP_INTERVAL_S = 5.0
 SWEEP_AGAIN_S = 0.1
@@ -63,11 +63,11 @@ class LocalOnly:
         self.feed_moved(head)
         return True
 
-    def fetch(self, key: str) -> bool:
+    def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Return False: there is nobody to ask."""
         return False
 
-    async def fetch_async(self, key: str) -> bool:
+    async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Return False: there is nobody to ask."""
         return False
 

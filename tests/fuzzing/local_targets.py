@@ -14,7 +14,7 @@ from clustersession.replica import tables
 from clustersession.replica.home import NodeHome
 from clustersession.requests.cookie import VALUES_MAX, cookie_values
 from clustersession.session.events import KINDS, Event, Events
-from clustersession.session.seen import WRITERS_MAX, decode_seen, encode_seen
+from clustersession.session.seen import WRITERS_MAX, SeenTokens
 from clustersession.session.token import IdSigner
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import decode_answer, encode_answer
@@ -24,6 +24,7 @@ from tests.fuzzing import samples
 from tests.fuzzing.target import Broken, Target, round_trip
 
 _SIGNER = IdSigner([b"secret one", b"secret two"])
+_TOKENS = SeenTokens(_SIGNER, "cluster")
 
 
 # ---- the replica ---------------------------------------------------------------------------------
@@ -180,11 +181,11 @@ def _check_identifier(data: bytes) -> bool:
 
 
 def _seen(rng: Random) -> bytes:
-    return encode_seen(samples.state(rng)).encode()
+    return _TOKENS.encode("k", samples.state(rng)).encode()
 
 
 def _check_seen(data: bytes) -> bool:
-    named = decode_seen(data.decode("latin-1"))
+    named = _TOKENS.decode("k", [data.decode("latin-1")])
     if len(named) > WRITERS_MAX or any(len(node) != 8 for node in named):
         raise Broken(f"names {len(named)} writers")
     return bool(named)

@@ -127,8 +127,10 @@ MESSAGES: dict[str, Callable[[Random], Any]] = {
     "Heartbeat": _heartbeat,
     "Changes": lambda r: m.Changes(batch(r), _flag(r)),
     "Progress": lambda r: m.Progress(cursor(r), _flag(r), _flag(r)),
-    "Fetch": lambda r: m.Fetch(key(r)),
-    "Fetched": lambda r: m.Fetched(key(r), state(r) if _flag(r) else None),
+    "Fetch": lambda r: m.Fetch(key(r), state(r).versions if _flag(r) else None, number(r)),
+    "Fetched": lambda r: m.Fetched(
+        key(r), state(r) if _flag(r) else None, state(r).versions if _flag(r) else None
+    ),
     "SnapshotRequest": lambda r: m.SnapshotRequest(key(r) if _flag(r) else ""),
     "SnapshotPageMessage": lambda r: m.SnapshotPageMessage(
         key(r), sessions(r), key(r), _flag(r), cursors(r), number(r)

@@ -85,7 +85,8 @@ def request(rng: Random) -> bytes:
     arguments: dict[Operation, list[object]] = {
         Operation.ATTACH: [rng.randrange(99999)], Operation.FEED_MOVED: [samples.number(rng)],
         Operation.CONFIRM: [samples.number(rng), rng.random() < 0.5, 1000],
-        Operation.FETCH: [samples.key(rng)], Operation.WATCH: [samples.key(rng)],
+        Operation.FETCH: [samples.key(rng), [[bytes(8), samples.number(rng)]]],
+        Operation.WATCH: [samples.key(rng)],
         Operation.UNWATCH: [rng.randrange(99)],
         Operation.LISTEN: [rng.random() < 0.5, rng.randrange(99999)],
         Operation.LOCATE: [samples.key(rng), 1000],

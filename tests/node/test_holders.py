@@ -51,17 +51,17 @@ def test_members_are_ourselves_and_who_is_present_in_order(world: World) -> None
 
 def test_a_lookup_asks_only_holders(world: World) -> None:
     b, c = world.nodes["b"], world.nodes["c"]
-    b.running.fetch(1, key(2), world.at(b))
+    b.running.fetch(1, key(2), {}, world.at(b))
     assert asked(world, "b") == {"a", "c"}
-    c.running.fetch(1, key(1), world.at(c))
+    c.running.fetch(1, key(1), {}, world.at(c))
     assert asked(world, "c") == {"a", "b"}
-    b.running.fetch(2, key(3), world.at(b))
+    b.running.fetch(2, key(3), {}, world.at(b))
     assert asked(world, "b") == {"a"}
 
 
 def test_a_peer_that_comes_is_asked_only_for_what_it_holds(world: World) -> None:
     a, b, c = (world.nodes[name] for name in "abc")
-    a.running.fetch(1, key(1), world.at(a))
+    a.running.fetch(1, key(1), {}, world.at(a))
     for other in (b, c):
         a.running.link_down(other.replica.node, "connection lost", world.at(a))
     a.running.effects()

@@ -79,3 +79,17 @@ def test_a_node_alone_answers_at_once_and_questions_are_bounded() -> None:
     assert [located.token for located in answers(world, "b")] == [QUESTIONS_MAX]
     world.run(1.1)
     assert len(answers(world, "b")) == QUESTIONS_MAX + 1
+
+
+def test_what_a_peer_kept_back_from_a_lookup_is_no_answer_to_the_question() -> None:
+    world = formed("ab", carrier="multicast")
+    world.run(2)
+    world.write("a", key(1), create=True, big="x" * 100_000)
+    world.run(0.5)
+    b, holder = world.nodes["b"], world.nodes["a"].replica
+    # The lookup asks first, so its answer is the first that comes.
+    world.fetch("b", key(1), a=10**9)
+    locate(world, "b", key(1))
+    world.run(0.01)
+    (located,) = b.seen(effects.Located)
+    assert located.copies == {holder.node: holder.get(key(1))}

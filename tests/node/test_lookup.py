@@ -1,8 +1,12 @@
 """Sessions that are not here: the peers are asked, and nobody waits for those who are gone."""
 
+from dataclasses import replace
+
 from clustersession.core.identity import Phase
+from clustersession.core.state import Change, Creation, Ended
+from clustersession.node.lookup import SMALL_COPY_BYTES_MAX
 from clustersession.wire import messages as m
-from tests.node.world import formed, key
+from tests.node.world import World, formed, key
 
 
 def test_a_session_that_is_not_here_is_fetched_from_a_peer() -> None:
@@ -73,3 +77,124 @@ def test_a_fetch_of_a_node_that_has_just_started_waits_for_the_others() -> None:
     token = world.fetch("b", key(1))
     world.run(0.25)
     assert world.answer("b", token) is True
+
+
+def large_world() -> World:
+    """Nodes a, b and c hold a large session; d misses what they write from now on."""
+    world = formed("abcd", carrier="multicast", fetch_timeout_s=30, repair_interval_s=3600)
+    world.run(2)
+    world.write("a", key(1), create=True, big="x" * 100_000)
+    world.run(0.5)
+    world.lose_datagram = lambda sender, receiver: receiver == "d"
+    return world
+
+
+def hold_a_missing_one(world: World, *names: str, data_bytes: int = 100_000) -> None:
+    """These nodes hold a session, and no stream has brought it to the others."""
+    replica = world.nodes[names[0]].replica
+    wall_ms = world.at(world.nodes[names[0]]).wall_ms
+    creation = Creation(wall_ms, wall_ms + 86_400_000, 1_800_000)
+    replica.commit([Change(key(2), wall_ms, {"x": b"x" * data_bytes}, creation=creation)], wall_ms)
+    state = replica.get(key(2))
+    assert state is not None
+    for name in names[1:]:
+        world.nodes[name].replica.merge([(key(2), state)], wall_ms)
+
+
+def test_one_peer_sends_a_large_copy_though_several_have_it() -> None:
+    world = large_world()
+    head = world.write("a", key(1), user="ann")
+    world.run(0.01)
+    world.sent_bytes.clear()
+    token = world.fetch("d", key(1), a=head)
+    world.run(0.02)
+    assert world.answer("d", token) is True
+    assert (world.values("d", key(1)) or {})["user"] == "ann"
+    assert 100_000 < sum(world.sent_bytes[name] for name in "abc") < 110_000
+
+
+def test_a_missing_large_session_comes_from_one_peer() -> None:
+    world = large_world()
+    hold_a_missing_one(world, "a", "b", "c")
+    world.sent_bytes.clear()
+    token = world.fetch("d", key(2))
+    world.run(0.02)
+    assert world.answer("d", token) is True
+    assert 100_000 < sum(world.sent_bytes[name] for name in "abc") < 110_000
+
+
+def test_a_small_missing_session_takes_one_round_trip() -> None:
+    world = large_world()
+    hold_a_missing_one(world, "b", "c", data_bytes=SMALL_COPY_BYTES_MAX - 600)
+    token = world.fetch("d", key(2))
+    world.run(2.5 * world.link_latency_s)
+    assert world.answer("d", token) is True
+
+
+def test_writes_that_nobody_has_cost_no_copy_and_are_given_up_at_once() -> None:
+    world = large_world()
+    world.sent_bytes.clear()
+    token = world.fetch("d", key(1), a=10**9)
+    world.run(0.02)
+    assert world.answer("d", token) is False
+    assert sum(world.sent_bytes[name] for name in "abc") < 1000
+
+
+def test_what_has_expired_everywhere_costs_no_copy() -> None:
+    world = large_world()
+    for node in world.nodes.values():
+        node.skew_ms += 3_600_000
+    world.sent_bytes.clear()
+    token = world.fetch("d", key(1))
+    world.run(0.02)
+    assert world.answer("d", token) is False
+    assert sum(world.sent_bytes[name] for name in "abc") < 10_000
+
+
+def test_an_older_copy_does_not_settle_it_while_another_peer_has_what_is_wanted() -> None:
+    world = formed("abc", carrier="multicast", fetch_timeout_s=30, repair_interval_s=3600)
+    world.run(2)
+    world.lose_datagram = lambda sender, receiver: receiver == "c"
+    world.write("a", key(1), create=True, user="ann")
+    world.run(0.01)
+    world.lose_datagram = lambda sender, receiver: True
+    head = world.write("a", key(1), user="bob")
+    world.deaf.add(("a", "c"))
+    token = world.fetch("c", key(1), a=head)
+    world.run(0.01)
+    assert world.values("c", key(1)) == {"user": "ann"}
+    assert world.answer("c", token) is None
+    world.heal()
+    world.reset("a", "c")
+    world.run(1)
+    assert world.answer("c", token) is True
+    assert world.values("c", key(1)) == {"user": "bob"}
+
+
+def test_when_the_peer_that_was_to_send_it_is_gone_another_one_does() -> None:
+    world = large_world()
+    hold_a_missing_one(world, "b", "c")
+    token = world.fetch("d", key(2))
+    world.run(2.5 * world.link_latency_s)
+    (lookup,) = world.nodes["d"].running.lookup._lookups.values()
+    (sender,) = (n.name for n in world.nodes.values() if n.replica.node == lookup.sender)
+    world.kill(sender)
+    world.run(0.02)
+    assert world.answer("d", token) is True
+
+
+def test_an_end_is_told_even_where_the_versions_are_the_same() -> None:
+    world = large_world()
+    hold_a_missing_one(world, "a", "d")
+    replica = world.nodes["a"].replica
+    state = replica.get(key(2))
+    assert state is not None
+    # As a revocation ends it.
+    ended = replace(state, registers={}, ended=Ended(1, replica.node, "revoked"))
+    replica.merge([(key(2), ended)], world.at(world.nodes["a"]).wall_ms)
+    token = world.fetch("d", key(2), a=10**9)
+    world.run(0.02)
+    assert world.answer("d", token) is True
+    held = world.nodes["d"].replica.get(key(2))
+    assert held is not None
+    assert held.ended is not None

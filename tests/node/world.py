@@ -66,6 +66,7 @@ class World:
         self.datagrams = 0
         self.dials = 0
         self.broken_by_size = 0
+        self.sent_bytes: Counter[str] = Counter()
         self._pending: Counter[tuple[str, str]] = Counter()
         self._generation: Counter[tuple[str, str]] = Counter()
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -159,10 +160,12 @@ class World:
         self.feed_moved(name)
         return token
 
-    def fetch(self, name: str, key: str) -> int:
+    def fetch(self, name: str, key: str, **wanted: int) -> int:
+        """Have a node look for a session, or for a copy with the wanted writes of other nodes."""
         node = self.nodes[name]
         token = next(self._tokens)
-        node.running.fetch(token, key, self.at(node))
+        places = {self.nodes[writer].replica.node: seq for writer, seq in wanted.items()}
+        node.running.fetch(token, key, places, self.at(node))
         self._pump(node)
         return token
 
@@ -247,6 +250,7 @@ class World:
         if other is None or other.name not in node.links:
             return
         way = (node.name, other.name)
+        self.sent_bytes[node.name] += len(data)
         self._pending[way] += len(data)
         if len(data) > MESSAGE_BYTES_MAX or self._pending[way] > PENDING_BYTES_MAX:
             # As a real link does: the frame is refused, or the peer is hopelessly slow.

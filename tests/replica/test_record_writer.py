@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from clustersession.core.clock import COUNTER_BITS, wall_ms_of
+from clustersession.core.creation_rate import BURST_S
 from clustersession.core.feed import START, Batch, Cursor
-from clustersession.core.state import Delta, Ended, Register, SessionState, expires_ms
+from clustersession.core.state import Change, Delta, Ended, Register, SessionState, expires_ms
 from clustersession.replica import tables
 from clustersession.replica.replica import Replica
 from tests.replica.replica_checks import (
@@ -206,3 +207,38 @@ def test_a_tombstone_not_held_is_adopted_until_it_is_of_no_use(replica: Replica)
     )
     assert not created.effective
     check(replica)
+
+
+def limited(number: int, per_second_max: int = 2) -> Change:
+    """A session that begins if not too many others do."""
+    change = creation(number)
+    assert change.creation is not None
+    return replace(change, creation=replace(change.creation, per_second_max=per_second_max))
+
+
+def test_a_session_that_is_one_too_many_does_not_begin_and_ends_beside_it_count(
+    replica: Replica,
+) -> None:
+    for number in range(2 * BURST_S):
+        assert replica.commit([limited(number)], WALL_MS).states != [None]
+    head = replica.head()
+    ended, refused = replica.commit([end(0), limited(99)], WALL_MS).states
+    assert ended is not None
+    assert refused is None
+    assert replica.get(key_of(99)) is None
+    assert replica.head() == head + 1
+    # What is not limited takes nothing of the allowance, and needs none.
+    assert replica.commit([creation(100)], WALL_MS).states != [None]
+    assert replica.commit([limited(101)], WALL_MS + 500).states != [None]
+    assert replica.commit([limited(102)], WALL_MS + 500).states == [None]
+    check(replica)
+
+
+def test_the_allowance_is_of_the_node_and_not_of_one_process(replica: Replica) -> None:
+    first = replica
+    second = Replica(replica._engine, lambda: NODE_A, clock_skew_ms_max=SKEW_MS)
+    for number in range(2 * BURST_S):
+        worker = (first, second)[number % 2]
+        assert worker.commit([limited(number)], WALL_MS).states != [None]
+    assert first.commit([limited(98)], WALL_MS).states == [None]
+    assert second.commit([limited(99)], WALL_MS).states == [None]

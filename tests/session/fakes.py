@@ -1,13 +1,15 @@
 """A replica of a few lines, a clock to set and a cluster to script."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
+from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed, Stored
+from clustersession.session.cluster_port import NOTHING_MORE
 from clustersession.session.manager import SessionManager
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
@@ -72,6 +74,7 @@ class FakeCluster:
         self.confirmed: list[int] = []
         self.feed_heads: list[int] = []
         self.fetched: list[str] = []
+        self.wanted: list[Mapping[bytes, int]] = []
         self.elsewhere: dict[str, SessionState] = {}
         self.replica: FakeReplica | None = None
 
@@ -85,14 +88,15 @@ class FakeCluster:
     async def confirm_async(self, head: int) -> bool:
         return self.confirm(head)
 
-    def fetch(self, key: str) -> bool:
+    def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         self.fetched.append(key)
+        self.wanted.append(wanted)
         if key in self.elsewhere and self.replica is not None:
             self.replica.states[key] = self.elsewhere[key]
         return key in self.elsewhere
 
-    async def fetch_async(self, key: str) -> bool:
-        return self.fetch(key)
+    async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
+        return self.fetch(key, wanted)
 
     def feed_moved(self, head: int) -> None:
         self.feed_heads.append(head)
@@ -191,3 +195,9 @@ class Users(World):
 
     def is_alive(self, cookie: str) -> bool:
         return not self.open(cookie).new
+
+
+def token_of_lost_writes(manager: SessionManager, cookie: str) -> str:
+    """A second cookie of that session, which names writes that nobody has any more."""
+    lost = SessionState(0, 0, 0, {}, {b"peerpeer": 5})
+    return manager._seen_tokens.encode(cookie[:KEY_LENGTH], lost)

@@ -15,7 +15,7 @@ from clustersession.core.state import PRINCIPAL
 from clustersession.session.session import Session
 from clustersession.session.untouched import UntouchedSession
 from tests.adapters.ways_to_read import BY_NAME, SAYS_NOTHING
-from tests.session.fakes import World
+from tests.session.fakes import World, cookie_of
 from tests.session.stored_sessions import DATA, stored
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "sessions.md"
@@ -121,7 +121,8 @@ def test_principal(world: World) -> None:
     session = world.open([cookie])
     assert session.principal is None
     session.principal = 7  # type: ignore[assignment]
-    world.commit(session)
+    # It was nobody's and becomes a user's, so it gets a new id.
+    cookie = cookie_of(world.commit(session).set_cookie or "")
     session = world.open([cookie])
     assert session.principal == "7"
     session.principal = None

@@ -2,9 +2,11 @@
 
 import pytest
 
+from clustersession.core.creation_rate import BURST_S
 from clustersession.core.errors import SessionTooLarge
 from clustersession.core.state import Change, SessionState
-from tests.session.fakes import World, cookie_of
+from clustersession.session.outcome import Outcome
+from tests.session.fakes import Users, World, cookie_of
 
 MINUTE_MS = 60_000
 
@@ -128,7 +130,10 @@ def test_rotation_keeps_the_data_and_ends_the_old_id_in_one_commit(world: World)
     assert ended is not None
     assert ended.reason == "rotated"
     after = world.replica.states[new[:23]]
-    assert (after.created_ms, after.deadline_ms) == (before.created_ms, before.deadline_ms)
+    assert after.created_ms == before.created_ms
+    # Of nobody's session it became Ann's: it lives as if it had been hers from the start.
+    assert before.deadline_ms == before.created_ms + 86_400_000
+    assert after.deadline_ms == before.created_ms + 7 * 86_400_000
     session["after"] = 1
     session.save()
     assert world.open([new])["after"] == 1
@@ -236,3 +241,59 @@ def test_a_write_renews_the_cookie_of_a_session_that_another_request_made_perman
     header = world.commit(one).set_cookie
     assert header is not None
     assert "Max-Age=1000" in header
+
+
+def test_beyond_the_rate_a_new_session_is_not_stored_and_a_login_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = Users(new_sessions_per_second_max=1)
+
+    def begin(user: str = "") -> Outcome:
+        session = world.open([])
+        session["a"] = 1
+        if user:
+            session.principal = user
+        return world.commit(session)
+
+    cookies = [begin().set_cookie for _ in range(BURST_S)]
+    assert None not in cookies
+    for number in range(1, 4):
+        session = world.open([])
+        session["a"] = 1
+        assert world.commit(session).set_cookie is None
+        # The page works, and nothing of the request is stored later.
+        assert session == {"a": 1}
+        world.save(session)
+        assert world.manager.counters.refused_new_sessions == number
+    assert world.memory.stats().sessions == BURST_S
+    assert begin("ann").set_cookie is not None
+    assert sum("new_sessions_per_second_max" in record.message for record in caplog.records) == 1
+    # What is there goes on: it is changed, it gets a new id, it ends.
+    session = world.open([cookie_of(cookies[0] or "")])
+    session["a"] = 2
+    session.rotate()
+    assert world.commit(session).set_cookie is not None
+    world.now_ms += 61_000
+    assert begin().set_cookie is not None
+
+
+def test_a_logout_beside_a_session_that_is_not_begun_is_stored() -> None:
+    world = Users(new_sessions_per_second_max=1)
+    cookie = world.login("ann")
+    for _ in range(BURST_S + 1):
+        session = world.open([])
+        session["a"] = 1
+        world.commit(session)
+    session = world.open([cookie])
+    session.invalidate()
+    session["flash"] = "goodbye"
+    assert world.commit(session).set_cookie is None
+    assert not world.is_alive(cookie)
+
+
+def test_no_rate_is_no_limit() -> None:
+    world = Users(new_sessions_per_second_max=0)
+    for _ in range(BURST_S * 600):
+        session = world.open([])
+        session["a"] = 1
+        assert world.commit(session).set_cookie is not None

@@ -18,6 +18,7 @@ from clustersession.node.engine import Engine
 from clustersession.node.life import Chance, Life
 from clustersession.node.moment import Moment
 from clustersession.wire.envelope import Opened, Opener, Sealer
+from clustersession.wire.fields import VERSIONS
 from clustersession.wire.local import Operation, Request, decode_request, encode_answer
 from clustersession.wire.messages import SnapshotRequest, decode_message
 from tests.simulation.ledger import Violation
@@ -256,7 +257,8 @@ class Agent:
                 )
                 engine.feed_moved(at)
             case Operation.FETCH:
-                engine.fetch(self._tokens, request.argument[0], at)
+                key, wanted = request.argument
+                engine.fetch(self._tokens, key, VERSIONS.unpack(wanted), at)
             case _:
                 engine.feed_moved(at)
         self.pump()

@@ -11,13 +11,16 @@ from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import (
     ENDED_ROTATED,
+    PRINCIPAL,
     SYSTEM_PREFIX,
     access_coarseness_ms,
     idle_timeout_ms,
 )
 from clustersession.session.lifetimes import ROTATION_GRACE_MS, is_live
+from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
+from tests.simulation.causal import check_current, check_forged
 from tests.simulation.ledger import Violation
 from tests.simulation.neighbours import at_peace, could_tell
 from tests.simulation.promises import MOVES, Request
@@ -36,10 +39,14 @@ TINY_S = 1e-6
 
 @dataclass
 class Browser:
-    """One client. ``retired`` are cookies whose session it has ended or rotated away."""
+    """One client. ``retired`` are cookies whose session it has ended or rotated away.
+
+    ``seen`` is its second cookie, where there is one.
+    """
 
     name: str
     cookie: str | None = None
+    seen: str = ""
     retired: list[str] = field(default_factory=list)
 
 
@@ -64,10 +71,10 @@ class Visits:
         if action == "late" and browser.retired:
             # Sent before the answer that set the newer cookie had arrived.
             cookie = browser.retired[-1]
-        request = self._request(process, cookie, action, name, think_s)
+        request = self._request(process, cookie, browser.seen, action, name, think_s)
 
-        def done(result: tuple[str | None, str]) -> None:
-            set_cookie, line = result
+        def done(result: tuple[Outcome, str]) -> None:
+            (set_cookie, _, set_seen, *_), line = result
             self._world.say(f"{browser.name} at {host.name}: {action} {line}")
             if action in ("end", *MOVES) and cookie is not None:
                 browser.retired.append(cookie)
@@ -75,6 +82,8 @@ class Visits:
                 value = set_cookie.split(";")[0].partition("=")[2]
                 self._check_route(value)
                 browser.cookie = value or None
+            if set_seen is not None:
+                browser.seen = set_seen.split(";")[0].partition("=")[2]
 
         self._tasks = [task for task in self._tasks if task.hangs]
         self._tasks.append(process.start(request, done))
@@ -85,16 +94,19 @@ class Visits:
         return sum(task.hangs for task in self._tasks)
 
     async def _request(
-        self, worker: Worker, cookie: str | None, action: str, name: str, think_s: float
-    ) -> tuple[str | None, str]:
+        self, worker: Worker, cookie: str | None, seen: str, action: str, name: str, think_s: float
+    ) -> tuple[Outcome, str]:
         manager = worker.manager
-        visit = manager.open([cookie] if cookie else [])
+        check_forged(worker, cookie, seen)
+        visit = manager.open([cookie] if cookie else [], None, [seen] if seen else [])
         manager.open_visits.add(visit)
         world, host = self._world, worker.host
         disturbances = world.disturbances if at_peace(world) else -1
         if visit.missing:
             await manager.fetch_async(visit)
         found = visit.state is not None
+        if found and disturbances == world.disturbances and at_peace(world):
+            check_current(worker, visit)
         if cookie is not None:
             key = self.judge(host, cookie, visit)
             undisturbed = disturbances == world.disturbances and at_peace(world)
@@ -126,7 +138,7 @@ class Visits:
             worker.start(self._download(worker, visit, think_s), lambda _: None)
         else:
             manager.close(visit)
-        return outcome.set_cookie, "known" if found else "unknown"
+        return outcome, "known" if found else "unknown"
 
     # ---- requests that take their time -----------------------------------------------------------
 
@@ -269,6 +281,11 @@ class Visits:
         latest_s = idle_s + 2 * access_coarseness_ms(idle_s * 1000) / 1000 + slack_s
         if idle_s and since_access_s > latest_s:
             raise Violation(f"{host.name} served {key[:6]} {since_access_s:.1f} s after its use")
+        age_s = host.clock.wall_ms() / 1000 - state.created_ms / 1000
+        if PRINCIPAL not in state.registers and (
+            age_s > world.settings.effective_anonymous_absolute_timeout_s + slack_s
+        ):
+            raise Violation(f"{host.name} served {key[:6]}, nobody's, at the age of {age_s:.1f} s")
         age_s = world.timeline.now_s - ledger.created_s[key]
         if age_s > world.settings.effective_absolute_timeout_s + slack_s:
             raise Violation(f"{host.name} served {key[:6]} at the age of {age_s:.1f} s")
@@ -282,7 +299,10 @@ class Visits:
             return
         idle_s, slack_s = self._timing()
         now_s = world.timeline.now_s
-        if now_s - ledger.created_s[key] >= world.settings.effective_absolute_timeout_s - slack_s:
+        # Of what it was told, only a login makes it live longer.
+        if now_s - ledger.created_s[key] >= (
+            world.settings.effective_anonymous_absolute_timeout_s - slack_s
+        ):
             return
         if not idle_s or now_s - last_s < idle_s - slack_s:
             raise Violation(

@@ -161,7 +161,7 @@ def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:
     now_s, slack_s = world.timeline.now_s, _slack_s(world)
     if may_be_revoked(world.ledger, key):
         return False
-    if now_s - ledger.created_s[key] >= settings.effective_absolute_timeout_s - slack_s:
+    if now_s - ledger.created_s[key] >= settings.effective_anonymous_absolute_timeout_s - slack_s:
         return False
     if any(fact.end for fact in sure) or not settings.idle_timeout_s:
         return True

@@ -9,6 +9,7 @@ NAMES = ["x", "y", "z"]
 ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "late", "end"]
 USERS = ["login", "login", "login", "revoke", "local", "local"]
 WITH_USERS = 0.5
+CAUSAL = 0.2
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
 DONORS_DIE = 0.04
 TWINS = 0.1
@@ -36,6 +37,11 @@ def plan_of(seed: int) -> Plan:
         tiny=rng.random() < 0.4,
         settings=_settings(rng),
     )
+    if random.Random(f"{seed}.causal").random() < CAUSAL:
+        # Drawn apart, so that all other plans stay what they were.
+        plan.settings["consistency"] = "causal"
+    if "absolute_timeout_s" in plan.settings and random.Random(f"{seed}.short").random() < 0.5:
+        plan.settings["anonymous_absolute_timeout_s"] = 6.0
     if rng.random() < WITH_USERS:
         actions = ACTIONS + USERS
         if rng.random() < 0.3:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import (
     LOCAL_PREFIX,
+    PRINCIPAL,
     SYSTEM_PREFIX,
     SessionState,
     access_coarseness_ms,
@@ -93,7 +94,10 @@ class Request:
         before, after = self.copy, self.visit.state
         assert before is not None
         assert after is not None
-        if after.deadline_ms != before.deadline_ms:
+        settings, deadlines = self.host.world.settings, {before.deadline_ms}
+        if self.action == "login" and PRINCIPAL not in before.registers:
+            deadlines.add(before.created_ms + round(1000 * settings.effective_absolute_timeout_s))
+        if after.deadline_ms != max(deadlines):
             raise Violation(f"the deadline of {self.key} moved with its id")
         fact = self._written()
         for name, register in before.registers.items():

@@ -10,7 +10,7 @@ from typing import Any
 from clustersession.agent.sweeper import SWEEP_INTERVAL_S
 from clustersession.core import progress
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.node import anti_entropy, puller, sender, snapshot
+from clustersession.node import anti_entropy, lookup, puller, sender, snapshot
 from clustersession.wire import messages
 from clustersession.wire.messages import decode_message
 from tests.simulation import checkers
@@ -34,6 +34,7 @@ TINY = [
     (puller, "ANSWER_BYTES_MAX", 300),
     (anti_entropy, "BUCKETS_PER_ROUND_MAX", 4),
     (progress, "WINDOW_BATCHES", 2),
+    (lookup, "SMALL_COPY_BYTES_MAX", 400),
 ]
 
 

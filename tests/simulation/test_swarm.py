@@ -22,6 +22,7 @@ RARE_PATHS = {
     "repaired by anti-entropy",
     "session ended by a revocation that met it",
     "session fetched from a peer",
+    "what a client has seen was there",
     "snapshot resumed with another donor",
     "suspicion refuted",
     "tie broken by node id",

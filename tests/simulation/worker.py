@@ -5,13 +5,15 @@ Where a worker of the product awaits its agent, ``Ask`` is awaited here; there i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.serving_view import VIEW_NOTE, View
+from clustersession.session.cluster_port import NOTHING_MORE
 from clustersession.session.manager import SessionManager
+from clustersession.wire.fields import VERSIONS
 from clustersession.wire.local import Operation, decode_answer, encode_request
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ class Port:
     def confirm(self, head: int) -> bool:
         raise NotImplementedError("requests here are asynchronous")
 
-    def fetch(self, key: str) -> bool:
+    def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         raise NotImplementedError("requests here are asynchronous")
 
     async def confirm_async(self, head: int) -> bool:
@@ -163,9 +165,10 @@ class Port:
         self._worker.host.confirmed(head, peers)
         return peers >= 0
 
-    async def fetch_async(self, key: str) -> bool:
+    async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         timeout_s = self._worker.host.world.settings.fetch_timeout_s + GRACE_S
-        found = await Ask(self._worker, Operation.FETCH, (key,), timeout_s) is True
+        arguments = (key, VERSIONS.pack(wanted))
+        found = await Ask(self._worker, Operation.FETCH, arguments, timeout_s) is True
         if found:
             self._worker.host.world.marks["session fetched from a peer"] += 1
         return found

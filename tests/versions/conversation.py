@@ -37,6 +37,7 @@ CALLS = (
 _RENAMED = {"wait": "confirm"}
 _OBJECTS: dict[str, Callable[[Any], Any]] = {
     "bytes": lambda v: bytes.fromhex(v),
+    "versions": lambda v: {bytes.fromhex(node): seq for node, seq in v.items()},
     "moment": lambda v: Moment(*v),
     "address": lambda v: Address(*v),
     "identity": lambda v: Identity(bytes.fromhex(v[0]), v[1], v[2], Address(*v[3])),
@@ -53,6 +54,8 @@ def pack(value: Any) -> Any:
     match value:
         case bytes():
             return {"bytes": value.hex()}
+        case dict():
+            return {"versions": {node.hex(): seq for node, seq in value.items()}}
         case Moment():
             return {"moment": list(value)}
         case Identity(node, incarnation, route, address):
@@ -190,7 +193,7 @@ def _play_scene(scene: Scene, ends: dict[str, Any]) -> None:
     held = scene.nodes["a"].replica.get(key(0))
     assert held is not None
     scene.hide("b", 30, held)
-    scene.nodes["c"].running.fetch(99, key(30), scene.at(scene.nodes["c"]))
+    scene.nodes["c"].running.fetch(99, key(30), {}, scene.at(scene.nodes["c"]))
     scene.feed_moved("c")
     scene.run(0.1)
     scene.lose_datagram = lambda sender, receiver: sender == "a" and receiver == "c"

@@ -10,7 +10,7 @@ from typing import Any
 from clustersession.core.identity import Phase
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.replica import tables
-from clustersession.session import token
+from clustersession.session import seen, token
 from clustersession.settings.settings import SETTING_TYPES
 from clustersession.wire import envelope, messages, records
 from clustersession.wire import fields as kinds
@@ -31,6 +31,8 @@ ADDRESS = {"row": ["ip", "uint"]}
 SESSION = {"row": ["key", {"packed": "state"}]}
 DELTA = {"row": ["key", "bool", "state"]}
 
+VERSIONS = {"list": {"row": [NODE, "uint"]}}
+
 SHAPES: dict[str, Any] = {
     "UINT": "uint",
     "BOOL": "bool",
@@ -47,6 +49,8 @@ SHAPES: dict[str, Any] = {
     "ADDRESSES": {"list": ADDRESS},
     "NODES": {"list": NODE},
     "MAYBE_NODES": {"maybe": {"list": NODE}},
+    "VERSIONS": VERSIONS,
+    "MAYBE_VERSIONS": {"maybe": VERSIONS},
     "CURSOR": {"row": ["uint", "uint"]},
     "CURSORS": {"list": {"row": [NODE, "uint", "uint"]}},
     "SUSPICIONS": {"list": {"row": [NODE, "uint"]}},
@@ -56,14 +60,14 @@ SHAPES: dict[str, Any] = {
     "SESSIONS": {"list": SESSION},
     "KEYS": {"list": "key"},
     "BUCKET_NUMBERS": {"list": "uint"},
-    "ENTRIES": {"list": {"row": ["key", {"list": {"row": [NODE, "uint"]}}, "uint"]}},
+    "ENTRIES": {"list": {"row": ["key", VERSIONS, "uint"]}},
 }
 
-ARGUMENTS: dict[Operation, list[str]] = {
+ARGUMENTS: dict[Operation, list[Any]] = {
     Operation.ATTACH: ["uint"],
     Operation.FEED_MOVED: ["uint"],
     Operation.CONFIRM: ["uint", "bool", "uint"],
-    Operation.FETCH: ["key"],
+    Operation.FETCH: ["key", VERSIONS],
     Operation.STATUS: [],
     Operation.DRAIN: [],
     Operation.STOP: [],
@@ -107,7 +111,7 @@ def formats_now() -> dict[str, Any]:
         "tables": TABLES,
         "ids": {
             "salt": token._SALT.decode(), "purpose": "session id", "mac_bytes": token._MAC_BYTES,
-            "key_length": KEY_LENGTH,
+            "key_length": KEY_LENGTH, "seen_mac_bytes": seen._MAC_BYTES,
         },
         "settings": SETTING_TYPES,
     }

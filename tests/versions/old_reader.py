@@ -205,10 +205,16 @@ class OldReader:
         good = key[0] == character and signature == urlsafe_b64encode(code).decode().rstrip("=")
         return key if good else None
 
-    def seen(self, token: str) -> dict[bytes, int]:
-        """The writes a second cookie names."""
+    def seen(self, token: str, key: str, secret: bytes, cluster_name: str) -> dict[bytes, int]:
+        """The writes a second cookie names, for a session, signed with a secret."""
         _expect(token[:1] == "1", f"a token of format {token[:1]}")
-        data = urlsafe_b64decode(token[1:] + "=" * (-len(token[1:]) % 4))
+        signed = urlsafe_b64decode(token[1:] + "=" * (-len(token[1:]) % 4))
+        ids = self.formats["ids"]
+        data, mac = signed[: -ids["seen_mac_bytes"]], signed[-ids["seen_mac_bytes"] :]
+        root = sha256(ids["salt"].encode() + b".keys\0" + secret).digest()
+        signing_key = hmac.digest(root, f"seen {cluster_name}".encode(), "sha256")
+        code = hmac.digest(signing_key, key.encode() + b"\0" + data, "sha256")
+        _expect(code[: ids["seen_mac_bytes"]] == mac, "a token with another signature")
         return {
             data[at : at + 8]: int.from_bytes(data[at + 8 : at + 14], "big")
             for at in range(0, len(data), 14)

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 from clustersession.agent.start import encode_start
 from clustersession.net.cluster_certificate import cluster_certificate
 from clustersession.replica.home import NodeHome
-from clustersession.session.seen import encode_seen
+from clustersession.session.seen import SeenTokens
 from clustersession.session.token import id_signer
 from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import Sealer
@@ -106,7 +106,7 @@ def local() -> dict[str, Any]:
     return {
         "requests": [
             {"name": name, "bytes": encode_request(op, token, *argument).hex(),
-             "meaning": [int(op), token, argument]}
+             "meaning": [int(op), token, describe(argument)]}
             for name, (op, token, argument) in samples.REQUESTS.items()
         ],
         "answers": [
@@ -124,13 +124,14 @@ def local() -> dict[str, Any]:
 def cookies() -> dict[str, Any]:
     """What browsers keep: ids by each secret, and the second cookie."""
     ids = []
+    tokens = SeenTokens(id_signer(samples.SECRETS, samples.CLUSTER_NAME), samples.CLUSTER_NAME)
     for secret in samples.SECRETS:
         signer = id_signer([secret], samples.CLUSTER_NAME)
         for number in (0, 1, 255):
             identifier = signer.mint(bytes([number]) * 16)
             ids.append({"secret": secret, "id": identifier, "key": signer.key_of(identifier)})
     seen = [
-        {"token": encode_seen(state), "meaning": describe(state.versions)}
+        {"token": tokens.encode(samples.KEY, state), "meaning": describe(state.versions)}
         for state in samples.STATES.values()
     ]
     return {"ids": ids, "seen": seen}

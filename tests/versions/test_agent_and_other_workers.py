@@ -81,7 +81,8 @@ def test_an_old_worker_is_served(recording: Recording, worker: Worker) -> None:
     status = answers.pop("status")
     assert type(answers.pop("events", [])) is list
     expected = {
-        "attach": True, "confirm": 0, "confirm all": 0, "fetch": False, "watch": True,
+        "attach": True, "confirm": 0, "confirm all": 0, "fetch": False, "fetch writes": False,
+        "watch": True,
         "listen": True, "locate": [],
     }
     assert answers == {name: expected[name] for name in answers}
@@ -96,7 +97,7 @@ def test_a_worker_to_come_is_served_as_far_as_we_understand(
 ) -> None:
     asked = 0
     for row in recording["local"]["requests"]:
-        operation, token, argument = row["meaning"]
+        operation, token, argument = msgpack.unpackb(bytes.fromhex(row["bytes"]))
         if token and operation not in (DRAIN, STOP):
             asked += 1
             grown = [operation, token, [*argument, "something new"], {"more": 1}]

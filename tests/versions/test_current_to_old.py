@@ -18,7 +18,7 @@ from clustersession.worker.agent_client import AgentClient
 from tests.versions import conversation, record, store
 from tests.versions.conftest import Recording
 from tests.versions.old_reader import NotUnderstood, OldReader
-from tests.versions.samples import CLUSTER_NAME, REQUESTS, SECRETS
+from tests.versions.samples import CLUSTER_NAME, KEY, REQUESTS, SECRETS
 
 
 def by_name(rows: list[dict[str, Any]]) -> dict[str, bytes]:
@@ -112,7 +112,11 @@ def test_cookies(recording: Recording) -> None:
         key = recording.reader.key_of_id(row["id"], row["secret"].encode(), CLUSTER_NAME)
         assert key == row["key"]
     for old, row in zip(recording["cookies"]["seen"], now["seen"], strict=True):
-        assert recording.reader.seen(row["token"]) == recording.reader.seen(old["token"])
+        named, recorded = (
+            recording.reader.seen(token, KEY, SECRETS[0].encode(), CLUSTER_NAME)
+            for token in (row["token"], old["token"])
+        )
+        assert named == recorded
 
 
 def test_values(recording: Recording) -> None:

@@ -15,7 +15,7 @@ from clustersession.core.serving_view import View
 from clustersession.net.cluster_certificate import Certificate
 from clustersession.net.link_server import Link, LinkServer, dial
 from clustersession.net.tls import TlsContexts, _context, tls_contexts
-from clustersession.session.seen import decode_seen
+from clustersession.session.seen import SeenTokens
 from clustersession.session.token import id_signer
 from clustersession.tools.terminal import members_text, status_text
 from clustersession.wire.envelope import Opened, Opener
@@ -28,7 +28,7 @@ from clustersession.wire.values import decode_value, encode_value
 from tests.versions import conversation, store
 from tests.versions.conftest import Recording
 from tests.versions.describing import describe, differences, spelled
-from tests.versions.samples import CLUSTER_NAME, SECRETS
+from tests.versions.samples import CLUSTER_NAME, KEY, SECRETS
 
 KEYS = ClusterKeys.derive(SECRETS, CLUSTER_NAME)
 
@@ -127,7 +127,8 @@ def test_what_worker_and_agent_say(recording: Recording) -> None:
     for decode, rows in ((decode_request, part["requests"]), (decode_answer, part["answers"])):
         assert rows
         for row in rows:
-            assert list(decode(bytes.fromhex(row["bytes"]))) == row["meaning"], row["name"]
+            decoded = describe(list(decode(bytes.fromhex(row["bytes"]))))
+            assert decoded == row["meaning"], row["name"]
 
 
 def test_the_status_of_an_old_agent_can_be_shown(recording: Recording) -> None:
@@ -149,10 +150,11 @@ def test_cookies(recording: Recording) -> None:
     signer = id_signer(SECRETS, CLUSTER_NAME)
     for row in part["ids"]:
         assert signer.key_of(row["id"]) == row["key"]
+    tokens = SeenTokens(signer, CLUSTER_NAME)
     for row in part["seen"]:
         # A write numbered higher than the token has room for is not named.
         named = {node: seq for node, seq in row["meaning"].items() if seq < 2**48}
-        assert describe(decode_seen(row["token"])) == named
+        assert describe(tokens.decode(KEY, [row["token"]])) == named
 
 
 def test_values(recording: Recording) -> None:

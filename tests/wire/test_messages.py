@@ -50,6 +50,8 @@ sessions = few(st.tuples(keys, states))
 
 entries = st.builds(Entry, keys, st.dictionaries(nodes, numbers, max_size=4), numbers)
 
+vectors = st.dictionaries(nodes, numbers, max_size=4)
+
 places = st.text("ab1", max_size=40)
 
 messages: st.SearchStrategy[m.Message] = st.one_of(
@@ -61,8 +63,8 @@ messages: st.SearchStrategy[m.Message] = st.one_of(
     ),
     st.builds(m.Changes, batches(), flags),
     st.builds(m.Progress, cursors, flags, flags),
-    st.builds(m.Fetch, keys),
-    st.builds(m.Fetched, keys, st.none() | states),
+    st.builds(m.Fetch, keys, st.none() | vectors, numbers),
+    st.builds(m.Fetched, keys, st.none() | states, st.none() | vectors),
     st.builds(m.SnapshotRequest, places),
     st.builds(
         m.SnapshotPageMessage, places, sessions, places, flags,

@@ -1,9 +1,12 @@
 """Django's own users of the session: logins, messages, CSRF, its test client."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from django.contrib import messages
+from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.auth import (
     alogin,
     aupdate_session_auth_hash,
@@ -16,7 +19,10 @@ from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client, override_settings
 from django.utils.safestring import mark_safe
 
+from clustersession.core.creation_rate import BURST_S
+from clustersession.core.ids import KEY_LENGTH
 from clustersession.django import SessionStore
+from clustersession.django.configuration import manager
 from tests.adapters import django_project
 from tests.adapters.django.views import User, aget, cookie, data, get, setting, with_cookie
 
@@ -144,3 +150,35 @@ async def test_async_views(middleware: str, user: User) -> None:
     response = await aget(client, log_out)
     assert response.cookies["sessionid"]["max-age"] == 0
     assert not await SessionStore().aexists(moved)
+
+
+def deadline_s(client: Client) -> float:
+    """How long after its creation the client's session ends at the latest."""
+    state = manager().replica.get(cookie(client)[:KEY_LENGTH])
+    assert state is not None
+    return (state.deadline_ms - state.created_ms) / 1000
+
+
+def test_a_login_lives_longer_than_a_session_of_nobody(middleware: str, user: User) -> None:
+    settings = manager().settings
+    client, straight = Client(), Client()
+    get(client, setting(cart=[1]))
+    assert deadline_s(client) == settings.effective_anonymous_absolute_timeout_s
+    assert deadline_s(client) < settings.effective_absolute_timeout_s
+    for each in (client, straight):
+        get(each, lambda request: login(request, user))
+        assert deadline_s(each) == settings.effective_absolute_timeout_s
+
+
+def test_a_login_passes_when_too_many_sessions_begin(
+    middleware: str, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager().context, "settings", replace(
+        manager().settings, new_sessions_per_second_max=1
+    ))
+    for _ in range(BURST_S + 1):
+        client = Client()
+        get(client, setting(cart=[1]))
+    assert not cookie(client)
+    get(client, lambda request: login(request, user))
+    assert data(client)[USER_ID] == str(user.pk)
