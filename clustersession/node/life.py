@@ -17,6 +17,7 @@ from clustersession.core.identity import (
     next_start,
 )
 from clustersession.node.connections import Connections, LinkT
+from clustersession.node.contact import ContactWriter
 from clustersession.node.effects import BeginAgain, CheckAddress, Outward, SealAs, Send, Unlink
 from clustersession.node.engine import Engine
 from clustersession.node.moment import Moment
@@ -65,6 +66,7 @@ class Life(Generic[LinkT]):
         self._applied_before = 0
         # One for all lives: it knows what it wrote last, whatever node id that was under.
         self.view = ServingViewWriter()
+        self._contact = ContactWriter(replica)
         # Engine and links of the present life. They are replaced together, so whatever belongs to
         # an engine that is not here any more is of a former life.
         self.engine = self._new_engine(at)
@@ -104,6 +106,7 @@ class Life(Generic[LinkT]):
                 context = self.engine.context
         if context.view_is_stale:
             self.view.write(context)
+            self._contact.write(context)
 
     # ---- links -----------------------------------------------------------------------------------
 

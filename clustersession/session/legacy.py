@@ -25,6 +25,7 @@ from clustersession.core.clock import wall_ms_of
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.state import ENDED_ROTATED, SessionState, expires_ms
 from clustersession.replica.replica import Replica
+from clustersession.session.authentic import Candidate
 from clustersession.session.cookie import CookieWriter
 from clustersession.session.outcome import Outcome
 from clustersession.session.token import IdSigner
@@ -114,7 +115,12 @@ class LegacyCookies:
         if state.ended is None:
             if now_ms > expires_ms(state):
                 return False
-            visit.attach_record(identifier, key, state)
+            if visit.context.cluster.contact.is_apart():
+                # It may have been exchanged on a peer meanwhile.
+                visit.candidates = (Candidate(identifier, key, None),)
+                visit.missing = True
+            else:
+                visit.attach_record(identifier, key, state)
             return True
         recent = abs(now_ms - wall_ms_of(state.ended.time)) <= EXCHANGE_GRACE_MS
         if not recent or state.ended.reason != ENDED_ROTATED:

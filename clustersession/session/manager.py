@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from clustersession.core.ids import join_cookie
 from clustersession.core.state import Change, SessionState
 from clustersession.replica.replica import Replica
-from clustersession.session.authentic import Authenticator
+from clustersession.session.authentic import Authenticator, Candidate
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.session.context import SessionContext
 from clustersession.session.cookie import CookieWriter
@@ -37,7 +37,7 @@ class SessionManager:
             ``events`` and ``now_ms`` are its own, under the same names, for adapters.
         legacy: reads the cookie of the store that sessions were imported from; None without one.
         seen_cookie_name: the second cookie, see ``session.seen``; empty: there is none.
-        _own_route: the cluster's, which never changes while a process runs.
+        _own_route, _contact: the cluster's, which never change while a process runs.
         _authenticator: remembers which ids are authentic.
         _cookies, _seen_cookies: format the two cookies.
     """
@@ -69,6 +69,7 @@ class SessionManager:
         self.legacy = legacy_cookies(settings, replica, signer, wall_ms)
         self.seen_cookie_name = seen_cookie_name(settings)
         self._own_route = cluster.route
+        self._contact = cluster.contact
         self._authenticator = Authenticator(signer)
         self._cookies = CookieWriter(settings)
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
@@ -109,6 +110,7 @@ class SessionManager:
         self, visit: Visit, cookie_values: Sequence[str], seen_values: Sequence[str]
     ) -> None:
         commits, now_ms = self.context.commits, self.now_ms()
+        here: tuple[Candidate, ...] = ()
         for value in cookie_values:
             candidate = self._authenticator.candidate(value)
             if candidate is None:
@@ -120,6 +122,9 @@ class SessionManager:
             if seen_values and visit.seen is None and self.context.causal is not None:
                 visit.seen = decode_seen(seen_values[0])
             if state is not None and is_live(state, now_ms):
+                if self._contact.apart and self._contact.is_apart():
+                    here += (candidate,)
+                    continue
                 visit.client = (identifier, route)
                 if visit.seen and self._lacks(key, state, visit.seen):
                     visit.candidates = (candidate,)
@@ -131,6 +136,10 @@ class SessionManager:
                 visit.client = (identifier, route)
             if state is None or may_live_elsewhere(state, now_ms):
                 visit.candidates += (candidate,)
+        if here:
+            # They may have ended elsewhere; as long as nobody says so, they come first.
+            visit.client = here[0].identifier, here[0].route
+            visit.candidates = here + visit.candidates
         visit.missing = bool(visit.candidates)
 
     def _lacks(self, key: str, state: SessionState, seen: Mapping[bytes, int]) -> bool:

@@ -177,8 +177,9 @@ class Visit:
     """Authentic ids whose sessions are to be fetched from peers."""
 
     missing = False
-    """The id is authentic but the session is not on this node, or lacks writes that its client has
-    seen: ``fetch`` is to be called before the application gets to see the session."""
+    """The id is authentic but the session is not on this node, lacks writes that its client has
+    seen, or was found while the node had not met its peers: ``fetch`` is to be called before the
+    application gets to see the session."""
 
     seen: Mapping[bytes, int] | None = None
     """The writes that the client names, see ``session.seen``; None as long as nobody has looked."""

@@ -14,6 +14,16 @@ SWEEP_LIMIT = 100
 READER_CHECK_SWEEPS = 12
 
 
+class _NeverApart:
+    """Implements ``session.cluster_port.Contact`` where there are no peers."""
+
+    apart = False
+
+    def is_apart(self) -> bool:
+        """Return False: nobody else ends sessions."""
+        return False
+
+
 class LocalOnly:
     """Implements ``session.cluster_port.ClusterPort`` for a worker without an agent.
 
@@ -25,6 +35,7 @@ class LocalOnly:
     def __init__(self, route: str, replica: Replica) -> None:
         self._replica = replica
         self._route = route
+        self.contact = _NeverApart()
         # A node without peers never drains: nobody else could serve.
         self._serving = frozenset({route})
         # When to sweep next, in monotonic seconds. A sweep that met its limit is soon followed by

@@ -21,12 +21,11 @@ from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
 from clustersession.worker.agent_client import READY, AgentClient
 from clustersession.worker.completion import complete
+from clustersession.worker.contact import AGENT_WAIT_S
 from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, forget_drain
 from clustersession.worker.open_nodes import OpenNode, open_nodes
 from clustersession.worker.places import node_home
 from clustersession.worker.secret import id_secrets
-
-AGENT_WAIT_S = 3.0
 
 _of_parents: list[object] = []
 """What a parent process has opened: referenced, so that no destructor runs in the child."""

@@ -62,6 +62,15 @@ class FakeReplica:
         pass
 
 
+class FakeContact:
+    """Says whether the node is apart as told."""
+
+    apart = False
+
+    def is_apart(self) -> bool:
+        return self.apart
+
+
 class FakeCluster:
     """A cluster that confirms, fetches and serves as told."""
 
@@ -74,6 +83,7 @@ class FakeCluster:
         self.fetched: list[str] = []
         self.elsewhere: dict[str, SessionState] = {}
         self.replica: FakeReplica | None = None
+        self.contact = FakeContact()
 
     def serving_routes(self) -> frozenset[str]:
         return self.serving

@@ -12,7 +12,7 @@ from clustersession.core.state import SYSTEM_PREFIX, access_coarseness_ms
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
 from tests.simulation.ledger import Violation
-from tests.simulation.neighbours import at_peace, could_tell
+from tests.simulation.neighbours import at_peace, could_tell, know_the_end
 from tests.simulation.promises import MOVES, Request
 from tests.simulation.users import LOCAL_NAME, check_served, may_be_revoked
 from tests.simulation.worker import Sleep, Task, Worker
@@ -76,11 +76,16 @@ class Visits:
         visit = manager.open([cookie] if cookie else [])
         world, host = self._world, worker.host
         disturbances = world.disturbances if at_peace(world) else -1
+        key = self._key_of(cookie)
+        begun_at, over = world.disturbances, bool(key) and know_the_end(host, key)
         if visit.missing:
             await manager.fetch_async(visit)
         found = visit.state is not None
+        world.marks["end learned by coming back"] += over and not found
+        if over and found and begun_at == world.disturbances:
+            raise Violation(f"{host.name} came back and served {key[:6]}, which all others ended")
         if cookie is not None:
-            key = self.judge(host, cookie, visit)
+            self.judge(host, key, visit)
             undisturbed = disturbances == world.disturbances and at_peace(world)
             # Clocks apart by more than the coarseness may well disagree on an expiry.
             idle_s, slack_s = self._timing()
@@ -149,19 +154,21 @@ class Visits:
 
     # ---- what a browser may expect ---------------------------------------------------------------
 
-    def judge(self, host: Host, cookie: str, visit: Visit) -> str:
-        """Whether a session may be known, or unknown, here and now; returns its key."""
-        parsed = split_cookie(cookie)
+    def _key_of(self, cookie: str | None) -> str:
+        parsed = split_cookie(cookie) if cookie is not None else None
         key = self._world.signer.key_of(parsed[0]) if parsed is not None else None
-        if key is None:
+        if key is None and cookie is not None:
             raise Violation(f"a cookie that we set is not authentic: {cookie}")
+        return key or ""
+
+    def judge(self, host: Host, key: str, visit: Visit) -> None:
+        """Whether a session may be known, or unknown, here and now."""
         if visit.state is None:
             self._judge_unknown(host, key)
         else:
             self._judge_known(host, key, visit)
             # For the node it counts when the request ends; it is certain to have been no later.
             self._world.ledger.opened_s[key] = self._world.timeline.now_s
-        return key
 
     def _judge_known(self, host: Host, key: str, visit: Visit) -> None:
         world, ledger = self._world, self._world.ledger

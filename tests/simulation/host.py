@@ -35,6 +35,8 @@ class Host:
         self.workers: list[Worker] = []
         self.was_full = False
         self.fell_back = False
+        self.began_s = 0.0
+        self.began_at_disturbance = -1
         self._paused = False
         self._paused_in_peace = -1
         self._paused_s = self._woke_s = -1.0
@@ -67,6 +69,11 @@ class Host:
         """The agent, which must be there."""
         assert self.agent is not None, f"{self.name} has no agent"
         return self.agent
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether an agent runs that workers can be attached to."""
+        return self.agent is not None and self.agent.alive
 
     @property
     def awake(self) -> bool:
@@ -115,6 +122,8 @@ class Host:
             return
         try:
             self.agent = Agent(self)
+            self.began_s = self.world.timeline.now_s
+            self.began_at_disturbance = self.world.disturbances
         except ReplicaError:
             # A full disk: the workers try again.
             self.world.timeline.later(1.0, lambda: self.do(self._start_agent))
@@ -161,6 +170,8 @@ class Host:
         if self.agent is None or not self.agent.alive:
             return
         self.agent.die()
+        for worker in self.workers:
+            worker.port.contact.lost()
         self.world.timeline.later(AGENT_RESTART_S, lambda: self.do(self._start_agent))
 
     def kill_worker(self, number: int) -> None:

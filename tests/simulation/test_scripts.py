@@ -196,6 +196,27 @@ SCRIPTS = {
         b: trusts again a
         """,
     ),
+    "a node that comes back asks whether its sessions were ended meanwhile": Script(
+        Plan(hosts=3, steps=[
+            visit(0, "login", "ann"), wait(20), ["leave", 0], wait(500),
+            visit(1, "revoke", "ann", browser=1), wait(500), ["start", 0], visit(0, "read"),
+            wait(100),
+        ]),
+        """
+        browser0 at a: login unknown
+        leave 0
+        b: saw leave a (left)
+        c: saw leave a (left)
+        browser1 at b: revoke unknown
+        start 0
+        a: added b
+        a: added c
+        b: added a
+        c: added a
+        browser0 at a: read unknown
+        """,
+        ("end learned by coming back",),
+    ),
     "one peer's no is not the answer": Script(
         Plan(hosts=3, settings={"carrier": "multicast", "ack": "none"}, steps=[
             wait(400), ["drop", 1, 0, 1], ["drop", 1, 2, 1], visit(1, "set"), wait(2),

@@ -12,6 +12,7 @@ from clustersession.core.errors import ReplicaError
 from clustersession.core.serving_view import VIEW_NOTE, View
 from clustersession.session.manager import SessionManager
 from clustersession.wire.local import Operation, decode_answer, encode_request
+from clustersession.worker.contact import AgentContact
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -133,6 +134,10 @@ class Port:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.last_answer: object = None
+        host = worker.host
+        self.contact = AgentContact(
+            host.replica, lambda: host.has_agent, lambda: host.world.timeline.now_s
+        )
 
     @property
     def route(self) -> str:
@@ -163,10 +168,16 @@ class Port:
         return peers >= 0
 
     async def fetch_async(self, key: str) -> bool:
-        timeout_s = self._worker.host.world.settings.fetch_timeout_s + GRACE_S
+        host, timeline = self._worker.host, self._worker.host.world.timeline
+        until_s = timeline.now_s + self.contact.patience_s()
+        while not host.has_agent and timeline.now_s < until_s:
+            await Sleep(self._worker, RECONNECT_S)
+        timeout_s = host.world.settings.fetch_timeout_s + GRACE_S
         found = await Ask(self._worker, Operation.FETCH, (key,), timeout_s) is True
         if found:
-            self._worker.host.world.marks["session fetched from a peer"] += 1
+            host.world.marks["session fetched from a peer"] += 1
+        else:
+            self.contact.waited_for(key)
         return found
 
     def feed_moved(self, head: int) -> None:
