@@ -224,6 +224,16 @@ class EventLog:
             peer=peer,
         )
 
+    @report.register
+    def _times_wrong(self, event: news.TimesWrong) -> None:
+        self.seldom(
+            "warning", "times_wrong",
+            f"the replica carries times {event.ahead_ms / 1000:.0f} s ahead of this host's clock "
+            "and its peers': a clock was wrong; what they refuse is written again, under a new "
+            "node id",
+            ahead_ms=event.ahead_ms,
+        )
+
     def dropped(self, reason: str, source: str) -> None:
         """Log that something from outside was not accepted."""
         # Some reasons quote a peer; there must not be a counter for whatever it invents.

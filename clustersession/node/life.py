@@ -82,7 +82,7 @@ class Life(Generic[LinkT]):
 
         To follow every call. What concerns links alone is done in passing.
         """
-        lost, context = False, self.engine.context
+        lost, date_again, context = False, False, self.engine.context
         while context.effects or lost:
             wanted, context.effects = context.effects, []
             for effect in wanted:
@@ -91,7 +91,8 @@ class Life(Generic[LinkT]):
                         self.connections.send(node, data)
                     case Unlink(node):
                         self.connections.unlink(node, at)
-                    case BeginAgain():
+                    case BeginAgain(wrong_times):
+                        date_again |= wrong_times
                         # Said for each peer that noticed; one beginning is enough, when those who
                         # wait have been answered.
                         if not self._leaving:
@@ -102,7 +103,7 @@ class Life(Generic[LinkT]):
             if lost and not context.effects:
                 lost = False
                 yield BeginAgain()
-                self._begin_again(at)
+                self._begin_again(at, date_again=date_again)
                 context = self.engine.context
         if context.view_is_stale:
             self.view.write(context)
@@ -175,10 +176,13 @@ class Life(Generic[LinkT]):
         engine.context.emit(SealAs(own.node, epoch_of(start, self._chance.epoch_bits())))
         return engine
 
-    def _begin_again(self, at: Moment) -> None:
+    def _begin_again(self, at: Moment, *, date_again: bool) -> None:
         before = self.engine
         try:
-            self._replica.renew_identity(self._chance.new_node(), before.claims.trusted_head)
+            self._replica.renew_identity(
+                self._chance.new_node(), before.claims.trusted_head,
+                at.wall_ms if date_again else None,
+            )
             engine = self._new_engine(at)
         except ReplicaError as error:
             # The disk may be full. The peers go on telling us that our past is lost.

@@ -7,6 +7,7 @@ from clustersession.core.errors import ReplicaError
 from clustersession.replica.replica import Replica
 from clustersession.replica.sweeping import sweep_in_parts
 from clustersession.session.cluster_port import Subscription
+from clustersession.worker.host_clock import HostClock
 
 SWEEP_INTERVAL_S = 5.0
 SWEEP_AGAIN_S = 0.1
@@ -32,8 +33,9 @@ class LocalOnly:
     writes is soon enough. Each time it is a bounded number of sessions, because a request waits.
     """
 
-    def __init__(self, route: str, replica: Replica) -> None:
+    def __init__(self, route: str, replica: Replica, clock: HostClock) -> None:
         self._replica = replica
+        self._clock = clock
         self._route = route
         self.contact = _NeverApart()
         # A node without peers never drains: nobody else could serve.
@@ -83,7 +85,8 @@ class LocalOnly:
         self._sweep_due_s = now_s + SWEEP_INTERVAL_S
         self._sweeps += 1
         try:
-            swept = sweep_in_parts(self._replica, time.time_ns() // 1_000_000, SWEEP_LIMIT)
+            # A test that has moved its clock must not remove the sessions of a live node.
+            swept = sweep_in_parts(self._replica, self._clock.earlier_ms(), SWEEP_LIMIT)
             if swept == SWEEP_LIMIT:
                 self._sweep_due_s = now_s + SWEEP_AGAIN_S
             check = getattr(self._replica, "reader_check", None)

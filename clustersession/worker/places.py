@@ -1,14 +1,21 @@
 """Decides where a node keeps its files: in a private directory of its own."""
 
+import atexit
+import logging
 import os
+import shutil
 import socket
+import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.core.ids import derive_route
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
+
+logger = logging.getLogger("clustersession")
 
 
 def route_of(settings: Settings) -> str:
@@ -20,11 +27,40 @@ def user_state_dir() -> Path:
     """Return the directory under which this user's nodes keep their state."""
     if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "clustersession"
+    if _is_test_run():
+        return _place_of_tests()
     home = Path.home() if "HOME" in os.environ else None
     if home is not None and home.is_dir() and os.access(home, os.W_OK):
         return home / ".local" / "state" / "clustersession"
     # Service users often have no home; the directory must then be ours alone, which is checked.
     return Path(tempfile.gettempdir()) / f"clustersession-{os.getuid()}"
+
+
+def _is_test_run() -> bool:
+    """Tell whether pytest runs in this process. A server that merely has it installed does not."""
+    runs = "PYTEST_VERSION" in os.environ or "PYTEST_CURRENT_TEST" in os.environ
+    return runs and "pytest" in sys.modules
+
+
+@cache
+def _place_of_tests() -> Path:
+    """Make a directory for the tests of this process, which go with it.
+
+    In the user's own they would write into whatever node runs there.
+    """
+    place = Path(tempfile.mkdtemp(prefix="clustersession-pytest-"))
+    logger.info(
+        "clustersession: under pytest, without state_dir: sessions are kept in %s, apart from "
+        "the user's nodes", place,
+    )
+    maker = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == maker:
+            shutil.rmtree(place, ignore_errors=True)
+
+    atexit.register(remove)
+    return place
 
 
 def node_home(settings: Settings) -> NodeHome:

@@ -7,7 +7,6 @@ alone and never used in a child.
 
 import os
 import secrets
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -150,7 +149,7 @@ class Runtime:
             node = nodes.find_or_open(settings, home)
             manager = SessionManager(
                 settings, node.replica, signer, node.cluster,
-                wall_ms=_wall_ms, random_bytes=secrets.token_bytes,
+                wall_ms=node.clock.wall_ms, random_bytes=secrets.token_bytes,
                 permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
                 events=self.events,
             )
@@ -174,10 +173,6 @@ def _drain_on_stop(
     )
     drain_at_sigterm(drain)
     return drain
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 __all__ = ["Runtime"]

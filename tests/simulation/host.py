@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ReplicaError, ReplicaFull
+from clustersession.worker.host_clock import HostClock
 from tests.simulation.agent import Agent
 from tests.simulation.neighbours import at_peace
 from tests.simulation.timeline import Action, WallClock
@@ -45,10 +46,13 @@ class Host:
 
     def _new_replica(self) -> WatchedReplica:
         world = self.world
-        return WatchedReplica(
+        replica = WatchedReplica(
             world.new_node(), world.ledger, self.name, lambda: world.timeline.now_s,
             world.settings.stamp_lead_ms_max,
         )
+        kernel = HostClock(world.settings.stamp_lead_ms_max, self.clock.wall_ms)
+        replica.check_clock(kernel.checked)
+        return replica
 
     # ---- running ---------------------------------------------------------------------------------
 
