@@ -225,6 +225,16 @@ class EventLog:
         )
 
     @report.register
+    def _too_many_links(self, event: news.TooManyLinks) -> None:
+        self.seldom(
+            "warning", "too_many_links",
+            f"more than {event.links_max} connections with nodes, which is what this host's "
+            "descriptors allow; those of nodes that never sent a change are closed. See who has "
+            "the secret, or raise LimitNOFILE",
+            every_s=float("inf"), links_max=event.links_max,
+        )
+
+    @report.register
     def _times_wrong(self, event: news.TimesWrong) -> None:
         self.seldom(
             "warning", "times_wrong",

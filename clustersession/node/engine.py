@@ -84,7 +84,6 @@ class Engine:
             self.context, self.dialer, self.prober, self.anti_entropy, self.confirmations,
             self.lookup,
         )
-
         self.timed: tuple[Timed, ...] = (
             self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
             self.locator, self.anti_entropy,

@@ -35,6 +35,8 @@ from clustersession.wire.messages import (
 )
 
 STARTS_NOTE = "starts"
+LINKS_MAX = 512
+"""How many connections a node keeps where descriptors bound it no further."""
 
 
 class Chance(NamedTuple):
@@ -53,13 +55,15 @@ class Life(Generic[LinkT]):
     """Leads one node through its lives, under one node id after another."""
 
     def __init__(
-        self, settings: Settings, replica: Replica, address: Address, chance: Chance, at: Moment
+        self, settings: Settings, replica: Replica, address: Address, chance: Chance, at: Moment,
+        *, links_max: int = LINKS_MAX,
     ) -> None:
         """Begin; ``engine.start`` is to follow. Raises ReplicaError when a start is not noted."""
         self._settings = settings
         self._replica = replica
         self._address = address
         self._chance = chance
+        self._links_max = links_max
         # True from the goodbye on: links that close are no news, and no other life begins.
         self._leaving = False
         # How many changes of peers earlier lives have applied.
@@ -70,7 +74,7 @@ class Life(Generic[LinkT]):
         # Engine and links of the present life. They are replaced together, so whatever belongs to
         # an engine that is not here any more is of a former life.
         self.engine = self._new_engine(at)
-        self.connections: Connections[LinkT] = Connections(self.engine)
+        self.connections: Connections[LinkT] = Connections(self.engine, links_max)
 
     @property
     def applied(self) -> int:
@@ -190,5 +194,5 @@ class Life(Generic[LinkT]):
             return
         self._applied_before += before.receiver.applied
         self.connections.close_all("new node id")
-        self.engine, self.connections = engine, Connections(engine)
+        self.engine, self.connections = engine, Connections(engine, self._links_max)
         engine.succeed(before, at)

@@ -109,6 +109,13 @@ class ReplicaFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TooManyLinks:
+    """There are more connections than this host's descriptors allow; the least known one goes."""
+
+    links_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class TimesWrong:
     """The replica's times lie far ahead of all clocks: they are written again, by a new node id."""
 
@@ -132,6 +139,6 @@ class ViewNotWritten:
 News = (
     BecameReady | SnapshotLoading | Unreachable | SelfUnreachable | ClockSkewed
     | FutureRefused | PastLost | MulticastUnheard | MulticastHeard | Repaired | GapFound | TooLarge
-    | MessageDropped | ReplicaFailed | TimesWrong | NoNewNodeId | ViewNotWritten
-    | MembershipEvent
+    | MessageDropped | ReplicaFailed | TimesWrong | TooManyLinks | NoNewNodeId
+    | ViewNotWritten | MembershipEvent
 )
