@@ -31,6 +31,7 @@ ADAPTERS = {"asgi", "django", "fastapi", "flask", "litestar", "quart", "wsgi"}
 """Modules and packages whose tests are in tests/adapters."""
 
 TESTED_ELSEWHERE = {
+    "core/contact.py": ("tests/node/test_contact.py", "names of a note"),
     "core/counters.py": ("tests/agent/test_worker_counts.py", "numbers, which the agent sums"),
     "dashboard.py": ("tests/tools/dashboard/test_app.py", "a name for the dashboard"),
     "node/effects.py": ("tests/node/test_life.py", "data, without a method"),

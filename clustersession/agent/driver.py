@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import resource
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -35,7 +36,7 @@ from clustersession.node.effects import (
     SealAs,
 )
 from clustersession.node.engine import Engine
-from clustersession.node.life import Chance, Life
+from clustersession.node.life import LINKS_MAX, Chance, Life
 from clustersession.node.moment import Moment
 from clustersession.replica.replica import Replica
 from clustersession.settings.rules import split_address
@@ -55,9 +56,15 @@ CHANCE = Chance(
 )
 
 
+def links_max() -> int:
+    """Return how many links this process can afford: half of its descriptors."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return LINKS_MAX if soft == resource.RLIM_INFINITY else max(16, min(LINKS_MAX, soft // 2))
+
+
 def moment() -> Moment:
-    """Return the present moment, on both clocks."""
-    return Moment(time.monotonic(), time.time_ns() // 1_000_000)
+    """Return the present moment, on both clocks; the wall clock is not what tests freeze."""
+    return Moment(time.monotonic(), time.clock_gettime_ns(time.CLOCK_REALTIME) // 1_000_000)
 
 
 class Driver:
@@ -114,7 +121,9 @@ class Driver:
         try:
             host, told_port = split_address(settings.advertise)
             address = advertised_address(settings.bind, host), told_port or self._server.address[1]
-            self.life = Life(settings, self.replica, Address(*address), CHANCE, moment())
+            self.life = Life(
+                settings, self.replica, Address(*address), CHANCE, moment(), links_max=links_max()
+            )
             if settings.multicast_address:
                 self.engine.context.multicast = await self.group.join()
         except BaseException:

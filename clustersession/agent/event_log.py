@@ -227,6 +227,26 @@ class EventLog:
             peer=peer,
         )
 
+    @report.register
+    def _too_many_links(self, event: news.TooManyLinks) -> None:
+        self.seldom(
+            "warning", "too_many_links",
+            f"more than {event.links_max} connections with nodes, which is what this host's "
+            "descriptors allow; those of nodes that never sent a change are closed. See who has "
+            "the secret, or raise LimitNOFILE",
+            every_s=float("inf"), links_max=event.links_max,
+        )
+
+    @report.register
+    def _times_wrong(self, event: news.TimesWrong) -> None:
+        self.seldom(
+            "warning", "times_wrong",
+            f"the replica carries times {event.ahead_ms / 1000:.0f} s ahead of this host's clock "
+            "and its peers': a clock was wrong; what they refuse is written again, under a new "
+            "node id",
+            ahead_ms=event.ahead_ms,
+        )
+
     def dropped(
         self, reason: str, source: str, level: str = "warning", every_s: float = REPEAT_AFTER_S
     ) -> None:

@@ -46,6 +46,7 @@ def _node(settings: Settings, driver: Driver, workers: WorkerServer) -> dict[str
         "serving": context.serving,
         "agent_pid": os.getpid(),
         "version": __version__,
+        "latest_time_ms": driver.replica.highest_ms(),
         "workers": workers.worker_pids,
         "carrier": engine.sender.carrier(),
         "multicast": _multicast(settings, driver),

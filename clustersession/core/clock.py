@@ -20,12 +20,17 @@ class Stamp(NamedTuple):
 
 def next_time(highest: int, wall_ms: int) -> int:
     """Return the next hybrid time after ``highest``, not behind the wall clock."""
-    return max(highest + 1, wall_ms << COUNTER_BITS)
+    return max(highest + 1, first_time(wall_ms))
 
 
 def wall_ms_of(time: int) -> int:
     """Return the wall-clock part of a hybrid time, in milliseconds."""
     return time >> COUNTER_BITS
+
+
+def first_time(wall_ms: int) -> int:
+    """Return the first hybrid time of a millisecond."""
+    return wall_ms << COUNTER_BITS
 
 
 def too_far_ahead(time: int, wall_ms: int, skew_ms_max: int) -> bool:

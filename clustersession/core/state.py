@@ -262,6 +262,47 @@ def reissue(
     )
 
 
+def redated(
+    state: SessionState, times: Mapping[int, int], *, node: bytes, seq: int, latest_ms: int
+) -> SessionState:
+    """Make what was written by a wrong clock the write ``seq`` of ``node``.
+
+    ``times``: which hybrid times were wrong, and what each becomes; in the same order, so that what
+    won over another still does. A session cannot have begun after ``latest_ms``; its deadline moves
+    along. An end stays an end.
+    """
+    registers = {
+        name: Register(times[register.time], node, seq, register.value)
+        if register.time in times else register
+        for name, register in state.registers.items()
+    }
+    ended = state.ended
+    if ended is not None and ended.time in times:
+        ended = Ended(times[ended.time], node, ended.reason)
+    early_ms = max(0, state.created_ms - latest_ms)
+    return new_state(
+        state.created_ms - early_ms, min(state.accessed_ms, latest_ms),
+        state.deadline_ms - early_ms, registers, {**state.versions, node: seq}, ended,
+    )
+
+
+def times_in(state: SessionState) -> set[int]:
+    """Return every hybrid time in a copy."""
+    ended = set() if state.ended is None else {state.ended.time}
+    return ended | {register.time for register in state.registers.values()}
+
+
+def moved(change: Change, by_ms: int) -> Change:
+    """Return a change as if it had been made so much later."""
+    creation = change.creation
+    if creation is not None:
+        creation = replace(
+            creation, created_ms=creation.created_ms + by_ms,
+            deadline_ms=creation.deadline_ms + by_ms,
+        )
+    return replace(change, accessed_ms=change.accessed_ms + by_ms, creation=creation)
+
+
 def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta:
     """Return what ``node`` wrote to the session after place ``floor`` of its feed."""
     state = shared(state)
@@ -373,6 +414,6 @@ __all__ = [
     "LIFETIME", "LOCAL_PREFIX", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
     "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
-    "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "principal_of",
-    "reissue", "shared",
+    "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "moved",
+    "principal_of", "redated", "reissue", "shared", "times_in",
 ]

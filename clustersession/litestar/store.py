@@ -202,6 +202,9 @@ class ClusterStore(Store):
 
     async def _find(self, manager: SessionManager, key: str) -> tuple[str, SessionState | None]:
         found, absent = self._here(manager, key)
+        if found is not None and manager.cluster.contact.is_apart():
+            await manager.cluster.fetch_async(found[0])
+            found, absent = self._here(manager, key)
         asked = None
         # Where an id was used again, a peer answers with the end of its first value: ask on.
         while found is None and absent is not None and absent != asked:

@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from clustersession.core.identity import Address, Identity
 from clustersession.node.engine import Engine
 from clustersession.node.moment import Moment
+from clustersession.node.news import TooManyLinks
 
 
 class PeerLink(Protocol):
@@ -26,14 +27,24 @@ class PeerLink(Protocol):
     def abort(self, reason: str) -> None: ...
 
 
+LINKS_PER_NODE_MAX = 8
+"""Two nodes that dial each other have two links, and a few more while old ones are found broken."""
+
 LinkT = TypeVar("LinkT", bound=PeerLink)
 
 
 class Connections(Generic[LinkT]):
-    """Keeps the links of one engine."""
+    """Keeps the links of one engine, at most ``links_max``.
 
-    def __init__(self, engine: Engine) -> None:
+    Who holds the secret may open any number, under any number of made-up node ids. Of a node that
+    has too many the oldest goes, which is the likeliest to be broken. Where there are too many
+    altogether, one of a node that has never sent us a change goes first, again the oldest: so
+    members that are known find their way in, and whoever comes anew does for a while.
+    """
+
+    def __init__(self, engine: Engine, links_max: int) -> None:
         self._engine = engine
+        self._links_max = links_max
         # By node, the newest link first: an older one may be broken without our knowing it yet.
         # No list is empty, and all links of a list are of one life of the node, the latest known.
         self._links: dict[bytes, list[LinkT]] = {}
@@ -60,9 +71,29 @@ class Connections(Generic[LinkT]):
             for old in self._links.pop(identity.node):
                 old.abort("restarted")
             self._engine.link_down(identity.node, "restarted", at)
-        self._links.setdefault(identity.node, []).insert(0, link)
+        # Taken out and put in again, so that the node whose last link is oldest stands first.
+        self._links[identity.node] = [link, *self._links.pop(identity.node, [])]
         self._engine.link_up(identity, at, dialled)
+        self._bound(identity.node, at)
         return True
+
+    def _bound(self, newest: bytes, at: Moment) -> None:
+        links = self._links[newest]
+        if len(links) > LINKS_PER_NODE_MAX:
+            # The engine has just greeted the node on the newest; what was under way is sent again.
+            links.pop().abort("too many connections of one node")
+        if sum(len(each) for each in self._links.values()) <= self._links_max:
+            return
+        context = self._engine.context
+        # The newcomer last: it goes itself where it is the only stranger.
+        order = [*(node for node in self._links if node != newest), newest]
+        victim = next((node for node in order if node not in context.cursors), order[0])
+        links = self._links[victim]
+        links.pop().abort("too many connections")
+        context.tell(TooManyLinks(self._links_max))
+        if not links:
+            del self._links[victim]
+            self._engine.link_down(victim, "too many connections", at)
 
     def closed(self, link: LinkT, at: Moment) -> None:
         """Forget a link that is gone, if it is still in the table."""

@@ -84,9 +84,13 @@ class Located:
 class BeginAgain:
     """Go on as a new node: the replica has lost its past, and must not give its places out twice.
 
+    date_again: or its times were wrong, and are to be written again.
+
     Repeated as long as nothing comes of it. ``Life`` carries it out; the driver sees it just before
     that, to pass on what the old life has to tell while the members that it knew have names.
     """
+
+    date_again: bool = False
 
 
 Reply = Confirmed | FetchAnswered | Located

@@ -31,6 +31,7 @@ from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
 from clustersession.node.sender import Sender
 from clustersession.node.snapshot import Snapshots
+from clustersession.node.wrong_times import WrongTimes
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
@@ -77,12 +78,12 @@ class Engine:
         self.locator = Locator(self.context, self.lookup)
         self.anti_entropy = AntiEntropy(self.context, self.puller)
         self.snapshots = Snapshots(self.context, self.receiver)
+        self.wrong_times = WrongTimes(self.context)
         self.joiner = Joiner(self.context, self.receiver, self.dialer, self.snapshots)
         self._member_events = MemberEvents(
             self.context, self.dialer, self.prober, self.anti_entropy, self.confirmations,
             self.lookup,
         )
-
         self.timed: tuple[Timed, ...] = (
             self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
             self.locator, self.anti_entropy,
@@ -146,6 +147,7 @@ class Engine:
         if self.heartbeat.handle_timer(at):
             self._member_events.tell(self.membership.handle_timer(at.now_s), at)
             self._note_skews()
+            self.wrong_times.check(at)
             self.prober.probe_again(at)
             self.sender.flush(at)
             self.sender.tick()
@@ -196,7 +198,7 @@ class Engine:
         """Note that the last connection with a node is gone."""
         if self.context.peers.pop(node, None) is None:
             return
-        for part in (self.receiver, self.puller, self.lookup, self.joiner):
+        for part in (self.receiver, self.puller, self.lookup, self.joiner, self.wrong_times):
             part.forget(node)
         self.prober.vouch(node, False)
         self._member_events.tell(self.membership.unlinked(node, reason, at.now_s), at)
@@ -354,6 +356,7 @@ class Engine:
         member.phase, member.serving = message.phase, message.serving
         member.uptime_ms, member.head = message.uptime_ms, message.head
         member.skew_ms = message.wall_ms - at.wall_ms
+        self.wrong_times.on_heartbeat(peer.node, message.wall_ms, at)
         newly_greeted = not peer.greeted
         peer.greeted, peer.phase = True, message.phase
         peer.hears_us = self.context.own.node in message.heard

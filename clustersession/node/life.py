@@ -17,6 +17,7 @@ from clustersession.core.identity import (
     next_start,
 )
 from clustersession.node.connections import Connections, LinkT
+from clustersession.node.contact import ContactWriter
 from clustersession.node.effects import BeginAgain, CheckAddress, Outward, SealAs, Send, Unlink
 from clustersession.node.engine import Engine
 from clustersession.node.moment import Moment
@@ -34,6 +35,8 @@ from clustersession.wire.messages import (
 )
 
 STARTS_NOTE = "starts"
+LINKS_MAX = 512
+"""How many connections a node keeps where descriptors bound it no further."""
 
 
 class Chance(NamedTuple):
@@ -52,23 +55,26 @@ class Life(Generic[LinkT]):
     """Leads one node through its lives, under one node id after another."""
 
     def __init__(
-        self, settings: Settings, replica: Replica, address: Address, chance: Chance, at: Moment
+        self, settings: Settings, replica: Replica, address: Address, chance: Chance, at: Moment,
+        *, links_max: int = LINKS_MAX,
     ) -> None:
         """Begin; ``engine.start`` is to follow. Raises ReplicaError when a start is not noted."""
         self._settings = settings
         self._replica = replica
         self._address = address
         self._chance = chance
+        self._links_max = links_max
         # True from the goodbye on: links that close are no news, and no other life begins.
         self._leaving = False
         # How many changes of peers earlier lives have applied.
         self._applied_before = 0
         # One for all lives: it knows what it wrote last, whatever node id that was under.
         self.view = ServingViewWriter()
+        self._contact = ContactWriter(replica)
         # Engine and links of the present life. They are replaced together, so whatever belongs to
         # an engine that is not here any more is of a former life.
         self.engine = self._new_engine(at)
-        self.connections: Connections[LinkT] = Connections(self.engine)
+        self.connections: Connections[LinkT] = Connections(self.engine, links_max)
 
     @property
     def applied(self) -> int:
@@ -80,7 +86,7 @@ class Life(Generic[LinkT]):
 
         To follow every call. What concerns links alone is done in passing.
         """
-        lost, context = False, self.engine.context
+        lost, date_again, context = False, False, self.engine.context
         while context.effects or lost:
             wanted, context.effects = context.effects, []
             for effect in wanted:
@@ -89,7 +95,8 @@ class Life(Generic[LinkT]):
                         self.connections.send(node, data)
                     case Unlink(node):
                         self.connections.unlink(node, at)
-                    case BeginAgain():
+                    case BeginAgain(wrong_times):
+                        date_again |= wrong_times
                         # Said for each peer that noticed; one beginning is enough, when those who
                         # wait have been answered.
                         if not self._leaving:
@@ -100,10 +107,11 @@ class Life(Generic[LinkT]):
             if lost and not context.effects:
                 lost = False
                 yield BeginAgain()
-                self._begin_again(at)
+                self._begin_again(at, date_again=date_again)
                 context = self.engine.context
         if context.view_is_stale:
             self.view.write(context)
+            self._contact.write(context)
 
     # ---- links -----------------------------------------------------------------------------------
 
@@ -172,10 +180,13 @@ class Life(Generic[LinkT]):
         engine.context.emit(SealAs(own.node, epoch_of(start, self._chance.epoch_bits())))
         return engine
 
-    def _begin_again(self, at: Moment) -> None:
+    def _begin_again(self, at: Moment, *, date_again: bool) -> None:
         before = self.engine
         try:
-            self._replica.renew_identity(self._chance.new_node(), before.claims.trusted_head)
+            self._replica.renew_identity(
+                self._chance.new_node(), before.claims.trusted_head,
+                at.wall_ms if date_again else None,
+            )
             engine = self._new_engine(at)
         except ReplicaError as error:
             # The disk may be full. The peers go on telling us that our past is lost.
@@ -183,5 +194,5 @@ class Life(Generic[LinkT]):
             return
         self._applied_before += before.receiver.applied
         self.connections.close_all("new node id")
-        self.engine, self.connections = engine, Connections(engine)
+        self.engine, self.connections = engine, Connections(engine, self._links_max)
         engine.succeed(before, at)

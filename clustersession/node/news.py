@@ -109,8 +109,22 @@ class ReplicaFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TooManyLinks:
+    """There are more connections than this host's descriptors allow; the least known one goes."""
+
+    links_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimesWrong:
+    """The replica's times lie far ahead of all clocks: they are written again, by a new node id."""
+
+    ahead_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoNewNodeId:
-    """The past is lost, and the replica could not be given a new node id; it is tried again."""
+    """A new node id is needed, and the replica could not be given one; it is tried again."""
 
     reason: str
 
@@ -125,5 +139,6 @@ class ViewNotWritten:
 News = (
     BecameReady | SnapshotLoading | Unreachable | SelfUnreachable | ClockSkewed
     | FutureRefused | PastLost | MulticastUnheard | MulticastHeard | Repaired | GapFound | TooLarge
-    | MessageDropped | ReplicaFailed | NoNewNodeId | ViewNotWritten | MembershipEvent
+    | MessageDropped | ReplicaFailed | TimesWrong | TooManyLinks | NoNewNodeId
+    | ViewNotWritten | MembershipEvent
 )

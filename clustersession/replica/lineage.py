@@ -2,12 +2,13 @@
 
 A replica that came back older than it was would give places in its feed out twice. Where the feed
 stood when the replica was opened tells which of its writes may stand at such places; they go on
-under a new node id.
+under a new node id. So does what was written by a clock that was far ahead: peers refuse its times.
 """
 
 from typing import NamedTuple
 
-from clustersession.core.state import highest_time, reissue
+from clustersession.core.clock import first_time, too_far_ahead
+from clustersession.core.state import highest_time, redated, reissue, times_in
 from clustersession.replica import tables
 from clustersession.replica.engines.contract import ReadTransaction, WriteTransaction
 from clustersession.replica.reading import head_of
@@ -61,6 +62,36 @@ def begin_feed(transaction: WriteTransaction, node: bytes, floor: int) -> LateWr
     return LateWrites(late, head.node, floor)
 
 
+def date_again(
+    transaction: WriteTransaction, writer: RecordWriter, wall_ms: int, lead_ms_max: int
+) -> None:
+    """Write again, as of now, what carries times that no clock can have shown yet."""
+    keys: list[str] = []
+    wrong: set[int] = set()
+    highest = first_time(wall_ms)
+    for session_key, data in transaction.scan(tables.SESSIONS, b""):
+        state = tables.state_of_record(data)
+        if state is None:
+            continue
+        times = times_in(state)
+        late = {time for time in times if too_far_ahead(time, wall_ms, lead_ms_max)}
+        highest = max(highest, max(times - late, default=0))
+        if late or state.created_ms > wall_ms + lead_ms_max:
+            keys.append(tables.key_of_session(session_key))
+            wrong |= late
+    new_times = {time: highest + 1 + place for place, time in enumerate(sorted(wrong))}
+    writer.highest = highest + len(wrong)
+    for key in keys:
+        record = writer.load(key)
+        if record is None or record.state is None:
+            continue
+        writer.seq += 1
+        state = redated(
+            record.state, new_times, node=writer.node, seq=writer.seq, latest_ms=wall_ms
+        )
+        writer.store(key, record, state, new_feed_seq=writer.seq)
+
+
 def reissue_late(writer: RecordWriter, late: LateWrites) -> None:
     """Let writes of the old node id be the first ones of the new, with the times they have."""
     for key in late.keys:
@@ -71,4 +102,3 @@ def reissue_late(writer: RecordWriter, late: LateWrites) -> None:
         state = reissue(record.state, late.node, late.floor, node=writer.node, seq=writer.seq)
         writer.store(key, record, state, new_feed_seq=writer.seq)
         writer.raise_highest(highest_time(state))
-    writer.finish()

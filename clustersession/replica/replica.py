@@ -8,7 +8,8 @@ processes of one host may commit at the same time. Times are wall-clock millisec
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from clustersession.core.clock import too_far_ahead
+from clustersession.core.clock import too_far_ahead, wall_ms_of
+from clustersession.core.contact import CONTACT_NOTE
 from clustersession.core.digest import BUCKETS
 from clustersession.core.errors import ReplicaFull, WireError
 from clustersession.core.feed import Batch, Cursor, advance, follows, is_news
@@ -24,10 +25,16 @@ from clustersession.core.state import (
     SessionState,
     expires_ms,
     highest_time,
+    moved,
 )
 from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
-from clustersession.replica.engines.contract import StorageEngine, Undo, WriteTransaction
+from clustersession.replica.engines.contract import (
+    ReadTransaction,
+    StorageEngine,
+    Undo,
+    WriteTransaction,
+)
 from clustersession.replica.principals import is_indexed, is_users, sessions_of, tag_of
 from clustersession.replica.reading import (
     cursor_of,
@@ -52,6 +59,7 @@ from clustersession.replica.results import (
 _INDEXED_AT_ONCE = 500
 ENDS_AT_ONCE = 100
 """At 30 to 40 µs each, so that other writers of the host wait for some 4 ms at most."""
+_CONTACT = CONTACT_NOTE.encode()
 
 
 class Replica:
@@ -68,6 +76,7 @@ class Replica:
     _decoded: a cache. An entry is used only for the very bytes that it was made from or into.
     _observer: is told of what peers bring; None while nobody listens. Only this object's own
         ``apply`` and ``merge`` are reported, not those of other processes.
+    _clock_checked: see ``check_clock``; None where nobody checks.
     """
 
     def __init__(
@@ -83,6 +92,7 @@ class Replica:
         self._clock_skew_ms_max = clock_skew_ms_max
         self._decoded = DecodedRecords()
         self._observer: Observer | None = None
+        self._clock_checked: Callable[[int], int] | None = None
         with engine.write() as transaction:
             stored = transaction.get(tables.META, tables.HEAD_KEY)
             if stored is None:
@@ -136,6 +146,11 @@ class Replica:
         with self._engine.write(leaving=share_left_by(changes)) as transaction:
             writer = self._writer(transaction)
             writer.stored = stored
+            if abs(wall_ms - wall_ms_of(writer.highest)) > self._clock_skew_ms_max:
+                real_ms = self._checked(transaction, wall_ms)
+                if real_ms != wall_ms:
+                    changes = [moved(change, real_ms - wall_ms) for change in changes]
+                    wall_ms = real_ms
             for change in changes:
                 states.append(writer.commit(change, wall_ms))
             writer.finish()
@@ -154,6 +169,18 @@ class Replica:
         except ReplicaFull:
             self._take_ends(batch.deltas, wall_ms)
             raise
+
+    def check_clock(self, checked: Callable[[int], int]) -> None:
+        """Have the times of commits checked, where a replica with peers finds one far from its own.
+
+        ``checked`` returns a time that may be kept: the one it is given, or a better one.
+        """
+        self._clock_checked = checked
+
+    def _checked(self, transaction: ReadTransaction, wall_ms: int) -> int:
+        if self._clock_checked is None or transaction.get(tables.NOTES, _CONTACT) is None:
+            return wall_ms
+        return self._clock_checked(wall_ms)
 
     def _apply(self, batch: Batch, wall_ms: int, *, whole: bool) -> Applied:
         with self._engine.write(leaving=1.0) as transaction:
@@ -250,6 +277,10 @@ class Replica:
     def head(self) -> int:
         """Return the highest sequence number issued."""
         return self._head().seq
+
+    def highest_ms(self) -> int:
+        """Return the latest wall-clock milliseconds that a stamp here was issued or seen at."""
+        return wall_ms_of(self._head().highest)
 
     def cursors(self) -> dict[bytes, Cursor]:
         """Return how far we have applied each other node's feed."""
@@ -447,8 +478,11 @@ class Replica:
         with self._engine.write() as transaction:
             lineage.forget_opening(transaction)
 
-    def renew_identity(self, node: bytes, floor: int) -> None:
+    def renew_identity(self, node: bytes, floor: int, date_again_ms: int | None = None) -> None:
         """Take a new node id because peers have seen a future of ours that we do not remember.
+
+        Or because the times of what is here lie far in everybody's future: then ``date_again_ms``
+        is the present, by which they are written again.
 
         Sessions and cursors stay. The feed begins again with what was written beyond ``floor``,
         which becomes the new id's: its places may have been given out before, to other writes.
@@ -456,7 +490,11 @@ class Replica:
         """
         with self._engine.write() as transaction:
             late = lineage.begin_feed(transaction, node, floor)
-            lineage.reissue_late(self._writer(transaction), late)
+            writer = self._writer(transaction)
+            lineage.reissue_late(writer, late)
+            if date_again_ms is not None:
+                lineage.date_again(transaction, writer, date_again_ms, self._clock_skew_ms_max)
+            writer.finish()
 
     def stats(self) -> ReplicaStats:
         """Count what the status command shows."""

@@ -21,12 +21,30 @@ class Subscription(Protocol):
         ...
 
 
+class Contact(Protocol):
+    """Knows whether the node has met its peers since it was out of touch with them.
+
+    apart: ``is_apart`` is worth asking; an attribute, because each request looks at it.
+    """
+
+    apart: bool
+
+    def is_apart(self) -> bool:
+        """Tell whether a session that is here may have ended on a peer meanwhile."""
+        ...
+
+
 class ClusterPort(Protocol):
     """Is the node's side towards its peers, as a worker sees it. No method raises."""
 
     @property
     def route(self) -> str:
         """Return this node's route."""
+        ...
+
+    @property
+    def contact(self) -> Contact:
+        """Return what knows whether peers are to be asked for sessions that are here, too."""
         ...
 
     def serving_routes(self) -> frozenset[str]:

@@ -4,7 +4,7 @@ from clustersession.core.state import SessionState
 from clustersession.session.authentic import Candidate
 from clustersession.session.context import SessionContext
 from clustersession.session.lifetimes import is_live, was_just_rotated
-from clustersession.session.visit import Visit
+from clustersession.session.visit import IMPORTED_PREFIX, Visit
 
 FETCHES_PER_REQUEST_MAX = 2
 
@@ -46,6 +46,8 @@ async def fetch_async(visit: Visit) -> None:
 
 def newest(context: SessionContext, key: str) -> SessionState | None:
     """Return the newest copy of a stored session; None when no live one is known anywhere."""
+    if context.cluster.contact.is_apart():
+        context.cluster.fetch(key)
     state = _current(context, key)
     if state is None and context.cluster.fetch(key):
         state = _current(context, key)
@@ -54,6 +56,8 @@ def newest(context: SessionContext, key: str) -> SessionState | None:
 
 async def newest_async(context: SessionContext, key: str) -> SessionState | None:
     """Do what ``newest`` does, without blocking the event loop while peers are asked."""
+    if context.cluster.contact.is_apart():
+        await context.cluster.fetch_async(key)
     state = _current(context, key)
     if state is None and await context.cluster.fetch_async(key):
         state = _current(context, key)
@@ -68,6 +72,10 @@ def _take(visit: Visit, candidate: Candidate) -> bool:
         visit.outdated |= state is not None and was_just_rotated(state, now_ms)
         return False
     context.counters.fetched += 1
+    if candidate.key.startswith(IMPORTED_PREFIX):
+        # The client has no id of ours yet.
+        visit.attach_record(candidate.identifier, candidate.key, state)
+        return True
     visit.attach(candidate.identifier, candidate.key, state)
     visit.client = (candidate.identifier, candidate.route)
     return True

@@ -24,6 +24,7 @@ from itsdangerous import BadSignature, Signer
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.replica.replica import Replica
+from clustersession.session.authentic import Candidate
 from clustersession.session.cookie import CookieWriter
 from clustersession.session.lifetimes import is_live, was_just_rotated
 from clustersession.session.outcome import Outcome
@@ -113,7 +114,12 @@ class LegacyCookies:
         if state.ended is None:
             if now_ms > expires_ms(state):
                 return False
-            visit.attach_record(identifier, key, state)
+            if visit.context.cluster.contact.is_apart():
+                # It may have been exchanged on a peer meanwhile.
+                visit.candidates = (Candidate(identifier, key, None),)
+                visit.missing = True
+            else:
+                visit.attach_record(identifier, key, state)
             return True
         successor = identifier[:KEY_LENGTH]
         current = self._replica.get(successor)

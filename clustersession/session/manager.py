@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from clustersession.core.ids import join_cookie
 from clustersession.core.state import Change, SessionState
 from clustersession.replica.replica import Replica
-from clustersession.session.authentic import Authenticator
+from clustersession.session.authentic import Authenticator, Candidate
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.session.context import SessionContext
 from clustersession.session.cookie import CookieWriter
@@ -45,7 +45,7 @@ class SessionManager:
         open_visits: the visits whose requests are under way.
         legacy: reads the cookie of the store that sessions were imported from; None without one.
         seen_cookie_name: the second cookie, see ``session.seen``; empty: there is none.
-        _own_route: the cluster's, which never changes while a process runs.
+        _own_route, _contact: the cluster's, which never change while a process runs.
         _authenticator: remembers which ids are authentic.
         _cookies, _seen_cookies: format the two cookies.
         _seen_tokens: makes and reads what stands in the second one.
@@ -81,6 +81,7 @@ class SessionManager:
         self.legacy = legacy_cookies(settings, replica, signer, wall_ms)
         self.seen_cookie_name = seen_cookie_name(settings)
         self._own_route = cluster.route
+        self._contact = cluster.contact
         self._authenticator = Authenticator(signer)
         self._cookies = CookieWriter(settings)
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
@@ -124,6 +125,7 @@ class SessionManager:
         self, visit: Visit, cookie_values: Sequence[str], seen_values: Sequence[str]
     ) -> None:
         commits, now_ms = self.context.commits, self.now_ms()
+        here: tuple[Candidate, ...] = ()
         for value in cookie_values:
             candidate = self._authenticator.candidate(value)
             if candidate is None:
@@ -138,6 +140,9 @@ class SessionManager:
                 if seen:
                     visit.seen = {**visit.seen, key: seen}
             if state is not None and is_live(state, now_ms):
+                if self._contact.apart and self._contact.is_apart():
+                    here += (candidate,)
+                    continue
                 visit.client = (identifier, route)
                 if seen and self._lacks(key, state, seen):
                     visit.candidates = (candidate,)
@@ -151,6 +156,10 @@ class SessionManager:
                 visit.candidates += (candidate,)
             elif was_just_rotated(state, now_ms):
                 visit.outdated = True
+        if here:
+            # They may have ended elsewhere; as long as nobody says so, they come first.
+            visit.client = here[0].identifier, here[0].route
+            visit.candidates = here + visit.candidates
         visit.missing = bool(visit.candidates)
 
     def _lacks(self, key: str, state: SessionState, seen: Mapping[bytes, int]) -> bool:

@@ -188,8 +188,9 @@ class Visit:
     """Authentic ids whose sessions are to be fetched from peers."""
 
     missing = False
-    """The id is authentic but the session is not on this node, or lacks writes that its client has
-    seen: ``fetch`` is to be called before the application gets to see the session."""
+    """The id is authentic but the session is not on this node, lacks writes that its client has
+    seen, or was found while the node had not met its peers: ``fetch`` is to be called before the
+    application gets to see the session."""
 
     seen: Mapping[str, Mapping[bytes, int]] = MappingProxyType({})
     """The writes that the client has seen, by the key of the session; see ``session.seen``."""

@@ -68,7 +68,8 @@ class Settings:
         a time (0: any number), and whether one more ends the oldest or is refused.
     events: "once": an event is reported by the node that caused it; "everywhere": by each node
         [notifyListenersOnReplication].
-    fetch_timeout_s: how long a request waits for peers when its session is not here.
+    fetch_timeout_s: how long a request waits for peers when its session is not here, or may have
+        ended on one while this node was away.
     cookie_*: the cookie.
     legacy_cookie_name: the cookie of the session store used before; what ``clustersession import``
         read of that store is exchanged for a session of ours, once. Empty: none.

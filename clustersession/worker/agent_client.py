@@ -18,6 +18,7 @@ from clustersession.wire.fields import VERSIONS
 from clustersession.wire.local import Operation
 from clustersession.worker.attachment import Attachment
 from clustersession.worker.circuit_breaker import CircuitBreaker
+from clustersession.worker.contact import AgentContact
 from clustersession.worker.serving_routes import ServingRoutes
 
 RECONNECT_S = 0.02
@@ -65,7 +66,9 @@ class AgentClient:
         # seconds, and the head that it will then be told.
         self._told_s = self._put_off_s = 0.0
         self._untold_head = 0
-        self.attachment = Attachment(settings, home, start=start)
+        # Before the attachment, whose thread begins at once.
+        self.contact = AgentContact(replica, lambda: self.attachment.attached.is_set())
+        self.attachment = Attachment(settings, home, start=start, lost=self.contact.lost)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
 
     @property
@@ -122,16 +125,26 @@ class AgentClient:
         return self._is_confirmed(answer)
 
     def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
-        """Ask the peers for a session, or for a copy that contains the wanted writes."""
+        """Ask the peers for a session, or for a copy that contains the wanted writes.
+
+        An agent that is starting is waited for apart from that.
+        """
+        if patience_s := self.contact.patience_s():
+            self.attachment.attached.wait(patience_s)
         timeout_s = self._settings.fetch_timeout_s + GRACE_S
         rows = VERSIONS.pack(wanted)
-        return self._ask(Operation.FETCH, key, rows, timeout_s=timeout_s) is True
+        return self._is_found(key, self._ask(Operation.FETCH, key, rows, timeout_s=timeout_s))
 
     async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Do what ``fetch`` does, without blocking the event loop."""
+        for _ in range(round(self.contact.patience_s() / RECONNECT_S)):
+            if self.attachment.attached.is_set():
+                break
+            await asyncio.sleep(RECONNECT_S)
         timeout_s = self._settings.fetch_timeout_s + GRACE_S
         rows = VERSIONS.pack(wanted)
-        return await self._ask_async(Operation.FETCH, key, rows, timeout_s=timeout_s) is True
+        answer = await self._ask_async(Operation.FETCH, key, rows, timeout_s=timeout_s)
+        return self._is_found(key, answer)
 
     def phase(self) -> str:
         """Ask the agent what the node is doing: a word, NO_AGENT when it does not answer."""
@@ -211,6 +224,11 @@ class AgentClient:
         now_s = time.monotonic()
         if now_s >= deadline_s:
             self._circuit_breaker.failed(now_s)
+
+    def _is_found(self, key: str, answer: object) -> bool:
+        if answer is not True:
+            self.contact.waited_for(key)
+        return answer is True
 
     def _is_confirmed(self, answer: object) -> bool:
         """Count nobody to ask as confirmed, but not somebody too slow, or no agent in time."""

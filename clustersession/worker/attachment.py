@@ -56,11 +56,18 @@ class Attachment:
     """
 
     def __init__(
-        self, settings: Settings, home: NodeHome, *, start: Callable[[], bool] | None = None
+        self,
+        settings: Settings,
+        home: NodeHome,
+        *,
+        start: Callable[[], bool] | None = None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._home = home
         self._start = start or self._start_process
+        # Called on our thread when an agent is gone to which this process was attached.
+        self._lost = lost
         # Whether the agent is a thread of this process. It is of our version then.
         self._starts_in_thread = start is not None
         # The process that made this object; a child of a fork has no thread and must not close.
@@ -135,6 +142,7 @@ class Attachment:
                 return
             gone = self._agent_pid
             if self.attachments > attachments:
+                self._lost()
                 retry_s = RETRY_S_MIN
             started = self._start_safely()
             _reap(gone)

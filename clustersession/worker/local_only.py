@@ -12,6 +12,7 @@ from clustersession.replica.sweeping import (
     sweep_in_parts,
 )
 from clustersession.session.cluster_port import NOTHING_MORE, Subscription
+from clustersession.worker.host_clock import HostClock
 
 SWEEP_INTERVAL_S = 5.0
 SWEEP_AGAIN_S = 0.1
@@ -19,6 +20,16 @@ SWEEP_LIMIT = 100
 READER_CHECK_SWEEPS = 12
 
 logger = logging.getLogger("clustersession")
+
+
+class _NeverApart:
+    """Implements ``session.cluster_port.Contact`` where there are no peers."""
+
+    apart = False
+
+    def is_apart(self) -> bool:
+        """Return False: nobody else ends sessions."""
+        return False
 
 
 class LocalOnly:
@@ -30,11 +41,17 @@ class LocalOnly:
     """
 
     def __init__(
-        self, route: str, replica: Replica, keep_files: Callable[[], None] = lambda: None
+        self,
+        route: str,
+        replica: Replica,
+        clock: HostClock,
+        keep_files: Callable[[], None] = lambda: None,
     ) -> None:
         self._replica = replica
+        self._clock = clock
         self._route = route
         self._keep_files = keep_files
+        self.contact = _NeverApart()
         # A node without peers never drains: nobody else could serve.
         self._serving = frozenset({route})
         # When to sweep next, in monotonic seconds. A sweep that met its limit is soon followed by
@@ -83,7 +100,8 @@ class LocalOnly:
         self._sweep_due_s = now_s + SWEEP_INTERVAL_S
         self._sweeps += 1
         try:
-            swept = sweep_in_parts(self._replica, time.time_ns() // 1_000_000, SWEEP_LIMIT)
+            # A test that has moved its clock must not remove the sessions of a live node.
+            swept = sweep_in_parts(self._replica, self._clock.earlier_ms(), SWEEP_LIMIT)
             if swept == SWEEP_LIMIT:
                 self._sweep_due_s = now_s + SWEEP_AGAIN_S
             for _ in end_revoked_in_parts(self._replica):

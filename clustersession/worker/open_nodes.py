@@ -16,6 +16,7 @@ from clustersession.session.cluster_port import ClusterPort
 from clustersession.settings.settings import Settings
 from clustersession.worker.agent_client import AgentClient
 from clustersession.worker.agent_events import AgentEvents
+from clustersession.worker.host_clock import HostClock
 from clustersession.worker.local_only import LocalOnly
 from clustersession.worker.secret import compare_secret
 
@@ -27,6 +28,7 @@ class OpenNode:
     """Holds one node for all runtimes of this process. ``settings`` are complete.
 
     Attributes:
+        clock: the wall clock of this process, by which the replica is written.
         replica: open from the first runtime's start to the last one's close.
         agent_client: the way to the node's agent; None where ``distributable`` is off, and then
             there is no agent.
@@ -38,7 +40,9 @@ class OpenNode:
     """
 
     def __init__(self, settings: Settings, home: NodeHome) -> None:
+        self.clock = HostClock(settings.stamp_lead_ms_max)
         self.replica = open_node_replica(home, settings)
+        self.replica.check_clock(self.clock.checked)
         compare_secret(settings, self.replica)
         self.agent_client: AgentClient | None = None
         self.cluster: ClusterPort
@@ -50,7 +54,8 @@ class OpenNode:
                 settings, home, self.replica, start=start
             )
         else:
-            self.cluster = LocalOnly(settings.route, self.replica, partial(keep_files, home))
+            keep = partial(keep_files, home)
+            self.cluster = LocalOnly(settings.route, self.replica, self.clock, keep)
         self.agent_events = AgentEvents(self.agent_client, settings.events == "everywhere")
         self.users = 0
 

@@ -1,8 +1,13 @@
 """Decides where a node keeps its files: in a private directory of its own."""
 
+import atexit
+import logging
 import os
+import shutil
 import socket
+import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from clustersession.core.ids import derive_route
@@ -10,6 +15,8 @@ from clustersession.replica.home import NodeHome
 from clustersession.replica.private_directory import make_private
 from clustersession.settings.settings import Settings
 from clustersession.worker.known_secrets import find_or_begin
+
+logger = logging.getLogger("clustersession")
 
 
 def route_of(settings: Settings) -> str:
@@ -21,6 +28,8 @@ def user_state_dir() -> Path:
     """Return the directory under which this user's nodes keep their state."""
     if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "clustersession"
+    if _is_test_run():
+        return _place_of_tests()
     # What StateDirectory= of the service's systemd unit made, the first of them.
     if base := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         return Path(base) / "clustersession"
@@ -39,6 +48,33 @@ def temporary_state_dir() -> Path:
     ends.
     """
     return Path(tempfile.gettempdir()) / f"clustersession-{os.getuid()}"
+
+
+def _is_test_run() -> bool:
+    """Tell whether pytest runs in this process. A server that merely has it installed does not."""
+    runs = "PYTEST_VERSION" in os.environ or "PYTEST_CURRENT_TEST" in os.environ
+    return runs and "pytest" in sys.modules
+
+
+@cache
+def _place_of_tests() -> Path:
+    """Make a directory for the tests of this process, which go with it.
+
+    In the user's own they would write into whatever node runs there.
+    """
+    place = Path(tempfile.mkdtemp(prefix="clustersession-pytest-"))
+    logger.info(
+        "clustersession: under pytest, without state_dir: sessions are kept in %s, apart from "
+        "the user's nodes", place,
+    )
+    maker = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == maker:
+            shutil.rmtree(place, ignore_errors=True)
+
+    atexit.register(remove)
+    return place
 
 
 def node_home(settings: Settings) -> NodeHome:

@@ -7,7 +7,6 @@ alone and never used in a child.
 
 import os
 import secrets
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ from clustersession.settings.sources import load_settings
 from clustersession.worker.access_recorder import AccessRecorder
 from clustersession.worker.agent_client import READY, AgentClient
 from clustersession.worker.completion import complete
+from clustersession.worker.contact import AGENT_WAIT_S
 from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, forget_drain
 from clustersession.worker.open_nodes import OpenNode, open_nodes
 from clustersession.worker.places import node_home
-
-AGENT_WAIT_S = 3.0
 
 _of_parents: list[object] = []
 """What a parent process has opened: referenced, so that no destructor runs in the child."""
@@ -156,7 +154,7 @@ class Runtime:
             node = nodes.find_or_open(settings, home)
             manager = SessionManager(
                 settings, node.replica, signer, node.cluster,
-                wall_ms=_wall_ms, random_bytes=secrets.token_bytes,
+                wall_ms=node.clock.wall_ms, random_bytes=secrets.token_bytes,
                 permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
                 events=self.events,
             )
@@ -180,10 +178,6 @@ def _drain_on_stop(
     )
     drain_at_sigterm(drain)
     return drain
-
-
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 __all__ = ["Runtime"]

@@ -8,12 +8,18 @@ import pytest
 
 from clustersession.agent.driver import Driver, moment
 from clustersession.core.errors import ReplicaFull
+from clustersession.core.identity import Address, Identity
 from clustersession.core.state import Change, Creation
+from clustersession.net.link_server import Link, dial
+from clustersession.net.tls import tls_contexts
+from clustersession.node.connections import LINKS_PER_NODE_MAX
 from clustersession.node.effects import BeginAgain
 from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from clustersession.tools.demo.processes import free_port
+from clustersession.wire.keys import ClusterKeys
+from clustersession.wire.messages import PROTOCOL_VERSION, Hello, encode_message
 from tests.node.world import key
 from tests.support.waiting import until
 
@@ -193,3 +199,28 @@ async def test_one_that_throws_us_out_while_it_dies_is_dialled_again_at_once(
         )
         await pair.a._dial(pair.b.address, pair.a.engine)
     assert seen == [(pair.b.address, True)]
+
+
+async def test_nobody_holds_more_than_some_connections_and_members_stay_in(pair: Pair) -> None:
+    held: list[Link] = []
+    address = pair.a.address
+    tls = tls_contexts(ClusterKeys.derive((pair.secret,), pair.a.settings.cluster_name))
+    # Somebody answers where it says it is, or it would soon count as dead.
+    there = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    port = there.sockets[0].getsockname()[1]
+    connections = pair.a.life.connections
+    flooder = Identity(b"flooder!", 1 << 40, "evil", Address("127.0.0.1", port))
+    name = pair.a.settings.cluster_name
+    hello = encode_message(Hello(PROTOCOL_VERSION, name, flooder, PROTOCOL_VERSION))
+    for _ in range(3 * LINKS_PER_NODE_MAX):
+        link = await dial(
+            address.host, address.port, tls.client, hello, pair.b.life.check_hello, 5.0
+        )
+        link.start(lambda link, payload: None, lambda link, reason: None)
+        held.append(link)
+        # In time: after a while of silence all of them would be closed.
+        assert 0 < len(connections.to(flooder.node)) <= LINKS_PER_NODE_MAX
+    assert connections.to(pair.b.engine.context.own.node)
+    for link in held:
+        link.abort("over")
+    there.close()

@@ -22,7 +22,10 @@ from clustersession.core.state import (
     highest_time,
     idle_timeout_ms,
     merge,
+    moved,
+    redated,
     reissue,
+    times_in,
 )
 from clustersession.core.versions import covers
 
@@ -199,3 +202,23 @@ def test_what_is_written_again_under_a_new_id_wins_over_whom_it_won_over(
     for name, register in late.items():
         assert joined.registers[name] == Register(register.time + 1, new, 7, register.value)
     assert again.versions.get(A, 0) <= 2
+
+
+def test_a_change_that_is_moved_keeps_its_lengths() -> None:
+    change = Change("k", 100, {"x": b"1"}, creation=Creation(90, 1090, 50))
+    assert moved(change, -90) == Change("k", 10, {"x": b"1"}, creation=Creation(0, 1000, 50))
+    assert moved(Change("k", 100), 5) == Change("k", 105)
+
+
+@given(live, live)
+def test_what_is_dated_again_in_order_merges_as_before(
+    ours: SessionState, theirs: SessionState
+) -> None:
+    times = sorted(times_in(ours) | times_in(theirs))
+    new_times = {time: place + 1 for place, time in enumerate(times)}
+    sane = {"node": A, "seq": 9, "latest_ms": 2**50}
+    one, other = (redated(state, new_times, **sane) for state in (ours, theirs))
+    joined, expected = merge(one, other), merge(ours, theirs)
+    assert (joined.ended is None) == (expected.ended is None)
+    for name, register in expected.registers.items():
+        assert joined.registers[name].time == new_times[register.time]

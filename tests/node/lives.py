@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from clustersession.core.identity import Address, Identity, first_incarnation
 from clustersession.node.effects import Effect
-from clustersession.node.life import Chance, Life
+from clustersession.node.life import LINKS_MAX, Chance, Life
 from clustersession.node.moment import Moment
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
@@ -46,13 +46,15 @@ def peer(name: str = "b", start: int = 1) -> Identity:
     return Identity(node, first_incarnation(start), name, Address(f"10.0.0.{number}", 4000))
 
 
-def life_over(replica: Replica | None = None) -> Life[FakeLink]:
+def life_over(replica: Replica | None = None, links_max: int = LINKS_MAX) -> Life[FakeLink]:
     """A life that has been started, its first effects taken."""
     replica = replica or open_memory(b"a" * 8, clock_skew_ms_max=300_000)
     nodes = (b"%d" % number * 8 for number in itertools.count(1))
     chance = Chance(lambda below: 0, lambda: 0, lambda: next(nodes))
     settings = Settings(distributable=True, route="a", seeds=("10.0.0.9:4000",))
-    life: Life[FakeLink] = Life(settings, replica, OWN, chance, at())
+    life: Life[FakeLink] = Life(
+        settings, replica, OWN, chance, at(), links_max=links_max
+    )
     life.engine.start(at())
     taken(life)
     return life

@@ -1,8 +1,11 @@
 """The table of links: newest first, nothing of a former life, and what the engine hears."""
 
+from clustersession.core.feed import Cursor
 from clustersession.core.identity import Identity
+from clustersession.node.connections import LINKS_PER_NODE_MAX
 from clustersession.node.effects import CheckAddress, Unlink
 from clustersession.node.life import Life
+from clustersession.node.news import TooManyLinks
 from tests.node.lives import OWN, FakeLink, at, life_over, peer, taken
 
 
@@ -92,3 +95,37 @@ def test_the_address_of_whoever_comes_is_checked_and_not_that_of_whoever_was_dia
     assert CheckAddress(peer("b")) in taken(life)
     life.dialled(FakeLink(peer("c")), peer("c").address, life.engine, at())
     assert not [e for e in taken(life) if isinstance(e, CheckAddress)]
+
+
+def test_of_one_node_only_the_newest_links_are_kept() -> None:
+    life = life_over()
+    links = [accepted(life, peer()) for _ in range(LINKS_PER_NODE_MAX + 3)]
+    assert life.connections.to(peer().node) == links[:2:-1]
+    assert {link.done[-1] for link in links[:3]} == {"aborted: too many connections of one node"}
+    for link in links[:3]:
+        life.closed(link, at())
+    assert is_peer(life)
+
+
+def test_of_too_many_nodes_strangers_go_first_the_oldest_of_them() -> None:
+    life = life_over(links_max=3)
+    life.engine.context.cursors[peer("b").node] = Cursor(1, 1)
+    known, first = accepted(life, peer("b")), accepted(life, peer("c"))
+    second, third = accepted(life, peer("d")), accepted(life, peer("e"))
+    assert first.done[-1] == "aborted: too many connections"
+    assert set(life.connections) == {known, second, third}
+    assert not is_peer(life, "c")
+    assert TooManyLinks(3) in life.engine.news()
+    again = accepted(life, peer("b"))
+    assert set(life.connections) == {known, third, again}, "a member that is known finds its way in"
+
+
+def test_a_stranger_pushes_no_known_member_out() -> None:
+    life = life_over(links_max=2)
+    for name in "bc":
+        life.engine.context.cursors[peer(name).node] = Cursor(1, 1)
+    known = {accepted(life, peer(name)) for name in "bc"}
+    stranger = FakeLink(peer("d"))
+    life.accepted(stranger, at())
+    assert stranger.done[-1] == "aborted: too many connections"
+    assert set(life.connections) == known

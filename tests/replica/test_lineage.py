@@ -1,6 +1,9 @@
 """A feed is begun anew under a new node id, and no place in it is given out twice."""
 
+from clustersession.core.clock import wall_ms_of
 from clustersession.core.feed import Cursor
+from clustersession.core.state import ENDED_INVALIDATED, Change
+from tests.replica.conftest import SKEW_MS
 from tests.replica.replica_checks import (
     NODE_A,
     NODE_B,
@@ -62,3 +65,45 @@ def test_where_the_feed_stood_at_the_opening_is_known_until_it_is_forgotten(
     assert (a.opening(), a.opening()) == (1, 1)
     a.forget_opening()
     assert a.opening() == 2
+
+
+def test_wrong_times_are_written_again_in_their_order_and_an_end_stays_one(
+    open_replica: Open,
+) -> None:
+    a = open_replica(NODE_A)
+    a.commit([creation(1, {"x": b"1"}), creation(2, {"x": b"1"}), creation(3)], WALL_MS)
+    # Only so far ahead that what lives now has not expired by then.
+    wrong_ms = WALL_MS + 2 * SKEW_MS
+    a.commit([write(2, x=b"2")], wrong_ms)
+    a.commit([write(1, x=b"3"), creation(4, wall_ms=wrong_ms)], wrong_ms)
+    a.commit([Change(key_of(3), wrong_ms, end=ENDED_INVALIDATED)], wrong_ms)
+    before = sessions_of(a)
+    a.renew_identity(NODE_C, a.head(), WALL_MS)
+    check(a)
+    after = sessions_of(a)
+    second, first = (after[key_of(number)].registers["x"] for number in (2, 1))
+    assert (second.value, first.value) == (b"2", b"3")
+    assert WALL_MS <= wall_ms_of(second.time) <= wall_ms_of(first.time) == WALL_MS
+    assert second.time < first.time
+    ended = after[key_of(3)].ended
+    assert ended is not None
+    assert (ended.node, ended.reason, wall_ms_of(ended.time)) == (
+        NODE_C, ENDED_INVALIDATED, WALL_MS,
+    )
+    fourth = after[key_of(4)]
+    assert (fourth.created_ms, fourth.accessed_ms) == (WALL_MS, WALL_MS)
+    assert fourth.deadline_ms == before[key_of(4)].deadline_ms - 2 * SKEW_MS
+    assert a.highest_ms() == WALL_MS
+    b = open_replica(NODE_B)
+    b.commit([creation(9)], WALL_MS)
+    applied = b.apply(a.feed(0, 0, 2**20), WALL_MS)
+    assert not applied.refused_future
+    assert {d.key for d in a.feed(0, 0, 2**20).deltas} == {key_of(n) for n in (1, 2, 3, 4)}
+
+
+def test_times_that_peers_accept_stay_as_they_are(open_replica: Open) -> None:
+    a = open_replica(NODE_A)
+    a.commit([creation(1, {"x": b"1"})], WALL_MS + SKEW_MS)
+    before = sessions_of(a)
+    a.renew_identity(NODE_C, a.head(), WALL_MS)
+    assert sessions_of(a) == before

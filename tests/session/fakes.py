@@ -64,6 +64,15 @@ class FakeReplica:
         pass
 
 
+class FakeContact:
+    """Says whether the node is apart as told."""
+
+    apart = False
+
+    def is_apart(self) -> bool:
+        return self.apart
+
+
 class FakeCluster:
     """A cluster that confirms, fetches and serves as told."""
 
@@ -77,6 +86,7 @@ class FakeCluster:
         self.wanted: list[Mapping[bytes, int]] = []
         self.elsewhere: dict[str, SessionState] = {}
         self.replica: FakeReplica | None = None
+        self.contact = FakeContact()
 
     def serving_routes(self) -> frozenset[str]:
         return self.serving

@@ -2,8 +2,8 @@
 
 import pytest
 
-from clustersession.core.state import ENDED_ROTATED, Change
-from clustersession.session.seen import encode_seen
+from clustersession.core.state import ENDED_INVALIDATED, ENDED_ROTATED, Change
+from clustersession.session.fetching import newest
 from clustersession.session.visit import visit_of
 from tests.session.fakes import World
 
@@ -59,7 +59,7 @@ async def test_an_id_that_turns_out_to_be_rotated_is_outdated(world: World) -> N
         before = world.replica.states[key]
         world.replica.commit([Change(key, world.now_ms, end=ENDED_ROTATED)], world.now_ms)
         world.cluster.elsewhere[key] = world.replica.states.pop(key)
-        seen = encode_seen(world.cluster.elsewhere[key])
+        seen = world.manager._seen_tokens.encode(key, world.cluster.elsewhere[key])
         for is_async in (False, True):
             world.replica.states.pop(key, None)
             if consistency == "causal":
@@ -81,3 +81,49 @@ def test_a_session_that_is_fetched_counts_before_an_outdated_id(world: World) ->
     world.fetch(session)
     assert session == {"b": 2}
     assert not visit_of(session).outdated
+
+
+def end_elsewhere(world: World, cookie: str) -> None:
+    """A peer knows of a logout that this node has not heard of."""
+    key = cookie[:23]
+    state = world.replica.states[key]
+    world.manager.write_unconfirmed([Change(key, world.now_ms, end=ENDED_INVALIDATED)])
+    world.cluster.elsewhere[key] = world.replica.states[key]
+    world.replica.states[key] = state
+
+
+async def test_a_session_that_is_here_is_asked_for_until_the_peers_were_met(world: World) -> None:
+    ended, live = world.store(a=1), world.store(a=2)
+    end_elsewhere(world, ended)
+    world.cluster.contact.apart = True
+    for cookie in (ended, live):
+        session = world.open([cookie])
+        assert visit_of(session).missing
+        await world.fetch_async(session)
+        assert session == ({} if cookie == ended else {"a": 2})
+        assert visit_of(session).client == (cookie[: cookie.index(".")], "a")
+    world.cluster.contact.apart = False
+    assert world.open([live]) == {"a": 2}
+    assert world.cluster.fetched == [ended[:23], live[:23]]
+
+
+def test_of_several_ids_the_first_that_has_not_ended_elsewhere_counts(world: World) -> None:
+    ended, live = world.store(a=1), world.store(a=2)
+    unknown = world.signer.mint(b"\xfe" * 16) + ".a"
+    end_elsewhere(world, ended)
+    world.cluster.contact.apart = True
+    session = world.open([unknown, ended, live])
+    world.fetch(session)
+    assert session == {"a": 2}
+
+
+def test_reloading_asks_peers_until_they_were_met(world: World) -> None:
+    cookie = world.store(a=1)
+    session = world.open([cookie])
+    end_elsewhere(world, cookie)
+    world.cluster.contact.apart = True
+    assert newest(world.manager.context, cookie[:23]).ended  # type: ignore[union-attr]
+    assert session == {"a": 1}
+    world.cluster.elsewhere.clear()
+    again = world.store(a=2)
+    assert newest(world.manager.context, again[:23]) is not None, "nobody answered"

@@ -302,3 +302,22 @@ def test_after_a_logout_the_old_cookie_begins_a_session() -> None:
     session = opened(w)
     session["a"] = 1
     assert w.commit(session).set_cookie is not None
+
+
+@pytest.mark.parametrize("ended_elsewhere", [False, True])
+def test_before_the_peers_were_met_a_record_is_asked_for_too(ended_elsewhere: bool) -> None:
+    here = world()
+    key = imported(here, user="ann")
+    if ended_elsewhere:
+        state = here.replica.states[key]
+        here.replica.commit([Change(key, here.now_ms, end=ENDED_REVOKED)], here.now_ms)
+        here.cluster.elsewhere[key] = here.replica.states[key]
+        here.replica.states[key] = state
+    here.cluster.contact.apart = True
+    session = opened(here)
+    assert visit_of(session).missing
+    here.fetch(session)
+    assert here.cluster.fetched == [key]
+    assert session == ({} if ended_elsewhere else {"user": "ann"})
+    session["n"] = 1
+    assert here.commit(session).set_cookie is not None

@@ -22,7 +22,7 @@ from clustersession.session.session import Session
 from clustersession.session.visit import Visit
 from tests.simulation.causal import check_current, check_forged
 from tests.simulation.ledger import Violation
-from tests.simulation.neighbours import at_peace, could_tell
+from tests.simulation.neighbours import at_peace, could_tell, know_the_end
 from tests.simulation.promises import MOVES, Request
 from tests.simulation.users import LOCAL_NAME, check_served, may_be_revoked
 from tests.simulation.worker import Sleep, Task, Worker
@@ -102,13 +102,18 @@ class Visits:
         manager.open_visits.add(visit)
         world, host = self._world, worker.host
         disturbances = world.disturbances if at_peace(world) else -1
+        key = self._key_of(cookie)
+        begun_at, over = world.disturbances, bool(key) and know_the_end(host, key)
         if visit.missing:
             await manager.fetch_async(visit)
         found = visit.state is not None
         if found and disturbances == world.disturbances and at_peace(world):
             check_current(worker, visit)
+        world.marks["end learned by coming back"] += over and not found
+        if over and found and begun_at == world.disturbances:
+            raise Violation(f"{host.name} came back and served {key[:6]}, which all others ended")
         if cookie is not None:
-            key = self.judge(host, cookie, visit)
+            self.judge(host, key, visit)
             undisturbed = disturbances == world.disturbances and at_peace(world)
             # Clocks apart by more than the coarseness may well disagree on an expiry.
             idle_s, slack_s = self._timing()
@@ -234,19 +239,21 @@ class Visits:
 
     # ---- what a browser may expect ---------------------------------------------------------------
 
-    def judge(self, host: Host, cookie: str, visit: Visit) -> str:
-        """Whether a session may be known, or unknown, here and now; returns its key."""
-        parsed = split_cookie(cookie)
+    def _key_of(self, cookie: str | None) -> str:
+        parsed = split_cookie(cookie) if cookie is not None else None
         key = self._world.signer.key_of(parsed[0]) if parsed is not None else None
-        if key is None:
+        if key is None and cookie is not None:
             raise Violation(f"a cookie that we set is not authentic: {cookie}")
+        return key or ""
+
+    def judge(self, host: Host, key: str, visit: Visit) -> None:
+        """Whether a session may be known, or unknown, here and now."""
         if visit.state is None:
             self._judge_unknown(host, key)
         else:
             self._judge_known(host, key, visit)
             # For the node it counts when the request ends; it is certain to have been no later.
             self._world.ledger.opened_s[key] = self._world.timeline.now_s
-        return key
 
     def _judge_cookie(self, host: Host, set_cookie: str | None, outdated: bool) -> None:
         """No answer names an id that has ended, or takes the place of one that names a new id."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ReplicaError, ReplicaFull
+from clustersession.worker.host_clock import HostClock
 from tests.simulation.agent import Agent
 from tests.simulation.neighbours import at_peace
 from tests.simulation.timeline import Action, WallClock
@@ -35,6 +36,8 @@ class Host:
         self.workers: list[Worker] = []
         self.was_full = False
         self.fell_back = False
+        self.began_s = 0.0
+        self.began_at_disturbance = -1
         self._paused = False
         self._paused_in_peace = -1
         self._paused_s = self._woke_s = -1.0
@@ -43,10 +46,13 @@ class Host:
 
     def _new_replica(self) -> WatchedReplica:
         world = self.world
-        return WatchedReplica(
+        replica = WatchedReplica(
             world.new_node(), world.ledger, self.name, lambda: world.timeline.now_s,
             world.settings.stamp_lead_ms_max,
         )
+        kernel = HostClock(world.settings.stamp_lead_ms_max, self.clock.wall_ms)
+        replica.check_clock(kernel.checked)
+        return replica
 
     # ---- running ---------------------------------------------------------------------------------
 
@@ -67,6 +73,11 @@ class Host:
         """The agent, which must be there."""
         assert self.agent is not None, f"{self.name} has no agent"
         return self.agent
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether an agent runs that workers can be attached to."""
+        return self.agent is not None and self.agent.alive
 
     @property
     def awake(self) -> bool:
@@ -115,6 +126,8 @@ class Host:
             return
         try:
             self.agent = Agent(self)
+            self.began_s = self.world.timeline.now_s
+            self.began_at_disturbance = self.world.disturbances
         except ReplicaError:
             # A full disk: the workers try again.
             self.world.timeline.later(1.0, lambda: self.do(self._start_agent))
@@ -161,6 +174,8 @@ class Host:
         if self.agent is None or not self.agent.alive:
             return
         self.agent.die()
+        for worker in self.workers:
+            worker.port.contact.lost()
         self.world.timeline.later(AGENT_RESTART_S, lambda: self.do(self._start_agent))
 
     def kill_worker(self, number: int) -> None:

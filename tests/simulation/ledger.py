@@ -7,6 +7,7 @@ order in which they happened.
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from clustersession.core.clock import wall_ms_of
 from clustersession.core.state import PRINCIPAL
 
 
@@ -102,6 +103,14 @@ class Ledger:
             self.facts[key] = [
                 fact for fact in facts
                 if fact.end or fact.store is not store or fact.stamp[1] != node or fact.seq <= floor
+            ]
+
+    def dated_again(self, store: Store, beyond_ms: int) -> None:
+        """What was written here with times beyond the present goes on under other stamps."""
+        for key, facts in self.facts.items():
+            self.facts[key] = [
+                fact for fact in facts
+                if fact.end or fact.store is not store or wall_ms_of(fact.stamp[0]) <= beyond_ms
             ]
 
     def losses_since(self, at_s: float) -> int:

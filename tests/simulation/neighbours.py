@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clustersession.core.identity import Phase
 from clustersession.session.lifetimes import is_live
 from tests.simulation.ledger import Fact, Violation
 
@@ -34,6 +35,33 @@ def could_tell(host: Host, key: str) -> bool:
     return any(
         all(is_live(state, any_host.clock.wall_ms()) for any_host in host.world.hosts)
         for state in states
+    )
+
+
+def know_the_end(host: Host, key: str) -> bool:
+    """Whether all others know that a session ended before this host came back, and can tell it.
+
+    Nothing else has happened since, or the host may have asked in vain and gone on without.
+    """
+    world, network = host.world, host.world.network
+    if network.blocked or network.extra_s or network.clogged_until_s or world.plan.loss:
+        return False
+    if any(network.to_drop.values()) or host.began_at_disturbance != world.disturbances:
+        return False
+    if host.was_full or not any(
+        fact.end and fact.at_s < host.began_s for fact in world.ledger.facts[key]
+    ):
+        return False
+    return all(_knows_the_end(other, key) for other in world.hosts if other is not host)
+
+
+def _knows_the_end(host: Host, key: str) -> bool:
+    state = host.replica.get(key)
+    has_ended = state is not None and state.ended is not None
+    settled = (Phase.READY, Phase.DRAINING)
+    return (
+        has_ended and host.awake and host.has_agent
+        and host.running.engine.context.phase in settled
     )
 
 

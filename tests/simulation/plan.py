@@ -18,6 +18,7 @@ that every list of steps is a plan and a failing one can be shortened.
 ``["leave", host]`` ``["drain", host]``                    stop or empty gracefully
 ``["pause", host, ms]``                                    stand still
 ``["step", host, ms]`` ``["drift", host, ppm]``            set the wall clock wrong, let it run away
+``["freeze", host, worker, ms]``                           one process takes its clock for another
 ``["full", host]`` ``["space", host]``                     no disk space, space again
 ``["cut", a, b]`` ``["deafen", a, b]`` ``["isolate", a]``  block both ways, from a to b, from all
 ``["split", count]`` ``["heal"]``                          the first so many from the others; mend

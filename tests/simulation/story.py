@@ -102,6 +102,8 @@ class Story:
             host.resume()
             host.fill_disk(False)
             host.start()
+            for worker in host.workers:
+                worker.moved_ms = 0
         return self._until_converged(CONVERGE_S_MAX)
 
     def revisit(self) -> None:
@@ -222,6 +224,11 @@ class Story:
         bound_ms = min(CLOCK_STEP_MS_MAX, *(250 * life_s for life_s in lifetimes_s if life_s))
         self._host(host).clock.set(max(-bound_ms, min(bound_ms, ms)))
         self.world.disturb()
+
+    def _freeze(self, host: int, worker: int, ms: float) -> None:
+        workers = self._host(host).workers
+        if workers:
+            workers[worker % len(workers)].moved_ms = int(ms)
 
     def _drift(self, host: int, ppm: float) -> None:
         clock = self._host(host).clock

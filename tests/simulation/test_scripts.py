@@ -196,6 +196,67 @@ SCRIPTS = {
         b: trusts again a
         """,
     ),
+    "a node that comes back asks whether its sessions were ended meanwhile": Script(
+        Plan(hosts=3, steps=[
+            visit(0, "login", "ann"), wait(20), ["leave", 0], wait(500),
+            visit(1, "revoke", "ann", browser=1), wait(500), ["start", 0], visit(0, "read"),
+            wait(100),
+        ]),
+        """
+        browser0 at a: login unknown
+        leave 0
+        b: saw leave a (left)
+        c: saw leave a (left)
+        browser1 at b: revoke unknown
+        start 0
+        a: added b
+        a: added c
+        b: added a
+        c: added a
+        browser0 at a: read unknown
+        """,
+        ("end learned by coming back",),
+    ),
+    "what a process with a frozen clock writes is dated by its host": Script(
+        Plan(hosts=2, steps=[
+            ["freeze", 0, 0, 100_000_000_000], visit(0, "set"), wait(50), visit(1, "read"),
+            wait(50),
+        ]),
+        """
+        freeze 0 0 100000000000
+        browser0 at a: set unknown
+        browser0 at b: read known
+        """,
+    ),
+    "what a wrong clock wrote is written again when the clock is right": Script(
+        Plan(hosts=2, browsers=3, settings={
+            "clock_skew_s_max": 5.0, "idle_timeout_s": 200.0, "absolute_timeout_s": 300.0,
+        }, steps=[
+            visit(0, "login", "ann"), visit(0, "login", "bob", browser=1), wait(100),
+            ["step", 0, 50_000], visit(0, "set", "y"), wait(10),
+            visit(0, "revoke", "bob", browser=2), wait(1500), visit(1, "read", browser=1),
+            ["step", 0, 0], wait(3000), visit(1, "read"), visit(1, "read", browser=1), wait(50),
+            visit(1, "set", "y"), wait(50),
+        ]),
+        """
+        browser0 at a: login unknown
+        browser1 at a: login unknown
+        step 0 50000
+        browser0 at a: set known
+        browser2 at a: revoke unknown
+        browser1 at b: read known
+        step 0 0
+        b: suspects a (connection lost)
+        b: lost a (replaced by a new node at its address)
+        b: added a
+        a: added b
+        a: ready, caught up with its peers
+        browser0 at b: read known
+        browser1 at b: read unknown
+        browser0 at b: set known
+        """,
+        ("wrong times written again",),
+    ),
     "one peer's no is not the answer": Script(
         Plan(hosts=3, settings={"carrier": "multicast", "ack": "none"}, steps=[
             wait(400), ["drop", 1, 0, 1], ["drop", 1, 2, 1], visit(1, "set"), wait(2),

@@ -176,10 +176,13 @@ class WatchedReplica(Replica):
                 self._ledger.marks["tombstone collected"] += 1
         return swept
 
-    def renew_identity(self, node: bytes, floor: int) -> None:
+    def renew_identity(self, node: bytes, floor: int, date_again_ms: int | None = None) -> None:
         """Renew, and take down under which stamps the last writes go on."""
         self._ledger.reissued(self.life, self.node, floor)
-        super().renew_identity(node, floor)
+        if date_again_ms is not None:
+            self._ledger.dated_again(self.life, date_again_ms + self._clock_skew_ms_max)
+            self._ledger.marks["wrong times written again"] += 1
+        super().renew_identity(node, floor, date_again_ms)
         self._own_nodes.add(node)
         facts = []
         for key in self.keys("", 10_000):

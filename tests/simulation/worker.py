@@ -15,6 +15,7 @@ from clustersession.session.cluster_port import NOTHING_MORE
 from clustersession.session.manager import SessionManager
 from clustersession.wire.fields import VERSIONS
 from clustersession.wire.local import Operation, decode_answer, encode_request
+from clustersession.worker.contact import AgentContact
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -136,6 +137,10 @@ class Port:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.last_answer: object = None
+        host = worker.host
+        self.contact = AgentContact(
+            host.replica, lambda: host.has_agent, lambda: host.world.timeline.now_s
+        )
 
     @property
     def route(self) -> str:
@@ -166,11 +171,17 @@ class Port:
         return peers >= 0
 
     async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
-        timeout_s = self._worker.host.world.settings.fetch_timeout_s + GRACE_S
+        host, timeline = self._worker.host, self._worker.host.world.timeline
+        until_s = timeline.now_s + self.contact.patience_s()
+        while not host.has_agent and timeline.now_s < until_s:
+            await Sleep(self._worker, RECONNECT_S)
+        timeout_s = host.world.settings.fetch_timeout_s + GRACE_S
         arguments = (key, VERSIONS.pack(wanted))
         found = await Ask(self._worker, Operation.FETCH, arguments, timeout_s) is True
         if found:
-            self._worker.host.world.marks["session fetched from a peer"] += 1
+            host.world.marks["session fetched from a peer"] += 1
+        else:
+            self.contact.waited_for(key)
         return found
 
     def feed_moved(self, head: int) -> None:
@@ -185,16 +196,21 @@ class Worker:
     def __init__(self, host: Host, number: int) -> None:
         self.host = host
         self.alive = True
+        self.moved_ms = 0
         self._tokens = 0
         self._drawn = 0
         self._name = f"{host.name}.{number}.{host.world.next_number()}"
         self.port = Port(self)
         self.manager = SessionManager(
             host.world.settings, host.replica, host.world.signer, self.port,
-            wall_ms=host.clock.wall_ms, random_bytes=self._random_bytes,
+            wall_ms=self.wall_ms, random_bytes=self._random_bytes,
             pause_async=lambda seconds: Sleep(self, seconds),
         )
         self.manager.open_visits.on_first = self._look_later
+
+    def wall_ms(self) -> int:
+        """What this process takes for the time: the host's, unless a test has moved its own."""
+        return self.host.clock.wall_ms() + self.moved_ms
 
     def start(
         self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Any], None]

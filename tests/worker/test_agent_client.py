@@ -180,6 +180,77 @@ def test_a_session_that_was_not_streamed_is_fetched(make_node: MakeNode) -> None
     assert second.manager().counters.fetched == 1
 
 
+def came_back(make_node: MakeNode, **options: object) -> tuple[Runtime, str]:
+    """A node that was away while its peer ended one of its sessions, not opened yet."""
+    first, second = make_node("tomcat1", **options), make_node("tomcat2", **options)
+    joined(first, second)
+    cookie = write(first, user="ann")
+    first.close()
+    manager = second.manager()
+    visit = manager.open([cookie])
+    assert dict(visit.session) == {"user": "ann"}
+    visit.invalidate()
+    manager.commit(visit)
+    return make_node("tomcat1", **options), cookie
+
+
+@pytest.mark.parametrize("consistency", ["eventual", "causal"])
+def test_a_node_that_comes_back_asks_at_once_what_was_ended(
+    make_node: MakeNode, consistency: str
+) -> None:
+    # Long, so that a busy machine proves nothing; nobody waits for it to pass.
+    node, cookie = came_back(make_node, consistency=consistency, fetch_timeout_s=10.0)
+    assert read(node, cookie) == {}
+
+
+async def test_a_node_that_comes_back_asks_at_once_without_blocking_a_loop(
+    make_node: MakeNode,
+) -> None:
+    node, cookie = came_back(make_node, fetch_timeout_s=10.0)
+    manager = node.manager()
+    visit = manager.open([cookie])
+    assert visit.missing
+    await manager.fetch_async(visit)
+    assert dict(visit.session) == {}
+    # In the loop whose connection it closes, as a server does at its end.
+    node.close()
+    await asyncio.sleep(0)
+
+
+def test_a_node_whose_peers_are_all_dead_waits_for_them_once(make_node: MakeNode) -> None:
+    first, second = make_node("tomcat1"), make_node("tomcat2")
+    joined(first, second)
+    cookie = write(first, user="ann")
+    second.close()
+    first.close()
+    node = make_node("tomcat1", seeds=("127.0.0.1:1",))
+    assert read(node, cookie) == {"user": "ann"}
+    asked = node.manager().counters.fetches
+    assert asked == 1
+    for _ in range(20):
+        assert read(node, cookie) == {"user": "ann"}
+    assert node.manager().counters.fetches == asked
+
+
+def test_a_worker_that_loses_its_agent_is_apart_until_another_has_met_the_peers(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make_node("tomcat1", fetch_timeout_s=10.0), make_node("tomcat2")
+    joined(first, second)
+    cookie = write(first, user="ann")
+    client = first.agent_client()
+    assert client is not None
+    wait_for(lambda: not client.contact.is_apart(), "the peers to be met")
+    with monkeypatch.context() as patched:
+        patched.setattr(client.contact, "_is_attached", lambda: False)
+        # The connection breaks as it does when an agent is killed; this one is still there.
+        client.attachment.tell_stopping()
+        wait_for(lambda: client.attachment.attachments == 2, "the second attachment")
+        assert client.contact.is_apart()
+    assert read(first, cookie) == {"user": "ann"}
+    assert not client.contact.apart
+
+
 def test_without_an_agent_a_write_is_kept_counted_and_logged_once(
     make_node: MakeNode, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,12 +1,14 @@
 """A node without an agent: expired sessions go all the same."""
 
 import pytest
+from freezegun import freeze_time
 
 from clustersession.core.errors import ReplicaFull, ReplicaUnusable
 from clustersession.core.state import Change, Creation
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.worker import local_only
+from clustersession.worker.host_clock import HostClock, kernel_ms
 from clustersession.worker.local_only import (
     READER_CHECK_SWEEPS,
     SWEEP_AGAIN_S,
@@ -35,7 +37,7 @@ def replica_with(sessions: int) -> Replica:
 
 
 async def test_there_is_nobody_to_ask_or_to_wait_for() -> None:
-    cluster = LocalOnly("a", replica_with(0))
+    cluster = LocalOnly("a", replica_with(0), HostClock(1000))
     cluster.feed_moved(1)
     assert cluster.route == "a"
     assert cluster.serving_routes() == {"a"}
@@ -48,7 +50,7 @@ async def test_there_is_nobody_to_ask_or_to_wait_for() -> None:
 
 async def test_expired_sessions_go_at_intervals_and_a_few_at_a_time(clock: list[float]) -> None:
     replica = replica_with(SWEEP_LIMIT + 1)
-    cluster = LocalOnly("a", replica)
+    cluster = LocalOnly("a", replica, HostClock(1000))
     assert cluster.confirm(1)
     assert replica.stats().sessions == SWEEP_LIMIT + 1, "not at every commit"
     clock[0] += SWEEP_INTERVAL_S
@@ -68,7 +70,7 @@ def test_a_full_disk_is_no_trouble_of_the_request(clock: list[float]) -> None:
 
     replica = replica_with(1)
     replica.__class__ = Full
-    cluster = LocalOnly("a", replica)
+    cluster = LocalOnly("a", replica, HostClock(1000))
     clock[0] += SWEEP_INTERVAL_S
     assert cluster.confirm(1)
 
@@ -89,3 +91,15 @@ def test_files_are_kept_from_cleaners_and_what_is_missing_is_said(
         cluster.feed_moved(1)
     assert len(kept) == 2
     assert "data.mdb were removed" in caplog.text
+
+
+def test_a_clock_that_a_test_has_moved_removes_nothing(clock: list[float]) -> None:
+    replica = open_memory(b"our node", clock_skew_ms_max=1000)
+    now_ms = kernel_ms()
+    creation = Creation(now_ms, now_ms + 3_600_000, 0)
+    replica.commit([Change("1key", now_ms, {"a": b"1"}, creation=creation)], now_ms)
+    cluster = LocalOnly("a", replica, HostClock(1000))
+    clock[0] += SWEEP_INTERVAL_S
+    with freeze_time("2090-01-01"):
+        cluster.feed_moved(1)
+    assert replica.stats().sessions == 1

@@ -14,10 +14,17 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+import lmdb
+
+from clustersession.core.clock import wall_ms_of
+from clustersession.core.errors import ReplicaUnusable
 from clustersession.operations.node_users import describe_users, user_pids
+from clustersession.replica import tables
 from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.engine import peek
 from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome
+from clustersession.replica.reading import head_from
 from clustersession.settings.settings import Settings
 from clustersession.tools.check.report import Verdict, ok, problem, warning
 from clustersession.worker.places import temporary_state_dir
@@ -109,6 +116,32 @@ def _replica(path: Path, agent_runs: bool) -> Verdict:
         return problem("replica", f"{path} cannot be read: {error.strerror}; see who owns it")
     return warning("replica", f"{path} is damaged; a node that starts sets it aside and loads "
                               "from its peers")
+
+
+def latest_time_ms(home: NodeHome) -> int:
+    """Return the latest time in a replica that nobody has open; 0 for any other."""
+    path = home.replica
+    if not (path / directories.DATA_FILE).exists():
+        return 0
+    try:
+        with directories.exclusive_opening(path):
+            if directories.is_used(path) or not is_whole(path / directories.DATA_FILE):
+                return 0
+            return wall_ms_of(head_from(peek(path, tables.META, tables.HEAD_KEY)).highest)
+    except (OSError, lmdb.Error, ReplicaUnusable):
+        return 0
+
+
+def check_times(latest_ms: int, now_s: float, lead_ms_max: int) -> Iterator[Verdict]:
+    """Check that the replica's times are none that no clock has shown yet."""
+    ahead_s = latest_ms / 1000 - now_s
+    if ahead_s * 1000 > lead_ms_max:
+        yield problem(
+            "times", f"the replica carries times {ahead_s:,.0f} s ahead of this host's clock: this "
+            "one or that of a process that wrote here was wrong, and peers refuse what the node "
+            "writes. Set this host's clock (NTP); the agent then writes it again under a new node "
+            "id, as soon as it meets peers whose clocks agree",
+        )
 
 
 def check_files(worker_pids: Iterable[int]) -> Verdict:

@@ -26,6 +26,8 @@ from clustersession.tools.check.host import (
     check_frameworks,
     check_nodes,
     check_state,
+    check_times,
+    latest_time_ms,
 )
 from clustersession.tools.check.network import check_network
 from clustersession.tools.check.report import Verdict, ok, problem, warning
@@ -79,6 +81,8 @@ def run_checks(settings: Settings) -> list[Verdict]:
         except ConfigurationError as error:
             verdicts.insert(0, problem("settings", str(error)))
     verdicts.append(check_clock(time.time(), skews, settings.clock_skew_s_max))
+    latest_ms = status.get("latest_time_ms", 0) if status else latest_time_ms(home)
+    verdicts += check_times(latest_ms, time.time(), settings.stamp_lead_ms_max)
     return verdicts
 
 

@@ -10,6 +10,7 @@ from litestar.middleware.session.server_side import ServerSideSessionConfig
 from litestar.testing import TestClient
 
 from clustersession.core.errors import SessionTooLarge
+from clustersession.core.state import ENDED_INVALIDATED, Change
 from clustersession.litestar.store import ClusterStore
 from tests.adapters.contract import in_thread
 from tests.adapters.litestar.app import HANDLERS
@@ -169,3 +170,23 @@ def test_litestars_own_sessions_over_the_store() -> None:
         assert second.get("/read").json() == {"a": [1]}
         second.post("/logout")
         assert first.get("/read").json() == {}
+
+
+async def test_before_the_peers_were_met_a_value_is_asked_for_too(
+    store: ClusterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.set("id", b"x")
+    manager = store.runtime.manager()
+    (place,) = manager.replica.keys("", 10)
+
+    async def fetch(key: str) -> bool:
+        # A peer knows that it was deleted.
+        manager.write_unconfirmed([Change(key, manager.now_ms(), end=ENDED_INVALIDATED)])
+        return True
+
+    monkeypatch.setattr(manager.cluster, "fetch_async", fetch)
+    monkeypatch.setattr(manager.cluster.contact, "is_apart", lambda: True)
+    assert await store.get("id") is None
+    state = manager.replica.get(place)
+    assert state is not None
+    assert state.ended is not None

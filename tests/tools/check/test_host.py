@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.core.state import Change, Creation
 from clustersession.operations.nodes import find_home
-from clustersession.replica.home import NodeHome
+from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.private_directory import HeldDirectory
 from clustersession.settings.settings import Settings
 from clustersession.tools.check import host as check_host
@@ -118,3 +119,20 @@ def test_a_state_that_goes_at_the_next_restart_is_said(
     (found,) = [v for v in check_host.check_state(home, agent_runs=False) if v.check == "state"]
     assert found.level == "warning"
     assert "StateDirectory=" in found.text
+
+
+def test_times_that_no_clock_has_shown_yet(tmp_path: Path) -> None:
+    home, settings = NodeHome(tmp_path), Settings(map_bytes=2**26)
+    assert check_host.latest_time_ms(home) == 0, "nothing is there"
+    replica = open_node_replica(home, settings)
+    in_2050_ms = 2_524_608_000_000
+    creation = Creation(in_2050_ms, in_2050_ms + 1000, 0)
+    replica.commit([Change("1" * 23, in_2050_ms, creation=creation)], in_2050_ms)
+    assert check_host.latest_time_ms(home) == 0, "somebody has it open"
+    replica.close()
+    assert check_host.latest_time_ms(home) == in_2050_ms
+    now_s = in_2050_ms / 1000 - 86_400
+    (found,) = check_host.check_times(in_2050_ms, now_s, settings.stamp_lead_ms_max)
+    assert found.level == "problem"
+    assert "86,400 s ahead" in found.text
+    assert not list(check_host.check_times(in_2050_ms, now_s + 86_000, 600_000))

@@ -158,6 +158,17 @@ class LmdbEngine:
         return ReplicaUnusable(f"the replica in {self.directory} failed: {error}")
 
 
+def peek(directory: Path, table: int, key: bytes) -> bytes | None:
+    """Read one value of a whole replica that nobody has open; changes nothing. Raises lmdb.Error.
+    """
+    with lmdb.open(
+        os.fspath(directory), readonly=True, lock=False, max_dbs=len(TABLE_NAMES)
+    ) as environment:
+        database = environment.open_db(TABLE_NAMES[table], create=False)
+        with environment.begin() as transaction:
+            return transaction.get(key, None, database)
+
+
 def out_of_space(error: Exception) -> bool:
     """Tell whether the map or the device is full."""
     if isinstance(error, lmdb.Error):
