@@ -5,13 +5,13 @@ asked, and what they answer is merged. The first answer need not be the newest, 
 looked at again until ``fetch_timeout_s`` is over. Then what is here is served, and counted.
 """
 
-import asyncio
 import time
 from collections.abc import Iterator, Mapping
 
 from clustersession.core.counters import Counters
 from clustersession.core.state import SessionState
 from clustersession.core.versions import covers
+from clustersession.net.async_library import pause
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 
@@ -61,7 +61,7 @@ class CausalReads:
     async def wait_async(self, key: str, seen: Seen, deadline_s: float) -> None:
         """Do what ``wait`` does, without blocking the event loop."""
         for pause_s in self._pauses(key, seen, deadline_s):
-            await asyncio.sleep(pause_s)
+            await pause(pause_s)
 
     def _pauses(self, key: str, seen: Seen, deadline_s: float) -> Iterator[float]:
         while True:

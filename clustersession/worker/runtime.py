@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clustersession.net.async_library import in_trio
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import IdSigner
@@ -155,6 +156,7 @@ class Runtime:
                 permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
                 events=self.events,
             )
+            self.events.by_trio = in_trio()
             node.agent_events.add(self.events)
             node.users += 1
             self._process = process = _Process(home.replica, node, manager)
