@@ -16,11 +16,14 @@ cookie of a session that was emptied. So it ends the session on every node, and 
 runs cannot bring it back; what is set afterwards begins a new one, under a new id.
 """
 
+import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
+from types import FrameType
 from typing import Any, Protocol
 
-from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
+from clustersession.core.errors import ConfigurationError, SessionError
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.opening import RequestOpener
@@ -31,6 +34,8 @@ from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
+
+_log = logging.getLogger("clustersession")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -51,6 +56,8 @@ class HasScope(Protocol):
 _HEADERS_GO_OUT = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
+_OF_A_CALL = frozenset({"scope", "receive", "send"})
+"""What ASGI calls an application with; every framework has them under these names."""
 _CLIENT_WENT_AWAY = frozenset({"WebSocketDisconnect", "ClientDisconnect", "ClientDisconnected"})
 
 
@@ -60,14 +67,25 @@ class ClusterSessionMiddleware:
     Options are the settings by name; ``session_cookie``, ``max_age``, ``path``, ``same_site``,
     ``https_only``, ``domain``, ``partitioned`` and ``secret_key`` are understood as in Starlette's
     SessionMiddleware. Without any, everything comes from the environment. ``runtime`` shares what
-    another middleware has opened, instead of options. Raises ConfigurationError.
+    another middleware has opened, instead of options. Raises ConfigurationError; made by a
+    framework when the server already calls the application, as by ``add_middleware``, it fails the
+    server's start instead.
+
+    ``_refusal_logged``: whether it was logged why requests are refused. Once is enough.
     """
 
     def __init__(
         self, app: ASGIApp, /, *, runtime: Runtime | None = None, **options: Any
     ) -> None:
         self.app = app
-        self.runtime = runtime or Runtime.from_options(options)
+        try:
+            self.runtime = runtime or Runtime.from_options(options)
+        except ConfigurationError as error:
+            if not _is_made_by_a_call():
+                raise
+            # The server would take the exception for a lack of lifespan, start, and answer 500.
+            self.runtime = Runtime.refused(error)
+        self._refusal_logged = False
         settings = self.runtime.settings
         self._opener = RequestOpener(settings, _cookies_of, _header_of, clearing_ends=True)
         self._answers = AnswerWriter(settings)
@@ -87,7 +105,12 @@ class ClusterSessionMiddleware:
             return
         # All of it is here, and ``_send`` is no coroutine, because calls are most of what a request
         # costs whose session nobody touches.
-        manager = self.runtime.manager()
+        try:
+            manager = self.runtime.manager()
+        except ConfigurationError as error:
+            # Without a lifespan nothing has kept the server from its start.
+            await self._refuse(kind, send, error)
+            return
         url_value = None
         if opener.url_parameter is not None:
             scope, url_value = _without_parameter(scope, opener.url_parameter)
@@ -134,14 +157,29 @@ class ClusterSessionMiddleware:
             self._take_over(visit, scope)
         await save_late_async(manager, visit)
 
+    async def _refuse(self, kind: str, send: Send, error: ConfigurationError) -> None:
+        if not self._refusal_logged:
+            self._refusal_logged = True
+            _log.error("this application cannot serve sessions: %s", error)
+        if kind == "websocket":
+            await send({"type": "websocket.close", "code": 1011})
+            return
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 500, "headers": headers})
+        body = b"this application cannot serve sessions; its log says why\n"
+        await send({"type": "http.response.body", "body": body})
+
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failure: Exception | None = None
         try:
             self.runtime.start()
-        except (ConfigurationError, ReplicaError) as error:
+        except Exception as error:
+            failure = error
+        if failure is not None:
             # Raising alone would read as "this application has no lifespan" to the server.
             await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise
+            await send({"type": "lifespan.startup.failed", "message": f"clustersession: {failure}"})
+            raise failure
         try:
             await self.app(scope, receive, send)
         finally:
@@ -184,6 +222,16 @@ class ClusterSessionMiddleware:
                 (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in lines
             ]
         return {**message, "headers": headers}
+
+
+def _is_made_by_a_call() -> bool:
+    """Tell whether an application is being called just now: then nothing of it is imported."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if _OF_A_CALL.issubset(frame.f_locals):
+            return True
+        frame = frame.f_back
+    return False
 
 
 async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> None:

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.module_loading import import_string
 
+import clustersession.django
 from clustersession.core.errors import ConfigurationError, ReplicaFull, SessionError
 from clustersession.django import SessionStore, configuration
 from tests.adapters import django_project
@@ -254,6 +255,15 @@ def test_wrong_settings_stop_our_middleware_at_the_start() -> None:
     ):
         with pytest.raises(ImproperlyConfigured, match="SESSION_ENGINE"):
             get(Client(), lambda request: None)
+
+
+def test_wrong_settings_stop_djangos_own_middleware_at_the_start_too() -> None:
+    django = "django.contrib.sessions.middleware.SessionMiddleware"
+    with override_settings(MIDDLEWARE=[django], CLUSTERSESSION={"rout": "b"}):
+        with pytest.raises(ConfigurationError, match="route"):
+            get(Client(), lambda request: None)
+    with pytest.raises(AttributeError, match="no attribute 'Other'"):
+        clustersession.django.Other  # noqa: B018
 
 
 def test_the_id_from_a_header(state: Any) -> None:
