@@ -51,7 +51,7 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --explicit-package-bases --exclude '(gunicorn\.conf|uwsgi_app|granian_app|waitress_app)' examples
+	$(BIN)/mypy --explicit-package-bases --exclude '(gunicorn\.conf|uwsgi_app|granian_app|waitress_app|mod_wsgi_app)' examples
 	$(BIN)/lint-imports
 
 swarm: $(VENV)/.dev

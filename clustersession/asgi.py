@@ -16,11 +16,14 @@ cookie of a session that was emptied. So it ends the session on every node, and 
 runs cannot bring it back; what is set afterwards begins a new one, under a new id.
 """
 
+import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
+from types import FrameType
 from typing import Any, Protocol
 
-from clustersession.core.errors import ConfigurationError, ReplicaError, SessionError
+from clustersession.core.errors import ConfigurationError, SessionError
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.nesting import WSGI_ENVIRON, check_inside, leave_word
@@ -32,6 +35,8 @@ from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
+
+_log = logging.getLogger("clustersession")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -52,7 +57,11 @@ class HasScope(Protocol):
 _HEADERS_GO_OUT = frozenset(
     {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 )
-_POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
+_POLICY_VIOLATION = 1008
+_INTERNAL_ERROR = 1011
+"""How websockets are closed, RFC 6455, section 7.4.1."""
+_OF_A_CALL = frozenset({"scope", "receive", "send"})
+"""What ASGI calls an application with; every framework has them under these names."""
 _CLIENT_WENT_AWAY = frozenset({"WebSocketDisconnect", "ClientDisconnect", "ClientDisconnected"})
 
 
@@ -62,14 +71,25 @@ class ClusterSessionMiddleware:
     Options are the settings by name; ``session_cookie``, ``max_age``, ``path``, ``same_site``,
     ``https_only``, ``domain``, ``partitioned`` and ``secret_key`` are understood as in Starlette's
     SessionMiddleware. Without any, everything comes from the environment. ``runtime`` shares what
-    another middleware has opened, instead of options. Raises ConfigurationError.
+    another middleware has opened, instead of options. Raises ConfigurationError; made by a
+    framework when the server already calls the application, as by ``add_middleware``, it fails the
+    server's start instead.
+
+    ``_refusal_logged``: whether it was logged why requests are refused. Once is enough.
     """
 
     def __init__(
         self, app: ASGIApp, /, *, runtime: Runtime | None = None, **options: Any
     ) -> None:
         self.app = app
-        self.runtime = runtime or Runtime.from_options(options)
+        try:
+            self.runtime = runtime or Runtime.from_options(options)
+        except ConfigurationError as error:
+            if not _is_made_by_a_call():
+                raise
+            # The server would take the exception for a lack of lifespan, start, and answer 500.
+            self.runtime = Runtime.refused(error)
+        self._refusal_logged = False
         settings = self.runtime.settings
         self._opener = RequestOpener(self.runtime, _cookies_of, _header_of, clearing_ends=True)
         self._answers = AnswerWriter(settings)
@@ -90,14 +110,14 @@ class ClusterSessionMiddleware:
             return
         # All of it is here, and ``_send`` is no coroutine, because calls are most of what a request
         # costs whose session nobody touches.
-        manager = self.runtime.manager()
         url_value = None
-        if opener.url_parameter is not None:
-            try:
+        try:
+            manager = self.runtime.manager()
+            if opener.url_parameter is not None:
                 scope, url_value = _without_parameter(scope, opener.url_parameter)
-            except MisleadingPath as error:
-                await _refuse(scope, send, str(error))
-                return
+        except (ConfigurationError, MisleadingPath) as error:
+            await self._refuse(kind, send, error)
+            return
         if "session" in scope:
             scope = {**scope}  # for another middleware, which is not to find ours in its place
         visit = opener.open(manager, scope, scope["path"], url_value, notes=scope)
@@ -173,14 +193,35 @@ class ClusterSessionMiddleware:
             self._take_over(visit, scope)
         await save_late_async(manager, visit)
 
+    async def _refuse(
+        self, kind: str, send: Send, error: ConfigurationError | MisleadingPath
+    ) -> None:
+        status, code, text = 400, _POLICY_VIOLATION, f"{error}\n"
+        if isinstance(error, ConfigurationError):
+            # Without a lifespan nothing has kept the server from its start.
+            status, code = 500, _INTERNAL_ERROR
+            text = "this application cannot serve sessions; its log says why\n"
+            if not self._refusal_logged:
+                self._refusal_logged = True
+                _log.error("this application cannot serve sessions: %s", error)
+        if kind == "websocket":
+            await send({"type": "websocket.close", "code": code})
+            return
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": text.encode()})
+
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failure: Exception | None = None
         try:
             self.runtime.start()
-        except (ConfigurationError, ReplicaError) as error:
+        except Exception as error:
+            failure = error
+        if failure is not None:
             # Raising alone would read as "this application has no lifespan" to the server.
             await receive()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            raise
+            await send({"type": "lifespan.startup.failed", "message": f"clustersession: {failure}"})
+            raise failure
         try:
             await self.app(scope, receive, send)
         finally:
@@ -225,13 +266,14 @@ class ClusterSessionMiddleware:
         return {**message, "headers": headers}
 
 
-async def _refuse(scope: Scope, send: Send, why: str) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": why})
-        return
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
-    await send({"type": "http.response.body", "body": why.encode()})
+def _is_made_by_a_call() -> bool:
+    """Tell whether an application is being called just now: then nothing of it is imported."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if _OF_A_CALL.issubset(frame.f_locals):
+            return True
+        frame = frame.f_back
+    return False
 
 
 async def _send_readiness(scope: Scope, send: Send, readiness: Readiness) -> None:

@@ -28,6 +28,7 @@ from quart.wrappers.response import DataBody, ResponseBody
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from clustersession.flask.config import check_so_far
 from clustersession.flask.interface import ClusterInterface
 from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.readiness import readiness_async
@@ -61,8 +62,10 @@ class ClusterSession:
         """Replace the application's session interface; opens nothing.
 
         When the server starts the node joins; a node that cannot work keeps it from starting. The
-        extension is then found as ``app.extensions["clustersession"]``.
+        extension is then found as ``app.extensions["clustersession"]``. Raises ConfigurationError
+        for what is wrong with the settings so far.
         """
+        check_so_far(app, self._options)
         interface = ClusterSessionInterface(self._options, self.events)
         # Quart declares the type of its default, not of the interface.
         app.session_interface = cast(Any, interface)

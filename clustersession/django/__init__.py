@@ -11,8 +11,27 @@ does what an engine alone cannot; see ``middleware``.
 Importing this module, and with it any command of ``manage.py``, opens nothing.
 """
 
-from clustersession.django.configuration import sessions, start
+from typing import TYPE_CHECKING, Any
+
+from clustersession.django.configuration import runtime, sessions, start
 from clustersession.django.middleware import ClusterSessionMiddleware
-from clustersession.django.store import SessionStore
+
+if TYPE_CHECKING:
+    from clustersession.django.store import SessionStore
+
+
+def __getattr__(name: str) -> Any:
+    """Find ``SessionStore``, once the settings are right. Raises ConfigurationError.
+
+    Django's own SessionMiddleware asks for it when a server loads the project, which then does not
+    start; commands import this module without asking.
+    """
+    if name != "SessionStore":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from clustersession.django.store import SessionStore
+
+    runtime()
+    return SessionStore
+
 
 __all__ = ["ClusterSessionMiddleware", "SessionStore", "sessions", "start"]

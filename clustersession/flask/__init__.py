@@ -7,7 +7,8 @@ Settings come from, in order: keyword arguments; ``app.config["CLUSTERSESSION_<N
 ``app.config["DISTRIBUTABLE"]``; the environment and a file (see ``settings.sources``); Flask's
 own ``SESSION_COOKIE_*``, ``PERMANENT_SESSION_LIFETIME``, ``SESSION_REFRESH_EACH_REQUEST``,
 ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, and Flask-Session's settings where they mean something
-(see ``flask.config``). They are read at the first request, or by ``start``.
+(see ``flask.config``). They are read at the first request, or by ``start``; unknown names, and
+values that are wrong in any case, are refused when the extension is made.
 
 Flask's default cookie name, ``session``, is not used: httpd prefers a query parameter of that
 name. As Flask cannot tell its default from the same name written by a user, ``session`` is only
@@ -28,6 +29,7 @@ from flask import Flask, Request, Response, request
 from flask import session as _flask_session
 from flask.sessions import SessionInterface, SessionMixin
 
+from clustersession.flask.config import check_so_far
 from clustersession.flask.interface import ClusterInterface
 from clustersession.requests.late_changes import save_late
 from clustersession.requests.nesting import expect_bridges
@@ -61,8 +63,10 @@ class ClusterSession:
     def init_app(self, app: Flask) -> None:
         """Replace the application's session interface; opens nothing.
 
-        The extension is then found as ``app.extensions["clustersession"]``.
+        The extension is then found as ``app.extensions["clustersession"]``. Raises
+        ConfigurationError for what is wrong with the settings so far.
         """
+        check_so_far(app, self._options)
         interface = ClusterSessionInterface(self._options, self.events)
         app.session_interface = interface
         expect_bridges()

@@ -15,7 +15,7 @@ from clustersession.core.errors import ConfigurationError
 from clustersession.session.events import Events
 from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import load_settings
+from clustersession.settings.sources import check_sources, load_settings
 from clustersession.worker.runtime import Runtime
 
 _log = logging.getLogger("clustersession")
@@ -93,14 +93,7 @@ def make_runtime(
     Raises ConfigurationError.
     """
     config = app.config
-    given: dict[str, Any] = {
-        name.removeprefix(_PREFIX).lower(): value
-        for name, value in config.items()
-        if name.startswith(_PREFIX)
-    }
-    if "DISTRIBUTABLE" in config:
-        given.setdefault("distributable", config["DISTRIBUTABLE"])
-    given |= options
+    given = {**_ours(config), **options}
     settings = load_settings(_from_framework(config), **given)
     unaided = load_settings({}, **given)
     if settings.cookie_name == _COOKIE_NAME_DEFAULT:
@@ -126,6 +119,15 @@ def make_runtime(
     )
 
 
+def check_so_far(app: ConfiguredApp, options: Mapping[str, Any]) -> None:
+    """Refuse what is wrong already while the application is made: then its server does not start.
+
+    The rest of the configuration may follow, so the settings are read later. Raises
+    ConfigurationError.
+    """
+    check_sources(**{**_ours(app.config), **options})
+
+
 def without_effect(config: Mapping[str, Any]) -> list[str]:
     """Say for each setting of Flask-Session without effect what stands in its place."""
     said = {
@@ -137,6 +139,18 @@ def without_effect(config: Mapping[str, Any]) -> list[str]:
         if config.get(name) is not None and not asks_for_ours(config[name]):
             said[name] = instead
     return [f"{name} has no effect: {instead}" for name, instead in said.items()]
+
+
+def _ours(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our settings in a configuration, by name."""
+    given: dict[str, Any] = {
+        name.removeprefix(_PREFIX).lower(): value
+        for name, value in config.items()
+        if name.startswith(_PREFIX)
+    }
+    if "DISTRIBUTABLE" in config:
+        given.setdefault("distributable", config["DISTRIBUTABLE"])
+    return given
 
 
 def _from_framework(config: Mapping[str, Any]) -> dict[str, object]:

@@ -15,7 +15,6 @@ because a browser may hold on to its cookie: its next value is kept as another g
 another key.
 """
 
-import asyncio
 import hmac
 import logging
 import re
@@ -39,6 +38,7 @@ from clustersession.core.state import (
     access_coarseness_ms,
     encode_ms,
 )
+from clustersession.net.async_library import pause
 from clustersession.session.lifetimes import is_live
 from clustersession.session.manager import SessionManager
 from clustersession.worker.runtime import Runtime
@@ -170,7 +170,7 @@ class ClusterStore(Store):
             ]
             if ends:
                 await manager.write_async(ends)
-            await asyncio.sleep(0)
+            await pause(0)
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is a value that has not expired."""

@@ -32,12 +32,20 @@ class _Reservation:
     """Holds the place of one replica in the table of what this process has open.
 
     pid: the process that reserved it; another one in the child of a fork. engine: None while the
-    replica is being opened.
+    replica is being opened. claim: the descriptor that keeps other interpreters away; None until
+    there is one.
     """
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.engine: LmdbEngine | None = None
+        self.claim: int | None = None
+
+    def release(self) -> None:
+        """Let other interpreters of the process have the replica."""
+        claim, self.claim = self.claim, None
+        if claim is not None:
+            os.close(claim)
 
 
 # LMDB loses its locks when one process opens an environment twice. The table holds on to engines
@@ -97,6 +105,7 @@ class LmdbReplica(Replica):
         reservation = _open_here.get(self._lmdb.directory)
         if reservation is not None and reservation.engine is self._lmdb:
             del _open_here[self._lmdb.directory]
+            reservation.release()
 
 
 def open_memory(node: bytes, *, clock_skew_ms_max: int) -> Replica:
@@ -126,10 +135,12 @@ def open_lmdb(
     reservation = _reserve(directory)
     try:
         directories.prepare(directory)
+        reservation.claim = directories.claim_for_interpreter(directory)
         with directories.exclusive_opening(directory):
             replica = opening.run()
     except BaseException as error:
         _open_here.pop(directory, None)
+        reservation.release()
         if isinstance(error, lmdb.Error | OSError | WireError):
             raise _trouble(directory, map_bytes, error) from error
         raise
@@ -261,6 +272,7 @@ def _reserve(directory: Path) -> _Reservation:
     if held is not mine and held.pid != mine.pid:
         if held.engine is not None:
             held.engine.abandon()
+        held.release()
         _open_here[directory] = held = mine
     if held is not mine:
         raise ReplicaUnusable(f"the replica in {directory} is already open in this process")

@@ -1,10 +1,10 @@
 """Holds what all visits of one application in one process share."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from clustersession.core.counters import Counters
+from clustersession.net.async_library import pause
 from clustersession.replica.replica import Replica
 from clustersession.session.causal import CausalReads
 from clustersession.session.cluster_port import ClusterPort
@@ -46,7 +46,7 @@ class SessionContext:
     random_bytes: Callable[[int], bytes]
     lifetimes: Lifetimes
     events: Events
-    pause_async: Callable[[float], Awaitable[object]] = asyncio.sleep
+    pause_async: Callable[[float], Awaitable[object]] = pause
     counters: Counters = field(default_factory=Counters)
     warnings: Warnings = field(init=False)
     commits: SessionCommits = field(init=False)

@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from clustersession.core.errors import WireError
@@ -25,6 +26,7 @@ from clustersession.core.transitions import (
     Transition,
     transitions,
 )
+from clustersession.net.async_library import in_trio, run_beside, run_to_end
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed, Stored
 from clustersession.wire.values import decode_value
@@ -71,6 +73,8 @@ class Events:
     Attributes:
         pending: events of commits that peers have not confirmed yet, oldest first; of more than
             PENDING_MAX the oldest are dropped. ``deliver`` empties it.
+        by_trio: whether coroutines run by trio where no event loop runs; the runtime knows what the
+            application is served by.
         on_listen: is called after each ``on``, so that the agent is asked for what is wanted now;
             None until a runtime with an agent sets it.
         _callbacks: who is to be told, by kind; only ever added to.
@@ -81,6 +85,7 @@ class Events:
         self._callbacks: dict[str, list[Callback]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.pending: deque[Event] = deque(maxlen=PENDING_MAX)
+        self.by_trio = False
         self.on_listen: Callable[[], None] | None = None
 
     def on(self, kind: str, callback: _C | None = None) -> Any:
@@ -117,12 +122,15 @@ class Events:
             self.pending.append(event)
 
     def deliver(self) -> None:
-        """Call everybody. Coroutines run in the running event loop, or to their end in one."""
+        """Call everybody. Coroutines run in the running event loop, or to their end in one.
+
+        A task of trio's has them run beside it.
+        """
         for callback, event in self._due():
             try:
                 result = callback(event)
                 if inspect.isawaitable(result):
-                    self._run(_finish(result, event))
+                    self._run(partial(_finish, result, event))
             except Exception:
                 _failed(event)
 
@@ -145,13 +153,16 @@ class Events:
                 return due
             due += [(callback, event) for callback in self._callbacks.get(event.kind, ())]
 
-    def _run(self, coroutine: Any) -> None:
+    def _run(self, finish: Callable[[], Any]) -> None:
+        if in_trio():
+            run_beside(finish)
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            asyncio.run(coroutine)
+            run_to_end(finish, by_trio=self.by_trio)
             return
-        task = loop.create_task(coroutine)
+        task = loop.create_task(finish())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,10 +1,10 @@
 """Opens the session of a request, fetches it if need be, commits it, and answers the client."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from clustersession.core.ids import join_cookie
 from clustersession.core.state import Change, SessionState
+from clustersession.net.async_library import pause
 from clustersession.replica.replica import Replica
 from clustersession.session.authentic import Authenticator, Candidate
 from clustersession.session.cluster_port import ClusterPort
@@ -63,7 +63,7 @@ class SessionManager:
         permanent_lifetime_s: float = 0.0,
         sliding: bool = True,
         events: Events | None = None,
-        pause_async: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        pause_async: Callable[[float], Awaitable[object]] = pause,
     ) -> None:
         self.context = SessionContext(
             settings, replica, signer, cluster, wall_ms, random_bytes,

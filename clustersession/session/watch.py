@@ -14,13 +14,14 @@ from typing import Any
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.core.transitions import EXPIRED, changed_names
+from clustersession.net.async_library import pause
 from clustersession.session.cluster_port import Subscription
 from clustersession.session.context import SessionContext
 from clustersession.session.events import decoded
 from clustersession.session.visit import SessionDict, visit_of
 
 LOOK_S = 0.1
-"""How often to look where nobody says when: without an agent, or with one of an older version."""
+"""How often to look where nobody says when: without an agent, with an older one, under trio."""
 LOOK_ANYWAY_S = 2.0
 """How often to look besides: for the end of time, and should a word get lost."""
 
@@ -68,9 +69,11 @@ async def _watch(
                     if change.ended:
                         return
                 seen = seen if now is None else now
-            pause_s = LOOK_S if subscription is None else LOOK_ANYWAY_S
+            if subscription is None:
+                await pause(LOOK_S)
+                continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), pause_s)
+                await asyncio.wait_for(woken.wait(), LOOK_ANYWAY_S)
     finally:
         if subscription is not None:
             subscription.close()

@@ -1,5 +1,6 @@
 """Knows the web frameworks' names for our settings, and derives our secret from theirs."""
 
+import hmac
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,12 +50,11 @@ def derive_secret(framework_key: str | bytes) -> str:
 
     One that can be guessed leaves its mark on it, because afterwards it could not be told.
     """
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
     key = framework_key.encode() if isinstance(framework_key, str) else framework_key
     if not key:
         raise ConfigurationError("the web framework's secret key is empty")
-    kdf = HKDF(SHA256(), 32, b"clustersession secret 1", b"from the framework's secret key")
-    derived = kdf.derive(key).hex()
+    # HKDF (RFC 5869) of one block, and not that of ``cryptography``: workers derive this, and under
+    # mod_wsgi a second interpreter of a process cannot import that package.
+    extracted = hmac.digest(b"clustersession secret 1", key, "sha256")
+    derived = hmac.digest(extracted, b"from the framework's secret key\x01", "sha256").hex()
     return MARK + derived if why_guessable(framework_key) else derived

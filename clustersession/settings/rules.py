@@ -81,9 +81,16 @@ def problems_in(
     if mistyped:
         return mistyped
     bounds = _bounds(values)
-    single = [*bounds, *_choices(values, choices), *_cluster(values), *_cookie(values),
+    single = [*problems_of_single_values(values, choices), *_cluster(values), *_cookie(values),
               *_requests(values), *_dashboard(values)]
     return single if bounds else [*single, *_relations(values)]
+
+
+def problems_of_single_values(
+    values: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]
+) -> list[Problem]:
+    """Find what is wrong with single values, whatever the others are. Their types are right."""
+    return [*_bounds(values), *_choices(values, choices)]
 
 
 def describe(problem: Problem, value: object, source: str = "") -> str:

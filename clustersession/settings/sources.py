@@ -43,7 +43,13 @@ from typing import Any, NamedTuple
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.settings.guessable import why_guessable
-from clustersession.settings.rules import HIDDEN, SECRET_COMMAND, describe
+from clustersession.settings.rules import (
+    HIDDEN,
+    SECRET_COMMAND,
+    Problem,
+    describe,
+    problems_of_single_values,
+)
 from clustersession.settings.settings import (
     CHOICES,
     SETTING_TYPES,
@@ -101,6 +107,15 @@ class _Given:
 class _Problems(list[str]):
     """Collects the lines of the report."""
 
+    def add(
+        self, found: Iterable[Problem], values: Mapping[str, Any], origins: Mapping[str, str]
+    ) -> None:
+        """Describe what the rules have found in the values."""
+        self += [
+            describe(problem, values[problem.setting], origins.get(problem.setting, "default"))
+            for problem in found
+        ]
+
     def raise_if_any(self) -> None:
         if self:
             raise ConfigurationError("\n".join(self))
@@ -117,10 +132,34 @@ def load_settings(
     problem in any source.
     """
     problems = _Problems()
+    values, origins = _read(framework or {}, keyword_arguments, problems)
+    complete = {**_DEFAULTS, **values}
+    problems.add(find_problems(complete), complete, origins)
+    problems.raise_if_any()
+    return Settings(**values)
+
+
+def check_sources(**keyword_arguments: object) -> None:
+    """Refuse what is wrong already, where the web framework's configuration is still to come.
+
+    Unknown names, and values that are wrong whatever the others are; ``load_settings`` judges the
+    rest. Raises ConfigurationError with one line for each problem.
+    """
+    problems = _Problems()
+    values, origins = _read({}, keyword_arguments, problems)
+    complete = {**_DEFAULTS, **values}
+    problems.add(problems_of_single_values(complete, CHOICES), complete, origins)
+    problems.raise_if_any()
+
+
+def _read(
+    framework: Mapping[str, object], keyword_arguments: dict[str, object], problems: _Problems
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read all sources; returns the values, and where each came from."""
     environment = dict(os.environ)
     path = keyword_arguments.pop("config", None) or environment.get(CONFIG_VARIABLE) or None
     sources = (
-        _from_names(dict(framework or {}), "the web framework's setting", problems),
+        _from_names(framework, "the web framework's setting", problems),
         _from_file(path, problems),
         _from_environment(environment, problems),
         _from_names(keyword_arguments, "keyword argument", problems),
@@ -135,13 +174,7 @@ def load_settings(
             except ValueError as error:
                 shown = "(hidden)" if name in HIDDEN else repr(given.value)
                 problems.append(f"{name} is {shown} ({given.source}); {error}")
-    complete = {**_DEFAULTS, **values}
-    problems += [
-        describe(problem, complete[problem.setting], origins.get(problem.setting, "default"))
-        for problem in find_problems(complete)
-    ]
-    problems.raise_if_any()
-    return Settings(**values)
+    return values, origins
 
 
 def require_secret(settings: Settings, bind_address: str) -> None:

@@ -5,11 +5,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from clustersession.core.errors import WireError
 from clustersession.core.identity import Phase
 from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool, LoopLinks
+from clustersession.net.async_library import in_thread, in_trio, pause
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import NOTHING_MORE, Subscription
@@ -56,8 +58,8 @@ class AgentClient:
         self.serving_routes = ServingRoutes(settings.route, replica).get
         # What a confirmation is asked for, besides the head: by all peers or one, within how long.
         self._wanted = settings.ack == "all", int(settings.ack_timeout_s * 1000)
-        # Questions of threads take a link of the pool each; event loops have one link each, which
-        # carries any number of questions.
+        # Questions of threads and of trio take a link of the pool each; event loops have one link
+        # each, which carries any number of questions.
         self._pool = LinkPool(home.agent_socket)
         self._loop_links = LoopLinks(home.agent_socket)
         # Whether it was logged that no other node is connected; until a peer confirms.
@@ -140,7 +142,7 @@ class AgentClient:
         for _ in range(round(self.contact.patience_s() / RECONNECT_S)):
             if self.attachment.attached.is_set():
                 break
-            await asyncio.sleep(RECONNECT_S)
+            await pause(RECONNECT_S)
         timeout_s = self._settings.fetch_timeout_s + GRACE_S
         rows = VERSIONS.pack(wanted)
         answer = await self._ask_async(Operation.FETCH, key, rows, timeout_s=timeout_s)
@@ -155,7 +157,12 @@ class AgentClient:
         return _phase(await self._ask_async(Operation.STATUS, timeout_s=PHASE_TIMEOUT_S))
 
     async def subscribe(self, key: str, wake: Callable[[], object]) -> Subscription | None:
-        """Have the agent say when a session may have changed; None when it cannot now."""
+        """Have the agent say when a session may have changed; None when it cannot now.
+
+        Under trio it never can: a thread for each watch would be dearer than looking.
+        """
+        if in_trio():
+            return None
         try:
             link = await self._loop_links.open()
             if not link.can_watch:
@@ -203,6 +210,8 @@ class AgentClient:
     async def _ask_async(
         self, operation: Operation, *argument: object, timeout_s: float
     ) -> object | None:
+        if in_trio():
+            return await in_thread(partial(self._ask, operation, *argument, timeout_s=timeout_s))
         now_s = time.monotonic()
         deadline_s = now_s + timeout_s
         while (left_s := deadline_s - now_s) > 0 and not self._circuit_breaker.is_open(now_s):

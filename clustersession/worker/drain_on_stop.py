@@ -95,8 +95,13 @@ class _Sigterm:
             return False
         if threading.current_thread() is not threading.main_thread():
             return False
-        signal.signal(signal.SIGTERM, self._handle)
-        return True
+        try:
+            signal.signal(signal.SIGTERM, self._handle)
+        except ValueError:
+            # Only the first interpreter of a process may, see mod_wsgi.
+            return False
+        # mod_wsgi ignores the call, unless it is told not to.
+        return signal.getsignal(signal.SIGTERM) == self._handle
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._began or not self.drains or self.pid != os.getpid():

@@ -6,12 +6,13 @@ preloading server, is left alone and never used in a child.
 
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clustersession.core.errors import ConfigurationError
 from clustersession.replica.home import NodeHome, keep_files, open_node_replica
-from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.settings.settings import Settings
 from clustersession.worker.agent_client import AgentClient
@@ -40,6 +41,7 @@ class OpenNode:
     """
 
     def __init__(self, settings: Settings, home: NodeHome) -> None:
+        thread_agent = _thread_agent(settings)
         self.clock = HostClock(settings.stamp_lead_ms_max)
         self.replica = open_node_replica(home, settings)
         self.replica.check_clock(self.clock.checked)
@@ -48,8 +50,10 @@ class OpenNode:
         self.cluster: ClusterPort
         self._agent_thread: ThreadAgent | None = None
         if settings.distributable:
-            self._agent_thread = thread = _agent_thread(settings, home, self.replica)
-            start = None if thread is None else thread.start
+            start: Callable[[], bool] | None = None
+            if thread_agent is not None:
+                self._agent_thread = thread_agent(settings, home, self.replica)
+                start = self._agent_thread.start
             self.cluster = self.agent_client = AgentClient(
                 settings, home, self.replica, start=start
             )
@@ -69,13 +73,19 @@ class OpenNode:
         self.replica.mark_clean()
 
 
-def _agent_thread(settings: Settings, home: NodeHome, replica: Replica) -> "ThreadAgent | None":
-    if settings.agent != "thread":
+def _thread_agent(settings: Settings) -> "type[ThreadAgent] | None":
+    """Find what runs an agent in this process. Raises ConfigurationError where nothing can."""
+    if settings.agent != "thread" or not settings.distributable:
         return None
     # Imported here: no other worker has a use for the modules of the agent and the engine.
-    from clustersession.worker.agent_thread import ThreadAgent
-
-    return ThreadAgent(settings, home, replica)
+    try:
+        from clustersession.worker.agent_thread import ThreadAgent
+    except ImportError as error:
+        raise ConfigurationError(
+            f"agent is 'thread', and this interpreter cannot import what an agent needs ({error}): "
+            "leave agent at its default, or under mod_wsgi add WSGIApplicationGroup %{GLOBAL}"
+        ) from error
+    return ThreadAgent
 
 
 class OpenNodes:

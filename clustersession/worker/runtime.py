@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clustersession.core.errors import ConfigurationError
+from clustersession.net.async_library import in_trio
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import id_signer
@@ -54,7 +56,7 @@ class Runtime:
     events: the application's callbacks, ``listeners`` if they are given.
     implied: settings that nobody has set by our names, but that follow from the framework's own.
     ``_process`` is what was opened: None before the first use and after ``close``, and in a child
-    of a fork the parent's until the first use there.
+    of a fork the parent's until the first use there. ``_refused`` is why it is never opened.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Runtime:
         self._permanent_lifetime_s = permanent_lifetime_s
         self._sliding = sliding
         self._process: _Process | None = None
+        self._refused: ConfigurationError | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Runtime":
@@ -82,6 +85,13 @@ class Runtime:
         given = dict(options)
         listeners = given.pop("listeners", None)
         return cls(load_settings(**our_names(given)), listeners=listeners)
+
+    @classmethod
+    def refused(cls, why: ConfigurationError) -> "Runtime":
+        """Make a runtime that cannot be opened: whoever starts or uses it gets the error."""
+        runtime = cls(Settings())
+        runtime._refused = why
+        return runtime
 
     def manager(self) -> SessionManager:
         """Return this process's manager, opened at the first call.
@@ -148,6 +158,9 @@ class Runtime:
                 return process
             if process is not None:
                 _of_parents.append(process)
+            if self._refused is not None:
+                # Anew, because each raise of one exception makes its traceback longer.
+                raise ConfigurationError(*self._refused.args)
             settings = complete(self.settings)
             home = node_home(settings)
             signer = id_signer(settings.secret, settings.cluster_name)
@@ -158,6 +171,7 @@ class Runtime:
                 permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
                 events=self.events,
             )
+            self.events.by_trio = in_trio()
             node.agent_events.add(self.events)
             node.users += 1
             self._process = process = _Process(home.replica, node, manager)

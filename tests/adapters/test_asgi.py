@@ -24,6 +24,40 @@ def test_an_unknown_option_is_refused_at_once() -> None:
         ClusterSessionMiddleware(app, cookie_nam="x")
 
 
+async def test_an_unknown_option_is_refused_at_once_in_a_loop_too() -> None:
+    """As where uvicorn imports an application: only in a call of one it would be lost."""
+    with pytest.raises(ConfigurationError, match="cookie_name"):
+        ClusterSessionMiddleware(bare_app(), cookie_nam="x")
+
+
+async def test_what_a_framework_makes_in_a_call_fails_the_start_or_else_each_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await ClusterSessionMiddleware(bare_app(), cookie_nam="x")(scope, receive, send)
+
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with pytest.raises(ConfigurationError, match="cookie_name"):
+        await app({"type": "lifespan"}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert "cookie_name" in sent.pop()["message"]
+    scope = {"type": "http", "path": "/", "headers": [], "method": "GET"}
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 500
+    assert "cookie_nam" not in str(sent)
+    sent.clear()
+    await app({**scope, "type": "websocket"}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1011}]
+    assert "did you mean cookie_name" in caplog.text
+
+
 def test_an_unusable_state_directory_fails_the_start(state: Path) -> None:
     (state / "file").write_text("not a directory")
     messages: list[Any] = []

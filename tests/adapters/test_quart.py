@@ -345,6 +345,11 @@ async def test_wrong_settings_keep_the_server_from_starting() -> None:
         await app.startup()
 
 
+def test_what_is_wrong_already_is_refused_when_the_extension_is_made() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean route"):
+        ClusterSession(Quart(__name__), rout="a")
+
+
 async def test_what_begins_after_a_websocket_that_was_never_accepted_is_not_stored() -> None:
     app = make_app()
     kept: list[Any] = []

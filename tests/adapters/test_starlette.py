@@ -1,11 +1,12 @@
 """FastAPI and Starlette applications over a real replica."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from fastapi import Request, WebSocket
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -33,9 +34,9 @@ def disconnecting(client: TestClient) -> Iterator[Any]:
     raise AssertionError("the handler was to end by the client's going away")
 
 
-@pytest.fixture
-def client() -> Any:
-    with TestClient(make_app()) as client:
+@pytest.fixture(params=["asyncio", "trio"])
+def client(request: pytest.FixtureRequest) -> Any:
+    with TestClient(make_app(), backend=request.param) as client:
         yield client
 
 
@@ -255,6 +256,9 @@ class ServedByStarlette(Served):
             listeners=listeners,
         )
 
+    def run(self, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        return in_thread(work)
+
     def get(self, view: str, cookie: str | None = None) -> Answer:
         async def request() -> Answer:
             async with client_of(self._middleware) as client:
@@ -265,19 +269,30 @@ class ServedByStarlette(Served):
                 tuple(response.headers.get_list("set-cookie")), response.headers.get("vary", ""),
             )
 
-        return in_thread(request)
+        return self.run(request)
 
     def runtime(self) -> Runtime:
         return self._middleware.runtime
 
 
+class ServedByStarletteInTrio(ServedByStarlette):
+    def run(self, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        return in_thread(lambda: trio.run(work))
+
+
 class TestContract(AdapterContract):
+    served = ServedByStarlette
+
     @contextmanager
     def serve(
         self, views: Mapping[str, View], listeners: Events | None = None
     ) -> Iterator[Served]:
-        served = ServedByStarlette(views, listeners)
+        served = self.served(views, listeners)
         try:
             yield served
         finally:
             served.runtime().close()
+
+
+class TestContractInTrio(TestContract):
+    served = ServedByStarletteInTrio

@@ -91,6 +91,18 @@ def _granian(interface: str, app: str) -> Server:
     )
 
 
+def _hypercorn(name: str, *options: str) -> Server:
+    return Server(
+        name,
+        (
+            PYTHON, "-m", "hypercorn", *options, "-w", "{workers}", "-b", "127.0.0.1:{port}",
+            "starlette_app:app",
+        ),
+        recycle=("--max-requests", str(RECYCLE_AFTER)),
+        ends_with_a_worker=True,
+    )
+
+
 _UVICORN = (
     PYTHON, "-m", "uvicorn", "starlette_app:app", "--host", "127.0.0.1", "--port", "{port}",
     "--no-access-log",
@@ -116,15 +128,8 @@ SERVERS = (
         "uvicorn-reload", (*_UVICORN, "--reload"), workers=1, reload=TOUCH, revive=TOUCH,
         lacks={RECYCLE: "the reloader does not replace a worker that ends; it waits for a change"},
     ),
-    Server(
-        "hypercorn",
-        (
-            PYTHON, "-m", "hypercorn", "-w", "{workers}", "-b", "127.0.0.1:{port}",
-            "starlette_app:app",
-        ),
-        recycle=("--max-requests", str(RECYCLE_AFTER)),
-        ends_with_a_worker=True,
-    ),
+    _hypercorn("hypercorn"),
+    _hypercorn("hypercorn-trio", "-k", "trio"),
     _granian("wsgi", "granian_app:app"),
     _granian("asgi", "starlette_app:app"),
     _uwsgi("prefork"),

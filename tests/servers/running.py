@@ -21,7 +21,10 @@ HOOKS = Path(__file__).parents[2] / "examples" / "flask_app"
 START_S = 40.0
 LINGER_S = 60.0
 # What a node keeps by design: the locks are files, and whoever holds them is what counts.
-KEPT = {"agent.launch", "agent.lock", "agent.log", "known-secrets", "replica", "replica.lock"}
+KEPT = {
+    "agent.launch", "agent.lock", "agent.log", "known-secrets", "replica", "replica.claim",
+    "replica.lock",
+}
 
 
 def hook(apps: Path, directory: Path) -> None:

@@ -27,6 +27,7 @@ SELECTION = (
     ("granian-wsgi", RELOAD),
     ("gunicorn-sync", RECYCLE),
     ("hypercorn", STOP),
+    ("hypercorn-trio", KILL),
     ("granian-asgi", KILL),
     ("waitress", EARLY),
 )

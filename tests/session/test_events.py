@@ -4,7 +4,10 @@ import logging
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
+from clustersession.net.async_library import in_trio
 from clustersession.session.events import KINDS, Event
 from tests.session.fakes import Users, World, cookie_of
 
@@ -110,6 +113,31 @@ async def test_coroutines_are_awaited_before_the_response() -> None:
     outcome = await world.commit_async(session)
     assert seen == [{"n": 1}]
     assert world.is_alive(cookie_of(outcome.set_cookie or ""))
+
+
+def test_under_trio_coroutines_are_trios_wherever_they_are_called() -> None:
+    world = Users()
+    seen: list[tuple[Any, bool]] = []
+
+    @world.manager.events.on("created")
+    async def callback(event: Event) -> None:
+        await trio.lowlevel.checkpoint()
+        seen.append((event.data["n"], in_trio()))
+
+    async def main() -> None:
+        session = world.open([])
+        session["n"] = 1
+        await world.commit_async(session)
+        assert seen == [(1, True)]
+        world.store(n=2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(seen) == 2
+
+    trio.run(main)
+    # On a thread, as for what the agent tells and in a handler that is no coroutine.
+    world.manager.events.by_trio = True
+    world.store(n=3)
+    assert seen == [(1, True), (2, True), (3, True)]
 
 
 def test_nobody_listening_costs_no_look_at_the_replica() -> None:

@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import trio
 
 from clustersession.session.watch import SessionChange
 from tests.session.fakes import Users
-
-pytestmark = pytest.mark.asyncio
 
 
 class Agent:
@@ -111,3 +110,32 @@ async def test_what_is_not_stored_cannot_be_watched() -> None:
     world = Users()
     with pytest.raises(ValueError, match="asave"):
         world.open([]).watch()
+
+
+def test_under_trio_changes_and_the_end_are_found_by_looking() -> None:
+    async def main() -> None:
+        world = Users()
+        cookie = world.store(user="ann", n=1)
+        changes = world.open(cookie).watch()
+        found: list[SessionChange] = []
+        first = trio.Event()
+
+        async def watch() -> None:
+            async for change in changes:
+                found.append(change)
+                first.set()
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
+                await trio.lowlevel.checkpoint()
+                write(world, cookie, n=2)
+                await first.wait()
+                session = world.open(cookie)
+                session.invalidate()
+                world.commit(session)
+        assert found == [
+            SessionChange(("n",), {"n": 2}), SessionChange(ended=True, reason="invalidated")
+        ]
+
+    trio.run(main)

@@ -9,7 +9,7 @@ import pytest
 from clustersession.core.errors import ConfigurationError
 from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import load_settings, require_secret
+from clustersession.settings.sources import check_sources, load_settings, require_secret
 
 SECRET = "qT8w-Lz3Rk5_vN0xYb7d"
 
@@ -253,3 +253,19 @@ def test_a_secret_that_can_be_guessed_is_refused_beyond_loopback() -> None:
         with pytest.raises(ConfigurationError, match=r"10\.0\.0\.1.*guessed.*token_urls") as told:
             require_secret(settings, "10.0.0.1")
         assert weak not in str(told.value)
+
+
+def test_what_no_later_configuration_could_mend_is_refused_early(
+    monkeypatch: pytest.MonkeyPatch, toml: Callable[[str], str]
+) -> None:
+    monkeypatch.setenv("CLUSTERSESSION_COOKY_NAME", "x")
+    with pytest.raises(ConfigurationError) as refused:
+        check_sources(config=toml('ack = "two"\nport = "four"\nmulticast_ttl = 300'))
+    said = str(refused.value)
+    for part in ("COOKY_NAME is not a setting", "ack is 'two'", "port is 'four'", "multicast_ttl"):
+        assert part in said
+    monkeypatch.delenv("CLUSTERSESSION_COOKY_NAME")
+    # Whether the cookie is secure may be said by the framework later.
+    check_sources(cookie_samesite="none")
+    with pytest.raises(ConfigurationError, match="cookie_samesite"):
+        load_settings(cookie_samesite="none")

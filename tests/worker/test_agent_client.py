@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trio
 
 from clustersession.core.errors import ReplicationFailed
 from clustersession.core.serving_view import VIEW_NOTE, View
@@ -94,6 +95,90 @@ async def test_a_confirmed_write_is_on_the_other_node_without_blocking_a_loop(
     # In the loop whose connection it closes, as a server does at its end.
     first.close()
     await asyncio.sleep(0)
+
+
+def test_under_trio_a_write_is_confirmed_even_when_its_task_was_cancelled(
+    make_node: MakeNode,
+) -> None:
+    first, second = make_node("tomcat1"), make_node("tomcat2")
+    joined(first, second)
+    manager = first.manager()
+    done: list[int] = []
+
+    async def commit(number: int) -> str:
+        visit = manager.open([])
+        visit.session["n"] = number
+        outcome = await manager.commit_async(visit)
+        return value_of(outcome.set_cookie)
+
+    async def main() -> None:
+        for number in range(20):
+            with trio.CancelScope() as scope:
+                if number % 2:
+                    scope.cancel()
+                cookie = await commit(number)
+                assert read(second, cookie) == {"n": number}
+                done.append(number)
+        assert await first.phase_async() == "ready"
+
+    trio.run(main)
+    assert done == list(range(20))
+    assert manager.counters.unconfirmed == 0
+    assert second.manager().counters.fetches == 0
+
+
+def test_under_trio_others_run_while_a_copy_is_awaited(make_node: MakeNode) -> None:
+    options = {"ack": "none", "consistency": "causal", "fetch_timeout_s": 10.0}
+    first, second = make_node("tomcat1", **options), make_node("tomcat2", **options)
+    joined(first, second)
+    manager = second.manager()
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async def request(number: int) -> None:
+        visit = first.manager().open([])
+        visit.session["n"] = number
+        outcome = await first.manager().commit_async(visit)
+        cookie, token = value_of(outcome.set_cookie), value_of(outcome.set_seen_cookie)
+        visit = manager.open([cookie], None, [token])
+        if visit.missing:
+            before = turns
+            await manager.fetch_async(visit)
+            assert turns > before
+        assert visit.session == {"n": number}
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turn)
+            for number in range(50):
+                await request(number)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    assert manager.counters.fetches > 0
+    assert manager.counters.stale_reads == 0
+
+
+def test_under_trio_the_end_of_waiting_is_the_same(make_node: MakeNode) -> None:
+    """No agent, and nobody's copy: bounded, and then the breaker spares the next ones."""
+    alone = make_node("tomcat1", agent="external", ack_timeout_s=0.2)
+    manager = alone.manager()
+
+    async def main() -> float:
+        began_s = trio.current_time()
+        for _ in range(20):
+            visit = manager.open([])
+            visit.session["n"] = 1
+            await manager.commit_async(visit)
+        return trio.current_time() - began_s
+
+    assert trio.run(main) < 5.0
+    assert manager.counters.unconfirmed == 20
 
 
 def test_with_causal_consistency_the_other_node_never_lags_behind_its_client(

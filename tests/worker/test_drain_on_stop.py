@@ -158,3 +158,18 @@ def test_in_a_thread_it_says_that_it_cannot(
     thread.start()
     thread.join()
     assert "drain_on_stop_s has no effect" in caplog.text
+
+
+def test_where_python_may_not_handle_signals_it_says_so(
+    server: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So it is in all but the first interpreter of a process; mod_wsgi just ignores the call."""
+    def refuse(number: int, handler: object) -> None:
+        raise ValueError("signal only works in main thread of the main interpreter")
+
+    for replacement in (refuse, lambda number, handler: None):
+        with monkeypatch.context() as patched:
+            patched.setattr(signal, "signal", replacement)
+            drain_at_sigterm(Wanted())
+        assert "drain_on_stop_s has no effect" in caplog.text
+        caplog.clear()

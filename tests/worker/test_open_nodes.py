@@ -1,5 +1,6 @@
 """One table of open nodes per process, whoever asks first."""
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from clustersession.core.errors import ConfigurationError
 from clustersession.net.agent_link import ask_once
 from clustersession.wire.local import Operation
 from clustersession.worker import open_nodes
@@ -71,3 +73,15 @@ def test_applications_of_one_process_are_apart_by_their_secrets(
     finally:
         for runtime in (bank, wiki, bank_again):
             runtime.close()
+
+
+def test_an_agent_that_cannot_be_imported_here_is_refused_before_anything_is_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The second interpreter of a process can import neither cryptography nor uvloop."""
+    monkeypatch.setitem(sys.modules, "clustersession.worker.agent_thread", None)
+    options = {"distributable": True, "agent": "thread", "bind": "127.0.0.1"}
+    runtime = Runtime.from_options({**options, "state_dir": tmp_path, "multicast_address": ""})
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"agent is 'thread'.*%\{GLOBAL\}"):
+            runtime.manager()

@@ -1,10 +1,10 @@
 """Looks at the node, and streams what changes to the pages that are open."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
 
+import anyio
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -29,7 +29,7 @@ class Live:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._lock = asyncio.Lock()
+        self._lock = anyio.Lock()
         self._newest: Snapshot | None = None
         self._at_s = float("-inf")
         self._streams = 0
@@ -69,7 +69,7 @@ class Live:
             changed = {name: html for name, html in now.items() if sent.get(name) != html}
             sent = now
             yield f"data: {json.dumps(changed)}\n\n"
-            await asyncio.sleep(LOOK_INTERVAL_S)
+            await anyio.sleep(LOOK_INTERVAL_S)
 
 
 class _Stream(StreamingResponse):

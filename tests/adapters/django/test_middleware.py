@@ -8,10 +8,12 @@ import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model, login, logout
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.base import BaseHandler
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.module_loading import import_string
 
+import clustersession.django
 from clustersession.core.errors import ConfigurationError, ReplicaFull, SessionError
 from clustersession.django import SessionStore, configuration
 from tests.adapters import django_project
@@ -320,6 +322,16 @@ def test_wrong_settings_stop_our_middleware_at_the_start() -> None:
     ):
         with pytest.raises(ImproperlyConfigured, match="SESSION_ENGINE"):
             get(Client(), lambda request: None)
+
+
+def test_wrong_settings_stop_djangos_own_middleware_at_the_start_too() -> None:
+    django = "django.contrib.sessions.middleware.SessionMiddleware"
+    with override_settings(MIDDLEWARE=[django], CLUSTERSESSION={"rout": "b"}):
+        with pytest.raises(ConfigurationError, match="route"):
+            # As a server does that loads the project: nobody has asked anything yet.
+            BaseHandler().load_middleware()
+    with pytest.raises(AttributeError, match="no attribute 'Other'"):
+        clustersession.django.Other  # noqa: B018
 
 
 def test_the_id_from_a_header(state: Any) -> None:

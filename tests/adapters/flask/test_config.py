@@ -3,7 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 
+from clustersession.core.errors import ConfigurationError
 from clustersession.flask import ClusterSession
 from tests.adapters.flask.app import make_app
 
@@ -113,3 +115,18 @@ def test_partitioned_cookies_and_a_domain() -> None:
     assert header.endswith(
         "; Path=/; Domain=example.org; Secure; HttpOnly; SameSite=None; Partitioned"
     )
+
+
+def test_what_is_wrong_already_is_refused_when_the_extension_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that imports the application does not start; what may follow is not judged yet."""
+    app = Flask("app")
+    for options in ({"rout": "a"}, {"ack": "two"}):
+        with pytest.raises(ConfigurationError, match=r"route|ack"):
+            ClusterSession(app, **options)
+    app.config["CLUSTERSESSION_ACK"] = "one"
+    monkeypatch.setenv("CLUSTERSESSION_ACK", "two")
+    ClusterSession(app, cookie_samesite="none")
+    app.config["SESSION_COOKIE_SECURE"] = True
+    app.session_interface.runtime(app)  # type: ignore[attr-defined]

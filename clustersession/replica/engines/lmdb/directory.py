@@ -74,6 +74,28 @@ def exclusive_opening(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def claim_for_interpreter(directory: Path) -> int:
+    """Keep other interpreters of this process from the replica until the descriptor is closed.
+
+    mod_wsgi runs each application in an interpreter of its own, in one process, and no variable of
+    Python's is seen by both. A process's open files are. Nothing is locked on this one, because
+    record locks belong to the process. Raises ReplicaUnusable; two that come at once both do.
+    """
+    claim = _open_lock(directory.with_name(f"{directory.name}.claim"))
+    mine = os.fstat(claim)
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):
+            if int(name) != claim and os.path.samestat(os.fstat(int(name)), mine):
+                os.close(claim)
+                raise ReplicaUnusable(
+                    f"the replica in {directory} is already open in another interpreter of this "
+                    "process, as mod_wsgi has one for each application: add WSGIApplicationGroup "
+                    "%{GLOBAL} to the configuration of each of them, or give each one a "
+                    "WSGIDaemonProcess or a route of its own"
+                )
+    return claim
+
+
 def _open_lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

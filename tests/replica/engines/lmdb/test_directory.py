@@ -1,11 +1,14 @@
 """The directory of a replica is ours alone, and on a disk of this machine."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from clustersession.core.errors import ReplicaUnusable
+from clustersession.replica import opening
 from clustersession.replica.engines.lmdb import directory as directories
 from tests.replica.on_disk import opened, with_one_session
 
@@ -40,6 +43,32 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r").write_text("")
     with pytest.raises(ReplicaUnusable):
         opened(tmp_path / "r")
+
+
+def is_used_by_another(path: Path) -> bool:
+    """What a process of its own finds."""
+    module = directories.__name__
+    code = f"import pathlib, {module} as d; print(d.is_used(pathlib.Path({str(path)!r})))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return said.stdout == "True\n"
+
+
+def test_another_interpreter_of_the_process_is_kept_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a table of its own of what is open; the locks are the process's."""
+    replica = opened(tmp_path / "r")
+    with monkeypatch.context() as other:
+        other.setattr(opening, "_open_here", {})
+        for _ in range(2):
+            with pytest.raises(ReplicaUnusable, match=r"add WSGIApplicationGroup %\{GLOBAL\}"):
+                opened(tmp_path / "r")
+        # Still counted as a user by other processes: nothing of the first one's was closed.
+        assert is_used_by_another(tmp_path / "r")
+    replica.close()
+    with monkeypatch.context() as other:
+        other.setattr(opening, "_open_here", {})
+        opened(tmp_path / "r").close()
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
