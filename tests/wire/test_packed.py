@@ -35,7 +35,7 @@ def test_what_is_whole_comes_out(value: object) -> None:
 
 
 def test_maps_that_become_lists_of_pairs_get_no_more_room_than_lists() -> None:
-    data = b"\xdf\x00\x00\xff\xff\xc0" * 500
+    data = b"\xde\x05\x00\xc0" * 500 + bytes(1000)
     tracemalloc.start()
     try:
         with pytest.raises(Exception):  # noqa: B017 - msgpack has several of its own
