@@ -18,6 +18,7 @@
 #   make fuzz INPUTS=10000000     everything that reads bytes
 #   make dashboard-test           the status page in a real Chromium
 #   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
+#   make lowest                   adapters, wire, replica and sessions with the oldest dependencies
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
 #   make bench                    every benchmark, small; ARGS="request http" for some, see
 #                                 docs/performance.md
@@ -35,6 +36,7 @@ RUNS ?= 3
 INPUTS ?= 1000000
 PLANS ?= 60
 PORTS ?=
+TESTS ?= tests/adapters tests/wire tests/replica tests/session
 
 .PHONY: demo serve test lint clean swarm explore planted faults balancers fuzz servers frameworks
 
@@ -88,6 +90,11 @@ fuzz: $(VENV)/.dev
 frameworks: $(VENV)/.dev
 	$(BIN)/python -m tests.frameworks.run $(ARGS)
 
+.PHONY: lowest
+
+lowest: .venv-lowest/.test
+	.venv-lowest/bin/python -m pytest $(TESTS) $(ARGS)
+
 .PHONY: dashboard-test
 
 dashboard-test: $(VENV)/.dev
@@ -102,7 +109,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --small $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "clustersession needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % v[:2])'
@@ -120,3 +127,9 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml
 $(VENV)/.bench: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(VENV)/.demo
+
+.venv-lowest/.test: pyproject.toml tests/lowest.txt
+	test -e .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint tests/lowest.txt --editable '.[test]'
+	@touch $@

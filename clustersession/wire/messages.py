@@ -252,7 +252,7 @@ def encode_message(message: Message) -> bytes:
 def decode_message(data: bytes) -> Message:
     """Return the message in some bytes. Raises WireError for anything that is not one."""
     try:
-        plain = unpack_plain(data, use_list=True, strict_map_key=False)
+        plain = unpack_plain(data, use_list=True)
     except Exception as error:
         raise WireError(f"not a message: {type(error).__name__}") from None
     if type(plain) is not list or not plain:

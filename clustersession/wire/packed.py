@@ -4,6 +4,8 @@ from typing import Any
 
 from msgpack import Unpacker, unpackb
 
+_LISTS = (b"\xdc", b"\xdd")
+_LISTS_AND_MAPS = (*_LISTS, b"\xde", b"\xdf")
 _SHORT_BYTES = 256
 _ROOM_MAX = 32 * 1024
 _LONG_BYTES = 64 * 1024
@@ -17,11 +19,13 @@ def unpack(data: bytes | memoryview, **options: Any) -> Any:
     Msgpack makes room for all elements that a list says it has before it has seen one. Lists inside
     of lists, each claiming as many as there are bytes, would take megabytes for each kilobyte. So
     where that could be much, a first pass that builds nothing looks whether everything is there.
+    With an ``object_pairs_hook`` maps are lists too.
     """
     if len(data) > _SHORT_BYTES:
         whole = bytes(data)
+        heads = _LISTS if options.get("object_pairs_hook") is None else _LISTS_AND_MAPS
         # The heads of long lists that may stand there, times the length that each may claim.
-        if (whole.count(b"\xdc") + whole.count(b"\xdd")) * len(whole) > _ROOM_MAX:
+        if sum(map(whole.count, heads)) * len(whole) > _ROOM_MAX:
             unpacker = Unpacker(max_buffer_size=len(whole))
             unpacker.feed(whole)
             unpacker.skip()

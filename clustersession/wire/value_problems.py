@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from clustersession.wire.collisions import EQUAL_HASHES_MAX, collide
 from clustersession.wire.registered import Registered
 
 DEPTH_MAX = 500
@@ -85,6 +86,11 @@ def _longer(path: str, segment: str) -> str:
 def _problem(value: object, encoder_of: Callable[[Any], Encoder | None]) -> str | None:
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(value, (dict, set, frozenset)) and collide(value):
+        return (
+            f"is a {name} with more than {EQUAL_HASHES_MAX} elements of one hash, as no honest "
+            "data has; keep what clients choose as str"
+        )
     if kind in (type(None), bool, float, str, bytes, list, dict, tuple, set, frozenset):
         return None
     encoder = encoder_of(kind)

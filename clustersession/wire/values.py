@@ -16,6 +16,8 @@ What is kept and what is turned into something plainer:
   text they stand for.
 * Types that an application registers (``wire.registered``) come back as themselves.
 * Members of an Enum are refused, ``StrEnum`` and ``IntEnum`` too: store ``member.value``.
+* Sets and dicts whose elements were made to collide are refused, written and read
+  (``wire.collisions``).
 """
 
 import struct
@@ -31,6 +33,13 @@ from uuid import UUID
 from msgpack import ExtType, Packer
 
 from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.wire.collisions import (
+    SHORT_BYTES,
+    check_hashes,
+    dict_of,
+    holds_collisions,
+    may_hold_collisions,
+)
 from clustersession.wire.packed import unpack
 from clustersession.wire.registered import Registered, decoder_of, on_change, registered
 from clustersession.wire.value_problems import Encoder, explain
@@ -62,21 +71,25 @@ def encode_value(value: object, key: str = "") -> bytes:
     try:
         data: bytes = packer.pack(value)
     except Exception as error:
-        return _encode_or_explain(value, key, error)
-    _idle_packers.append(packer)
+        data = _encode_or_explain(value, key, error)
+    else:
+        _idle_packers.append(packer)
+    if may_hold_collisions(data) and holds_collisions(value):
+        problem = ValueError("elements of one hash")
+        raise UnserializableValue(explain(value, key, problem, _encoder_of, registered))
     return data
 
 
 def decode_value(data: bytes) -> object:
     """Decode a value; raises WireError when the bytes are not a whole one, and nothing else."""
     try:
-        return unpack(data, strict_map_key=False, ext_hook=_decode_at_top, timestamp=3)
-    except UnicodeDecodeError:
-        return _decode_with_surrogates(data)
+        return unpack(
+            data, strict_map_key=len(data) > SHORT_BYTES, ext_hook=_decode_at_top, timestamp=3
+        )
     except WireError:
         raise
-    except Exception as error:  # whatever msgpack or a constructor makes of hostile bytes
-        raise WireError(f"not a session value: {type(error).__name__}") from error
+    except Exception:
+        return _decode_carefully(data)
 
 
 def _packer(depth: int, unicode_errors: str = "strict") -> Packer:
@@ -100,12 +113,13 @@ def _encode_or_explain(value: object, key: str, error: Exception) -> bytes:
     raise UnserializableValue(explain(value, key, error, _encoder_of, registered)) from error
 
 
-def _decode_with_surrogates(data: bytes) -> object:
+def _decode_carefully(data: bytes) -> object:
+    """Decode what need not be hostile: dicts with keys other than text, and lone surrogates."""
     try:
         return _nested(data, 0)
     except WireError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever msgpack or a constructor makes of hostile bytes
         raise WireError(f"not a session value: {type(error).__name__}") from error
 
 
@@ -247,6 +261,7 @@ def _nested(data: bytes, depth: int) -> Any:
     return unpack(
         data, strict_map_key=False, ext_hook=partial(_decode_extension, depth), timestamp=3,
         unicode_errors="surrogatepass",
+        object_pairs_hook=dict_of if len(data) > SHORT_BYTES else None,
     )
 
 
@@ -303,6 +318,8 @@ def _decode_extension(depth: int, code: int, data: bytes) -> object:
     items = _nested(data, depth + 1)
     if type(items) is not list:
         raise WireError("not a list of items")
+    if container is not tuple:
+        check_hashes(items)
     return container(items)
 
 

@@ -21,7 +21,7 @@ from quart import (
 )
 from quart.testing import WebsocketResponseError
 
-from clustersession.core.errors import ConfigurationError
+from clustersession.core.errors import ConfigurationError, UnserializableValue
 from clustersession.quart import ClusterSession
 from clustersession.session.events import Events
 from clustersession.session.visit import Visit, visit_of
@@ -224,10 +224,15 @@ async def test_changes_are_kept_with_an_error_page() -> None:
 
 
 async def test_what_cannot_be_stored() -> None:
-    response = await make_app().test_client().get("/bad")
-    # Quart shows what was raised to a test as a page.
-    assert response.status_code == 500
-    assert "which no session can carry" in await response.get_data(as_text=True)
+    client = make_app().test_client()
+    try:
+        response = await client.get("/bad")
+    except UnserializableValue as error:  # Quart before 0.21 hands it on to a test
+        said = str(error)
+    else:  # and newer ones show it as a page
+        assert response.status_code == 500
+        said = await response.get_data(as_text=True)
+    assert "which no session can carry" in said
 
 
 async def test_no_request_blocks_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

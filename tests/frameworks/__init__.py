@@ -18,6 +18,7 @@ To add a framework, write two files:
       plugin = "ours_in_flask"           # a module in tests/frameworks/plugins
       tests = ["tests/test_basic.py"]    # pytest's arguments, relative to the sdist
       keyword = "session or flash"       # pytest's -k, optional
+      python = "3.12"                    # the oldest Python that they need, if ours may be older
       passed = 12                        # how many pass: one that vanishes is noticed
 
       [[differences]]                    # one for each test that fails, and no other may

@@ -28,6 +28,7 @@ class Entry:
     tests: tuple[str, ...]
     passed: int
     keyword: str = ""
+    python: str = ""
     differences: tuple[Difference, ...] = ()
 
 

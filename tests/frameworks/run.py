@@ -1,6 +1,6 @@
 """Runs the frameworks' own tests against our sessions; see the package's docstring.
 
-    python -m tests.frameworks.run [--fetch] [--verbose] [NAME ...]
+    python -m tests.frameworks.run [--fetch] [--strict] [--verbose] [NAME ...]
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.frameworks.entry import DIRECTORY, ROOT, Entry, load_entries
 from tests.frameworks.judge import Result, complaints, read_results, report
-from tests.frameworks.sources import fetch
+from tests.frameworks.sources import fetch, interpreter
 
 RUN_S_MAX = 300
 
@@ -28,7 +28,8 @@ def run(entry: Entry, *, verbose: bool = False) -> list[Result]:
         settings = directory / "pytest.ini"
         settings.write_text("[pytest]\njunit_family = xunit1\nasyncio_mode = auto\n")
         command = [
-            sys.executable, "-m", "pytest", "-q", "-c", str(settings), "--rootdir", str(source),
+            str(interpreter(entry)), "-m", "pytest", "-q", "-c", str(settings),
+            "--rootdir", str(source),
             "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "ours_opened",
             "-p", entry.plugin, "--junit-xml", str(junit), *entry.tests,
             *(["-k", entry.keyword.strip()] if entry.keyword else []),
@@ -66,6 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The frameworks' own session tests with ours.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="frameworks; default: all")
     parser.add_argument("--fetch", action="store_true", help="only download")
+    parser.add_argument("--strict", action="store_true", help="fail where a Python is missing")
     parser.add_argument("--verbose", action="store_true", help="print what pytest says")
     arguments = parser.parse_args()
     entries = {entry.name: entry for entry in load_entries()}
@@ -74,6 +76,10 @@ def main() -> int:
     wrong = 0
     for name in arguments.names or entries:
         entry, began_s = entries[name], time.monotonic()
+        if interpreter(entry) is None:
+            print(f"{name} was NOT RUN: it needs Python {entry.python}, and none is installed")
+            wrong += arguments.strict
+            continue
         if arguments.fetch:
             fetch(entry)
             continue

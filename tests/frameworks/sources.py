@@ -6,9 +6,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
-from tests.frameworks.entry import Entry
+from tests.frameworks.entry import ROOT, Entry
 
 FETCH_S_MAX = 300
 
@@ -22,19 +23,42 @@ def cache_directory() -> Path:
     return Path(base) / "clustersession" / "frameworks"
 
 
+def interpreter(entry: Entry) -> str | None:
+    """Return a Python that is new enough for a framework: this one, or one installed beside it."""
+    needed = tuple(map(int, entry.python.split("."))) if entry.python else (3, 11)
+    if sys.version_info >= needed:
+        return sys.executable
+    beside = Path(sys.base_prefix).resolve().parent.glob("*/bin/python3")
+    named = (shutil.which(f"python3.{minor}") for minor in range(needed[1], needed[1] + 4))
+    for candidate in (*filter(None, named), *map(str, sorted(beside))):
+        found = subprocess.run(
+            [candidate, "-c", f"import sys; sys.exit(sys.version_info < {needed})"],
+            capture_output=True, check=False,
+        )
+        if found.returncode == 0:
+            return candidate
+    return None
+
+
 def fetch(entry: Entry) -> tuple[Path, Path]:
     """The unpacked source package and a directory for sys.path; downloaded when not there yet.
 
     Raises RuntimeError with pip's words when something cannot be downloaded.
     """
-    python = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = hashlib.sha256(repr((python, sorted(entry.requirements))).encode()).hexdigest()[:12]
+    python = interpreter(entry)
+    if python is None:
+        raise RuntimeError(f"{entry.name} needs Python {entry.python}, and none is installed")
+    requirements = entry.requirements
+    if python != sys.executable:
+        # Another interpreter has nothing of our environment.
+        requirements += (*_own_requirements(), "pytest", "pytest-asyncio")
+    wanted = hashlib.sha256(repr((python, sorted(requirements))).encode()).hexdigest()[:12]
     source = cache_directory() / "source" / entry.source
     packages = cache_directory() / "packages" / f"{entry.name}-{wanted}"
     if not source.exists():
         with _new(source) as directory:
             _pip(
-                "download", "--no-deps", "--no-binary", _name(entry.source),
+                python, "download", "--no-deps", "--no-binary", _name(entry.source),
                 "--dest", str(directory), entry.source,
             )
             (archive,) = directory.glob("*.tar.gz")
@@ -43,7 +67,7 @@ def fetch(entry: Entry) -> tuple[Path, Path]:
             archive.unlink()
     if not packages.exists():
         with _new(packages) as directory:
-            _pip("install", "--target", str(directory), *entry.requirements)
+            _pip(python, "install", "--target", str(directory), *requirements)
     (top,) = source.iterdir()
     return top, packages
 
@@ -70,9 +94,14 @@ def _name(requirement: str) -> str:
     return requirement.partition("==")[0]
 
 
-def _pip(*arguments: str) -> None:
+def _own_requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return list(project["dependencies"])
+
+
+def _pip(python: str, *arguments: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
+        [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
         capture_output=True, text=True, check=False, timeout=FETCH_S_MAX,
     )
     if result.returncode:

@@ -37,6 +37,11 @@ def _of_size(size: int) -> Iterator[tuple[str, bytes]]:
     yield "digits of an integer", msgpack.packb(msgpack.ExtType(4, b"\x7f" * size))
     numbers = [n * (2**61 - 1) for n in range(8)]
     yield "keys of one hash", msgpack.packb(dict.fromkeys(numbers, 0))
+    uuids = [msgpack.packb(_colliding_uuid(n)) for n in range(size // 20)]
+    array = b"\xdd" + len(uuids).to_bytes(4, "big") + b"".join(uuids)
+    yield "a set of UUIDs of one hash", msgpack.packb(msgpack.ExtType(2, array))
+    pairs = b"".join(uuid + b"\xc0" for uuid in uuids)
+    yield "UUIDs of one hash as keys", b"\xdf" + len(uuids).to_bytes(4, "big") + pairs
 
 
 def _nested_claims(kind: int, size: int) -> bytes:
@@ -46,6 +51,10 @@ def _nested_claims(kind: int, size: int) -> bytes:
     key = b"\xc0" if kind == 0xDF else b""
     head = bytes((kind,)) + claim.to_bytes(4, "big") + key
     return head * levels + b"\xc0" * (size - len(head) * levels)
+
+
+def _colliding_uuid(number: int) -> msgpack.ExtType:
+    return msgpack.ExtType(10, ((number + 8) * (2**61 - 1)).to_bytes(16, "big"))
 
 
 def _extensions(levels: int) -> bytes:

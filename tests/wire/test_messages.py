@@ -129,6 +129,14 @@ def test_well_formed_nonsense_parses_or_raises(number: int, parts: list[Any]) ->
     parses_or_raises(msgpack.packb([number, *parts]))
 
 
+def test_no_message_has_a_map_whose_keys_a_peer_can_make_collide() -> None:
+    """Hashes of text and bytes are salted; those of numbers and of msgpack's timestamps are not."""
+    with pytest.raises(WireError, match="not a message: ValueError"):
+        m.decode_message(msgpack.packb([1, {2**61 - 1: None}]))
+    with pytest.raises(WireError, match="not a message: ValueError"):
+        m.decode_message(msgpack.packb([1, {msgpack.Timestamp(1, 1): None}]))
+
+
 def test_a_hello_of_no_version_is_a_question() -> None:
     asker = Identity(b"n" * 8, 0, "b", Address("10.0.0.1", 1))
     asked = m.decode_message(m.encode_message(m.Hello(m.QUESTION_VERSION, "shop", asker, 0)))

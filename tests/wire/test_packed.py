@@ -34,6 +34,17 @@ def test_what_is_whole_comes_out(value: object) -> None:
     assert unpack_plain(data) == value
 
 
+def test_maps_that_become_lists_of_pairs_get_no_more_room_than_lists() -> None:
+    data = b"\xde\x05\x00\xc0" * 500 + bytes(1000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Exception):  # noqa: B017 - msgpack has several of its own
+            unpack(data, strict_map_key=False, object_pairs_hook=dict)
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
 def test_options_are_msgpacks() -> None:
     assert unpack(msgpack.packb([1]), use_list=False) == (1,)
 

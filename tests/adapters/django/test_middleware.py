@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import django
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model, login, logout
@@ -141,7 +142,9 @@ def test_failover_rewrites_the_route(middleware: str) -> None:
     moved = with_cookie(f"{identifier}.dead")
     response = get(moved, lambda request: None)
     assert response.cookies["sessionid"].value == f"{identifier}.a"
-    assert response.headers["Vary"] == "Cookie"
+    if middleware == OURS or django.VERSION >= (5, 2):
+        # Django's own middleware of 4.2 says it of a session that was read only.
+        assert response.headers["Vary"] == "Cookie"
     assert not get(moved, lambda request: None).cookies
     assert data(moved) == {"a": 1}
 
@@ -288,6 +291,7 @@ def test_the_cookie_outlives_the_browser_as_django_says(middleware: str) -> None
         assert get(Client(), setting(a=1)).cookies["sessionid"]["max-age"] == ""
 
 
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have no async methods")
 async def test_async_tabs_merge(middleware: str) -> None:
     client = AsyncClient()
 
