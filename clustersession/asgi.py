@@ -102,12 +102,10 @@ class ClusterSessionMiddleware:
         kind, opener = scope["type"], self._opener
         is_check = opener.ready_path and kind == "http" and scope["path"] == opener.ready_path
         if is_check or kind not in ("http", "websocket"):
-            await self._serve_without(scope, receive, send)
-            return
+            return await self._serve_without(scope, receive, send)
         may_be_inside = opener.place in scope or WSGI_ENVIRON in scope
         if may_be_inside and (outer := opener.join(scope, scope)) is not None:
-            await self._serve_inside(outer, scope, receive, send)
-            return
+            return await self._serve_inside(outer, scope, receive, send)
         # All of it is here, and ``_send`` is no coroutine, because calls are most of what a request
         # costs whose session nobody touches.
         url_value = None
@@ -116,15 +114,13 @@ class ClusterSessionMiddleware:
             if opener.url_parameter is not None:
                 scope, url_value = _without_parameter(scope, opener.url_parameter)
         except (ConfigurationError, MisleadingPath) as error:
-            await self._refuse(kind, send, error)
-            return
+            return await self._refuse(kind, send, error)
         if "session" in scope:
             scope = {**scope}  # for another middleware, which is not to find ours in its place
         visit = opener.open(manager, scope, scope["path"], url_value, notes=scope)
         if visit is None:
             scope["session"] = ExcludedSession(manager)
-            await self.app(scope, receive, send)
-            return
+            return await self.app(scope, receive, send)
         before = leave_word(scope)
         try:
             if visit.missing:
@@ -140,6 +136,7 @@ class ClusterSessionMiddleware:
         finally:
             leave_word(before)
             manager.close(visit)
+        return None
 
     async def _serve_without(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what has no session: the server's start and end, and health checks."""

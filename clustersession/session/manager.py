@@ -85,7 +85,7 @@ class SessionManager:
         self._authenticator = Authenticator(signer)
         self._cookies = CookieWriter(settings)
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
-        self._seen_tokens = SeenTokens(signer, settings.cluster_name)
+        self._seen_tokens = SeenTokens(signer)
 
     # --- what a request asks, in this order -----------------------------------------------------
 
@@ -282,7 +282,8 @@ class SessionManager:
 
         What ends in the microseconds between this look and the answer nobody can see.
         """
-        visit.discarded |= self.has_ended(visit)
+        state = None if visit.key is None else self.replica.get(visit.key)
+        visit.discarded |= visit.key is not None and (state is None or state.ended is not None)
         return visit.discarded
 
     def _cookie_lifetime_s(self, visit: Visit) -> int:

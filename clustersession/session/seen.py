@@ -43,10 +43,10 @@ def seen_cookie_name(settings: Settings) -> str:
 
 
 class SeenTokens:
-    """Makes and reads the tokens of one cluster's sessions, with the secrets that sign ids."""
+    """Makes and reads the tokens of one cluster's sessions, with keys of its ids' signer."""
 
-    def __init__(self, signer: IdSigner, cluster_name: str) -> None:
-        self._keys = signer.keys_for(f"seen {cluster_name}")
+    def __init__(self, signer: IdSigner) -> None:
+        self._keys = signer.keys_for("seen")
 
     def encode(self, key: str, state: SessionState) -> str:
         """Make the token for a client that has been shown this copy of a session."""

@@ -24,7 +24,7 @@ from tests.fuzzing import samples
 from tests.fuzzing.target import Broken, Target, round_trip
 
 _SIGNER = IdSigner([b"secret one", b"secret two"])
-_TOKENS = SeenTokens(_SIGNER, "cluster")
+_TOKENS = SeenTokens(_SIGNER)
 
 
 # ---- the replica ---------------------------------------------------------------------------------

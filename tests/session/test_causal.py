@@ -23,12 +23,12 @@ def make_world(**options: Any) -> World:
 
 def signed(world: World, key: str, versions: Mapping[bytes, int]) -> str:
     """A token of this session that names writes which nobody has any more."""
-    tokens = SeenTokens(world.signer, world.manager.settings.cluster_name)
+    tokens = SeenTokens(world.signer)
     return tokens.encode(key, SessionState(0, 0, 0, {}, versions))
 
 
 def named(world: World, key: str, token: str) -> Mapping[bytes, int]:
-    return SeenTokens(world.signer, world.manager.settings.cluster_name).decode(key, [token])
+    return SeenTokens(world.signer).decode(key, [token])
 
 
 @pytest.fixture

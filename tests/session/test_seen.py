@@ -8,14 +8,20 @@ from hypothesis import strategies as st
 
 from clustersession.core.state import Register, SessionState
 from clustersession.session.seen import TOKENS_PER_REQUEST_MAX, WRITERS_MAX, SeenTokens
-from clustersession.session.token import IdSigner
+from clustersession.session.token import id_signer
 
 NODES = st.binary(min_size=8, max_size=8)
 SEQS = st.integers(min_value=1, max_value=2**48 - 1)
 TOKEN_LENGTH_MAX = 161
 KEY, OTHER_KEY = "a" * 23, "b" * 23
-OLD, NEW = b"the old secret of the cluster", b"the new secret of the cluster"
-TOKENS = SeenTokens(IdSigner([OLD]), "shop")
+OLD, NEW = "the old secret of the cluster", "the new secret of the cluster"
+
+
+def tokens_of(*secrets: str, cluster: str = "shop") -> SeenTokens:
+    return SeenTokens(id_signer(secrets, cluster))
+
+
+TOKENS = tokens_of(OLD)
 
 
 def encode_seen(state: SessionState) -> str:
@@ -76,14 +82,14 @@ def test_one_character_changed_makes_it_no_token() -> None:
 def test_a_token_is_of_one_session_and_one_cluster() -> None:
     token = encode_seen(state_of({b"a" * 8: 7}))
     assert TOKENS.decode(OTHER_KEY, [token]) == {}
-    assert SeenTokens(IdSigner([OLD]), "other").decode(KEY, [token]) == {}
-    assert SeenTokens(IdSigner([NEW]), "shop").decode(KEY, [token]) == {}
+    assert tokens_of(OLD, cluster="other").decode(KEY, [token]) == {}
+    assert tokens_of(NEW).decode(KEY, [token]) == {}
 
 
 def test_while_a_secret_is_replaced_tokens_of_both_count() -> None:
     token = encode_seen(state_of({b"a" * 8: 7}))
-    second = SeenTokens(IdSigner([OLD, NEW]), "shop")
-    first = SeenTokens(IdSigner([NEW, OLD]), "shop")
+    second = tokens_of(OLD, NEW)
+    first = tokens_of(NEW, OLD)
     assert first.decode(KEY, [token]) == {b"a" * 8: 7}
     assert second.decode(KEY, [first.encode(KEY, state_of({b"a" * 8: 8}))]) == {b"a" * 8: 8}
 

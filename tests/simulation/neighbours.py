@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clustersession.core.identity import Phase
+from clustersession.core.revocation import principal_tag, revocation_key
 from clustersession.session.lifetimes import is_live
 from tests.simulation.ledger import Fact, Violation
 
@@ -48,9 +49,11 @@ def know_the_end(host: Host, key: str) -> bool:
         return False
     if any(network.to_drop.values()) or host.began_at_disturbance != world.disturbances:
         return False
-    if host.was_full or not any(
-        fact.end and fact.at_s < host.began_s for fact in world.ledger.facts[key]
-    ):
+    ledger = world.ledger
+    ends = [fact for fact in ledger.facts[key] if fact.end]
+    for user in ledger.users[key]:
+        ends += ledger.facts.get(revocation_key(principal_tag(user)), ())
+    if host.was_full or not any(fact.at_s < host.began_s for fact in ends):
         return False
     return all(_knows_the_end(other, key) for other in world.hosts if other is not host)
 

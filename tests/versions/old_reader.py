@@ -194,8 +194,7 @@ class OldReader:
     def key_of_id(self, identifier: str, secret: bytes, cluster_name: str) -> str | None:
         """The key of a session id, None when its signature is wrong."""
         ids = self.formats["ids"]
-        info = f"{ids['purpose']}\0{cluster_name}".encode()
-        secret = HKDF(SHA256(), 32, b"clustersession keys 1", info).derive(secret)
+        secret = self._id_key(secret, cluster_name)
         key, signature = identifier[: ids["key_length"]], identifier[ids["key_length"] :]
         salt = ids["salt"].encode()
         alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -211,14 +210,18 @@ class OldReader:
         signed = urlsafe_b64decode(token[1:] + "=" * (-len(token[1:]) % 4))
         ids = self.formats["ids"]
         data, mac = signed[: -ids["seen_mac_bytes"]], signed[-ids["seen_mac_bytes"] :]
-        root = sha256(ids["salt"].encode() + b".keys\0" + secret).digest()
-        signing_key = hmac.digest(root, f"seen {cluster_name}".encode(), "sha256")
+        root = sha256(ids["salt"].encode() + b".keys\0" + self._id_key(secret, cluster_name))
+        signing_key = hmac.digest(root.digest(), b"seen", "sha256")
         code = hmac.digest(signing_key, key.encode() + b"\0" + data, "sha256")
         _expect(code[: ids["seen_mac_bytes"]] == mac, "a token with another signature")
         return {
             data[at : at + 8]: int.from_bytes(data[at + 8 : at + 14], "big")
             for at in range(0, len(data), 14)
         }
+
+    def _id_key(self, secret: bytes, cluster_name: str) -> bytes:
+        info = f"{self.formats['ids']['purpose']}\0{cluster_name}".encode()
+        return HKDF(SHA256(), 32, b"clustersession keys 1", info).derive(secret)
 
 
 def _unpacked(data: bytes) -> Any:

@@ -124,7 +124,7 @@ def local() -> dict[str, Any]:
 def cookies() -> dict[str, Any]:
     """What browsers keep: ids by each secret, and the second cookie."""
     ids = []
-    tokens = SeenTokens(id_signer(samples.SECRETS, samples.CLUSTER_NAME), samples.CLUSTER_NAME)
+    tokens = SeenTokens(id_signer(samples.SECRETS, samples.CLUSTER_NAME))
     for secret in samples.SECRETS:
         signer = id_signer([secret], samples.CLUSTER_NAME)
         for number in (0, 1, 255):

@@ -150,7 +150,7 @@ def test_cookies(recording: Recording) -> None:
     signer = id_signer(SECRETS, CLUSTER_NAME)
     for row in part["ids"]:
         assert signer.key_of(row["id"]) == row["key"]
-    tokens = SeenTokens(signer, CLUSTER_NAME)
+    tokens = SeenTokens(signer)
     for row in part["seen"]:
         # A write numbered higher than the token has room for is not named.
         named = {node: seq for node, seq in row["meaning"].items() if seq < 2**48}
