@@ -35,6 +35,8 @@ ACCESS_COARSENESS_MS_MAX = 300_000
 
 ENDED_INVALIDATED = "invalidated"
 ENDED_ROTATED = "rotated"
+ENDED_REPLACED = "replaced"
+"""The request that ended the session began another one, as a login that clears it first."""
 ENDED_REVOKED = "revoked"
 ENDED_LIMIT = "limit"
 
@@ -410,7 +412,8 @@ def highest_time(state: SessionState) -> int:
 
 
 __all__ = [
-    "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REVOKED", "ENDED_ROTATED", "IDLE_TIMEOUT",
+    "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REPLACED", "ENDED_REVOKED",
+    "ENDED_ROTATED", "IDLE_TIMEOUT",
     "LIFETIME", "LOCAL_PREFIX", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
     "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",

@@ -94,8 +94,9 @@ def make_runtime(
     """
     config = app.config
     given = {**_ours(config), **options}
-    settings = load_settings(_from_framework(config), **given)
-    unaided = load_settings({}, **given)
+    framework = _from_framework(config)
+    settings = load_settings(framework, **given)
+    unaided = load_settings({n: v for n, v in framework.items() if n not in _IMPLIED}, **given)
     if settings.cookie_name == _COOKIE_NAME_DEFAULT:
         _log.warning(
             "the session cookie is named %r: Apache httpd prefers a query parameter of that name "

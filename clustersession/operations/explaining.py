@@ -10,6 +10,7 @@ from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import (
     ENDED_INVALIDATED,
     ENDED_LIMIT,
+    ENDED_REPLACED,
     ENDED_REVOKED,
     ENDED_ROTATED,
     SessionState,
@@ -29,6 +30,7 @@ TEXT_LENGTH_MAX = 200
 
 REASONS = {
     ENDED_INVALIDATED: "a request ended it: a logout, session.clear() or session.invalidate()",
+    ENDED_REPLACED: "a request ended it and began another one, as a login that clears it first",
     ENDED_ROTATED: "it went on under another id: session.rotate(), as at a login",
     ENDED_REVOKED: "it was revoked: by an operator, or with all sessions of its user",
     ENDED_LIMIT: "its user opened more sessions than sessions_per_principal_max allows",

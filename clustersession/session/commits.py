@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import log_name
-from clustersession.core.state import ENDED_INVALIDATED, Change
+from clustersession.core.state import ENDED_INVALIDATED, ENDED_REPLACED, Change
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed
 from clustersession.session.cluster_port import ClusterPort
@@ -18,6 +18,7 @@ _log = logging.getLogger("clustersession")
 
 FULL_LOG_INTERVAL_MS = 10_000
 OWED_ENDS_MAX = 10_000
+_OWED = (ENDED_INVALIDATED, ENDED_REPLACED)
 
 
 class SessionCommits:
@@ -98,7 +99,7 @@ class SessionCommits:
 
     def _save_ends(self, changes: Sequence[Change], now_ms: int) -> None:
         """Commit the ends alone: they may fit, because the replica keeps some space for that."""
-        ends = [change for change in changes if change.end == ENDED_INVALIDATED]
+        ends = [change for change in changes if change.end in _OWED]
         if len(ends) == len(changes):
             for change in ends:
                 self._owe(change)

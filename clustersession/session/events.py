@@ -43,7 +43,8 @@ class Event:
 
     kind: created, changed, ended, expired or principal_ended. session: its name in logs; empty for
     principal_ended. names: the attributes that changed. reason: of an end, "invalidated",
-    "rotated" (it goes on under a new id), "revoked" or "limit". here: this node caused it.
+    "replaced" (the same request began another), "rotated" (it goes on under a new id), "revoked" or
+    "limit". here: this node caused it.
     """
 
     kind: str

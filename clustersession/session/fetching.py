@@ -3,7 +3,7 @@
 from clustersession.core.state import SessionState
 from clustersession.session.authentic import Candidate
 from clustersession.session.context import SessionContext
-from clustersession.session.lifetimes import is_live, was_just_rotated
+from clustersession.session.lifetimes import is_live
 from clustersession.session.visit import IMPORTED_PREFIX, Visit
 
 FETCHES_PER_REQUEST_MAX = 2
@@ -69,7 +69,7 @@ def _take(visit: Visit, candidate: Candidate) -> bool:
     state = context.replica.get(candidate.key)
     now_ms = context.now_ms()
     if state is None or not is_live(state, now_ms):
-        visit.outdated |= state is not None and was_just_rotated(state, now_ms)
+        visit.note_outdated(state, now_ms)
         return False
     context.counters.fetched += 1
     if candidate.key.startswith(IMPORTED_PREFIX):

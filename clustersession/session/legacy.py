@@ -26,7 +26,7 @@ from clustersession.core.state import SessionState, expires_ms
 from clustersession.replica.replica import Replica
 from clustersession.session.authentic import Candidate
 from clustersession.session.cookie import CookieWriter
-from clustersession.session.lifetimes import is_live, was_just_rotated
+from clustersession.session.lifetimes import is_live, was_just_replaced
 from clustersession.session.outcome import Outcome
 from clustersession.session.token import IdSigner
 from clustersession.session.visit import IMPORTED_PREFIX, Visit
@@ -123,12 +123,12 @@ class LegacyCookies:
             return True
         successor = identifier[:KEY_LENGTH]
         current = self._replica.get(successor)
-        recent = was_just_rotated(state, now_ms)
+        recent = was_just_replaced(state, now_ms)
         if recent and current is not None and is_live(current, now_ms):
             visit.attach(identifier, successor, current)
             return True
         # A login has moved the record at once, or the session that it had become.
-        visit.outdated |= recent if current is None else was_just_rotated(current, now_ms)
+        visit.note_outdated(state if current is None else current, now_ms)
         return False
 
     def _id_in(self, value: str) -> str | None:

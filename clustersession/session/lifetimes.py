@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from clustersession.core.clock import wall_ms_of
 from clustersession.core.state import (
+    ENDED_REPLACED,
     ENDED_ROTATED,
     IDLE_TIMEOUT,
     LIFETIME,
@@ -127,15 +128,15 @@ def is_live(state: SessionState | None, now_ms: int) -> bool:
     return state is not None and state.ended is None and now_ms <= expires_ms(state)
 
 
-def was_just_rotated(state: SessionState, now_ms: int) -> bool:
-    """Tell whether a session has moved to a new id a moment ago.
+def was_just_replaced(state: SessionState, now_ms: int) -> bool:
+    """Tell whether a session has made way for one with another id a moment ago.
 
     Then the answer that names the new one may not have reached the client yet.
     """
     ended = state.ended
     return (
         ended is not None
-        and ended.reason == ENDED_ROTATED
+        and ended.reason in (ENDED_ROTATED, ENDED_REPLACED)
         and abs(now_ms - wall_ms_of(ended.time)) <= ROTATION_GRACE_MS
     )
 

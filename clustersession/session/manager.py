@@ -13,12 +13,7 @@ from clustersession.session.cookie import CookieWriter
 from clustersession.session.events import Events
 from clustersession.session.fetching import fetch, fetch_async
 from clustersession.session.legacy import legacy_cookies
-from clustersession.session.lifetimes import (
-    Lifetimes,
-    is_live,
-    may_live_elsewhere,
-    was_just_rotated,
-)
+from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewhere
 from clustersession.session.open_visits import OpenVisits, close, leave
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
@@ -154,8 +149,8 @@ class SessionManager:
                 visit.client = (identifier, route)
             if state is None or may_live_elsewhere(state, now_ms):
                 visit.candidates += (candidate,)
-            elif was_just_rotated(state, now_ms):
-                visit.outdated = True
+            else:
+                visit.note_outdated(state, now_ms)
         if here:
             # They may have ended elsewhere; as long as nobody says so, they come first.
             visit.client = here[0].identifier, here[0].route

@@ -8,11 +8,12 @@ from weakref import ref
 
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.core.state import SYSTEM_PREFIX, SessionState
+from clustersession.core.state import ENDED_REPLACED, SYSTEM_PREFIX, SessionState
 from clustersession.session.attributes import AttributeTracker
 from clustersession.session.authentic import Candidate
 from clustersession.session.changes import AttributeChanges, visible_values
 from clustersession.session.context import SessionContext
+from clustersession.session.lifetimes import was_just_replaced
 from clustersession.session.stored import StoredAttributes, stored_attributes
 
 IMPORTED_PREFIX = RESERVED_PREFIX + "old."
@@ -154,9 +155,12 @@ class Visit:
     """The session has ended elsewhere or a commit was refused: nothing more is ever written."""
 
     outdated = False
-    """The client's id ended by a rotation a moment ago, and the new one is on its way. Nothing is
-    stored and no cookie is set, which would take its place. ``rotate`` and a principal end this
-    state: the client may never have got that answer, and logs in again."""
+    """The client's id made way for another a moment ago, which is on its way. Nothing is stored and
+    no cookie is set, which would take its place. ``rotate`` and a principal end this state: the
+    client may never have got that answer, and logs in again."""
+
+    clears_at_login = False
+    """The outdated id was of a session that a login cleared: to do so again ends this state too."""
 
     # --- what the next commit owes --------------------------------------------------------------
 
@@ -377,6 +381,14 @@ class Visit:
             self.client = None
         self.endings, self.discarded, self.removed = (), False, False
         self.session.modified, self.new = False, True
+
+    def note_outdated(self, state: SessionState | None, now_ms: int) -> bool:
+        """Take the client's id for outdated, if its session made way for another a moment ago."""
+        if state is None or state.ended is None or not was_just_replaced(state, now_ms):
+            return False
+        self.outdated = True
+        self.clears_at_login |= state.ended.reason == ENDED_REPLACED
+        return True
 
     def lose(self) -> None:
         """Note that the session has ended elsewhere: it is empty here, and nothing is written."""

@@ -31,8 +31,8 @@ class SessionChange:
     """Says what others have changed in a session since the last look.
 
     names: attributes that were set or deleted; values: what they are now, without deleted ones.
-    ended: the session is over, and nothing follows; reason: "invalidated", "rotated", "revoked",
-    "limit" or "expired".
+    ended: the session is over, and nothing follows; reason: "invalidated", "replaced", "rotated",
+    "revoked", "limit" or "expired".
     """
 
     names: tuple[str, ...] = ()

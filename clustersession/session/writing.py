@@ -8,6 +8,7 @@ from clustersession.core.ids import KEY_LENGTH, log_name
 from clustersession.core.state import (
     ENDED_INVALIDATED,
     ENDED_LIMIT,
+    ENDED_REPLACED,
     ENDED_ROTATED,
     IDLE_TIMEOUT,
     LIFETIME,
@@ -71,6 +72,8 @@ def write(visit: Visit) -> int:
     now_ms = context.now_ms()
     if context.commits.owed_ends:
         context.commits.store_owed_ends(now_ms)
+    if visit.clears_at_login and visit.removed and dict.__len__(visit.session):
+        visit.outdated = False
     if visit.mute:
         if visit.outdated and visit.touched:
             old_key = visit.client[0][:KEY_LENGTH] if visit.client else visit.legacy
@@ -140,13 +143,14 @@ def touch(visit: Visit, now_ms: int) -> int:
 def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     """Store a session for the first time; what holds nothing is not stored."""
     context, commits = visit.context, visit.context.commits
-    ends = _endings(visit, now_ms)
     system = {name: data for name, data in visit.system.items() if data is not None}
     if not _is_worth_storing(visit, changes, system):
+        ends = _endings(visit, now_ms)
         if ends and (committed := commits.commit(ends, now_ms)) is not None:
             visit.endings = ()
             return committed.head if committed.effective else 0
         return 0
+    ends = _endings(visit, now_ms, ENDED_INVALIDATED if visit.answered else ENDED_REPLACED)
     creation = _creation(visit, changes, system, now_ms)
     system.pop(IDLE_TIMEOUT, None)
     sets = {**changes.sets, **system}
@@ -380,8 +384,8 @@ def _was_exchanged(context: SessionContext, record_key: str) -> bool:
     )
 
 
-def _endings(visit: Visit, now_ms: int) -> list[Change]:
-    return [Change(key, now_ms, end=ENDED_INVALIDATED) for key in visit.endings]
+def _endings(visit: Visit, now_ms: int, reason: str = ENDED_INVALIDATED) -> list[Change]:
+    return [Change(key, now_ms, end=reason) for key in visit.endings]
 
 
 def _over_limit(visit: Visit, now_ms: int) -> list[Change]:

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any, TypeVar
 
+import pytest
+
 from clustersession.session.events import Event, Events
 from clustersession.worker.runtime import Runtime
 from tests.adapters.ways_to_read import BY_NAME, BY_PYTHON, looked_at
@@ -106,6 +108,10 @@ class AdapterContract(ABC):
         """Move the session to a new id in the framework's own way."""
         session.rotate()
 
+    def clear(self, session: Any) -> None:
+        """Empty the session so that it ends, as Flask's tutorial does at a login."""
+        session.clear()
+
     def two_workers(self, stack: ExitStack, during: list[Callable[[], None]]) -> list[Served]:
         """Two applications over one store; ``during`` runs in the middle of a slow request."""
         def begin(session: Any) -> object:
@@ -152,6 +158,11 @@ class AdapterContract(ABC):
             session["user"] = "bob"
             return None
 
+        def log_in_anew(session: Any) -> object:
+            self.clear(session)
+            session["user"] = "bob"
+            return None
+
         def slow_read(session: Any) -> object:
             found = session.get("user")
             interrupted()
@@ -168,7 +179,7 @@ class AdapterContract(ABC):
             view.__name__: view
             for view in (
                 begin, slow_after, slow_before, slow_in_place, slow_read, fast, append, log_in,
-                log_out, read, untouched,
+                log_in_anew, log_out, read, untouched,
             )
         }
         return [stack.enter_context(self.serve(views)) for _ in range(2)]
@@ -205,11 +216,12 @@ class AdapterContract(ABC):
                 for worker in (first, second):
                     assert worker.get("read", cookie).data == {}
 
-    def test_an_outdated_id_is_served_empty_and_takes_no_cookies_place(self) -> None:
+    @pytest.mark.parametrize("log_in", ["log_in", "log_in_anew"])
+    def test_an_outdated_id_is_served_empty_and_takes_no_cookies_place(self, log_in: str) -> None:
         with ExitStack() as stack:
             first, second = self.two_workers(stack, [])
             old = first.get("begin").cookie
-            login = first.get("log_in", old).cookie
+            login = first.get(log_in, old).cookie
             assert login
             assert login != old
             for view in ("fast", "read", "log_out", "slow_before", "untouched"):
@@ -219,12 +231,13 @@ class AdapterContract(ABC):
             assert second.get("read", login).data["user"] == "bob"
             assert second.runtime().manager().counters.lost_writes >= 1
 
-    def test_a_login_counts_though_the_answer_of_the_first_was_lost(self) -> None:
+    @pytest.mark.parametrize("log_in", ["log_in", "log_in_anew"])
+    def test_a_login_counts_though_the_answer_of_the_first_was_lost(self, log_in: str) -> None:
         with ExitStack() as stack:
             first, second = self.two_workers(stack, [])
             old = first.get("begin").cookie
-            lost = first.get("log_in", old).cookie
-            again = second.get("log_in", old).cookie
+            lost = first.get(log_in, old).cookie
+            again = second.get(log_in, old).cookie
             assert again
             assert again not in (old, lost)
             assert first.get("read", again).data == {"user": "bob"}

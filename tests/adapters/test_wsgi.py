@@ -210,6 +210,10 @@ class ServedByWsgi(Served):
 
 
 class TestContract(AdapterContract):
+    def clear(self, session: Any) -> None:
+        # Emptying it alone ends no session here.
+        session.invalidate()
+
     @contextmanager
     def serve(
         self, views: Mapping[str, View], listeners: Events | None = None

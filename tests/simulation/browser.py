@@ -122,7 +122,7 @@ class Visits:
             undisturbed &= not host.was_full
             if not found and undisturbed and could_tell(host, key):
                 raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
-        outdated = cookie is not None and not found and _was_just_rotated(host, key)
+        outdated = cookie is not None and not found and _was_just_replaced(host, key)
         if action != DOWNLOAD:
             await self._stay(worker, visit, think_s)
         promises = Request(worker.host, visit, action, name)
@@ -330,7 +330,7 @@ class Visits:
             raise Violation(f"a cookie names a node that does not exist: {value}")
 
 
-def _was_just_rotated(host: Host, key: str) -> bool:
+def _was_just_replaced(host: Host, key: str) -> bool:
     """Whether a node knows that a session has a new id since a moment ago."""
     state = host.replica.get(key)
     if state is None or state.ended is None or state.ended.reason != ENDED_ROTATED:

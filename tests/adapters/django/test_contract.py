@@ -79,6 +79,11 @@ class TestContract(AdapterContract):
         "aget_expiry_age": lambda s: asyncio.run(s.aget_expiry_age()),
     }
 
+    def clear(self, session: Any) -> None:
+        # Here a flush ends the session at once, as a logout, and a login cycles the key.
+        session.clear()
+        session.cycle_key()
+
     def log_out(self, session: Any) -> None:
         session.flush()
 
