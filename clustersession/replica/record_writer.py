@@ -38,6 +38,7 @@ class RecordWriter:
     seq: the highest place in our feed; grows with each commit.
     highest: the highest hybrid time issued or seen; never goes back.
     stored: every session written, in order, when somebody wants to know; else None.
+    _revoking: how far each revoked user's sessions have been ended, see ``end_revoked``.
     _before: the head as it was read; written back by ``finish`` if it is another by then.
     _tombstones: how many sessions of the replica have ended.
     _digests: per row of the digests table, what is to be mixed in by ``finish``: once per bucket
@@ -57,6 +58,9 @@ class RecordWriter:
         self._clock_skew_ms_max = clock_skew_ms_max
         self._digests: dict[bytes, int] = {}
         self.stored: list[Stored] | None = None
+        self._revoking = tables.decode_revoking(
+            transaction.get(tables.META, tables.REVOKING_KEY)
+        )
         self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
         self.node, self.seq, self.highest, self._tombstones = self._before
 
@@ -123,7 +127,8 @@ class RecordWriter:
             self.stored.append((key, state_before, state))
         revoked = tag_of_revocation(key) if key[0] == RESERVED_PREFIX else None
         if revoked is not None:
-            self._end_part({**self._revoking(), revoked: ""}, revoked)
+            self._revoking[revoked] = ""
+            self._end_part(revoked)
         return state
 
     def _move(
@@ -153,7 +158,7 @@ class RecordWriter:
     def commit(self, change: Change, wall_ms: int) -> SessionState | None:
         """Apply one local change under the next place in our feed; None when it has no effect."""
         record = self.load(change.key)
-        current = None if record is None else record.state
+        current = self._current(change.key, record)
         if current is not None and change.creation is None and expires_ms(current) < wall_ms:
             return None
         if current is None and change.creation is not None and not self._admits(change, wall_ms):
@@ -190,7 +195,7 @@ class RecordWriter:
         ``missing``.
         """
         record = self.load(delta.key)
-        current = None if record is None else record.state
+        current = self._current(delta.key, record)
         if current is None and self.kept_until_ms(delta.state) < wall_ms:
             return False
         joined = apply_delta(current, delta)
@@ -233,26 +238,28 @@ class RecordWriter:
         if tag is not None and self._revocation(tag) is not None:
             self.store(key, record, record.state)
 
+    def _current(self, key: str, record: tables.Record | None) -> SessionState | None:
+        """Return what is stored, or what it will be when its turn to be ended has come."""
+        state = None if record is None else record.state
+        if state is not None and self._revoking and (tag := tag_of(state)) in self._revoking:
+            assert tag is not None
+            return judged(key, state, self._revocation(tag))
+        return state
+
     def _revocation(self, tag: bytes) -> Register | None:
         record = self.load(revocation_key(tag))
         return None if record is None else revocation_in(record.state)
 
     def end_revoked(self) -> bool:
         """End the next part of the sessions of a revoked user; False when there are none left."""
-        revoking = self._revoking()
-        for tag in revoking:
-            self._end_part(revoking, tag)
+        for tag in self._revoking:
+            self._end_part(tag)
             return True
         return False
 
-    def _revoking(self) -> dict[bytes, str]:
-        return tables.decode_revoking(self._transaction.get(tables.META, tables.REVOKING_KEY))
-
-    def _end_part(self, revoking: dict[bytes, str], tag: bytes) -> None:
-        """End some sessions of a user, as far as the revocation speaks of them.
-
-        ``revoking``: how far that is for each user.
-        """
+    def _end_part(self, tag: bytes) -> None:
+        """End some sessions of a user, as far as the revocation speaks of them."""
+        revoking = self._revoking
         keys = keys_of(self._transaction, tag, revoking.pop(tag), self._ends_at_once)
         for key in keys:
             record = self.load(key)
