@@ -13,6 +13,7 @@ from clustersession.core.state import (
     ENDED_ROTATED,
     PRINCIPAL,
     SYSTEM_PREFIX,
+    SessionState,
     access_coarseness_ms,
     idle_timeout_ms,
 )
@@ -174,18 +175,18 @@ class Visits:
             # What has just been written may not be everywhere, and what is lost comes later.
             told = seconds > STAY_S and not world.plan.loss
             if told and disturbances == world.disturbances and at_peace(world):
-                self._judge_open(worker.host, visit.key)
+                self._judge_open(worker.host, visit.key, cast(SessionState, visit.state))
 
-    def _judge_open(self, host: Host, key: str) -> None:
+    def _judge_open(self, host: Host, key: str, state: SessionState) -> None:
         """An open request's session lives on every node, if nobody ends it."""
         world = self._world
         idle_s, slack_s = self._timing()
-        age_s = world.timeline.now_s - world.ledger.created_s[key]
+        left_s = (state.deadline_ms - host.clock.wall_ms()) / 1000
         if (
             any(fact.end for fact in world.ledger.facts[key])
             or may_be_revoked(world.ledger, key)
             or any(other.was_full for other in world.hosts)
-            or age_s > world.settings.effective_absolute_timeout_s - slack_s
+            or left_s < slack_s
             or (idle_s and slack_s >= access_coarseness_ms(idle_s * 1000) / 1000)
         ):
             return
