@@ -44,12 +44,21 @@ class AccessRecorder:
                 thread.join(STOP_TIMEOUT_S)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, name="clustersession-open-requests", daemon=True
         )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Some interpreters inside a process may have none, and no request fails for that.
+            _log.warning(
+                "a request that takes longer than the idle timeout loses its session: accesses "
+                "cannot be recorded meanwhile (%s)", error,
+            )
+            return
+        self._thread = thread
         # The interpreter must not take the replica apart under a commit.
         atexit.register(self.stop)
-        self._thread.start()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):

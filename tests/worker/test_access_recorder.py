@@ -89,3 +89,16 @@ async def test_it_survives_trouble(
     assert raised.is_set()
     assert bool(caplog.records) is isinstance(error, RuntimeError)
     recorder.stop()
+
+
+async def test_where_no_thread_can_be_started_requests_are_served(
+    world: TickingWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("thread is not supported for isolated subinterpreters")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    recorder = AccessRecorder(world.manager)
+    world.manager.open_visits.add(world.manager.open([]))
+    assert "not supported" in caplog.text
+    recorder.stop()
