@@ -44,12 +44,18 @@ class AccessRecorder:
                 thread.join(STOP_TIMEOUT_S)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, name="clustersession-open-requests", daemon=True
         )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The host allows no more threads; the request that is opened just now needs none.
+            _log.warning("open requests do not keep their sessions: %s", error)
+            return
+        self._thread = thread
         # The interpreter must not take the replica apart under a commit.
         atexit.register(self.stop)
-        self._thread.start()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):

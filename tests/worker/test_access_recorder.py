@@ -89,3 +89,20 @@ async def test_it_survives_trouble(
     assert raised.is_set()
     assert bool(caplog.records) is isinstance(error, RuntimeError)
     recorder.stop()
+
+
+async def test_a_request_is_served_where_no_thread_can_be_started(
+    world: TickingWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = AccessRecorder(world.manager)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        visit = world.manager.open([])
+        world.manager.open_visits.add(visit)
+    assert "do not keep their sessions" in caplog.text
+    world.manager.close(visit)
+    recorder.stop()
