@@ -84,6 +84,7 @@ class ClusterSessionMiddleware:
         self.app = app
         try:
             self.runtime = runtime or Runtime.from_options(options)
+            check_inside(app, self.runtime)
         except ConfigurationError as error:
             if not _is_made_by_a_call():
                 raise
@@ -95,7 +96,6 @@ class ClusterSessionMiddleware:
         self._answers = AnswerWriter(settings)
         name, value = self._answers.only_vary
         self._only_vary = (name.lower().encode("latin-1"), value.encode("latin-1"))
-        check_inside(app, self.runtime)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -147,6 +147,8 @@ class BackedSession(SessionBase):
         if opened is None:
             given = self._given
             self._opened = opened = self._manager.open((given,) if given else ())
+            # A store that is made by its key, as by tests: whoever has the key goes on with it.
+            opened.keeps_id = True
         return opened
 
     def _read(self, key: str | None) -> Visit:

@@ -72,10 +72,11 @@ class ClusterInterface(ABC):
         """Open the session of a request; it may be ``missing``. None on an excluded path.
 
         ``notes`` is the request's environ or scope: a middleware around the application may have
-        opened the session already.
+        opened the session already. An application that calls itself with the same environ gets two
+        answers, of which only one goes to the client: that is a request of its own.
         """
         opener, path = self._opener, request.path
-        outer = opener.join(request, notes)
+        outer = None if self.opened_for(notes) else opener.join(request, notes)
         if outer is not None:
             return outer
         if opener.is_excluded is not None and opener.is_excluded(path):

@@ -134,6 +134,7 @@ def check_inside(app: object, outer: Runtime) -> None:
         inner = getattr(app, "runtime", None)
         if (
             isinstance(inner, Runtime)
+            and not inner.is_refused  # its own error says more
             and inner.settings.cookie_name == outer.settings.cookie_name
         ):
             agree(outer, inner)

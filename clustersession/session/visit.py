@@ -176,6 +176,9 @@ class Visit:
     wanted = False
     """The session is to be stored even while it is empty, as Django does."""
 
+    keeps_id = False
+    """There may be nobody to tell the client of a new id that the application did not ask for."""
+
     logs_in = False
     """The session is about to be a user's, whose name the framework gives only after it has told
     the application the new id, as Django does."""

@@ -103,10 +103,12 @@ def write(visit: Visit) -> int:
 def _outgrows(visit: Visit) -> bool:
     """Tell whether the session needs a new id to live longer than an anonymous one.
 
-    Once the headers are out no new id can reach the client: then it keeps its deadline.
+    Where no new id can reach the client, because the headers are out, it keeps its deadline.
     """
     state = visit.state
-    if not visit.system or visit.answered or state is None or visit.stands_for_record:
+    if not visit.system or visit.answered or visit.keeps_id:
+        return False
+    if state is None or visit.stands_for_record:
         return False
     return visit.context.lifetimes.outgrows(state, visit.writes(NO_CHANGES)[0])
 

@@ -93,6 +93,11 @@ class Runtime:
         runtime._refused = why
         return runtime
 
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether ``refused`` made it: its settings say nothing then."""
+        return self._refused is not None
+
     def manager(self) -> SessionManager:
         """Return this process's manager, opened at the first call.
 

@@ -9,6 +9,8 @@ from weakref import ref
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from clustersession.asgi import ClusterSessionMiddleware
 from clustersession.core.errors import ConfigurationError
@@ -56,6 +58,31 @@ async def test_what_a_framework_makes_in_a_call_fails_the_start_or_else_each_req
     await app({**scope, "type": "websocket"}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1011}]
     assert "did you mean cookie_name" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "word"),
+    [({}, {"idle_timeout_s": 100}, "idle_timeout_s is"), ({}, {"idle_timeout_s": -5}, "-5")],
+)
+def test_two_that_a_framework_puts_into_one_another_fail_the_start_by_the_first_error(
+    outer: dict[str, Any], inner: dict[str, Any], word: str
+) -> None:
+    app = Starlette(middleware=[
+        Middleware(ClusterSessionMiddleware, **options)  # type: ignore[arg-type]
+        for options in (outer, inner)
+    ])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with pytest.raises(ConfigurationError, match=word):
+        asyncio.run(app({"type": "lifespan"}, receive, send))  # type: ignore[arg-type]
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert word in sent[0]["message"]
 
 
 def test_an_unusable_state_directory_fails_the_start(state: Path) -> None:

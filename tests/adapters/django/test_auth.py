@@ -26,6 +26,22 @@ alogin = getattr(auth, "alogin", None)
 aupdate_session_auth_hash = getattr(auth, "aupdate_session_auth_hash", None)
 
 
+def test_a_test_that_logs_in_by_hand_goes_on_with_the_cookie_it_has(
+    middleware: str, user: User
+) -> None:
+    client = Client()
+    session = client.session
+    key = session.session_key
+    session[USER_ID] = str(user.pk)
+    session[auth.BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+    session[auth.HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    assert session.session_key == key
+    names: list[str] = []
+    get(client, lambda request: names.append(request.user.get_username()))
+    assert names == ["ann"]
+
+
 def test_login_and_logout(middleware: str, user: User) -> None:
     client = Client()
     get(client, setting(cart=[1]))

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from flask import Flask, flash, session
+from flask import Flask, flash, request, session
 from flask.sessions import SessionMixin
 
 from clustersession.core.errors import UnserializableValue
@@ -50,6 +50,22 @@ def test_session_transaction() -> None:
     with client:
         client.get("/read")
         assert session["cart"] == ["from the test", 1]
+
+
+def test_an_application_that_calls_itself_still_gives_its_client_the_cookie() -> None:
+    app = make_app()
+
+    @app.get("/outer")
+    def outer() -> dict[str, int]:
+        session["outer"] = 1
+        with app.request_context({**request.environ, "PATH_INFO": "/set"}):
+            app.full_dispatch_request()
+        session["outer"] = 2
+        return {}
+
+    client = app.test_client()
+    assert client.get("/outer").headers["Set-Cookie"].startswith("CLUSTERSESSION=")
+    assert client.get("/read").json == {"outer": 2}
 
 
 def test_permanent_sessions() -> None:
