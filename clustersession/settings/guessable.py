@@ -63,9 +63,11 @@ def why_guessable(secret: str | bytes) -> str:
         return "it is an example that stands in a documentation"
     if len(text) < SECRET_LENGTH_MIN:
         return f"it has fewer than {SECRET_LENGTH_MIN} characters"
-    if len(_unit_repeated(text.casefold())) < SECRET_LENGTH_MIN or not _is_varied(
-        _without_repetition(_SEPARATORS.sub("", _WORDS.sub("", text.casefold())))
-    ):
+    whole = text.casefold()
+    rest = _WORDS.sub("", whole)
+    # Among random bytes, what separates words in a text is as random as the others.
+    rest = _SEPARATORS.sub("", rest) if text.isprintable() else rest
+    if len(_unit_repeated(whole)) < SECRET_LENGTH_MIN or not _is_varied(_without_repetition(rest)):
         return "it is made of well-known words, repetitions or sequences"
     return ""
 

@@ -45,6 +45,13 @@ def test_nothing_that_a_generator_makes() -> None:
             assert why_guessable(chance.randbytes(length)) == ""
 
 
+@pytest.mark.parametrize("made", [
+    b".\xe9p\xf8'y_\xf7!\xf2B:\x0b\x1f\xa0a", b"=\xeeme\x85\xc6\xe7\xab\xbdY-y\x97\n-\x1c",
+])
+def test_random_bytes_with_many_of_the_characters_that_separate_words(made: bytes) -> None:
+    assert why_guessable(made) == ""
+
+
 def test_what_is_derived_from_a_guessable_key_still_tells() -> None:
     for key in ("dev", b"dev", "k" * 32):
         assert "web framework's secret key" in why_guessable(derive_secret(key))
