@@ -122,13 +122,18 @@ class ClusterStore(Store):
                 return
             await manager.write_async([Change(place, now_ms, sets)])
             return
-        creation = Creation(now_ms, now_ms + self._absolute_ms(manager, life_ms), life_ms)
+        # Whose it is nobody here knows: any visitor may be the cause of it.
+        creation = Creation(
+            now_ms, now_ms + self._absolute_ms(manager, life_ms), life_ms,
+            manager.settings.new_sessions_per_second_max,
+        )
         free = next((k for k in self._keys(manager, key) if manager.replica.get(k) is None), None)
         if free is None:
             _log.error("an id of %s was used again too often; its value is not stored",
                        self._prefix[:-1])
             return
-        await manager.write_async([Change(free, now_ms, sets, creation=creation)])
+        if not await manager.write_async([Change(free, now_ms, sets, creation=creation)]):
+            manager.context.warnings.refused_new_session()
 
     async def get(self, key: str, renew_for: int | timedelta | None = None) -> bytes | None:
         """Return the value, or None when there is none or it has expired."""

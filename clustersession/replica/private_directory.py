@@ -67,8 +67,10 @@ def _close_to_others(descriptor: int, directory: Path) -> None:
 def check_way(path: Path) -> None:
     """Refuse a path that another user could have led elsewhere. Raises ReplicaUnusable, OSError.
 
-    In a directory in which everybody may write, the next step must belong to us or to root, be it a
-    directory or a link. So nobody else can exchange a step after it was looked at.
+    In a directory in which everybody may write, the next step must belong to us or to root, and a
+    link everywhere: where it leads is its owner's choice. In a directory with the sticky bit nobody
+    else can exchange a step after it was looked at; without it, as in a volume of Kubernetes, and
+    in a directory of his own, another user can.
     """
     way, steps, links = Path("/"), [*reversed(path.absolute().parts[1:])], 0
     while steps:
@@ -78,12 +80,14 @@ def check_way(path: Path) -> None:
             found = os.lstat(way)
         except FileNotFoundError:
             return
-        if anybodys and found.st_uid not in (0, os.geteuid()):
+        is_link = stat.S_ISLNK(found.st_mode)
+        if (anybodys or is_link) and found.st_uid not in (0, os.geteuid()):
+            what = "a link" if is_link else "a directory where everybody may make one"
             raise ReplicaUnusable(
-                f"{way} was made by user {found.st_uid} where everybody may make files; remove it "
-                "or choose another state_dir"
+                f"{way} was made by user {found.st_uid}, and is {what}; remove it or choose "
+                "another state_dir"
             )
-        if stat.S_ISLNK(found.st_mode):
+        if is_link:
             links += 1
             if links > _LINKS_MAX:
                 raise ReplicaUnusable(f"{path} goes through too many symbolic links")

@@ -306,14 +306,16 @@ class SessionManager:
         """Return what lists and ends users' sessions across the cluster."""
         return ClusterSessions(self.context)
 
-    async def write_async(self, changes: Sequence[Change]) -> None:
+    async def write_async(self, changes: Sequence[Change]) -> bool:
         """Commit changes that are of no visit, and wait for peers as ``ack`` asks.
 
-        Where there is no space they are lost, and that is logged; ends are tried again.
+        Where there is no space they are lost, and that is logged; ends are tried again. False:
+        there was space, and none of them had an effect.
         """
         committed = self.context.commits.commit(changes, self.now_ms())
         if committed is not None and committed.effective:
             await self.context.commits.confirm_async(committed.head)
+        return committed is None or committed.effective
 
     def write_unconfirmed(self, changes: Sequence[Change]) -> None:
         """Commit like ``write_async``, and wait for nobody."""

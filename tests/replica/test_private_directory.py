@@ -49,6 +49,18 @@ def test_a_link_of_another_user_is_not_followed(anybodys: Path, tmp_path: Path) 
     assert not list(target.iterdir())
 
 
+def test_nor_one_in_a_directory_of_his_own(tmp_path: Path) -> None:
+    home, target = tmp_path / "home", tmp_path / "web"
+    home.mkdir(mode=0o755)
+    target.mkdir()
+    (home / ".local").symlink_to(target)
+    for path in (home, home / ".local"):
+        as_other(path)
+    with pytest.raises(ReplicaUnusable, match=f"made by user {OTHER}, and is a link"):
+        make_private(home / ".local" / "state")
+    assert not list(target.iterdir())
+
+
 def test_nor_one_behind_a_link_of_our_own(anybodys: Path, tmp_path: Path) -> None:
     planted = anybodys / "planted"
     planted.symlink_to(tmp_path)

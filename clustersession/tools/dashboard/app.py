@@ -27,6 +27,8 @@ from clustersession.operations.ending import end_principal, end_session, end_tex
 from clustersession.operations.explaining import UNKNOWN, Explanation, explain
 from clustersession.operations.nodes import ask_agent
 from clustersession.operations.observing import Access, SharedAccess
+from clustersession.settings.guessable import why_guessable
+from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.tools.dashboard import pages
 from clustersession.tools.dashboard.guard import Guard, headers
 from clustersession.tools.dashboard.http import base_of, client_of, html_response, path_of
@@ -65,6 +67,12 @@ class Dashboard:
                 raise ConfigurationError(
                     "the dashboard shows and ends sessions: set dashboard_token, 16 characters or "
                     "more, for those who may use it"
+                )
+            # Where the application can be reached from, nobody here knows.
+            if why := why_guessable(settings.dashboard_token):
+                raise ConfigurationError(
+                    f"the dashboard shows and ends sessions, and dashboard_token can be guessed: "
+                    f"{why}; make one with {SECRET_COMMAND}"
                 )
             access = SharedAccess(runtime)
             guard = Guard(settings.dashboard_token, settings.dashboard_hosts)

@@ -9,6 +9,7 @@ from litestar import Litestar
 from litestar.middleware.session.server_side import ServerSideSessionConfig
 from litestar.testing import TestClient
 
+from clustersession.core.creation_rate import BURST_S
 from clustersession.core.errors import SessionTooLarge
 from clustersession.core.state import ENDED_INVALIDATED, Change
 from clustersession.litestar.store import ClusterStore
@@ -137,6 +138,20 @@ async def test_too_large_a_value_is_refused() -> None:
     store = ClusterStore(attribute_bytes_max=100)
     with pytest.raises(SessionTooLarge, match="attribute_bytes_max is 100"):
         await store.set("id", b"x" * 101)
+    store.runtime.close()
+
+
+async def test_beyond_the_rate_a_new_value_is_not_stored_and_others_change() -> None:
+    store = ClusterStore(new_sessions_per_second_max=1)
+    manager = store.runtime.manager()
+    now_ms = manager.now_ms()
+    manager.now_ms = lambda: now_ms  # type: ignore[method-assign]
+    for number in range(BURST_S + 3):
+        await store.set(str(number), b"new")
+    assert manager.replica.stats().sessions == BURST_S
+    assert manager.counters.refused_new_sessions == 3
+    await store.set("0", b"changed")
+    assert await store.get("0") == b"changed"
     store.runtime.close()
 
 

@@ -67,6 +67,13 @@ def test_it_is_refused_without_a_token_of_its_own(options: dict[str, object]) ->
         Dashboard(**options)
 
 
+def test_it_is_refused_with_a_token_that_can_be_guessed(options: dict[str, object]) -> None:
+    options["dashboard_token"] = "changeme-changeme-123"
+    with pytest.raises(ConfigurationError, match="can be guessed") as refused:
+        Dashboard(**options)
+    assert "changeme" not in str(refused.value)
+
+
 async def test_other_names_than_those_given_are_refused(client: httpx.AsyncClient) -> None:
     answer = await client.get("/cluster/", headers={"host": "evil.example"})
     assert answer.status_code == 400
