@@ -85,7 +85,7 @@ def test_files_are_kept_from_cleaners_and_what_is_missing_is_said(
         if len(kept) == 2:
             raise ReplicaUnusable("data.mdb were removed")
 
-    cluster = LocalOnly("a", replica_with(0), keep)
+    cluster = LocalOnly("a", replica_with(0), HostClock(1000), keep)
     for _ in range(READER_CHECK_SWEEPS + 1):
         clock[0] += SWEEP_INTERVAL_S
         cluster.feed_moved(1)
