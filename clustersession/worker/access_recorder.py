@@ -44,12 +44,20 @@ class AccessRecorder:
                 thread.join(STOP_TIMEOUT_S)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._run, name="clustersession-open-requests", daemon=True
         )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # Too many threads, or the interpreter ends: the request goes on, the next one tries.
+            _log.debug("accesses of open requests are not recorded: %s", error)
+            if (manager := self._manager()) is not None:
+                manager.open_visits.on_first = self._start
+            return
+        self._thread = thread
         # The interpreter must not take the replica apart under a commit.
         atexit.register(self.stop)
-        self._thread.start()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):

@@ -89,3 +89,25 @@ async def test_it_survives_trouble(
     assert raised.is_set()
     assert bool(caplog.records) is isinstance(error, RuntimeError)
     recorder.stop()
+
+
+async def test_a_request_does_not_fail_where_no_thread_can_start(
+    world: TickingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = AccessRecorder(world.manager)
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        world.manager.open_visits.add(world.manager.open([]))
+    recorder.stop()
+    assert threads() == []
+    recorder = AccessRecorder(world.manager)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        world.manager.open_visits.add(world.manager.open([]))
+    world.manager.open_visits.add(world.manager.open([]))
+    assert len(threads()) == 1, "the next request tries again"
+    recorder.stop()
