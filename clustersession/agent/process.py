@@ -51,7 +51,9 @@ def agent_lock(home: NodeHome, *, wait_s: float = 0.0) -> Iterator[bool]:
                 yield False
                 return
             time.sleep(LOCK_LOOK_S)
-        write_pid(home)
+        # The number is for people; the disk may be full.
+        with suppress(OSError):
+            write_pid(home)
         yield True
     finally:
         os.close(descriptor)

@@ -31,6 +31,8 @@ class Lookup:
     dead, in a moment.
     offers: what the large copies contain that peers have and we have not asked for.
     sender: the peer that was asked for its large copy; empty: none is under way.
+    doubted: our copy would do, and is asked for because peers may have ended it: all are waited
+    for. answered: some peer has.
     """
 
     deadline_s: float
@@ -40,6 +42,8 @@ class Lookup:
     lost: set[bytes] = field(default_factory=set)
     offers: dict[bytes, Mapping[bytes, int]] = field(default_factory=dict)
     sender: bytes = b""
+    doubted: bool = False
+    answered: bool = False
 
 
 class SessionLookup:
@@ -61,6 +65,7 @@ class SessionLookup:
                 self._context.emit(FetchAnswered(token, False))
                 return
             lookup = Lookup(at.now_s + self._context.settings.fetch_timeout_s, wanted)
+            lookup.doubted = self._is_found(key, lookup, at.wall_ms)
             self._lookups[key] = lookup
             self._context.retimed.add(self)
             for peer in list(self._context.peers.values()):
@@ -97,7 +102,8 @@ class SessionLookup:
         lookup.waiting.discard(node)
         if lookup.sender == node:
             lookup.sender = b""
-        if self._is_found(key, lookup, at.wall_ms):
+        lookup.answered = True
+        if self._is_found(key, lookup, at.wall_ms) and not self._is_doubted(key, lookup):
             self._answer(key, True)
             return
         if message.state is None and message.versions is not None:
@@ -135,7 +141,7 @@ class SessionLookup:
         """Give up lookups past their deadline, and those that nobody is left to answer."""
         for key, lookup in list(self._lookups.items()):
             if lookup.deadline_s <= at.now_s:
-                self._answer(key, False)
+                self._answer(key, lookup.doubted and lookup.answered)
         self.settle()
 
     def next_deadline(self) -> float:
@@ -158,6 +164,15 @@ class SessionLookup:
             return state is not None
         return wall_ms <= expires_ms(state) and covers(state.versions, lookup.wanted)
 
+    def _is_doubted(self, key: str, lookup: Lookup) -> bool:
+        """Tell whether a peer that has not answered may know of an end that the others do not.
+
+        As two nodes may that come back at the same time. Those that are not connected yet are not
+        waited for.
+        """
+        state = self._context.replica.get(key)
+        return lookup.doubted and bool(lookup.waiting) and state is not None and state.ended is None
+
     def _take_offer(self, key: str, lookup: Lookup) -> None:
         """Ask one peer for a copy that is large, if it has what we still lack."""
         known = self._known(key)
@@ -173,7 +188,7 @@ class SessionLookup:
         if lookup is None or lookup.waiting or not self._context.discovered:
             return
         if not lookup.lost or lookup.lost.isdisjoint(self._context.unlinked()):
-            self._answer(key, False)
+            self._answer(key, lookup.doubted and lookup.answered)
 
     def _answer(self, key: str, found: bool) -> None:
         lookup = self._lookups.pop(key, None)

@@ -1,7 +1,8 @@
 """Finds a node of this host and asks it."""
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,26 @@ def find_home(settings: Settings) -> NodeHome:
     ``state_dir`` may be the node's own directory, too. Makes nothing. Raises NoSuchNode.
     """
     base = state_dir_of(settings)
-    if parse_name(base) != ("", "") and (base / "replica").is_dir():
-        return NodeHome(base)
     try:
-        found = [
-            NodeHome(path) for path in sorted(base.glob("*.*.*"))
-            if parse_name(path) != ("", "") and (path / "replica").is_dir()
-        ]
-        fitting = _with_secret(settings, _named(settings, found))
+        return _find_home(settings, base)
     except PermissionError as error:
         raise NoSuchNode(
             f"{error.filename} is private to its owner; run this as the user that the application "
             "runs as"
         ) from None
+
+
+def _find_home(settings: Settings, base: Path) -> NodeHome:
+    if parse_name(base) != ("", "") and (base / "replica").is_dir():
+        return NodeHome(base)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        # ``glob`` finds nothing in a directory that it may not read.
+        os.scandir(base).close()
+    found = [
+        NodeHome(path) for path in sorted(base.glob("*.*.*"))
+        if parse_name(path) != ("", "") and (path / "replica").is_dir()
+    ]
+    fitting = _with_secret(settings, _named(settings, found))
     if len(fitting) == 1:
         return fitting[0]
     raise NoSuchNode(_several(base, fitting) if fitting else _none(settings, base, found))

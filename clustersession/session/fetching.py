@@ -2,6 +2,8 @@
 
 from clustersession.core.state import SessionState
 from clustersession.session.authentic import Candidate
+from clustersession.session.causal import Seen
+from clustersession.session.cluster_port import NOTHING_MORE
 from clustersession.session.context import SessionContext
 from clustersession.session.lifetimes import is_live
 from clustersession.session.visit import IMPORTED_PREFIX, Visit
@@ -19,8 +21,9 @@ def fetch(visit: Visit) -> None:
             context.cluster.fetch(key)
         else:
             with context.causal.wait(key, seen) as waits:
-                if waits or not is_live(context.replica.get(key), context.now_ms()):
-                    context.cluster.fetch(key, seen)
+                wanted = _wanted(context, key, seen, waits)
+                if wanted is not None:
+                    context.cluster.fetch(key, wanted)
         # Whatever the peers said: the stream may have brought it meanwhile.
         if _take(visit, candidate):
             break
@@ -37,8 +40,9 @@ async def fetch_async(visit: Visit) -> None:
             await context.cluster.fetch_async(key)
         else:
             with context.causal.wait(key, seen) as waits:
-                if waits or not is_live(context.replica.get(key), context.now_ms()):
-                    await context.cluster.fetch_async(key, seen)
+                wanted = _wanted(context, key, seen, waits)
+                if wanted is not None:
+                    await context.cluster.fetch_async(key, wanted)
         if _take(visit, candidate):
             break
     visit.missing = False
@@ -62,6 +66,13 @@ async def newest_async(context: SessionContext, key: str) -> SessionState | None
     if state is None and await context.cluster.fetch_async(key):
         state = _current(context, key)
     return state
+
+
+def _wanted(context: SessionContext, key: str, seen: Seen, waits: bool) -> Seen | None:
+    """Return which writes to ask for: NOTHING_MORE for whether it has ended; None: ask nobody."""
+    if waits or not is_live(context.replica.get(key), context.now_ms()):
+        return seen
+    return NOTHING_MORE if context.cluster.contact.is_apart() else None
 
 
 def _take(visit: Visit, candidate: Candidate) -> bool:

@@ -30,6 +30,7 @@ class AccessRecorder:
         self._pid = os.getpid()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self._warned = False
         manager.open_visits.on_first = self._start
 
     def stop(self) -> None:
@@ -50,11 +51,16 @@ class AccessRecorder:
         try:
             thread.start()
         except RuntimeError as error:
-            # Some interpreters inside a process may have none, and no request fails for that.
-            _log.warning(
-                "a request that takes longer than the idle timeout loses its session: accesses "
-                "cannot be recorded meanwhile (%s)", error,
-            )
+            # Too many threads, or an interpreter inside a process that may have none: the request
+            # goes on, and the next one tries again.
+            if not self._warned:
+                self._warned = True
+                _log.warning(
+                    "a request that takes longer than the idle timeout loses its session: accesses "
+                    "cannot be recorded meanwhile (%s)", error,
+                )
+            if (manager := self._manager()) is not None:
+                manager.open_visits.on_first = self._start
             return
         self._thread = thread
         # The interpreter must not take the replica apart under a commit.

@@ -22,7 +22,7 @@ from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
-from clustersession.worker.launch import replace_agent, start_agent, version_in
+from clustersession.worker.launch import miss_external, replace_agent, start_agent, version_in
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 5.0
@@ -145,6 +145,9 @@ class Attachment:
                 self._lost()
                 retry_s = RETRY_S_MIN
             started = self._start_safely()
+            # It may be on its way: a service that restarts takes a moment.
+            if self._settings.agent == "external" and retry_s == RETRY_S_MAX:
+                miss_external(self._home)
             _reap(gone)
             # After a working attachment the next agent is wanted at once; otherwise something is
             # wrong, or not ready, and a short pause keeps the trouble small.

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from clustersession.core.contact import CONTACT_NOTE, MET
 from clustersession.core.errors import ReplicaError
+from clustersession.core.state import expires_ms
 from clustersession.replica.replica import Replica
 
 AGENT_WAIT_S = 3.0
@@ -21,6 +22,7 @@ class AgentContact:
     """Implements ``session.cluster_port.Contact``.
 
     apart: ``is_apart`` has to be asked; once False it stays so until an agent is lost.
+    _gave_up: it is False because somebody waited in vain, and not because peers were met.
     """
 
     def __init__(
@@ -28,13 +30,16 @@ class AgentContact:
         replica: Replica,
         is_attached: Callable[[], bool],
         now_s: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._replica = replica
         self._is_attached = is_attached
         self._now_s = now_s
+        self._wall_ms = wall_ms
         # Until when an agent is waited for, in monotonic seconds.
         self._until_s = now_s() + AGENT_WAIT_S
         self.apart = self._note() is not None
+        self._gave_up = False
 
     def is_apart(self) -> bool:
         """Tell whether a session that is here may have ended on a peer meanwhile."""
@@ -47,16 +52,21 @@ class AgentContact:
         return max(0.0, self._until_s - self._now_s()) if self.apart else 0.0
 
     def waited_for(self, key: str) -> None:
-        """Note that the peers were asked for a session in vain; if it is here, it has to do."""
+        """Note that the peers were asked for a session in vain; if it lives here, it has to do.
+
+        One that has expired is asked for in vain as well, by peers that answer at once.
+        """
         state = self._replica.get(key) if self.apart else None
-        if state is not None and state.ended is None:
-            self.apart = False
+        if state is not None and state.ended is None and self._wall_ms() <= expires_ms(state):
+            self.apart, self._gave_up = False, True
 
     def lost(self) -> None:
         """Note that the agent is gone. One that had not met its peers yet changes nothing."""
-        if self._note() == MET:
+        note = self._note()
+        # A sibling may have started the next agent already, which begins apart.
+        if note == MET or (note is not None and not self.apart and not self._gave_up):
             self._until_s = self._now_s() + AGENT_WAIT_S
-            self.apart = True
+            self.apart, self._gave_up = True, False
 
     def _note(self) -> bytes | None:
         try:

@@ -15,8 +15,14 @@ logger = logging.getLogger("clustersession")
 
 
 def kernel_ms() -> int:
-    """Return the kernel's wall-clock milliseconds, to some milliseconds; 0 where it says none."""
-    ends = os.pipe()
+    """Return the kernel's wall-clock milliseconds, to some milliseconds; 0 where it says none.
+
+    A process may have no descriptors left, and its requests must not fail for want of a date.
+    """
+    try:
+        ends = os.pipe()
+    except OSError:
+        return 0
     try:
         return os.fstat(ends[0]).st_mtime_ns // 1_000_000
     finally:
@@ -37,7 +43,8 @@ class HostClock:
 
     def wall_ms(self) -> int:
         """Return the time of day in milliseconds."""
-        return self._kernel_ms() if self._distrusted else time.time_ns() // 1_000_000
+        kernel_ms = self._kernel_ms() if self._distrusted else 0
+        return kernel_ms or time.time_ns() // 1_000_000
 
     def earlier_ms(self) -> int:
         """Return the time by which sessions may be removed: Python's or the kernel's."""

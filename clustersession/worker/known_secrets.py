@@ -54,7 +54,8 @@ def find_or_begin(base: Path, cluster_name: str, route: str, secrets: Sequence[s
         return _find_or_begin(base, cluster_name, route, secrets)
     except OSError as error:
         raise ReplicaUnusable(
-            f"the node's directory in {base} cannot be used: {error.filename}: {error.strerror}"
+            f"the node's directory in {base} cannot be used: {error.filename or 'writing in it'}: "
+            f"{error.strerror}"
         ) from error
 
 

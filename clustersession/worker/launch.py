@@ -90,6 +90,16 @@ def replace_agent(settings: Settings, home: NodeHome) -> None:
         logger.error("the clustersession agent cannot be replaced: %s", error)
 
 
+def miss_external(home: NodeHome) -> None:
+    """Log that the agent that somebody else is to run is not there."""
+    _complain(
+        home,
+        f"clustersession: no agent answers at {home.agent_socket}; agent is 'external', so whoever "
+        "runs `clustersession agent` has to start it, as the same user and with the same secret, "
+        "cluster_name, route and state_dir as this application",
+    )
+
+
 def version_in(status: object) -> str | None:
     """Return the version that an agent says it is of; empty from one that does not say."""
     return str(status.get("version", "")) if isinstance(status, dict) else None

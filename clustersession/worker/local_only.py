@@ -6,11 +6,7 @@ from collections.abc import Callable, Mapping
 
 from clustersession.core.errors import ReplicaError, ReplicaUnusable
 from clustersession.replica.replica import Replica
-from clustersession.replica.sweeping import (
-    BETWEEN_PARTS_S,
-    end_revoked_in_parts,
-    sweep_in_parts,
-)
+from clustersession.replica.sweeping import sweep_in_parts
 from clustersession.session.cluster_port import NOTHING_MORE, Subscription
 from clustersession.worker.host_clock import HostClock
 
@@ -104,8 +100,8 @@ class LocalOnly:
             swept = sweep_in_parts(self._replica, self._clock.earlier_ms(), SWEEP_LIMIT)
             if swept == SWEEP_LIMIT:
                 self._sweep_due_s = now_s + SWEEP_AGAIN_S
-            for _ in end_revoked_in_parts(self._replica):
-                time.sleep(BETWEEN_PARTS_S)
+            if self._replica.end_revoked() is not None:
+                self._sweep_due_s = now_s + SWEEP_AGAIN_S
             check = getattr(self._replica, "reader_check", None)
             if check is not None and self._sweeps % READER_CHECK_SWEEPS == 0:
                 check()

@@ -67,7 +67,7 @@ def test_files_of_the_replica_that_are_gone_are_said(
     with running_nodes(tmp_path, 1, ack="none") as nodes:
         home = home_of(nodes[0])
         (home.replica / "data.mdb").unlink()
-        wait_for(lambda: "data.mdb were removed" in caplog.text, "the log")
+        wait_for(lambda: "files (data.mdb) were removed" in caplog.text, "the log")
         # Another process must not begin an empty one, which nobody would replicate.
         code = (
             "import sys; from pathlib import Path; from clustersession.replica.home import *; "

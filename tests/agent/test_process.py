@@ -1,5 +1,6 @@
 """The agent's process: single by lock, started once however many race, gone after its workers."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.agent import process
 from clustersession.agent.process import agent_lock
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
@@ -46,6 +48,17 @@ def test_the_lock_is_held_once(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
     with agent_lock(home) as third:
         assert third
+
+
+def test_a_full_disk_keeps_no_agent_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(home: NodeHome) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(process, "write_pid", full)
+    with agent_lock(NodeHome(tmp_path)) as held:
+        assert held
 
 
 def test_racing_starters_start_one_agent_which_goes_after_its_last_worker(

@@ -29,7 +29,7 @@ from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
-from clustersession.worker.known_secrets import directory_name
+from clustersession.worker.known_secrets import directory_name, nodes_in
 from tests.support.disks import fill, small_disk
 from tests.support.namespaces import Host, network
 from tests.support.processes import StepFailed, kill_hard, kill_node, node_pids, wait_for
@@ -109,9 +109,11 @@ class FaultNode:
 
     @property
     def home(self) -> NodeHome:
-        """Where its replica is."""
+        """Where its replica is: named after the first secret of all, whatever took its place."""
+        begun = nodes_in(self.state_dir, CLUSTER_NAME, self.route)
         secret = self.settings["CLUSTERSESSION_SECRET"]
-        return NodeHome(self.state_dir / directory_name(CLUSTER_NAME, self.route, secret))
+        name = directory_name(CLUSTER_NAME, self.route, secret)
+        return begun[0] if begun else NodeHome(self.state_dir / name)
 
     @property
     def data_file(self) -> Path:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from clustersession.core.identity import Phase
-from clustersession.core.state import Change, Creation, Ended
+from clustersession.core.state import ENDED_INVALIDATED, Change, Creation, Ended
 from clustersession.node.lookup import SMALL_COPY_BYTES_MAX
 from clustersession.wire import messages as m
 from tests.node.world import World, formed, key
@@ -198,3 +198,44 @@ def test_an_end_is_told_even_where_the_versions_are_the_same() -> None:
     held = world.nodes["d"].replica.get(key(2))
     assert held is not None
     assert held.ended is not None
+
+
+def test_one_peer_that_is_as_far_as_we_are_does_not_settle_whether_a_session_has_ended() -> None:
+    world = large_world()
+    hold_a_missing_one(world, "a", "b", "c", "d", data_bytes=10)
+    replica = world.nodes["c"].replica
+    wall_ms = world.at(world.nodes["c"]).wall_ms
+    replica.commit([Change(key(2), wall_ms, end=ENDED_INVALIDATED)], wall_ms)
+    # The node that knows of the end is the last to answer.
+    world.make_deaf("d", "c")
+    token = world.fetch("d", key(2))
+    world.run(0.02)
+    assert world.answer("d", token) is None
+    world.heal()
+    world.reset("c", "d")
+    world.run(1)
+    assert world.answer("d", token) is True
+    held = world.nodes["d"].replica.get(key(2))
+    assert held is not None
+    assert held.ended is not None
+
+
+def test_a_session_that_is_here_will_do_when_one_of_several_peers_does_not_answer() -> None:
+    world = formed("abcd", carrier="multicast", fetch_timeout_s=1, repair_interval_s=3600)
+    hold_a_missing_one(world, "a", "d", data_bytes=10)
+    world.make_deaf("d", "c")
+    token = world.fetch("d", key(2))
+    world.run(0.5)
+    assert world.answer("d", token) is None
+    world.run(0.6)
+    assert world.answer("d", token) is True, "it was not asked in vain"
+    token = world.fetch("d", key(2))
+    world.run(0.01)
+    world.kill("c")
+    world.run(1.1)
+    assert world.answer("d", token) is True, "it was not asked in vain"
+    for name in "ab":
+        world.make_deaf("d", name)
+    token = world.fetch("d", key(2))
+    world.run(1.1)
+    assert world.answer("d", token) is False

@@ -11,6 +11,7 @@ from clustersession.replica.home import NodeHome
 from clustersession.replica.private_directory import HeldDirectory
 from clustersession.settings.settings import Settings
 from clustersession.worker.known_secrets import find_or_begin
+from tests.support.processes import require_root
 
 NUMBER = ".0123456789ab"
 
@@ -55,6 +56,19 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         pass
     home.directory.mkdir()
     assert newest_events(home) == []
+
+
+def test_to_another_user_it_is_said_whose_the_nodes_are(tmp_path: Path) -> None:
+    require_root("being another user")
+    made(tmp_path, "shop.tomcat1")
+    tmp_path.chmod(0o700)
+    os.seteuid(65534)
+    try:
+        for state_dir in (tmp_path, tmp_path / f"shop.tomcat1{NUMBER}"):
+            with pytest.raises(NoSuchNode, match="run this as the user that the application"):
+                find_home(Settings(state_dir=str(state_dir)))
+    finally:
+        os.seteuid(0)
 
 
 def begun(base: Path, *secrets: str) -> NodeHome:

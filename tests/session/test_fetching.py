@@ -1,8 +1,11 @@
 """A session that is not here is taken from peers."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from clustersession.core.state import ENDED_INVALIDATED, ENDED_ROTATED, Change
+from clustersession.session.causal import WAITING_MAX
 from clustersession.session.fetching import newest
 from clustersession.session.visit import visit_of
 from tests.session.fakes import World
@@ -105,6 +108,25 @@ async def test_a_session_that_is_here_is_asked_for_until_the_peers_were_met(worl
     world.cluster.contact.apart = False
     assert world.open([live]) == {"a": 2}
     assert world.cluster.fetched == [ended[:23], live[:23]]
+
+
+async def test_where_too_many_wait_for_writes_an_end_is_asked_for_all_the_same() -> None:
+    world = World(consistency="causal")
+    causal = world.manager.context.causal
+    assert causal is not None
+    for is_async in (False, True):
+        cookie = world.store(a=1)
+        key = cookie[:23]
+        seen = world.manager._seen_tokens.encode(key, world.replica.states[key])
+        end_elsewhere(world, cookie)
+        world.cluster.contact.apart = True
+        with ExitStack() as waiting:
+            for _ in range(WAITING_MAX):
+                waiting.enter_context(causal.wait("other", {}))
+            session = world.open([cookie], None, [seen])
+            await world.fetch_async(session) if is_async else world.fetch(session)
+        assert session == {}
+        world.cluster.contact.apart = False
 
 
 def test_of_several_ids_the_first_that_has_not_ended_elsewhere_counts(world: World) -> None:

@@ -139,7 +139,8 @@ class Port:
         self.last_answer: object = None
         host = worker.host
         self.contact = AgentContact(
-            host.replica, lambda: host.has_agent, lambda: host.world.timeline.now_s
+            host.replica, lambda: host.has_agent, lambda: host.world.timeline.now_s,
+            host.clock.wall_ms,
         )
 
     @property

@@ -16,7 +16,10 @@ class Stage:
         self.note(note)
         self.attached = False
         self.now_s = 1000.0
-        self.contact = AgentContact(self.replica, lambda: self.attached, lambda: self.now_s)
+        self.wall_ms = 0
+        self.contact = AgentContact(
+            self.replica, lambda: self.attached, lambda: self.now_s, lambda: self.wall_ms
+        )
 
     def note(self, note: bytes | None) -> None:
         if note is not None:
@@ -68,6 +71,14 @@ def test_who_waited_in_vain_for_a_session_that_is_here_ends_the_waiting_for_all(
     assert not stage.contact.apart
 
 
+def test_an_expired_session_that_peers_do_not_have_either_ends_no_waiting() -> None:
+    stage = Stage(APART)
+    stage.write()
+    stage.wall_ms = 10_001
+    stage.contact.waited_for(KEY)
+    assert stage.contact.is_apart()
+
+
 def test_when_the_agent_is_lost_the_waiting_begins_again() -> None:
     stage = Stage(MET)
     stage.attached = True
@@ -77,6 +88,16 @@ def test_when_the_agent_is_lost_the_waiting_begins_again() -> None:
     stage.contact.lost()
     assert stage.contact.is_apart()
     assert stage.contact.patience_s() == AGENT_WAIT_S
+
+
+def test_an_agent_that_a_sibling_has_replaced_already_is_lost_all_the_same() -> None:
+    stage = Stage(MET)
+    stage.attached = True
+    assert not stage.contact.is_apart()
+    # The next agent was quicker than the thread that notices.
+    stage.note(APART)
+    stage.contact.lost()
+    assert stage.contact.is_apart()
 
 
 def test_an_agent_that_dies_before_it_met_anybody_lets_nobody_wait_again() -> None:

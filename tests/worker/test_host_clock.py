@@ -1,6 +1,8 @@
 """The wall clock of a worker, and what a test that moves it does to a live node's replica."""
 
+import errno
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -46,6 +48,20 @@ def test_where_the_kernel_says_none_python_is_believed() -> None:
     clock = HostClock(LEAD_MS, lambda: 0)
     assert clock.checked(4_000_000_000_000) == 4_000_000_000_000
     assert abs(clock.earlier_ms() - time.time_ns() // 1_000_000) < 60_000
+
+
+def test_a_process_without_descriptors_still_has_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HostClock(LEAD_MS)
+    with freeze_time("2030-01-01"):
+        clock.checked(time.time_ns() // 1_000_000)
+
+    def pipe() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    assert kernel_ms() == 0
+    assert clock.wall_ms() > 1_700_000_000_000
+    assert clock.checked(4_000_000_000_000) == 4_000_000_000_000
 
 
 def visits(runtime: Runtime, count: int) -> list[int]:

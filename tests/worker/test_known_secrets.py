@@ -1,6 +1,8 @@
 """Which directory a node has: one for each application's secrets, the same through a rotation."""
 
+import errno
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.replica.home import NodeHome, parse_name
+from clustersession.worker import known_secrets
 from clustersession.worker.known_secrets import find_or_begin
 
 OLD, NEW, NEWEST, OTHER = "the old secret", "the new secret", "the newest", "of another one"
@@ -33,6 +36,24 @@ def test_a_rotation_keeps_the_node(tmp_path: Path, caplog: pytest.LogCaptureFixt
     for secrets in rounds:
         assert node(tmp_path, *secrets) == home
     assert not caplog.records
+
+
+def test_a_secret_that_cannot_be_noted_is_an_error_that_names_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = node(tmp_path, OLD)
+
+    def full(*_: object) -> None:
+        # As of a write: unlike that of opening, it names no file.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(known_secrets, "_learn", full)
+    with pytest.raises(ReplicaUnusable) as refused:
+        node(tmp_path, OLD, NEW)
+    assert "None" not in str(refused.value)
+    assert str(tmp_path) in str(refused.value)
+    monkeypatch.undo()
+    assert node(tmp_path, OLD, NEW) == home
 
 
 def test_a_secret_replaced_at_one_go_begins_a_node_and_names_the_older(

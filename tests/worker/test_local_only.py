@@ -4,7 +4,9 @@ import pytest
 from freezegun import freeze_time
 
 from clustersession.core.errors import ReplicaFull, ReplicaUnusable
-from clustersession.core.state import Change, Creation
+from clustersession.core.revocation import revoke
+from clustersession.core.state import PRINCIPAL, Change, Creation
+from clustersession.replica.engines.memory import MemoryEngine
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.worker import local_only
@@ -85,12 +87,32 @@ def test_files_are_kept_from_cleaners_and_what_is_missing_is_said(
         if len(kept) == 2:
             raise ReplicaUnusable("data.mdb were removed")
 
-    cluster = LocalOnly("a", replica_with(0), keep)
+    cluster = LocalOnly("a", replica_with(0), HostClock(1000), keep)
     for _ in range(READER_CHECK_SWEEPS + 1):
         clock[0] += SWEEP_INTERVAL_S
         cluster.feed_moved(1)
     assert len(kept) == 2
     assert "data.mdb were removed" in caplog.text
+
+
+def test_what_is_left_of_a_revocation_ends_in_parts(clock: list[float]) -> None:
+    replica = Replica(MemoryEngine(), lambda: b"our node", clock_skew_ms_max=1000, ends_at_once=2)
+    now_ms, life_ms = kernel_ms(), 3_600_000
+    creation = Creation(now_ms, now_ms + life_ms, 0)
+    for number in range(7):
+        change = Change(f"1key{number}", now_ms, {PRINCIPAL: b"ann"}, creation=creation)
+        replica.commit([change], now_ms)
+    # Whoever called end_all was killed after its first part.
+    replica.commit([revoke("ann", "", now_ms, life_ms)], now_ms)
+    cluster, waits = LocalOnly("a", replica, HostClock(1000)), 0
+    before = replica.stats().tombstones
+    clock[0] += SWEEP_INTERVAL_S
+    while replica.stats().tombstones < 7:
+        cluster.feed_moved(1)
+        assert replica.stats().tombstones <= before + 2, "a request waits"
+        before, waits = replica.stats().tombstones, waits + 1
+        clock[0] += SWEEP_AGAIN_S
+    assert waits == 3
 
 
 def test_a_clock_that_a_test_has_moved_removes_nothing(clock: list[float]) -> None:

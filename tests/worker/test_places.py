@@ -31,7 +31,8 @@ def test_without_a_home_the_state_is_in_the_temporary_directory(
 def test_a_service_of_systemd_keeps_its_state_where_its_unit_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    for name in ("XDG_STATE_HOME", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/shop:/var/lib/other")
     assert places.user_state_dir() == Path("/var/lib/shop/clustersession")
     monkeypatch.setenv("XDG_STATE_HOME", "/srv/state")
@@ -50,9 +51,10 @@ def test_under_pytest_the_users_own_state_is_left_alone(
     assert place.name.startswith("clustersession-pytest-")
     assert str(place) in caplog.text
     assert places.user_state_dir() == place, "all of a process have one place"
-    assert places.node_home(Settings()).directory.parent == place
+    secret = ("a secret of sixteen",)
+    assert places.node_home(Settings(secret=secret)).directory.parent == place
     assert not list(tmp_path.iterdir())
-    place_given = Settings(state_dir=str(tmp_path / "given"))
+    place_given = Settings(state_dir=str(tmp_path / "given"), secret=secret)
     assert places.node_home(place_given).directory.parent == tmp_path / "given"
 
 

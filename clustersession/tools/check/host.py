@@ -76,7 +76,7 @@ def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
         else:
             yield ok("state", f"{directory}: local and private{made}")
     yield _space(existing)
-    if (home.replica / directories.DATA_FILE).exists():
+    if (home.replica / directories.DATA_FILE).exists() or user_pids(home.replica):
         yield _replica(home.replica, agent_runs)
 
 
@@ -104,16 +104,18 @@ def _space(path: Path) -> Verdict:
 
 
 def _replica(path: Path, agent_runs: bool) -> Verdict:
-    if agent_runs:
-        return ok("replica", "in use, and its agent answers")
     try:
         with directories.exclusive_opening(path):
             if directories.is_used(path):
-                return ok("replica", "in use by workers")
+                directories.refuse_removed(path)
+                by = ", and its agent answers" if agent_runs else " by workers"
+                return ok("replica", f"in use{by}")
             if is_whole(path / directories.DATA_FILE):
                 return ok("replica", "whole; nobody has it open")
     except OSError as error:
         return problem("replica", f"{path} cannot be read: {error.strerror}; see who owns it")
+    except ReplicaUnusable as error:
+        return problem("replica", str(error))
     return warning("replica", f"{path} is damaged; a node that starts sets it aside and loads "
                               "from its peers")
 

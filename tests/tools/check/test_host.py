@@ -63,6 +63,23 @@ def test_a_replica_is_looked_at_and_left_as_it_is(
     assert data.stat().st_size == 5000
 
 
+@pytest.mark.parametrize("agent_runs", [False, True])
+def test_files_that_were_removed_under_a_node_are_said(tmp_path: Path, agent_runs: bool) -> None:
+    node = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="a")
+    node.runtime.manager()
+    home = find_home(node.runtime.settings)
+    try:
+        (home.replica / "data.mdb").unlink()
+        (found,) = [
+            v for v in check_host.check_state(home, agent_runs=agent_runs) if v.check == "replica"
+        ]
+        assert found.level == "problem"
+        assert "files (data.mdb) were removed" in found.text
+        assert "end them all" in found.text
+    finally:
+        node.runtime.close()
+
+
 def test_limits_space_and_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (64, 64))
     assert check_host.check_files([]).level == "problem"

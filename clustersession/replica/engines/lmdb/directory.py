@@ -174,10 +174,10 @@ def refuse_removed(directory: Path) -> None:
     missing = [name for name in (DATA_FILE, LOCK_FILE) if not (directory / name).exists()]
     if missing:
         raise ReplicaUnusable(
-            f"{' and '.join(missing)} were removed from {directory} while processes use them, by a "
-            "cleaner of old files perhaps. What this node holds lives on in those processes only: "
-            "end them all, the agent too, and start again; the other nodes give back what they "
-            "hold. Set state_dir to where nothing is removed"
+            f"files ({' and '.join(missing)}) were removed from {directory} while processes use "
+            "them, by a cleaner of old files perhaps. What this node holds lives on in those "
+            "processes only: end them all, the agent too, and start again; the other nodes give "
+            "back what they hold. Set state_dir to where nothing is removed"
         )
 
 
