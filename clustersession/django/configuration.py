@@ -24,7 +24,7 @@ from clustersession.session.manager import SessionManager
 from clustersession.session.users import ClusterSessions
 from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import load_settings
+from clustersession.settings.sources import Said, load_settings
 from clustersession.worker.runtime import Runtime
 
 NAME = "CLUSTERSESSION"
@@ -94,9 +94,7 @@ def close() -> None:
 
 def read_settings() -> Settings:
     """Read our settings out of Django's. Raises ConfigurationError, a line for each problem."""
-    given = getattr(django_settings, NAME, {})
-    if not isinstance(given, dict):
-        raise ConfigurationError(f"{NAME} in the settings must be a dict of our settings by name")
+    options = _options()
     problems = [
         f"{name} in the settings is not read; write "
         f'{NAME} = {{"{name.removeprefix(NAME + "_").lower()}": ...}}'
@@ -105,13 +103,10 @@ def read_settings() -> Settings:
     ]
     if problems:
         raise ConfigurationError("\n".join(problems))
-    options: dict[str, Any] = {
-        name.lower() if isinstance(name, str) and name.isupper() else str(name): value
-        for name, value in given.items()
-    }
     options.pop(_LISTENERS, None)
     framework = _from_django()
-    settings = load_settings(framework, **options)
+    said = {name: Said(_DJANGO_SAYS.get(name, name), value) for name, value in framework.items()}
+    settings = load_settings(said, **options)
     for name, django_name in _DJANGO_SAYS.items():
         value = getattr(settings, name)
         if value != framework[name]:
@@ -126,10 +121,24 @@ def read_settings() -> Settings:
     return settings
 
 
+def _options() -> dict[str, Any]:
+    """Return what ``CLUSTERSESSION`` holds, by our names. Raises ConfigurationError."""
+    given = getattr(django_settings, NAME, None)
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ConfigurationError(f"{NAME} in the settings must be a dict of our settings by name")
+    options: dict[str, Any] = {}
+    for name, value in given.items():
+        ours = name.lower() if isinstance(name, str) and name.isupper() else str(name)
+        if value is not None or ours not in options:
+            options[ours] = value
+    return options
+
+
 def read_listeners() -> Events | None:
     """Find the ``Events`` that ``"LISTENERS"`` names by its path. Raises ConfigurationError."""
-    given = getattr(django_settings, NAME, {})
-    wanted = given.get(_LISTENERS.upper(), given.get(_LISTENERS))
+    wanted = _options().get(_LISTENERS)
     if wanted is None:
         return None
     try:
@@ -187,7 +196,7 @@ def _from_django() -> dict[str, object]:
 
 def _make_runtime() -> Runtime:
     settings = read_settings()
-    given = {name.lower() for name in getattr(django_settings, NAME, {})}
+    given = {name for name, value in _options().items() if value is not None}
     return Runtime(
         settings,
         sliding=bool(django_settings.SESSION_SAVE_EVERY_REQUEST),

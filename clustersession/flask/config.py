@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from clustersession.core.errors import ConfigurationError
 from clustersession.session.events import Events
 from clustersession.settings.framework import derive_secret
+from clustersession.settings.rules import BOUNDS
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import check_sources, load_settings
+from clustersession.settings.sources import check_sources, load_with_implied
 from clustersession.worker.runtime import Runtime
 
 _log = logging.getLogger("clustersession")
@@ -62,7 +63,7 @@ _FIXED: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Settings of Flask-Session of which we do one thing: which values ask for it, and what it is."""
 
 
-_IMPLIED = ("secret", "absolute_timeout_s", "legacy_cookie_secret")
+_IMPLIED = frozenset({"secret", "absolute_timeout_s", "legacy_cookie_secret"})
 """Settings that every application of Flask implies, by SECRET_KEY and by a default lifetime."""
 
 
@@ -93,10 +94,7 @@ def make_runtime(
     Raises ConfigurationError.
     """
     config = app.config
-    given = {**_ours(config), **options}
-    framework = _from_framework(config)
-    settings = load_settings(framework, **given)
-    unaided = load_settings({n: v for n, v in framework.items() if n not in _IMPLIED}, **given)
+    settings, implied = load_with_implied(_from_framework(config), _given(config, options))
     if settings.cookie_name == _COOKIE_NAME_DEFAULT:
         _log.warning(
             "the session cookie is named %r: Apache httpd prefers a query parameter of that name "
@@ -109,14 +107,15 @@ def make_runtime(
         )
     for warning in without_effect(config):
         _log.warning("%s", warning)
-    lifetime_s = app.permanent_session_lifetime.total_seconds()
-    settings = _allow_lifetime(settings, lifetime_s)
+    lifetime_s = _permanent_lifetime_s(app)
+    if not settings.absolute_timeout_s:
+        implied |= {"absolute_timeout_s"}
     return Runtime(
-        settings,
+        _allow_lifetime(settings, lifetime_s),
         permanent_lifetime_s=lifetime_s,
         sliding=bool(config["SESSION_REFRESH_EACH_REQUEST"]),
         listeners=listeners,
-        implied=frozenset(n for n in _IMPLIED if getattr(settings, n) != getattr(unaided, n)),
+        implied=implied & _IMPLIED,
     )
 
 
@@ -126,7 +125,8 @@ def check_so_far(app: ConfiguredApp, options: Mapping[str, Any]) -> None:
     The rest of the configuration may follow, so the settings are read later. Raises
     ConfigurationError.
     """
-    check_sources(**{**_ours(app.config), **options})
+    check_sources(**_given(app.config, options))
+    _permanent_lifetime_s(app)
 
 
 def without_effect(config: Mapping[str, Any]) -> list[str]:
@@ -149,8 +149,16 @@ def _ours(config: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in config.items()
         if name.startswith(_PREFIX)
     }
-    if "DISTRIBUTABLE" in config:
-        given.setdefault("distributable", config["DISTRIBUTABLE"])
+    if given.get("distributable") is None and "DISTRIBUTABLE" in config:
+        given["distributable"] = config["DISTRIBUTABLE"]
+    return given
+
+
+def _given(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return our settings in a configuration and in the options, which come first."""
+    given = _ours(config)
+    # An option of None is not given, and hides nothing; an unknown name is refused all the same.
+    given.update({n: v for n, v in options.items() if v is not None or n not in given})
     return given
 
 
@@ -180,4 +188,16 @@ def _allow_lifetime(settings: Settings, lifetime_s: float) -> Settings:
     if settings.absolute_timeout_s:
         return settings
     absolute_s = max(settings.effective_absolute_timeout_s, 4 * lifetime_s)
-    return replace(settings, absolute_timeout_s=absolute_s)
+    return replace(settings, absolute_timeout_s=min(absolute_s, BOUNDS["absolute_timeout_s"][1]))
+
+
+def _permanent_lifetime_s(app: ConfiguredApp) -> float:
+    """Return PERMANENT_SESSION_LIFETIME. Raises ConfigurationError where no session can have it."""
+    lifetime_s = app.permanent_session_lifetime.total_seconds()
+    lowest_s, highest_s = BOUNDS["idle_timeout_s"]
+    if not lowest_s <= lifetime_s <= highest_s:
+        raise ConfigurationError(
+            f"PERMANENT_SESSION_LIFETIME is {lifetime_s:,.0f} seconds; it must be between "
+            f"{lowest_s:,} and {highest_s:,}"
+        )
+    return lifetime_s

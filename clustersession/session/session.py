@@ -13,7 +13,7 @@ from clustersession.core.state import (
 )
 from clustersession.session.fetching import newest, newest_async
 from clustersession.session.lifetimes import PERMANENT, utc
-from clustersession.session.users import ClusterSessions
+from clustersession.session.users import ClusterSessions, principal_text
 from clustersession.session.visit import NewId, SessionDict
 from clustersession.session.watch import SessionChange, watch
 from clustersession.session.writing import save, save_async
@@ -77,7 +77,7 @@ class Session(SessionDict):
     def principal(self, value: str | int | None) -> None:
         if value is not None and not isinstance(value, (str, int)):
             raise TypeError(f"principal must be a str, an int or None, not {type(value).__name__}")
-        text = None if value is None else str(value)
+        text = None if value is None else principal_text(value)
         if text == self.principal:
             # The same again is no new login: the time of that decides what a revocation ends.
             return

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -71,7 +72,7 @@ class ClusterSessions:
     ) -> list[SessionView]:
         """Return the live sessions of a user that this node holds, the last used first."""
         current_key = None if current is None else _read(current).key
-        user = str(principal)
+        user = principal_text(principal)
         views = [
             self._view(key, state, user, current_key) for key, state in self._live_sessions(user)
         ]
@@ -101,7 +102,7 @@ class ClusterSessions:
         behind a partition, ends where the two meet. A session that begins later is not touched.
         Raises ReplicaFull, and then nothing has been ended.
         """
-        done = self._end_all(str(principal), except_current)
+        done = self._end_all(principal_text(principal), except_current)
         ended = done.ended
         for further in self._end_revoked():
             ended += further
@@ -113,7 +114,7 @@ class ClusterSessions:
         self, principal: str | int, *, except_current: SessionDict | None = None
     ) -> int:
         """Do what ``end_all`` does, without blocking the event loop while peers confirm."""
-        done = self._end_all(str(principal), except_current)
+        done = self._end_all(principal_text(principal), except_current)
         ended = done.ended
         for further in self._end_revoked():
             ended += further
@@ -156,7 +157,8 @@ class ClusterSessions:
             return session._key
         if principal is None:
             raise ValueError("a handle or name needs the principal whose session it is")
-        return find_by_handle(session, [k for k, _ in self._live_sessions(str(principal))])
+        user = principal_text(principal)
+        return find_by_handle(session, [k for k, _ in self._live_sessions(user)])
 
     def _end(self, keys: Sequence[str | None]) -> int:
         now_ms = self._context.now_ms()
@@ -226,6 +228,13 @@ def _ended_in(stored: Sequence[Stored]) -> int:
     )
 
 
+def principal_text(principal: str | int) -> str:
+    """Return a user's id as it is stored: of a member of an Enum the value, not the name."""
+    if isinstance(principal, str):
+        return str.__str__(principal)
+    return int.__repr__(principal) if isinstance(principal, Enum) else str(principal)
+
+
 def handle_of(key: str) -> str:
     """Name a session to people and forms, by a hash of its key."""
     return sha256(key.encode()).hexdigest()[:HANDLE_LENGTH]
@@ -249,5 +258,5 @@ def last_writer(state: SessionState) -> bytes:
 
 __all__ = [
     "ClusterSessions", "SessionView", "end_revoked", "find_by_handle", "handle_of", "last_writer",
-    "revoke_all",
+    "principal_text", "revoke_all",
 ]

@@ -2,10 +2,13 @@
 
 import hmac
 from collections.abc import Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.settings.guessable import MARK, why_guessable
+from clustersession.settings.rules import BOUNDS
+from clustersession.settings.sources import Said
 
 STARLETTE_NAMES = {
     "session_cookie": "cookie_name",
@@ -17,32 +20,75 @@ STARLETTE_NAMES = {
     "partitioned": "cookie_partitioned",
 }
 
-STARSESSIONS_NAMES = {"cookie_same_site": "cookie_samesite", "cookie_https_only": "cookie_secure"}
+STARSESSIONS_NAMES = {
+    "lifetime": "cookie_max_age_s",
+    "cookie_same_site": "cookie_samesite",
+    "cookie_https_only": "cookie_secure",
+}
 STARSESSIONS_REFUSED = {
     "store": "sessions live in this process's node; distributable=True shares them between hosts",
-    "lifetime": "use cookie_max_age_s for the cookie, idle_timeout_s and absolute_timeout_s for "
-    "the session",
     "rolling": "idle_timeout_s always rolls and absolute_timeout_s never does",
     "serializer": "values are stored with their types; clustersession.register adds types",
 }
 """What starsessions calls by another name, and what it has that means something else here."""
 
+_LIFETIMES = ("max_age", "lifetime")
+_NAMES = {**STARLETTE_NAMES, **STARSESSIONS_NAMES}
 
-def our_names(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a middleware's options by the names of our settings. Raises ConfigurationError."""
-    refused = [f"{n}: {why}" for n, why in STARSESSIONS_REFUSED.items() if n in options]
-    if refused:
-        raise ConfigurationError("\n".join(refused))
-    names = {**STARLETTE_NAMES, **STARSESSIONS_NAMES}
-    ours = {names.get(name, name): value for name, value in options.items()}
-    if "secret_key" in ours:
-        framework_key = ours.pop("secret_key")
-        ours.setdefault("secret", derive_secret(str(framework_key)))
-    if ours.get("cookie_max_age_s", 0) is None:
-        ours["cookie_max_age_s"] = 0
-    if ours.get("cookie_domain", "") is None:
-        ours["cookie_domain"] = ""
-    return ours
+
+class Options(NamedTuple):
+    """Holds a middleware's options by the names of our settings.
+
+    given: what they say. implied: what follows from that where our own settings say nothing.
+    """
+
+    given: dict[str, Any]
+    implied: dict[str, Any]
+
+
+def our_names(options: Mapping[str, Any]) -> Options:
+    """Return a middleware's options by the names of our settings. Raises ConfigurationError.
+
+    An option of None is not given.
+    """
+    problems = [
+        f"{n}: {why}" for n, why in STARSESSIONS_REFUSED.items() if options.get(n) is not None
+    ]
+    given: dict[str, Any] = {}
+    written_as: dict[str, str] = {}
+    for name, value in options.items():
+        ours = _NAMES.get(name, name)
+        if value is None:
+            if name not in STARSESSIONS_REFUSED:
+                given.setdefault(ours, None)
+        elif ours in written_as:
+            problems.append(f"{written_as[ours]} and {name} are one setting; keep one of them")
+        else:
+            written_as[ours] = name
+            given[ours] = value if ours == name else Said(name, value)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    framework_key = given.pop("secret_key", None)
+    if framework_key is not None and given.get("secret") is None:
+        given["secret"] = derive_secret(str(framework_key))
+    return Options(given, _implied_by(options))
+
+
+def _implied_by(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the idle timeout of whoever gives a lifetime by the framework's name for it.
+
+    There it was the session's, too: for so long nobody had to log in again.
+    """
+    for name in _LIFETIMES:
+        seconds = options.get(name)
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
+        try:
+            if seconds is not None and 0 < float(seconds) <= BOUNDS["cookie_max_age_s"][1]:
+                return {"idle_timeout_s": Said(name, seconds)}
+        except (TypeError, ValueError):
+            pass  # what is wrong with it is said of the cookie's
+    return {}
 
 
 def derive_secret(framework_key: str | bytes) -> str:

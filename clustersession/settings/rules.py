@@ -61,10 +61,14 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 
 class Problem(NamedTuple):
-    """Names a setting that cannot work, and ends the sentence "<setting> is <value>; ..."."""
+    """Names a setting that cannot work, and ends the sentence "<setting> is <value>; ...".
+
+    other: the setting with whose value the advice ends.
+    """
 
     setting: str
     advice: str
+    other: str = ""
 
 
 def problems_in(
@@ -324,7 +328,7 @@ def _relations(v: Mapping[str, Any]) -> list[Problem]:
     if 0 < v["absolute_timeout_s"] < v["idle_timeout_s"]:
         problems.append(Problem(
             "absolute_timeout_s", "it must be 0 (worked out) or at least idle_timeout_s, which is "
-            f"{v['idle_timeout_s']}",
+            f"{v['idle_timeout_s']}", "idle_timeout_s",
         ))
     if v["port"] + v["port_range"] - 1 > PORT_MAX:
         problems.append(Problem(

@@ -9,6 +9,8 @@ environment variable       ``CLUSTERSESSION_ROUTE=tomcat1``; lists are separated
 TOML file                  ``route = "tomcat1"`` at the top level of the file
 =========================  ====================================================================
 
+A keyword argument of None is not given: ``distributable=None`` leaves it to the other sources.
+
 The file is the one named by the keyword argument ``config`` or, without it, by
 ``CLUSTERSESSION_CONFIG``. No file is read by default, neither from the working directory nor from
 /etc: what a node does must not depend on where it was started.
@@ -60,6 +62,7 @@ from clustersession.settings.settings import (
 
 PREFIX = "CLUSTERSESSION_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
+_FRAMEWORK = "the web framework's setting"
 
 _OF_A_SERVICE = r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 
@@ -96,6 +99,13 @@ _NAMES: dict[str, _Alias] = {
 _VARIABLES = {PREFIX + name.upper(): alias for name, alias in _NAMES.items()}
 
 
+class Said(NamedTuple):
+    """Holds a value that was written under another name than ours, for errors to name it so."""
+
+    name: str
+    value: object
+
+
 @dataclass(frozen=True, slots=True)
 class _Given:
     """Holds a value as somebody wrote it, and the words that tell where."""
@@ -111,10 +121,10 @@ class _Problems(list[str]):
         self, found: Iterable[Problem], values: Mapping[str, Any], origins: Mapping[str, str]
     ) -> None:
         """Describe what the rules have found in the values."""
-        self += [
-            describe(problem, values[problem.setting], origins.get(problem.setting, "default"))
-            for problem in found
-        ]
+        for problem in found:
+            origin = origins.get(problem.setting, "default")
+            line = describe(problem, values[problem.setting], origin)
+            self.append(f"{line} ({origins[problem.other]})" if problem.other in origins else line)
 
     def raise_if_any(self) -> None:
         if self:
@@ -128,15 +138,23 @@ def load_settings(
 
     ``framework`` holds what the web framework's own configuration says (cookie, lifetimes), by our
     names; it gives way to all three sources and replaces only our defaults. ``config`` among the
-    keyword arguments is the path of a TOML file. Raises ConfigurationError with one line for each
-    problem in any source.
+    keyword arguments is the path of a TOML file. What is ``Said`` has its own name in errors, what
+    is None is not given. Raises ConfigurationError with one line for each problem in any source.
     """
+    return load_with_implied(framework or {}, keyword_arguments)[0]
+
+
+def load_with_implied(
+    framework: Mapping[str, object], given: Mapping[str, object]
+) -> tuple[Settings, frozenset[str]]:
+    """Do what ``load_settings`` does; also name the settings that are as the framework says."""
     problems = _Problems()
-    values, origins = _read(framework or {}, keyword_arguments, problems)
+    values, origins = _read(framework, dict(given), problems)
     complete = {**_DEFAULTS, **values}
     problems.add(find_problems(complete), complete, origins)
     problems.raise_if_any()
-    return Settings(**values)
+    implied = frozenset(n for n, origin in origins.items() if origin.startswith(_FRAMEWORK))
+    return Settings(**values), implied
 
 
 def check_sources(**keyword_arguments: object) -> None:
@@ -159,7 +177,7 @@ def _read(
     environment = dict(os.environ)
     path = keyword_arguments.pop("config", None) or environment.get(CONFIG_VARIABLE) or None
     sources = (
-        _from_names(framework, "the web framework's setting", problems),
+        _from_names(framework, _FRAMEWORK, problems),
         _from_file(path, problems),
         _from_environment(environment, problems),
         _from_names(keyword_arguments, "keyword argument", problems),
@@ -209,9 +227,12 @@ def guessable_secret(settings: Settings) -> str:
 def _from_names(
     given: Mapping[str, object], label: str, problems: _Problems
 ) -> dict[str, _Given]:
-    return _collect(
-        ((name, f"{label} {name}", value) for name, value in given.items()), _NAMES, problems
+    named = (
+        (name, f"{label} {value.name}", value.value) if isinstance(value, Said)
+        else (name, f"{label} {name}", value)
+        for name, value in given.items()
     )
+    return _collect(named, _NAMES, problems)
 
 
 def _from_environment(environment: Mapping[str, str], problems: _Problems) -> dict[str, _Given]:
@@ -275,6 +296,8 @@ def _collect(
         alias = known.get(name)
         if alias is None:
             problems.append(f"{source} is not a setting{_suggestion(name, known)}")
+        elif value is None:
+            continue
         elif alias.setting in collected:
             problems.append(
                 f"{alias.setting} is given twice: {collected[alias.setting].source} and {source}; "

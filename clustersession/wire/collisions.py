@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from clustersession.core.errors import WireError
+from clustersession.wire.containers import plain_container
 from clustersession.wire.registered import registered
 from clustersession.wire.value_types import SCALARS
 
@@ -68,10 +69,10 @@ def holds_collisions(value: object) -> bool:
         current = waiting.pop()
         if (known := registered(type(current))) is not None:
             inside: list[Any] = [known.encode(current)]
-        elif isinstance(current, dict):
-            if collide(dict.keys(current)):
+        elif isinstance(current := plain_container(current), dict):
+            if collide(current.keys()):
                 return True
-            inside = [*dict.keys(current), *dict.values(current)]
+            inside = [*current.keys(), *current.values()]
         elif isinstance(current, (list, tuple, set, frozenset)):
             if isinstance(current, (set, frozenset)) and collide(current):
                 return True

@@ -3,15 +3,21 @@
 Only runs after the fast path has failed, so that the fast path need not keep track of where it is.
 """
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 from clustersession.wire.collisions import EQUAL_HASHES_MAX, collide
+from clustersession.wire.containers import plain_container
 from clustersession.wire.registered import Registered
+from clustersession.wire.value_types import CONTAINERS
 
 DEPTH_MAX = 500
 """Deeper than msgpack goes: a value that is nested so far cannot have been encoded."""
+
+_BY_THE_PACKER = frozenset({type(None), bool, float, str, bytes, list, dict})
+"""What msgpack encodes without asking for an encoder."""
 
 Encoder = Callable[[Any, int], Any]
 
@@ -61,8 +67,12 @@ def _inside_registered(content: Any, path: str) -> list[tuple[object, str]]:
 def _inside(value: object, path: str) -> list[tuple[object, str]]:
     """List what a container holds, in the packer's order, each with its place."""
     found: list[tuple[object, str]] = []
+    try:
+        value = plain_container(value)
+    except Exception:
+        return found  # then the container itself is the problem
     if isinstance(value, dict):
-        for name, item in dict.items(value):
+        for name, item in value.items():
             if type(name) is not str:
                 found.append((name, _longer(path, f" key {_short(name)}")))
             found.append((item, _longer(path, f"[{_short(name)}]")))
@@ -86,32 +96,38 @@ def _longer(path: str, segment: str) -> str:
 def _problem(value: object, encoder_of: Callable[[Any], Encoder | None]) -> str | None:
     kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}"
-    if isinstance(value, (dict, set, frozenset)) and collide(value):
+    encoder = encoder_of(kind)
+    try:
+        plain = plain_container(value)
+        if encoder is not None and type(plain) not in CONTAINERS:
+            encoder(value, 0)
+    except Exception as error:
+        return f"is a {name} that cannot be stored ({type(error).__name__}: {error})"
+    if isinstance(plain, (dict, set, frozenset)) and collide(plain):
         return (
             f"is a {name} with more than {EQUAL_HASHES_MAX} elements of one hash, as no honest "
             "data has; keep what clients choose as str"
         )
-    if kind in (type(None), bool, float, str, bytes, list, dict, tuple, set, frozenset):
-        return None
-    encoder = encoder_of(kind)
-    if encoder is not None:
-        try:
-            encoder(value, 0)
-        except Exception as error:
-            return f"is a {name} that cannot be stored ({error})"
+    if encoder is not None or type(plain) in _BY_THE_PACKER:
         return None
     if isinstance(value, Enum):
-        return f"is the enum member {name}.{value.name}; store its .value"
-    if isinstance(value, (tuple, set, frozenset, dict, list)):
-        return f"is a {name}; convert it to a plain {_plain_name(value)} first"
+        return f"is the enum member {name}.{value.name}; store its .value, or {_register(kind)}"
+    if isinstance(value, (set, frozenset)):
+        plain = "frozenset" if isinstance(value, frozenset) else "set"
+        return f"is a {name}; convert it to a plain {plain} first, or {_register(kind)}"
     return (
-        f"is of type {name}, which no session can carry; store something plainer, or see "
-        "clustersession.register"
+        f"is of type {name}, which no session can carry; store something plainer, or "
+        f"{_register(kind)}"
     )
 
 
-def _plain_name(value: object) -> str:
-    for plain in (dict, list, tuple, frozenset, set):
-        if isinstance(value, plain):
-            return plain.__name__
-    return "value"
+def _register(kind: type) -> str:
+    """Say by which line an application registers a type; ``wire.registered`` tells the rules."""
+    encode, decode = "encode", "decode"
+    if issubclass(kind, Enum):
+        encode, decode = "lambda member: member.value", kind.__name__
+    name = re.sub(r"[^A-Za-z0-9_.]", "", f"{kind.__module__}.{kind.__name__}")[-98:]
+    return (
+        "register it where it is defined: "
+        f'clustersession.register({kind.__name__}, "{name}.1", {encode}, {decode})'
+    )

@@ -8,24 +8,22 @@ What is kept and what is turned into something plainer:
 * None, bool, int of any size, float, str, bytes, list, tuple, dict with any of these as keys,
   set, frozenset, datetime, date, time, timedelta, Decimal, UUID and markupsafe's Markup come back
   as they were. An aware datetime or time keeps its offset and not the name of its zone.
-* Subclasses of the scalar types (a ``SafeString``, a ``numpy.float64``, a frozen clock's datetime)
-  and of list and dict (an OAuth token) come back as the plain type. A dict or list whose class
-  reads differently from a plain one (a multi-dict) is refused, and so are subclasses of tuple and
-  set: a named tuple would lose its names one request later.
+* Subclasses of the scalar types (a ``SafeString``, a ``numpy.float64``, a frozen clock's datetime,
+  a member of a ``StrEnum`` or ``IntEnum``) and of list, tuple and dict (an OAuth token, a named
+  tuple) come back as the plain type, and so do multi-dicts (``wire.containers``). The bytes are
+  those of the plain value. Subclasses of set are refused.
 * bytearray and memoryview come back as bytes; lazy translation strings are stored as the
   text they stand for.
 * Types that an application registers (``wire.registered``) come back as themselves.
-* Members of an Enum are refused, ``StrEnum`` and ``IntEnum`` too: store ``member.value``.
+* Members of an Enum without a type of these mixed in are refused: store ``member.value``.
 * Sets and dicts whose elements were made to collide are refused, written and read
   (``wire.collisions``).
 """
 
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
 from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
@@ -40,6 +38,7 @@ from clustersession.wire.collisions import (
     holds_collisions,
     may_hold_collisions,
 )
+from clustersession.wire.containers import is_multi_dict, plain_dict
 from clustersession.wire.packed import unpack
 from clustersession.wire.registered import Registered, decoder_of, on_change, registered
 from clustersession.wire.value_problems import Encoder, explain
@@ -146,17 +145,15 @@ def _encoder_of(kind: Any) -> Encoder | None:
         return _EXACT[kind]
     if (known := registered(kind)) is not None:
         return partial(_encode_registered, known)
-    if issubclass(kind, Enum):
-        return None
-    if any(c.__name__ in _LAZY_CLASS_NAMES for c in kind.__mro__):
-        return _encode_lazy
     if any(c.__name__ == "Markup" and c.__module__.startswith("markupsafe") for c in kind.__mro__):
         return lambda value, depth: ExtType(_MARKUP, _utf8(str.__str__(value)))
-    if issubclass(kind, (dict, list)):
-        return _encode_plain_container(kind)
-    for base, encoder in _SCALAR_BASES:
+    for base, encoder in _BASES:
         if issubclass(kind, base):
             return encoder
+    if is_multi_dict(kind):
+        return _encode_dict
+    if any(c.__name__ in _LAZY_CLASS_NAMES for c in kind.__mro__):
+        return _encode_lazy
     return None
 
 
@@ -167,15 +164,8 @@ def _encode_registered(known: Registered, value: object, depth: int) -> ExtType:
     return ExtType(_REGISTERED, _pack([known.name, known.encode(value)], depth + 1))
 
 
-def _encode_plain_container(kind: type) -> Encoder | None:
-    base: type = dict if issubclass(kind, dict) else list
-    reads_alike = all(
-        getattr(kind, name, None) is getattr(base, name, None)
-        for name in ("__getitem__", "__iter__", "__len__", "get", "items")
-    )
-    if not reads_alike and not issubclass(kind, OrderedDict):
-        return None
-    return lambda value, depth: base(value)
+def _encode_dict(value: object, depth: int) -> dict[Any, Any]:
+    return plain_dict(value)
 
 
 def _encode_tuple(value: tuple[object, ...], depth: int) -> ExtType:
@@ -217,8 +207,10 @@ def _check_offset(value: datetime | time) -> None:
 
 
 def _encode_timedelta(value: timedelta, depth: int) -> ExtType:
+    # Subclasses have other ideas of their days; what timedelta itself computes is a plain one.
+    plain = timedelta.__add__(value, timedelta())
     return ExtType(
-        _TIMEDELTA, _TIMEDELTA_FORMAT.pack(value.days, value.seconds, value.microseconds)
+        _TIMEDELTA, _TIMEDELTA_FORMAT.pack(plain.days, plain.seconds, plain.microseconds)
     )
 
 
@@ -237,7 +229,7 @@ _EXACT: dict[type, Encoder] = {
     frozenset: partial(_encode_set, _FROZENSET),
     int: _encode_int,
 }
-_SCALAR_BASES: tuple[tuple[type, Encoder], ...] = (
+_BASES: tuple[tuple[type, Encoder], ...] = (
     (str, _encode_str),
     (int, _encode_int),
     (float, lambda value, depth: float.__float__(value)),
@@ -248,7 +240,11 @@ _SCALAR_BASES: tuple[tuple[type, Encoder], ...] = (
     (timedelta, _encode_timedelta),
     (Decimal, lambda value, depth: ExtType(_DECIMAL, Decimal.__str__(value).encode("ascii"))),
     (UUID, lambda value, depth: ExtType(_UUID, value.bytes)),
+    (dict, _encode_dict),
+    (list, lambda value, depth: list(value)),
+    (tuple, _encode_tuple),
 )
+"""Subclasses of these are stored as the plain value; each encoder goes by the base's methods."""
 
 
 def _utf8(text: str) -> bytes:

@@ -19,7 +19,7 @@ from clustersession.session.token import id_signer
 from clustersession.session.users import ClusterSessions
 from clustersession.settings.framework import our_names
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import load_settings
+from clustersession.settings.sources import load_with_implied
 from clustersession.worker.access_recorder import AccessRecorder
 from clustersession.worker.agent_client import READY, AgentClient
 from clustersession.worker.completion import complete
@@ -84,7 +84,9 @@ class Runtime:
         """
         given = dict(options)
         listeners = given.pop("listeners", None)
-        return cls(load_settings(**our_names(given)), listeners=listeners)
+        ours = our_names(given)
+        settings, implied = load_with_implied(ours.implied, ours.given)
+        return cls(settings, listeners=listeners, implied=implied)
 
     @classmethod
     def refused(cls, why: ConfigurationError) -> "Runtime":

@@ -3,14 +3,15 @@
     pip install "clustersession[django]" gunicorn
     python app.py migrate
     python app.py createsuperuser
-    export CLUSTERSESSION_BIND=127.0.0.1
+    export CLUSTERSESSION_DISTRIBUTABLE=true CLUSTERSESSION_BIND=127.0.0.1
     CLUSTERSESSION_ROUTE=tomcat1 gunicorn -w 2 -b 127.0.0.1:8001 app:app
     CLUSTERSESSION_ROUTE=tomcat2 gunicorn -w 2 -b 127.0.0.1:8002 app:app
 
-These are two nodes on one machine. On hosts of their own leave BIND away and give all of them the
-same SECRET_KEY and database. gunicorn.conf.py beside this file lets a node join when gunicorn
-starts. Everything else about the cluster comes from the environment; ``request.session`` is used as
-ever. A whole Django project in one file, to be short; in yours the marked lines go to settings.py.
+These are two nodes on one machine; without DISTRIBUTABLE, as on a laptop and in CI, it is a store
+of this host. On hosts of their own leave BIND away and give all of them the same SECRET_KEY and
+database. gunicorn.conf.py beside this file lets a node join when gunicorn starts. Everything else
+about the cluster comes from the environment; ``request.session`` is used as ever. A whole Django
+project in one file, to be short; in yours the marked lines go to settings.py.
 """
 
 import json
@@ -32,7 +33,6 @@ GOODS = ("tea", "cake", "jam")
 
 settings.configure(
     SESSION_ENGINE="clustersession.django",  # the one line
-    CLUSTERSESSION={"distributable": True},  # and what it is for
     SESSION_COOKIE_NAME="CLUSTERSESSION",  # the name in our balancer configurations
     SECRET_KEY=os.environ.get("SECRET_KEY", "for development only, the same on every node"),
     ALLOWED_HOSTS=["*"],

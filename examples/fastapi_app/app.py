@@ -1,12 +1,13 @@
 """A small shop on FastAPI whose sessions survive the death of a node.
 
     pip install "clustersession[fastapi]" uvicorn
-    export CLUSTERSESSION_BIND=127.0.0.1
+    export CLUSTERSESSION_DISTRIBUTABLE=true CLUSTERSESSION_BIND=127.0.0.1
     CLUSTERSESSION_ROUTE=tomcat1 uvicorn app:app --port 8001
     CLUSTERSESSION_ROUTE=tomcat2 uvicorn app:app --port 8002
 
-These are two nodes on one machine. On hosts of their own leave BIND away and give all of them the
-same CLUSTERSESSION_SECRET.
+These are two nodes on one machine; without DISTRIBUTABLE, as on a laptop and in CI, it is a store
+of this host. On hosts of their own leave BIND away and give all of them the same
+CLUSTERSESSION_SECRET.
 
 The one line is marked below; everything else about the cluster comes from the environment, so the
 same code runs on every node and on a laptop.
@@ -27,7 +28,7 @@ NODE = os.environ.get("CLUSTERSESSION_ROUTE", "this node")
 GOODS = ("tea", "cake", "jam")
 
 app = FastAPI(title="The Clustered Tea Shop")
-app.add_middleware(ClusterSessionMiddleware, distributable=True)  # the one line
+app.add_middleware(ClusterSessionMiddleware)  # the one line
 
 PAGE = """<!doctype html><html lang="en"><title>The Clustered Tea Shop</title>
 <style>body {{ font: 1.1em sans-serif; max-width: 38em; margin: 3em auto }}

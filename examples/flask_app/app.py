@@ -1,12 +1,13 @@
 """A small shop on Flask whose sessions survive the death of a node.
 
     pip install "clustersession[flask]" gunicorn
-    export CLUSTERSESSION_BIND=127.0.0.1
+    export CLUSTERSESSION_DISTRIBUTABLE=true CLUSTERSESSION_BIND=127.0.0.1
     CLUSTERSESSION_ROUTE=tomcat1 gunicorn -w 2 -b 127.0.0.1:8001 app:app
     CLUSTERSESSION_ROUTE=tomcat2 gunicorn -w 2 -b 127.0.0.1:8002 app:app
 
-These are two nodes on one machine. On hosts of their own leave BIND away and give all of them the
-same CLUSTERSESSION_SECRET. gunicorn.conf.py beside this file lets a node join when gunicorn starts.
+These are two nodes on one machine; without DISTRIBUTABLE, as on a laptop and in CI, it is a store
+of this host. On hosts of their own leave BIND away and give all of them the same
+CLUSTERSESSION_SECRET. gunicorn.conf.py beside this file lets a node join when gunicorn starts.
 
 The one line is marked below; everything else about the cluster comes from the environment, so the
 same code runs on every node and on a laptop. ``session`` is ``flask.session``, typed as what it is,
@@ -25,8 +26,7 @@ NODE = os.environ.get("CLUSTERSESSION_ROUTE", "this node")
 GOODS = ("tea", "cake", "jam")
 
 app = Flask(__name__)
-app.config["DISTRIBUTABLE"] = True  # the one line
-ClusterSession(app)
+ClusterSession(app)  # the one line
 
 PAGE = """<!doctype html><html lang="en"><title>The Clustered Tea Shop</title>
 <style>body { font: 1.1em sans-serif; max-width: 38em; margin: 3em auto }

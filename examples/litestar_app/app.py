@@ -1,12 +1,13 @@
 """A shop on Litestar whose sessions survive the death of a node.
 
     pip install "clustersession[litestar]" uvicorn
-    export CLUSTERSESSION_BIND=127.0.0.1
+    export CLUSTERSESSION_DISTRIBUTABLE=true CLUSTERSESSION_BIND=127.0.0.1
     CLUSTERSESSION_ROUTE=tomcat1 uvicorn app:app --port 8001
     CLUSTERSESSION_ROUTE=tomcat2 uvicorn app:app --port 8002
 
-These are two nodes on one machine. On hosts of their own leave BIND away and give all of them the
-same CLUSTERSESSION_SECRET.
+These are two nodes on one machine; without DISTRIBUTABLE, as on a laptop and in CI, it is a store
+of this host. On hosts of their own leave BIND away and give all of them the same
+CLUSTERSESSION_SECRET.
 """
 
 import os
@@ -68,5 +69,5 @@ def log_out(request: AnyRequest) -> dict[str, object]:
 
 app = Litestar(
     [who_am_i, show, append, log_in, log_out],
-    plugins=[ClusterSessionPlugin(distributable=True)],  # the one line
+    plugins=[ClusterSessionPlugin()],  # the one line
 )

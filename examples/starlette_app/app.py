@@ -1,12 +1,13 @@
 """A guest book on Starlette that survives the death of a node, with a websocket that stays open.
 
     pip install "clustersession[asgi]" uvicorn websockets
-    export CLUSTERSESSION_BIND=127.0.0.1
+    export CLUSTERSESSION_DISTRIBUTABLE=true CLUSTERSESSION_BIND=127.0.0.1
     CLUSTERSESSION_ROUTE=tomcat1 uvicorn app:app --port 8001
     CLUSTERSESSION_ROUTE=tomcat2 uvicorn app:app --port 8002
 
-These are two nodes on one machine. On hosts of their own leave BIND away and give all of them the
-same CLUSTERSESSION_SECRET.
+These are two nodes on one machine; without DISTRIBUTABLE, as on a laptop and in CI, it is a store
+of this host. On hosts of their own leave BIND away and give all of them the same
+CLUSTERSESSION_SECRET.
 """
 
 import os
@@ -77,5 +78,5 @@ app = Starlette(
         Route("/api/logout", log_out, methods=["POST"]),
         WebSocketRoute("/talk", talk),
     ],
-    middleware=[Middleware(ClusterSessionMiddleware, distributable=True)],  # the one line
+    middleware=[Middleware(ClusterSessionMiddleware)],  # the one line
 )

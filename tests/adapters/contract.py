@@ -1,8 +1,9 @@
-"""What every adapter has to keep, whatever the framework: five promises about one session.
+"""What every adapter has to keep, whatever the framework: six promises about one session.
 
 Changes of requests that run at the same time merge, a logout wins over a request that is still
-running, changes inside values are noticed, who only reads causes neither a write nor a cookie, and
-no answer to a request with the id from before a login takes the place of the login's cookie.
+running, changes inside values are noticed, values of a framework's classes become plain, who only
+reads causes neither a write nor a cookie, and no answer to a request with the id from before a
+login takes the place of the login's cookie.
 
 A framework joins with a subclass in its own test module; see test_flask.py for one::
 
@@ -21,10 +22,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from http.cookies import SimpleCookie
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
+from werkzeug.datastructures import MultiDict
 
 from clustersession.session.events import Event, Events
 from clustersession.worker.runtime import Runtime
@@ -35,6 +38,19 @@ View = Callable[[Any], object]
 """Takes the framework's session; what it returns is sent as JSON."""
 
 COOKIE_NAME = "CLUSTERSESSION"
+
+
+class Status(StrEnum):
+    PAID = "paid"
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +281,31 @@ class AdapterContract(ABC):
             assert cookie
             assert first.get("append", cookie).set_cookies == ()
             assert second.get("read", cookie).data["cart"] == ["tea", {"spoons": [1, 2]}, "cake"]
+
+    def test_values_of_a_framework_s_own_classes_are_stored_as_plain_ones(self) -> None:
+        def store(session: Any) -> object:
+            session["form"] = MultiDict([("a", "1"), ("a", "2"), ("b", Status.PAID)])
+            session["point"] = Point(1, Level.LOW)
+            session[Status.PAID] = {Status.PAID: Level.LOW}
+            return None
+
+        def read(session: Any) -> object:
+            names = ("form", "point", "paid")
+            return [repr(session[name]) for name in names]
+
+        with ExitStack() as stack:
+            first, second = (
+                stack.enter_context(self.serve({"store": store, "read": read})) for _ in range(2)
+            )
+            cookie = first.get("store").cookie
+            assert cookie
+            assert second.get("read", cookie).data == [
+                "{'a': '1', 'b': 'paid'}", "(1, 1)", "{'paid': 1}",
+            ]
+            replica = second.runtime().manager().replica
+            before = replica.head()
+            assert second.get("store", cookie).status == 200
+            assert replica.head() == before, "the same again is no change"
 
     def test_who_only_reads_writes_nothing_and_gets_no_cookie(self) -> None:
         with ExitStack() as stack:

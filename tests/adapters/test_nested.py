@@ -321,6 +321,26 @@ def test_different_settings_are_refused(
     app.runtime.close()
 
 
+@pytest.mark.parametrize("made", [
+    lambda outer, inner: around(in_starlette(**inner), **outer),
+    lambda outer, inner: around(in_litestar(**inner), **outer),
+    lambda outer, inner: around(in_flask_bridge(**inner), **outer),
+    lambda outer, inner: around(in_quart(**inner), **outer),
+    lambda outer, inner: around_wsgi(in_flask(**inner), **outer),
+    lambda outer, inner: around_wsgi(plain_wsgi(**inner), **outer),
+])  # fmt: skip
+@pytest.mark.parametrize("inner", [{"cookie_max_age_s": 86_400}, {"idle_timeout_s": 600}], ids=str)
+def test_an_idle_timeout_that_follows_from_a_lifetime_is_the_outer_one_s(
+    made: Any, inner: dict[str, Any]
+) -> None:
+    """Who gives a lifetime by the framework's name has said nothing of ours that could differ."""
+    app = made({"max_age": 86_400}, {"cookie_max_age_s": 86_400, **inner})
+    assert app.runtime.settings.idle_timeout_s == 86_400
+    client: Any = Client(app) if isinstance(app, wsgi.ClusterSessionMiddleware) else TestClient(app)
+    assert client.get("/in/who").status_code == 200
+    app.runtime.close()
+
+
 def test_they_are_refused_when_the_applications_are_made_if_that_can_be_seen() -> None:
     with pytest.raises(ConfigurationError, match="idle_timeout_s"):
         asgi.ClusterSessionMiddleware(plain_asgi(idle_timeout_s=60))

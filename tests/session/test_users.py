@@ -1,6 +1,7 @@
 """Users' sessions: listed, ended, limited, remembered."""
 
 from datetime import timedelta
+from enum import Enum
 
 import pytest
 
@@ -213,3 +214,21 @@ def test_whoever_asks_which_session_is_the_current_one_has_read_it() -> None:
         assert not session.accessed
         ask(session)
         assert session.accessed
+
+
+class Admin(str, Enum):  # noqa: UP042 - its own text is "Admin.ANN"
+    ANN = "ann"
+
+
+class Number(int, Enum):
+    SEVEN = 7
+
+
+def test_a_user_named_by_a_member_of_an_enum_is_the_member_s_value() -> None:
+    world = Users()
+    cookies = [world.login(Admin.ANN), world.login("7")]
+    sessions = world.manager.sessions()
+    assert [view.principal for view in sessions.sessions_of("ann")] == ["ann"]
+    assert sessions.end_all(Admin.ANN) == 1
+    assert sessions.end_all(Number.SEVEN) == 1
+    assert not any(map(world.is_alive, cookies))

@@ -9,7 +9,13 @@ import pytest
 from clustersession.core.errors import ConfigurationError
 from clustersession.settings.framework import derive_secret
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import check_sources, load_settings, require_secret
+from clustersession.settings.sources import (
+    Said,
+    check_sources,
+    load_settings,
+    load_with_implied,
+    require_secret,
+)
 
 SECRET = "qT8w-Lz3Rk5_vN0xYb7d"
 
@@ -49,6 +55,24 @@ def test_precedence(monkeypatch: pytest.MonkeyPatch, toml: Callable[[str], str])
     assert settings.port == 4100
     assert settings.cookie_path == "/file"
     assert settings.cookie_domain == "framework.example"
+
+
+def test_none_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLUSTERSESSION_ROUTE", "environment")
+    settings = load_settings(
+        {"cookie_path": None}, route=None, distributable=None, jvmRoute=None, config=None
+    )
+    assert settings == Settings(route="environment")
+    check_sources(ack=None)
+    with pytest.raises(ConfigurationError, match="did you mean distributable"):
+        load_settings(distributible=None)
+
+
+def test_what_is_as_the_framework_says_is_told() -> None:
+    framework = {"cookie_path": "/a", "idle_timeout_s": Said("max_age", 60), "route": None}
+    settings, implied = load_with_implied(framework, {"cookie_path": "/b"})
+    assert (settings.cookie_path, settings.idle_timeout_s) == ("/b", 60)
+    assert implied == {"idle_timeout_s"}
 
 
 def test_an_alias_in_one_source_gives_way_to_the_name_in_a_higher_one(

@@ -1,8 +1,9 @@
 """Session values survive storage, canonically; everything else is refused by name."""
 
+import enum
 import math
 import sys
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -10,9 +11,24 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db.models import IntegerChoices, TextChoices
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import lazystr
+from django.utils.safestring import SafeString
+from freezegun.api import FakeDate, FakeDatetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from litestar.datastructures import FormMultiDict
 from markupsafe import Markup
+from multidict import CIMultiDict, MultiDictProxy
+from multidict import MultiDict as AioMultiDict
+from starlette.datastructures import FormData, QueryParams
+from werkzeug.datastructures import (
+    CombinedMultiDict,
+    ImmutableMultiDict,
+    MultiDict,
+    TypeConversionDict,
+)
 
 from clustersession.core.errors import UnserializableValue, WireError
 from clustersession.wire.values import decode_value, encode_value
@@ -150,6 +166,117 @@ class Text(str):
 
 class Frozen(datetime):
     """What a test clock returns."""
+
+
+class Weeks(timedelta):
+    """Like pendulum's Duration, which counts its days from its weeks."""
+
+    @property
+    def days(self) -> int:
+        return 0
+
+
+class Status(enum.StrEnum):
+    PAID = "p"
+
+
+class OldStatus(str, enum.Enum):  # noqa: UP042 - as before Python 3.11
+    PAID = "p"
+
+    def __str__(self) -> str:
+        return "Paid"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Large(int, enum.Enum):
+    HUGE = 2**70
+
+    def __int__(self) -> int:
+        return 0
+
+
+class Right(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Rate(float, enum.Enum):
+    HALF = 0.5
+
+
+class Magic(bytes, enum.Enum):
+    PNG = b"PNG"
+
+
+class Day(date, enum.Enum):
+    FIRST = 2026, 1, 2
+
+
+class Pair(tuple[int, int], enum.Enum):
+    ONES = 1, 1
+
+
+class Numbered(list[Any]):
+    """A list that reads differently from what it holds, as Django's ErrorList does."""
+
+    def __iter__(self) -> Any:
+        return iter(range(len(self)))
+
+
+Point = namedtuple("Point", "x y")
+
+
+@pytest.mark.parametrize(("value", "plain"), [
+    (Status.PAID, "p"), (OldStatus.PAID, "p"), (Level.LOW, 1), (Large.HUGE, 2**70),
+    (Right.READ | Right.WRITE, 3), (Rate.HALF, 0.5), (Magic.PNG, b"PNG"),
+    (Day.FIRST, date(2026, 1, 2)), (Pair.ONES, (1, 1)),
+    (Point(1, Status.PAID), (1, "p")), (sys.float_info, tuple(sys.float_info)),
+    (SafeString("<b>"), "<b>"), (Weeks(days=8), timedelta(days=8)),
+    (FakeDatetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)),
+    (FakeDate(2026, 1, 2), date(2026, 1, 2)),
+    (Numbered("ab"), [0, 1]),
+    (TypeConversionDict(a="1"), {"a": "1"}),
+    (MultiDict([("a", "1"), ("a", "2"), ("b", "x")]), {"a": "1", "b": "x"}),
+    (ImmutableMultiDict([("a", "1"), ("a", "2")]), {"a": "1"}),
+    (CombinedMultiDict([MultiDict({"a": "1"}), MultiDict({"b": "2"})]), {"a": "1", "b": "2"}),
+    (MultiValueDict({"a": ["1", "2"]}), {"a": "2"}),
+    (FormData([("a", "1"), ("a", "2"), ("b", "x")]), {"a": "2", "b": "x"}),
+    (QueryParams("a=1&a=2"), {"a": "2"}),
+    (FormMultiDict([("a", "1"), ("a", "2"), ("b", "x")]), {"a": "1", "b": "x"}),
+    (AioMultiDict([("a", "1"), ("a", "2")]), {"a": "1"}),
+    (MultiDictProxy(AioMultiDict(a="1")), {"a": "1"}),
+    (CIMultiDict({"A": "1"}), {"A": "1"}),
+], ids=lambda value: type(value).__name__)
+def test_what_a_framework_s_json_takes_has_the_bytes_of_its_plain_value(
+    value: Any, plain: Any
+) -> None:
+    assert encode_value(value) == encode_value(plain)
+    assert encode_value([{"deep": value}]) == encode_value([{"deep": plain}])
+    assert same(decode_value(encode_value(value)), plain)
+
+
+@pytest.mark.parametrize(("value", "plain"), [
+    ({Status.PAID: 1}, {"p": 1}), ({OldStatus.PAID: 1}, {"p": 1}), ({Level.LOW: 1}, {1: 1}),
+    ({Point(1, 2): 1}, {(1, 2): 1}), ({Right.READ | Right.WRITE: 1}, {3: 1}),
+    ({Status.PAID, Level.LOW}, {"p", 1}), (frozenset([Point(1, 2)]), frozenset([(1, 2)])),
+], ids=repr)
+def test_keys_and_elements_have_the_bytes_of_their_plain_values(value: Any, plain: Any) -> None:
+    assert encode_value(value) == encode_value(plain)
+    assert same(decode_value(encode_value(value)), plain)
+
+
+def test_django_s_choices_and_lazy_strings_become_plain() -> None:
+    class Paid(TextChoices):
+        YES = "y", "Yes"
+
+    class Count(IntegerChoices):
+        ONE = 1, "One"
+
+    decoded = decode_value(encode_value({Paid.YES: Count.ONE, "labels": [lazystr("Yes")]}))
+    assert same(decoded, {"y": 1, "labels": ["Yes"]})
 
 
 def test_lazy_strings_become_text() -> None:

@@ -107,6 +107,7 @@ class ClusterPorts:
     def environment(self, route: str, state_dir: Path) -> dict[str, str]:
         """Make the settings of one node."""
         return {
+            "CLUSTERSESSION_DISTRIBUTABLE": "true",
             "CLUSTERSESSION_CLUSTER_NAME": self.name,
             "CLUSTERSESSION_SECRET": self.secret,
             "CLUSTERSESSION_ROUTE": route,

@@ -8,9 +8,13 @@ import django
 import pytest
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import management
+from django.db.models import TextChoices
+from django.forms.utils import ErrorList
+from django.http import QueryDict
 from django.test import Client
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 
 from clustersession.core.errors import UnserializableValue
 from clustersession.django import SessionStore
@@ -35,6 +39,24 @@ def test_values_keep_their_types(middleware: str) -> None:
     }
     get(client, setting(**values))
     assert data(client) == {**values, "lazy": "text"}
+
+
+class Paid(TextChoices):
+    YES = "y", "Yes"
+
+
+def test_what_django_s_json_takes_becomes_plain(middleware: str) -> None:
+    client = Client()
+    get(client, setting(
+        form=QueryDict("a=1&a=2&b=x"), paid=Paid.YES, counts={Paid.YES: Paid.YES.label},
+        label=gettext_lazy("Yes"), errors=ErrorList(["too short"]),
+    ))
+    stored = data(client)
+    assert stored == {
+        "form": {"a": "2", "b": "x"}, "paid": "y", "counts": {"y": "Yes"}, "label": "Yes",
+        "errors": ["too short"],
+    }
+    assert [type(value) for value in stored.values()] == [dict, str, dict, str, list]
 
 
 def test_every_method_of_djangos_sessions_is_there() -> None:
