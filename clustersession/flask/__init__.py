@@ -25,7 +25,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, has_request_context, request
 from flask import session as _flask_session
 from flask.sessions import SessionInterface, SessionMixin
 
@@ -137,14 +137,30 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         if not self.is_ours(visit):
             return
         manager = self.runtime(app).manager()
+        if _is_of_a_socket():
+            _save_and_close(manager, session)
+            return
         self.answer(manager.commit(visit), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(partial(_close_stream, manager, session))
+            response.call_on_close(partial(_save_and_close, manager, session))
         else:
             manager.close(visit)
 
 
-def _close_stream(manager: SessionManager, session: Session) -> None:
+def _is_of_a_socket() -> bool:
+    """Tell whether the response that is to be sent only exists because Flask wants one.
+
+    It is so in a handler of a websocket, and in each event of Flask-SocketIO, which marks the
+    request with them. What begins there could not be told to the client.
+    """
+    if not has_request_context():
+        return False
+    is_event = hasattr(request, "sid") and hasattr(request, "namespace")
+    return is_event or "HTTP_SEC_WEBSOCKET_KEY" in request.environ
+
+
+def _save_and_close(manager: SessionManager, session: Session) -> None:
+    """Commit what no header can follow, and end the visit."""
     visit = visit_of(session)
     try:
         save_late(manager, visit)
