@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from clustersession.core.errors import ConfigurationError, SessionError
 from clustersession.requests.answer import AnswerWriter
+from clustersession.requests.foreign import ScopeSessions
 from clustersession.requests.late_changes import save_late_async
 from clustersession.requests.nesting import WSGI_ENVIRON, check_inside, leave_word
 from clustersession.requests.opening import RequestOpener
@@ -94,6 +95,7 @@ class ClusterSessionMiddleware:
         settings = self.runtime.settings
         self._opener = RequestOpener(self.runtime, _cookies_of, _header_of, clearing_ends=True)
         self._answers = AnswerWriter(settings)
+        self._scope_sessions = ScopeSessions(app, self.runtime)
         name, value = self._answers.only_vary
         self._only_vary = (name.lower().encode("latin-1"), value.encode("latin-1"))
 
@@ -224,6 +226,10 @@ class ClusterSessionMiddleware:
         finally:
             self.runtime.close()
 
+    def is_foreign(self, replacement: Any, scope: Scope) -> bool:
+        """Tell whether another middleware has put a session of its own in the place of ours."""
+        return self._scope_sessions.is_foreign(replacement)
+
     def content_of(self, replacement: Any, scope: Scope) -> Mapping[str, Any] | None:
         """Return what a replaced session shall hold, None to end it.
 
@@ -237,8 +243,10 @@ class ClusterSessionMiddleware:
         )
 
     def _take_over(self, visit: Visit, scope: Scope) -> None:
-        session = visit.session
-        replacement, scope["session"] = scope["session"], session
+        session, replacement = visit.session, scope["session"]
+        if self.is_foreign(replacement, scope):
+            return  # what is inside goes on to use it
+        scope["session"] = session
         content = self.content_of(replacement, scope)
         if content is None:
             # Whoever replaces a session has looked at it: the response depends on the cookie.

@@ -1,12 +1,15 @@
 """Opens the session of ours that stands behind a Django session."""
 
+import sys
 from collections.abc import Iterable
 from functools import cached_property
+from types import FrameType
 from typing import Any, cast
 
 from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.middleware import SessionMiddleware
 
-from clustersession.core.ids import join_cookie
+from clustersession.core.ids import join_cookie, split_cookie
 from clustersession.django.configuration import manager
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession
@@ -16,6 +19,7 @@ from clustersession.session.users import ClusterSessions
 from clustersession.session.visit import Visit, visit_of
 
 _KEY_LENGTH_MIN = 8  # Django's own bound
+_WRITES_THE_COOKIE = SessionMiddleware.process_response.__name__
 
 
 class BackedSession(SessionBase):
@@ -23,9 +27,7 @@ class BackedSession(SessionBase):
 
     Attributes:
         accessed: the application looked at the session in this request.
-        names_route: ``session_key`` ends in the node's route. Django's own middleware makes it the
-            cookie, and the balancer has to find the route there. Under ClusterSessionMiddleware
-            the key is the id alone, which stays the same when the session moves to another node.
+        sets_cookie_by_key: Django's own middleware writes the cookie, see ``session_key``.
         sent: the ids that came with the request, as ``open_request`` was told.
         by_cookie, by_header: how to tell the client its id, see ``requests.answer``.
         excluded: the path matches a pattern of the setting ``exclude``.
@@ -33,7 +35,7 @@ class BackedSession(SessionBase):
             client.
     """
 
-    names_route = True
+    sets_cookie_by_key = True
     sent: frozenset[str] = frozenset()
     by_cookie = True
     by_header = False
@@ -46,22 +48,32 @@ class BackedSession(SessionBase):
 
     # --- the id ---------------------------------------------------------------------------------
 
+    # Applications and packages keep ``session_key`` in columns of 40 characters, and compare it
+    # with the one of a later request. So it is the id without the route, which a failover changes.
+    # Django's own middleware reads it as well, to make it the cookie, where balancers look for the
+    # route. There is nothing else to tell the two by than who asks.
+
     def _get_session_key(self) -> str | None:
+        key = self._cookie_key()
+        found = None if key is None else split_cookie(key)
+        return key if found is None else found[0]
+
+    def _cookie_key(self) -> str | None:
+        """Return what stands in the cookie: the id with its route."""
         opened = self._opened
         if opened is None or opened.missing:
             return self._given
         if opened.outdated:
             # With none, applications would create a session to have one.
-            client = None if self.names_route else opened.client
+            client = None if self.sets_cookie_by_key else opened.client
             return self._given if client is None else client[0]
-        identifier = opened.identifier
-        if identifier is None:
+        if opened.identifier is None:
             if self._keeps_given:
                 return self._given
             # Django's middleware turns None into the text "None": what could not be stored has
             # an empty cookie.
             return "" if opened.discarded else None
-        return _value_for(opened, self._manager.cluster.route) if self.names_route else identifier
+        return _value_for(opened, self._manager.cluster.route)
 
     def _set_session_key(self, value: str | None) -> None:
         self._given = value if value and len(value) >= _KEY_LENGTH_MIN else None
@@ -70,6 +82,8 @@ class BackedSession(SessionBase):
 
     def _read_session_key(self) -> str | None:
         self.accessed = True
+        if self.sets_cookie_by_key and _is_djangos_middleware(sys._getframe(1)):
+            return self._cookie_key()
         return self._get_session_key()
 
     session_key = property(_read_session_key)
@@ -116,7 +130,7 @@ class BackedSession(SessionBase):
             self._manager = cast(RequestOpener[Any], visit.opened_by).runtime.manager()
         self.by_cookie, self.by_header = visit.by_cookie, visit.by_header
         self.sent = frozenset(ids)
-        self.names_route = False
+        self.sets_cookie_by_key = False
 
     def open_excluded(self) -> None:
         """Stand where the path is excluded: read as empty, and refuse every change."""
@@ -200,6 +214,13 @@ class BackedSession(SessionBase):
         return session
 
     _session = property(_get_session)
+
+
+def _is_djangos_middleware(frame: FrameType) -> bool:
+    """Tell whether it is Django's middleware, or a subclass, that answers a request there."""
+    return frame.f_code.co_name == _WRITES_THE_COOKIE and isinstance(
+        frame.f_locals.get("self"), SessionMiddleware
+    )
 
 
 def _value_for(visit: Visit, own_route: str) -> str:

@@ -6,7 +6,6 @@ Django's own reads one cookie and, whenever a request changed the session, write
 
 * sends the cookie only when it is new, has to name another node, or has a lifetime to renew;
 * sends none with the answer of a request whose session was ended meanwhile, whenever that was;
-* keeps ``session_key`` the same, and 39 characters long, when a session moves to another node;
 * reads the id from the header ``header_name`` and answers there, keeps sessions away from paths
   that match ``exclude``, and does what ``consistency="causal"`` needs;
 * commits under ASGI without a thread, and refuses wrong settings when the server starts.
@@ -146,6 +145,8 @@ class ClusterSessionMiddleware(SessionMiddleware):
                 store.opened().discarded = True
             return response
         outcome = Outcome(vary=store.accessed)
+        # Whatever it says: what begins while a body is streamed could not be told any more.
+        store.opened().answered = True
         if store.leaves_nothing():
             outcome = _without_session(request, response, store)
         elif response.status_code < 500:

@@ -258,7 +258,7 @@ class SessionStore(BackedSession):
 
     def _refuse_ended_id(self, session: Session) -> None:
         """Keep Django's middleware from setting the cookie of an id that has ended."""
-        if not self.names_route or not _saves_every_request():
+        if not self.sets_cookie_by_key or not _saves_every_request():
             return
         visit = visit_of(session)
         if visit.outdated or self._id_has_ended(visit.identifier):

@@ -25,12 +25,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, has_request_context, request
 from flask import session as _flask_session
 from flask.sessions import SessionInterface, SessionMixin
 
 from clustersession.flask.config import check_so_far
 from clustersession.flask.interface import ClusterInterface
+from clustersession.flask.logins import follow_logins
 from clustersession.requests.late_changes import save_late
 from clustersession.requests.nesting import expect_bridges
 from clustersession.requests.readiness import readiness
@@ -49,13 +50,20 @@ session = cast(Session, _flask_session)
 class ClusterSession:
     """Is the extension: ``ClusterSession(app)``, or ``init_app(app)`` for factories.
 
-    ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere.
+    ``listeners``, an ``Events``, has the callbacks of ``on`` from elsewhere. ``follow_logins``: see
+    ``flask.logins``.
     """
 
     def __init__(
-        self, app: Flask | None = None, *, listeners: Events | None = None, **options: Any
+        self,
+        app: Flask | None = None,
+        *,
+        listeners: Events | None = None,
+        follow_logins: bool = True,
+        **options: Any,
     ) -> None:
         self._options = options
+        self._follow_logins = follow_logins
         self.events = Events() if listeners is None else listeners
         if app is not None:
             self.init_app(app)
@@ -68,6 +76,7 @@ class ClusterSession:
         """
         check_so_far(app, self._options)
         interface = ClusterSessionInterface(self._options, self.events)
+        interface.looks_for_logins = self._follow_logins
         app.session_interface = interface
         expect_bridges()
         app.extensions["clustersession"] = self
@@ -97,7 +106,13 @@ class ClusterSession:
 
 
 class ClusterSessionInterface(ClusterInterface, SessionInterface):
-    """Implements Flask's session interface over a session manager."""
+    """Implements Flask's session interface over a session manager.
+
+    Attributes:
+        looks_for_logins: at the first request, what logs users in is to be followed; then False.
+    """
+
+    looks_for_logins = False
 
     def health_checks(self, runtime: Runtime) -> Callable[[], object]:
         """Return what answers a request for ``ready_path``, and any other with None."""
@@ -121,6 +136,9 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
         """Open the session of a request; None, for Flask's null session, on an excluded path."""
         runtime = self.runtime(app)
+        if self.looks_for_logins:
+            self.looks_for_logins = False
+            follow_logins(app)
         visit = self.begin(runtime, request, request.environ)
         if visit is None:
             return None
@@ -137,14 +155,30 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
         if not self.is_ours(visit):
             return
         manager = self.runtime(app).manager()
+        if _is_of_a_socket():
+            _save_and_close(manager, session)
+            return
         self.answer(manager.commit(visit), response.headers.add, response.vary)
         if response.is_streamed:
-            response.call_on_close(partial(_close_stream, manager, session))
+            response.call_on_close(partial(_save_and_close, manager, session))
         else:
             manager.close(visit)
 
 
-def _close_stream(manager: SessionManager, session: Session) -> None:
+def _is_of_a_socket() -> bool:
+    """Tell whether the response that is to be sent only exists because Flask wants one.
+
+    It is so in a handler of a websocket, and in each event of Flask-SocketIO, which marks the
+    request with them. What begins there could not be told to the client.
+    """
+    if not has_request_context():
+        return False
+    is_event = hasattr(request, "sid") and hasattr(request, "namespace")
+    return is_event or "HTTP_SEC_WEBSOCKET_KEY" in request.environ
+
+
+def _save_and_close(manager: SessionManager, session: Session) -> None:
+    """Commit what no header can follow, and end the visit."""
     visit = visit_of(session)
     try:
         save_late(manager, visit)

@@ -4,7 +4,7 @@
 
 The plugin is the better choice: requests merge per attribute, a logout wins, values keep their
 types, and the cookie names its node for sticky balancers. ``request.set_session`` and
-``request.clear_session`` work as ever.
+``request.clear_session`` work as ever, and Litestar's ``SessionAuth`` works on the same session.
 
 ``clustersession.litestar.store`` has a ``Store`` for applications that have to stay with Litestar's
 server-side sessions, whose cookie and whose habit of writing whole sessions as JSON are Litestar's.
@@ -23,6 +23,7 @@ from litestar.utils import get_serializer_from_scope
 
 from clustersession.asgi import ClusterSessionMiddleware, session_of
 from clustersession.core.errors import ConfigurationError
+from clustersession.litestar.session_auth import use_our_session
 from clustersession.session.events import Callback
 from clustersession.session.session import Session
 from clustersession.worker.runtime import Runtime
@@ -56,6 +57,7 @@ class ClusterSessionPlugin(InitPlugin):
         runtime = self.runtime
 
         def with_session(app: ASGIApp) -> ASGIApp:
+            use_our_session(app, runtime.settings.cookie_name)
             return _LitestarMiddleware(app, runtime=runtime)  # type: ignore[arg-type,return-value]
 
         @asynccontextmanager

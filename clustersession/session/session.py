@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from clustersession.core.errors import SessionError
 from clustersession.core.state import (
     IDLE_TIMEOUT,
     LIFETIME,
@@ -27,8 +28,6 @@ class Session(SessionDict):
 
     Attributes:
         accessed: the application looked at the session in this request.
-        modified: the application called a method that changes it, since the last commit. Changes
-            inside values are found without this flag; setting it does no harm.
     """
 
     __slots__ = ()
@@ -47,6 +46,23 @@ class Session(SessionDict):
         """Tell whether no stored session stood behind the request."""
         self.accessed = True
         return self._visit.new
+
+    @property
+    def modified(self) -> bool:
+        """Tell whether anything was changed since the last commit, inside values too.
+
+        Setting it is not needed for changes to be found, and does no harm.
+        """
+        if self._changed:
+            return True
+        try:
+            return self._visit.unsaved
+        except SessionError:
+            return True  # the commit will say what is wrong
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        self._changed = value
 
     @property
     def created_at(self) -> datetime:
@@ -152,7 +168,7 @@ class Session(SessionDict):
     def mark_modified(self) -> None:
         """Note a change; not needed for changes to be found (Starlette's sessions have this)."""
         self.accessed = True
-        self.modified = True
+        self._changed = True
 
     def rotate(self) -> None:
         """Give the session a new id, keep its data and end the old id everywhere: at each login."""
@@ -208,7 +224,7 @@ class Session(SessionDict):
         else:
             dict.clear(self)
             self._visit.attributes.delete_undecodable()
-            self.modified = True
+            self._changed = True
 
     def _load(self) -> None:
         """Decode every attribute; here they are decoded, see ``session.untouched``."""

@@ -43,33 +43,35 @@ class SessionDict(dict[str, Any]):
     attributes. ``_visit`` is the only way from here to the request's notes.
     """
 
-    __slots__ = ("__weakref__", "_visit", "accessed", "modified")
+    __slots__ = ("__weakref__", "_changed", "_visit", "accessed")
 
     _visit: "Visit"
     accessed: bool
-    modified: bool
+
+    _changed: bool
+    """A method that changes the session was called since the last commit."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.accessed = True
         if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
             key = _checked(key)
         dict.__setitem__(self, key, value)
-        self.modified = True
+        self._changed = True
 
     def __delitem__(self, key: str) -> None:
         dict.__delitem__(self, key)
-        self.modified = True
+        self._changed = True
 
     def pop(self, key: str, *default: Any) -> Any:
         """Do what dict.pop does."""
         if key in self:
-            self.modified = True
+            self._changed = True
         return dict.pop(self, key, *default)
 
     def popitem(self) -> tuple[str, Any]:
         """Do what dict.popitem does."""
         item = dict.popitem(self)
-        self.modified = True
+        self._changed = True
         return item
 
     @overload
@@ -86,7 +88,7 @@ class SessionDict(dict[str, Any]):
         """Do what dict.update does, all or nothing."""
         new = {_checked(key): value for key, value in dict(*others, **values).items()}
         dict.update(self, new)
-        self.modified = True
+        self._changed = True
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
         self.update(other)
@@ -249,7 +251,7 @@ class Visit:
             context.settings.attribute_bytes_max, context.warnings
         )
         session._visit = self
-        session.accessed = session.modified = False
+        session.accessed = session._changed = False
 
     def release(self) -> None:
         """Let go of the session when the request is over; adapters do so last of all.
@@ -271,7 +273,7 @@ class Visit:
     def touched(self) -> bool:
         """Tell whether the application may have changed anything."""
         return bool(
-            self.session.modified or self.attributes.mutable or self.new_id or self.system
+            self.session._changed or self.attributes.mutable or self.new_id or self.system
         )
 
     @property
@@ -290,12 +292,12 @@ class Visit:
 
     def find_changes(self) -> AttributeChanges:
         """Find what the application changed; see ``changes.find_changes`` for the errors."""
-        return self.attributes.find_changes(self.session, self.session.modified)
+        return self.attributes.find_changes(self.session, self.session._changed)
 
     def set_register(self, name: str, data: bytes | None) -> None:
         """Have the next commit write a system register; None deletes it."""
         self.system = {**self.system, name: data}
-        self.session.modified = True
+        self.session._changed = True
 
     def register(self, name: str) -> bytes | None:
         """Return a system register, as the next commit will leave it."""
@@ -344,8 +346,8 @@ class Visit:
         self.replace_state(state)
         if before is None or before.versions != state.versions:
             session, values = self.session, visible_values(state.registers)
-            if self.attributes.take_newer(session, session.modified, values):
-                session.modified = True
+            if self.attributes.take_newer(session, session._changed, values):
+                session._changed = True
         return True
 
     def committed(
@@ -356,13 +358,13 @@ class Visit:
         self.identifier, self.key, self.state = identifier, key, state
         self.wrote = True
         self.system, self.new_id = _NOTHING, None
-        self.session.modified = False
+        self.session._changed = False
         self.attributes.saved(self.session, key, changes, stored)
 
     def invalidate(self) -> None:
         """Have the next commit end the session; what is set afterwards begins a new one."""
         dict.clear(self.session)
-        self.session.modified = True
+        self.session._changed = True
         if self.key is not None and not self.discarded:
             self.endings += (self.key,)
             if self.stands_for_record and self.identifier is not None:
@@ -383,7 +385,7 @@ class Visit:
         if not self.outdated:
             self.client = None
         self.endings, self.discarded, self.removed = (), False, False
-        self.session.modified, self.new = False, True
+        self.session._changed, self.new = False, True
 
     def note_outdated(self, state: SessionState | None, now_ms: int) -> bool:
         """Take the client's id for outdated, if its session made way for another a moment ago."""

@@ -196,3 +196,12 @@ def test_a_refused_key_was_a_look_at_the_session_all_the_same(world: World, key:
         session[key] = 1
     assert (session.accessed, session.modified) == (True, False)
     assert world.commit(session).vary
+
+def test_modified_tells_of_changes_inside_values(world: World) -> None:
+    session = stored(world, cart=[1], n=1)
+    session["cart"].append(2)
+    assert session.modified
+    session.save()
+    assert not session.modified
+    session["cart"].append(object())
+    assert session.modified  # and the commit says what is wrong

@@ -5,17 +5,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, JsonResponse
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from clustersession.core.state import shared
 from clustersession.django import SessionStore
-from tests.adapters.django.views import cookie, get
-from tests.adapters.django_project import OURS
+from tests.adapters.django.views import cookie, get, with_cookie
 
 
-def test_the_key_names_the_route_only_for_djangos_middleware(middleware: str) -> None:
+def test_the_key_is_the_id_and_the_cookie_names_the_route(middleware: str) -> None:
     client, keys = Client(), []
 
     def view(request: HttpRequest) -> None:
@@ -26,8 +27,76 @@ def test_the_key_names_the_route_only_for_djangos_middleware(middleware: str) ->
     ((key, identifier),) = keys
     assert len(identifier) == 39
     assert cookie(client) == f"{identifier}.a"
-    assert key == (identifier if middleware == OURS else cookie(client))
+    assert key == identifier
     assert SessionStore(identifier).exists(key)
+
+
+def test_the_key_stays_the_same_at_a_failover(middleware: str) -> None:
+    client, keys = Client(), []
+
+    def look(request: HttpRequest) -> None:
+        # Before anything is opened, too.
+        keys.append(request.session.session_key)
+        request.session.get("a")
+        keys.append(request.session.session_key)
+
+    get(client, lambda request: request.session.update({"a": 1}))
+    identifier = cookie(client).partition(".")[0]
+    moved = with_cookie(f"{identifier}.gone")
+    get(moved, look)
+    assert cookie(moved) == f"{identifier}.a"
+    get(moved, look)
+    assert keys == [identifier] * 4
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_subclass_of_djangos_middleware_sends_the_route_too(is_copied: bool) -> None:
+    path = f"{__name__}.{'Copied' if is_copied else 'Derived'}"
+    with override_settings(MIDDLEWARE=[path]):
+        client, keys = Client(), []
+
+        def look(request: HttpRequest) -> None:
+            request.session["a"] = 1
+            request.session.save()
+            keys.append(request.session.session_key)
+
+        get(client, look)
+        assert cookie(client) == f"{keys[0]}.a"
+        assert len(keys[0]) == 39
+
+
+class Derived(SessionMiddleware):
+    """Adds nothing."""
+
+
+class Copied(SessionMiddleware):
+    """Writes the cookie itself, as packages do that began as a copy of Django's."""
+
+    def process_response(self, request: Any, response: Any) -> Any:
+        request.session.save()
+        response.set_cookie(settings.SESSION_COOKIE_NAME, request.session.session_key)
+        return response
+
+
+@pytest.mark.parametrize("kept", ["id", "cookie"])
+def test_a_kept_key_opens_looks_at_and_ends_the_session(middleware: str, kept: str) -> None:
+    client = Client()
+    get(client, lambda request: request.session.update({"a": 1}))
+    key = cookie(client) if kept == "cookie" else cookie(client).partition(".")[0]
+    assert SessionStore().exists(key)
+    assert SessionStore(key).load() == {"a": 1}
+    store = SessionStore(session_key=key)
+    assert store["a"] == 1
+    store["b"] = 2
+    store.save()
+    assert store.session_key == key[:39]
+    assert SessionStore(key).load() == {"a": 1, "b": 2}
+    SessionStore(key).flush()
+    assert not SessionStore().exists(key)
+    get(client, lambda request: request.session.update({"a": 1}))
+    other = cookie(client)[:39]
+    SessionStore().delete(other)
+    assert not SessionStore().exists(other)
 
 
 def test_expiry_by_date_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,11 @@
 """The extension in an application: its start, paths, blueprints, clients without cookies."""
 
+from typing import Any
+
 import pytest
-from flask import Blueprint, Flask, session
+from flask import Blueprint, Flask, request, session
+from flask.testing import FlaskClient
+from werkzeug.test import create_environ
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.flask import ClusterSession
@@ -83,3 +87,54 @@ def test_a_path_parameter_is_refused() -> None:
     ClusterSession(app, url_parameter="jsessionid")
     with pytest.raises(ConfigurationError, match="url_parameter"):
         app.session_interface.runtime(app)  # type: ignore[attr-defined]
+
+
+def save_as_flask_socketio_does(app: Flask, environ: dict[str, Any], change: Any) -> bool:
+    """Handle an event with ``manage_session=False``, as that extension has it; tell if it saved."""
+    with app.request_context(environ):
+        of_event: Any = session._get_current_object()  # type: ignore[attr-defined]
+        request.sid = "a socket"  # type: ignore[attr-defined]
+        request.namespace = "/"  # type: ignore[attr-defined]
+        change(session)
+        if saves := of_event.modified:
+            response = app.response_class()
+            app.session_interface.save_session(app, of_event, response)
+            assert "Set-Cookie" not in response.headers
+        return bool(saves)
+
+
+def value_of(client: FlaskClient) -> str:
+    cookie = client.get_cookie("CLUSTERSESSION")
+    return cookie.value if cookie is not None else ""
+
+
+def test_an_event_of_flask_socketio_saves_what_it_changed_inside_a_value() -> None:
+    app = make_app()
+    client = app.test_client()
+    client.get("/set")
+    environ = create_environ(headers={"Cookie": f"CLUSTERSESSION={value_of(client)}"})
+    assert save_as_flask_socketio_does(app, environ, lambda s: s["cart"].append(2))
+    assert save_as_flask_socketio_does(app, environ, lambda s: s["cart"].append(3))
+    assert not save_as_flask_socketio_does(app, environ, lambda s: s["cart"])
+    assert client.get("/read").json == {"cart": [1, 2, 3]}
+
+
+def test_an_event_of_flask_socketio_begins_no_session(caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app()
+    client, environ = app.test_client(), create_environ()
+    for number in range(3):
+        assert save_as_flask_socketio_does(app, environ, lambda s, n=number: s.update(n=n))
+    assert client.get("/read").json == {}
+    runtime = app.session_interface.runtime(app)  # type: ignore[attr-defined]
+    assert runtime.manager().replica.keys("", 10) == []
+    assert "no cookie could be sent" in caplog.text
+
+
+def test_a_handler_of_a_websocket_begins_no_session() -> None:
+    app = make_app()
+    client = app.test_client()
+    client.get("/set", headers={"Upgrade": "websocket", "Sec-WebSocket-Key": "x"})
+    assert client.get("/read").json == {}
+    client.get("/set")
+    client.get("/append", headers={"Upgrade": "websocket", "Sec-WebSocket-Key": "x"})
+    assert client.get("/read").json == {"cart": [1, 2]}
