@@ -27,7 +27,7 @@ from clustersession.core.errors import ConfigurationError, SessionError
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.foreign import ScopeSessions
 from clustersession.requests.late_changes import save_late_async
-from clustersession.requests.nesting import WSGI_ENVIRON, check_inside, leave_word
+from clustersession.requests.nesting import WSGI_ENVIRON, bridged, check_inside, leave_word
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession, MisleadingPath, PathParameter
 from clustersession.requests.readiness import Readiness, readiness_async
@@ -108,8 +108,7 @@ class ClusterSessionMiddleware:
         may_be_inside = opener.place in scope or WSGI_ENVIRON in scope
         if may_be_inside and (outer := opener.join(scope, scope)) is not None:
             return await self._serve_inside(outer, scope, receive, send)
-        # All of it is here, and ``_send`` is no coroutine, because calls are most of what a request
-        # costs whose session nobody touches.
+        # All of it is here: calls are most of what a request costs whose session nobody touches.
         url_value = None
         try:
             manager = self.runtime.manager()
@@ -117,13 +116,13 @@ class ClusterSessionMiddleware:
                 scope, url_value = _without_parameter(scope, opener.url_parameter)
         except (ConfigurationError, MisleadingPath) as error:
             return await self._refuse(kind, send, error)
-        if "session" in scope:
-            scope = {**scope}  # for another middleware, which is not to find ours in its place
+        # A copy, for another middleware around us, which is not to find ours in its place.
+        scope = {**scope} if "session" in scope else scope
         visit = opener.open(manager, scope, scope["path"], url_value, notes=scope)
         if visit is None:
             scope["session"] = ExcludedSession(manager)
             return await self.app(scope, receive, send)
-        before = leave_word(scope)
+        before = leave_word(scope) if bridged else None
         try:
             if visit.missing:
                 await manager.fetch_async(visit)
@@ -136,7 +135,8 @@ class ClusterSessionMiddleware:
                 await self._save_late(manager, visit, scope)
             raise
         finally:
-            leave_word(before)
+            if bridged:
+                leave_word(before)
             manager.close(visit)
         return None
 

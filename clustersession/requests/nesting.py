@@ -30,8 +30,8 @@ outer_scope: ContextVar[Mapping[str, Any] | None] = ContextVar(
 )
 """The scope of the ASGI request that is being served in this context."""
 
-_bridged = False
-"""Some adapter of this process may be reached by a bridge only; once true it stays so."""
+bridged: list[bool] = []
+"""Not empty when some adapter of this process may be reached by a bridge only; then it stays so."""
 
 _OF_ITS_PLACE = frozenset({"exclude", "ready_path", "url_parameter"})
 """Settings that say which requests one adapter serves: around another they may differ."""
@@ -46,14 +46,15 @@ def place_of(settings: Settings) -> str:
 
 def expect_bridges() -> None:
     """Have ASGI requests leave word for adapters of WSGI applications, which costs each of them."""
-    global _bridged
-    _bridged = True
+    if not bridged:
+        bridged.append(True)
 
 
 def leave_word(scope: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Note which request is served in this context; returns what was noted before."""
-    if not _bridged:
-        return None
+    """Note which request is served in this context; returns what was noted before.
+
+    To be called where ``bridged`` says so: most processes do without.
+    """
     before = outer_scope.get()
     outer_scope.set(scope)
     return before
