@@ -143,6 +143,9 @@ class Visits:
         if action == DOWNLOAD:
             worker.start(self._download(worker, visit, think_s), lambda _: None)
         else:
+            if visit.key is not None:
+                # The host may have been paused: the end of the request is a use as well.
+                self._world.ledger.opened_s[visit.key] = self._world.timeline.now_s
             manager.close(visit)
         return outcome, "known" if found else "unknown"
 
