@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -206,8 +207,8 @@ async def test_nobody_holds_more_than_some_connections_and_members_stay_in(pair:
     address = pair.a.address
     tls = tls_contexts(ClusterKeys.derive((pair.secret,), pair.a.settings.cluster_name))
     # Somebody answers where it says it is, or it would soon count as dead.
-    there = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
-    port = there.sockets[0].getsockname()[1]
+    there = socket.create_server(("127.0.0.1", 0))
+    port = there.getsockname()[1]
     connections = pair.a.life.connections
     flooder = Identity(b"flooder!", 1 << 40, "evil", Address("127.0.0.1", port))
     name = pair.a.settings.cluster_name
