@@ -71,7 +71,8 @@ class Httpd:
             [_apache(), "-d", str(directory), "-f", str(path), "-DFOREGROUND"],
             directory / "httpd.log",
             environment={
-                "XDG_STATE_HOME": str(self.state), "CLUSTERSESSION_BIND": "127.0.0.1",
+                "XDG_STATE_HOME": str(self.state), "CLUSTERSESSION_DISTRIBUTABLE": "true",
+                "CLUSTERSESSION_BIND": "127.0.0.1",
                 "CLUSTERSESSION_MULTICAST_ADDRESS": "", "CLUSTERSESSION_ROUTE": "node1",
             },
         )
