@@ -46,7 +46,8 @@ class HostNode:
         self.web.unlink(missing_ok=True)
         environment = {
             **os.environ, **self.settings,
-            "CLUSTERSESSION_ROUTE": self.route, "CLUSTERSESSION_CLUSTER_NAME": "net",
+            "CLUSTERSESSION_DISTRIBUTABLE": "true", "CLUSTERSESSION_ROUTE": self.route,
+            "CLUSTERSESSION_CLUSTER_NAME": "net",
             "CLUSTERSESSION_STATE_DIR": str(self.directory / "state"),
             "CLUSTERSESSION_SECRET": SECRET,
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
