@@ -47,7 +47,7 @@ class LiveNode:
         }
         for name in ("port", "port_range", "multicast_port"):
             values[name] = int(values[name])  # type: ignore[assignment]
-        self.settings = complete(load_settings(distributable=True, **values))
+        self.settings = complete(load_settings(**{**values, "distributable": True}))
         self.home = node_home(self.settings)
         self._written = 0
 
