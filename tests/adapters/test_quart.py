@@ -411,7 +411,8 @@ async def test_a_request_that_fails_lets_go_of_its_session() -> None:
     client = app.test_client()
     with suppress(RuntimeError):
         await client.get("/breaks")
-    with suppress(RuntimeError, WebsocketResponseError):
-        async with client.websocket("/breaks_too") as opened:
+    # The test client of Quart 0.20 does not notice that the handler of a websocket has failed.
+    with suppress(RuntimeError, WebsocketResponseError, TimeoutError):
+        async with asyncio.timeout(5), client.websocket("/breaks_too") as opened:
             await opened.receive()
     assert ["session" in visit.__dict__ for visit in kept] == [False, False]
