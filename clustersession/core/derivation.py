@@ -14,11 +14,16 @@ _SALT = b"clustersession keys 1"
 def derive(
     secret: bytes, purpose: str, cluster_name: str, length: int = DERIVED_BYTES_MAX
 ) -> bytes:
-    """Derive ``length`` bytes: HKDF-SHA-256 of RFC 5869, of which one block is enough.
-
-    Written out here, because a worker needs nothing else of ``cryptography``.
-    """
+    """Derive ``length`` bytes for one purpose in one cluster."""
     # Purposes have no zero byte, so no two (purpose, name) pairs read the same.
-    info = f"{purpose}\0{cluster_name}".encode()
-    extracted = hmac.digest(_SALT, secret, sha256)
-    return hmac.digest(extracted, info + b"\x01", sha256)[:length]
+    return hkdf(secret, _SALT, f"{purpose}\0{cluster_name}".encode())[:length]
+
+
+def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """Return DERIVED_BYTES_MAX bytes: the first block of HKDF-SHA-256, RFC 5869.
+
+    Written out here, because a worker needs nothing else of ``cryptography``, and under mod_wsgi a
+    second interpreter of a process cannot import that package.
+    """
+    extracted = hmac.digest(salt, secret, sha256)
+    return hmac.digest(extracted, info + b"\x01", sha256)

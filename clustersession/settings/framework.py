@@ -1,10 +1,10 @@
 """Knows the web frameworks' names for our settings, and derives our secret from theirs."""
 
-import hmac
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from clustersession.core.derivation import hkdf
 from clustersession.core.errors import ConfigurationError
 from clustersession.settings.guessable import MARK, why_guessable
 from clustersession.settings.rules import BOUNDS
@@ -99,8 +99,5 @@ def derive_secret(framework_key: str | bytes) -> str:
     key = framework_key.encode() if isinstance(framework_key, str) else framework_key
     if not key:
         raise ConfigurationError("the web framework's secret key is empty")
-    # HKDF (RFC 5869) of one block, and not that of ``cryptography``: workers derive this, and under
-    # mod_wsgi a second interpreter of a process cannot import that package.
-    extracted = hmac.digest(b"clustersession secret 1", key, "sha256")
-    derived = hmac.digest(extracted, b"from the framework's secret key\x01", "sha256").hex()
+    derived = hkdf(key, b"clustersession secret 1", b"from the framework's secret key").hex()
     return MARK + derived if why_guessable(framework_key) else derived
