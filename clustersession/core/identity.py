@@ -1,6 +1,7 @@
 """Says who a node is, in which phase, and in which of its lives."""
 
 from enum import IntEnum
+from ipaddress import ip_address
 from typing import NamedTuple
 
 NODE_ID_BYTES = 8
@@ -16,6 +17,15 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def is_ip_address(text: str) -> bool:
+    """Tell whether a text is an IP address, of either version."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Phase(IntEnum):

@@ -7,7 +7,8 @@ site on the internet is called so.
 
 import re
 from collections.abc import Collection
-from ipaddress import ip_address
+
+from clustersession.core.identity import is_ip_address
 
 # RFC 9110, section 7.2, without user information and without what no name of ours holds.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{1,5})?")
@@ -25,15 +26,7 @@ def may_be_of_a_foreign_site(host: str, own_names: Collection[str]) -> bool:
     ``own_names``: names with dots, in lower case, that are known to be ours.
     """
     name = host_name(host).rstrip(".")
-    return not name or ("." in name and name not in own_names and not _is_address(name))
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return not name or ("." in name and name not in own_names and not is_ip_address(name))
 
 
 __all__ = ["host_name", "may_be_of_a_foreign_site"]

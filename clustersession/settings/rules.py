@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from clustersession.core.identity import is_ip_address
 from clustersession.core.ids import derive_route, is_route
 from clustersession.settings.guessable import SECRET_LENGTH_MIN
 
@@ -166,7 +167,7 @@ def _cluster(v: Mapping[str, Any]) -> list[Problem]:
         ))
     for seed in v["seeds"]:
         host = seed.rpartition(":")[0].strip("[]")
-        if _is_address(host) and _needs_zone(host):
+        if is_ip_address(host) and _needs_zone(host):
             problems.append(Problem("seeds", f"{seed!r}: {_NO_ZONES}"))
         elif not _is_seed(seed):
             problems.append(Problem(
@@ -179,18 +180,18 @@ def _cluster(v: Mapping[str, Any]) -> list[Problem]:
 def _addresses(v: Mapping[str, Any]) -> list[Problem]:
     problems: list[Problem] = []
     if v["bind"] != "auto":
-        if not _is_address(v["bind"]):
+        if not is_ip_address(v["bind"]):
             problems.append(Problem("bind", "it must be 'auto' or an IP address of this host"))
         elif _needs_zone(v["bind"]):
             problems.append(Problem("bind", _NO_ZONES))
-    if not _is_address(v["metrics_bind"]):
+    if not is_ip_address(v["metrics_bind"]):
         problems.append(Problem("metrics_bind", "it must be an IP address of this host"))
     elif _needs_zone(v["metrics_bind"]):
         problems.append(Problem("metrics_bind", _NO_ZONES))
     problems += _host_names("metrics_hosts", v["metrics_hosts"])
     if v["advertise"]:
         host, port = split_address(v["advertise"])
-        if not _is_address(host) or ip_address(host).is_unspecified or _is_multicast(host):
+        if not is_ip_address(host) or ip_address(host).is_unspecified or _is_multicast(host):
             problems.append(Problem(
                 "advertise", "it must be an IP address that peers can connect to, or 'address:port'"
                 ", an IPv6 address in brackets before a port",
@@ -314,7 +315,7 @@ def _host_names(setting: str, hosts: Iterable[str]) -> list[Problem]:
     return [
         Problem(setting, f"{host!r} must be a host name or an IP address, without a port")
         for host in hosts
-        if not _is_address(host) and re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) is None
+        if not is_ip_address(host) and re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) is None
     ]
 
 
@@ -357,16 +358,8 @@ def _relations(v: Mapping[str, Any]) -> list[Problem]:
     return problems
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_multicast(text: str) -> bool:
-    return _is_address(text) and ip_address(text).version == 4 and ip_address(text).is_multicast
+    return is_ip_address(text) and ip_address(text).version == 4 and ip_address(text).is_multicast
 
 
 def _is_seed(text: str) -> bool:
@@ -374,5 +367,5 @@ def _is_seed(text: str) -> bool:
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= PORT_MAX):
         return False
     if host.startswith("[") and host.endswith("]"):
-        return not text.startswith("dns:") and _is_address(host[1:-1])
+        return not text.startswith("dns:") and is_ip_address(host[1:-1])
     return re.fullmatch(r"[A-Za-z0-9._-]{1,253}", host) is not None

@@ -6,13 +6,12 @@ Every length is bounded before it is believed; what does not fit is refused with
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from clustersession.core.digest import BUCKETS
 from clustersession.core.errors import WireError
 from clustersession.core.feed import Cursor
-from clustersession.core.identity import NODE_ID_BYTES, Address, Identity, Phase
+from clustersession.core.identity import NODE_ID_BYTES, Address, Identity, Phase, is_ip_address
 from clustersession.core.ids import is_route
 from clustersession.core.state import SessionState, shared
 from clustersession.wire.records import (
@@ -109,13 +108,7 @@ def _address(value: Any) -> Address:
 
 
 # The same few hosts come with every heartbeat, and parsing is the dearest part of those.
-@lru_cache(1024)
-def _is_ip_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+_is_ip_address = lru_cache(1024)(is_ip_address)
 
 
 def _identity(value: Any) -> Identity:

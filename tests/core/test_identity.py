@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clustersession.core.identity import EPOCH_RANDOM_BITS, epoch_of, first_incarnation, next_start
+from clustersession.core.identity import (
+    EPOCH_RANDOM_BITS,
+    epoch_of,
+    first_incarnation,
+    is_ip_address,
+    next_start,
+)
 
 times_ms = st.integers(0, 2**41)
 
@@ -24,3 +30,10 @@ def test_a_count_that_fell_back_does_not_repeat_a_life() -> None:
 def test_epochs_follow_the_starts_and_fit_the_header(last: int, one: int, other: int) -> None:
     start = next_start(last, 0)
     assert epoch_of(last, one) < epoch_of(start, other) < 2**64
+
+
+def test_what_is_an_ip_address() -> None:
+    for text in ("127.0.0.1", "::1", "fe80::1%eth0"):
+        assert is_ip_address(text), text
+    for text in ("", "localhost", "1.2.3", "[::1]", "10.0.0.1:80", "0x7f.1", ":::"):
+        assert not is_ip_address(text), text
