@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from clustersession.agent.event_log import EventLog
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.replica.home import NodeHome, keep_files
+from clustersession.replica.private_directory import private_opener
 
 LOOK_INTERVAL_S = 5.0
 TOUCH_LOOKS = 12
@@ -61,6 +62,5 @@ class FileKeeper:
 
 def write_pid(home: NodeHome) -> None:
     """Leave the agent's process id for people and programs."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(home.agent_lock, flags, 0o600), "w") as file:
+    with open(home.agent_lock, "w", opener=private_opener) as file:
         file.write(f"{os.getpid()}\n")

@@ -1,5 +1,7 @@
 """Makes directories that are this user's alone, and holds them while a process lives on them.
 
+It opens the files in them, too.
+
 They may have to be where everybody can make files, and where a cleaner removes what is old.
 """
 
@@ -94,6 +96,11 @@ def check_way(path: Path) -> None:
             target = Path(os.readlink(way))
             way = Path("/") if target.is_absolute() else way.parent
             steps += [step for step in reversed(target.parts) if step != "/"]
+
+
+def private_opener(path: str | Path, flags: int) -> int:
+    """Open a file of a private directory, for ``open``; made for this user, and never by a link."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 class HeldDirectory:

@@ -16,7 +16,7 @@ from clustersession.core.derivation import derive
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.replica.engines.lmdb.directory import exclusive_opening
 from clustersession.replica.home import NAME_DIGITS, NodeHome, parse_name
-from clustersession.replica.private_directory import make_private
+from clustersession.replica.private_directory import make_private, private_opener
 
 _DIGEST_BYTES = 16
 
@@ -95,8 +95,7 @@ def _known_to(home: NodeHome) -> set[str]:
     """
     digests = {home.directory.name.rpartition(".")[2]}
     with suppress(FileNotFoundError, UnicodeDecodeError):
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(home.known_secrets, flags), encoding="ascii") as file:
+        with open(home.known_secrets, encoding="ascii", opener=private_opener) as file:
             digests.update(file.read().split())
     return digests
 
@@ -111,7 +110,6 @@ def _learn(home: NodeHome, digests: set[str]) -> None:
         return
     text = "".join(f"{digest}\n" for digest in sorted(known | digests))
     fresh = home.known_secrets.with_suffix(".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(fresh, flags, 0o600), "w", encoding="ascii") as file:
+    with open(fresh, "w", encoding="ascii", opener=private_opener) as file:
         file.write(text)
     fresh.replace(home.known_secrets)

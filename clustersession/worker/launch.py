@@ -20,6 +20,7 @@ from clustersession.core.errors import WireError
 from clustersession.core.release import is_newer
 from clustersession.net.agent_link import AgentGone, BlockingLink, ask_once
 from clustersession.replica.home import NodeHome
+from clustersession.replica.private_directory import private_opener
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 
@@ -117,7 +118,7 @@ def _version_at(home: NodeHome) -> str | None:
 def _launch_lock(home: NodeHome) -> Iterator[int | None]:
     """Hold the lock for the block and give its descriptor; None when a sibling holds it."""
     path = home.directory / "agent.launch"
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    lock = private_opener(path, os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

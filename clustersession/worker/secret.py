@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clustersession.core.errors import ReplicaError, ReplicaUnusable
 from clustersession.replica.home import SECRET_FILE_SUFFIX
-from clustersession.replica.private_directory import make_private
+from clustersession.replica.private_directory import make_private, private_opener
 from clustersession.replica.replica import Replica
 from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
@@ -60,7 +60,7 @@ def _shared_secret(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+    with open(path, "rb", opener=private_opener) as file:
         return file.read()
 
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from clustersession.core.errors import ReplicaUnusable
-from clustersession.replica.private_directory import HeldDirectory, check_way, make_private
+from clustersession.replica.private_directory import (
+    HeldDirectory,
+    check_way,
+    make_private,
+    private_opener,
+)
 from clustersession.tools.demo.processes import wait_for
 
 OTHER = 65_532
@@ -158,3 +163,17 @@ def test_a_cleaner_of_old_files_passes_by(anybodys: Path, tmp_path: Path) -> Non
     held.close()
     subprocess.run(["systemd-tmpfiles", "--clean", str(tmp_path / "conf")], check=True)
     assert not files[0].exists()
+
+
+def test_files_are_opened_for_this_user_and_never_by_a_link(tmp_path: Path) -> None:
+    path, link = tmp_path / "a", tmp_path / "link"
+    with open(path, "w", opener=private_opener) as file:
+        file.write("ours")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with open(path, opener=private_opener) as file:
+        assert file.read() == "ours"
+    link.symlink_to(path)
+    for mode in ("r", "w"):
+        with pytest.raises(OSError, match="symbolic links"):
+            open(link, mode, opener=private_opener)  # noqa: SIM115
+    assert path.read_text() == "ours"

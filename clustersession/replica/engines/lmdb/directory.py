@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaUnusable
-from clustersession.replica.private_directory import HeldDirectory, make_private
+from clustersession.replica.private_directory import HeldDirectory, make_private, private_opener
 
 DATA_FILE = "data.mdb"
 LOCK_FILE = "lock.mdb"
@@ -98,7 +98,7 @@ def claim_for_interpreter(directory: Path) -> int:
 
 def _open_lock(path: Path) -> int:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = private_opener(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise ReplicaUnusable(f"{path} cannot be locked: {error.strerror}") from error
     if os.fstat(descriptor).st_uid != os.geteuid():
@@ -140,8 +140,7 @@ def _write_boot(directory: Path, text: str) -> None:
         if path.read_text() == text:
             return
     fresh = directory / f"{_BOOT_FILE}.new"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w") as file:
+    with open(fresh, "w", opener=private_opener) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
