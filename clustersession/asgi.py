@@ -211,16 +211,13 @@ class ClusterSessionMiddleware:
         await send({"type": "http.response.body", "body": text.encode()})
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        failure: Exception | None = None
         try:
             self.runtime.start()
         except Exception as error:
-            failure = error
-        if failure is not None:
             # Raising alone would read as "this application has no lifespan" to the server.
             await receive()
-            await send({"type": "lifespan.startup.failed", "message": f"clustersession: {failure}"})
-            raise failure
+            await send({"type": "lifespan.startup.failed", "message": f"clustersession: {error}"})
+            raise
         try:
             await self.app(scope, receive, send)
         finally:

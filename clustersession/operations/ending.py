@@ -9,9 +9,8 @@ from clustersession.core.state import ENDED_REVOKED, Change, SessionState
 from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
-from clustersession.replica.sweeping import BETWEEN_PARTS_S
 from clustersession.session.events import Events
-from clustersession.session.users import end_revoked, handle_of, revoke_all
+from clustersession.session.users import end_the_rest, handle_of, revoke_all
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 
@@ -57,10 +56,7 @@ def end_session(replica: Replica, home: NodeHome, key: str) -> EndResult:
 def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> EndResult:
     """End all sessions of a user everywhere, those that this node does not know of too."""
     done = revoke_all(replica, Events(), settings, user, _now_ms())
-    ended = done.ended
-    for further in end_revoked(replica, Events()):
-        ended += further
-        time.sleep(BETWEEN_PARTS_S)
+    ended = done.ended + end_the_rest(replica, Events())
     return EndResult(ended, peers_holding(home, done.head))
 
 

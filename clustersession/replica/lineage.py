@@ -5,10 +5,12 @@ stood when the replica was opened tells which of its writes may stand at such pl
 under a new node id. So does what was written by a clock that was far ahead: peers refuse its times.
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 from clustersession.core.clock import first_time, too_far_ahead
-from clustersession.core.state import highest_time, redated, reissue, times_in
+from clustersession.core.state import SessionState, highest_time, redated, reissue, times_in
 from clustersession.replica import tables
 from clustersession.replica.engines.contract import ReadTransaction, WriteTransaction
 from clustersession.replica.reading import head_of
@@ -81,24 +83,23 @@ def date_again(
             wrong |= late
     new_times = {time: highest + 1 + place for place, time in enumerate(sorted(wrong))}
     writer.highest = highest + len(wrong)
+    _write_again(writer, keys, partial(redated, times=new_times, latest_ms=wall_ms))
+
+
+def reissue_late(writer: RecordWriter, late: LateWrites) -> None:
+    """Let writes of the old node id be the first ones of the new, with the times they have."""
+    _write_again(writer, late.keys, partial(reissue, old=late.node, floor=late.floor))
+
+
+def _write_again(
+    writer: RecordWriter, keys: Iterable[str], remade: Callable[..., SessionState]
+) -> None:
+    """Give sessions new places in our feed; ``remade`` makes a copy the write of such a place."""
     for key in keys:
         record = writer.load(key)
         if record is None or record.state is None:
             continue
         writer.seq += 1
-        state = redated(
-            record.state, new_times, node=writer.node, seq=writer.seq, latest_ms=wall_ms
-        )
-        writer.store(key, record, state, new_feed_seq=writer.seq)
-
-
-def reissue_late(writer: RecordWriter, late: LateWrites) -> None:
-    """Let writes of the old node id be the first ones of the new, with the times they have."""
-    for key in late.keys:
-        record = writer.load(key)
-        if record is None or record.state is None:
-            continue
-        writer.seq += 1
-        state = reissue(record.state, late.node, late.floor, node=writer.node, seq=writer.seq)
+        state = remade(record.state, node=writer.node, seq=writer.seq)
         writer.store(key, record, state, new_feed_seq=writer.seq)
         writer.raise_highest(highest_time(state))

@@ -103,12 +103,9 @@ class ClusterSessions:
         Raises ReplicaFull, and then nothing has been ended.
         """
         done = self._end_all(principal_text(principal), except_current)
-        ended = done.ended
-        for further in self._end_revoked():
-            ended += further
-            time.sleep(BETWEEN_PARTS_S)
+        further = end_the_rest(self._context.replica, self._context.events)
         self._confirm(done.head)
-        return ended
+        return done.ended + further
 
     async def aend_all(
         self, principal: str | int, *, except_current: SessionDict | None = None
@@ -116,7 +113,7 @@ class ClusterSessions:
         """Do what ``end_all`` does, without blocking the event loop while peers confirm."""
         done = self._end_all(principal_text(principal), except_current)
         ended = done.ended
-        for further in self._end_revoked():
+        for further in end_revoked(self._context.replica, self._context.events):
             ended += further
             await self._context.pause_async(BETWEEN_PARTS_S)
         await self._confirm_async(done.head)
@@ -177,9 +174,6 @@ class ClusterSessions:
             visit.replace_state(done.spared)
         return done
 
-    def _end_revoked(self) -> Iterator[int]:
-        return end_revoked(self._context.replica, self._context.events)
-
 
 def _read(session: SessionDict) -> Visit:
     session.accessed = True
@@ -221,6 +215,15 @@ def end_revoked(replica: Replica, events: Events) -> Iterator[int]:
         yield _ended_in(stored)
 
 
+def end_the_rest(replica: Replica, events: Events) -> int:
+    """End what is left of revoked sessions, with pauses for others; return how many ended."""
+    ended = 0
+    for further in end_revoked(replica, events):
+        ended += further
+        time.sleep(BETWEEN_PARTS_S)
+    return ended
+
+
 def _ended_in(stored: Sequence[Stored]) -> int:
     return sum(
         after.ended is not None and before is not None and before.ended is None
@@ -257,6 +260,6 @@ def last_writer(state: SessionState) -> bytes:
 
 
 __all__ = [
-    "ClusterSessions", "SessionView", "end_revoked", "find_by_handle", "handle_of", "last_writer",
+    "ClusterSessions", "SessionView", "end_the_rest", "find_by_handle", "handle_of", "last_writer",
     "principal_text", "revoke_all",
 ]

@@ -9,8 +9,7 @@ from clustersession.core.ids import log_name
 from clustersession.settings.settings import Settings
 
 _UNDECODABLE_LOGGED_MAX = 1000
-_UNCONFIRMED_LOG_INTERVAL_MS = 60_000
-_REFUSED_LOG_INTERVAL_MS = 60_000
+_LOG_INTERVAL_MS = 60_000
 
 _log = logging.getLogger("clustersession")
 
@@ -20,8 +19,8 @@ class Warnings:
 
     _undecodable_logged: attributes that the log has named, by session key and name; forgotten all
     at once when there are _UNDECODABLE_LOGGED_MAX.
-    _unconfirmed_logged_ms: when the log said last that no peer confirms; once in
-    _UNCONFIRMED_LOG_INTERVAL_MS is enough. _refused_logged_ms: the same of sessions not begun.
+    _logged_ms: when the log said last what goes wrong again and again, by its counter; once in
+    _LOG_INTERVAL_MS is enough.
     """
 
     def __init__(
@@ -31,8 +30,7 @@ class Warnings:
         self._counters = counters
         self._wall_ms = wall_ms
         self._undecodable_logged: set[tuple[str, str]] = set()
-        self._unconfirmed_logged_ms = 0
-        self._refused_logged_ms = 0
+        self._logged_ms: dict[str, int] = {}
 
     def undecodable(self, key: str, name: str, error: Exception) -> None:
         """Count and log an attribute that cannot be read; the others survive it."""
@@ -48,9 +46,7 @@ class Warnings:
     def refused_new_session(self) -> None:
         """Count and log a session that was not begun, because too many others were."""
         self._counters.refused_new_sessions += 1
-        now_ms = self._wall_ms()
-        if abs(now_ms - self._refused_logged_ms) > _REFUSED_LOG_INTERVAL_MS:
-            self._refused_logged_ms = now_ms
+        if self._is_due("refused_new_sessions"):
             _log.warning(
                 "more than new_sessions_per_second_max = %d sessions without a principal begin in "
                 "a second; the others are not stored (%d so far)",
@@ -60,9 +56,7 @@ class Warnings:
     def unconfirmed(self) -> None:
         """Count and log that no peer confirmed. Raises ReplicationFailed if so configured."""
         self._counters.unconfirmed += 1
-        now_ms = self._wall_ms()
-        if abs(now_ms - self._unconfirmed_logged_ms) > _UNCONFIRMED_LOG_INTERVAL_MS:
-            self._unconfirmed_logged_ms = now_ms
+        if self._is_due("unconfirmed"):
             _log.warning(
                 "no peer confirmed a session within %g s (%d so far); it is stored on this node; "
                 "see clustersession status",
@@ -73,3 +67,11 @@ class Warnings:
                 f"no peer confirmed the session within {self._settings.ack_timeout_s} s; "
                 "it is stored on this node"
             )
+
+    def _is_due(self, what: str) -> bool:
+        now_ms = self._wall_ms()
+        # Of a clock that was set back no pause is longer.
+        due = abs(now_ms - self._logged_ms.get(what, 0)) > _LOG_INTERVAL_MS
+        if due:
+            self._logged_ms[what] = now_ms
+        return due

@@ -282,6 +282,16 @@ def in_flask_bridge(**options: Any) -> App:
 
 # --- different settings ---------------------------------------------------------------------------
 
+NESTED = [
+    lambda outer, inner: around(in_starlette(**inner), **outer),
+    lambda outer, inner: around(in_litestar(**inner), **outer),
+    lambda outer, inner: around(in_flask_bridge(**inner), **outer),
+    lambda outer, inner: around(in_quart(**inner), **outer),
+    lambda outer, inner: around_wsgi(in_flask(**inner), **outer),
+    lambda outer, inner: around_wsgi(plain_wsgi(**inner), **outer),
+]
+"""Make one application inside another, with options for each."""
+
 MISMATCHES = [
     ({"idle_timeout_s": 60}, {"idle_timeout_s": 120}, "idle_timeout_s is 60.*outside.*120.*inside"),
     ({}, {"idle_timeout_s": 120}, "idle_timeout_s is 1800.* outside and 120.* inside"),
@@ -292,14 +302,7 @@ MISMATCHES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("made", [
-    lambda outer, inner: around(in_starlette(**inner), **outer),
-    lambda outer, inner: around(in_litestar(**inner), **outer),
-    lambda outer, inner: around(in_flask_bridge(**inner), **outer),
-    lambda outer, inner: around(in_quart(**inner), **outer),
-    lambda outer, inner: around_wsgi(in_flask(**inner), **outer),
-    lambda outer, inner: around_wsgi(plain_wsgi(**inner), **outer),
-])  # fmt: skip
+@pytest.mark.parametrize("made", NESTED)
 @pytest.mark.parametrize(("outer", "inner", "said"), MISMATCHES)
 def test_different_settings_are_refused(
     made: Any, outer: dict[str, Any], inner: dict[str, Any], said: str,
@@ -321,14 +324,7 @@ def test_different_settings_are_refused(
     app.runtime.close()
 
 
-@pytest.mark.parametrize("made", [
-    lambda outer, inner: around(in_starlette(**inner), **outer),
-    lambda outer, inner: around(in_litestar(**inner), **outer),
-    lambda outer, inner: around(in_flask_bridge(**inner), **outer),
-    lambda outer, inner: around(in_quart(**inner), **outer),
-    lambda outer, inner: around_wsgi(in_flask(**inner), **outer),
-    lambda outer, inner: around_wsgi(plain_wsgi(**inner), **outer),
-])  # fmt: skip
+@pytest.mark.parametrize("made", NESTED)
 @pytest.mark.parametrize("inner", [{"cookie_max_age_s": 86_400}, {"idle_timeout_s": 600}], ids=str)
 def test_an_idle_timeout_that_follows_from_a_lifetime_is_the_outer_one_s(
     made: Any, inner: dict[str, Any]
