@@ -1,6 +1,6 @@
 """Run benchmarks and keep what they say as text, JSON and SVG.
 
-    python -m benchmarks [--small] [--out DIRECTORY] [NAME ...]
+    python -m benchmarks [--small] [--valkey] [--out DIRECTORY] [NAME ...]
 
 Without names all of them, one after the other, each in a process of its own: memory, settings and
 threads of one are no business of the next. One that fails is reported, and the others still run.
@@ -8,6 +8,7 @@ threads of one are no business of the next. One that fails is reported, and the 
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.registry import BENCHMARKS, benchmark
 from benchmarks.result import Target, as_json, as_text
+from benchmarks.stores import SERVER
 from benchmarks.svg import as_svg
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +30,8 @@ def main() -> int:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
+    if arguments.valkey:
+        os.environ[SERVER] = "valkey"
     if arguments.here:
         run_here(arguments.here, out, arguments.small)
         return 0
@@ -71,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--small", action="store_true", help="less of everything")
+    parser.add_argument("--valkey", action="store_true", help="a Valkey is the store, not a Redis")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="for the files")
     parser.add_argument("--here", choices=list(BENCHMARKS), help=argparse.SUPPRESS)
     return parser

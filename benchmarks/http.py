@@ -2,9 +2,9 @@
 
     python -m benchmarks http [--small]
 
-uvicorn with one and four workers, and gunicorn with a Flask application. Sessions off (the bare
-application), stand-alone, and with two nodes; then with the second node writing all the time. The
-load has 64 sessions. All of it, wrk too, shares the machine.
+uvicorn with one and four workers, with h11 and httptools, and gunicorn with a Flask application.
+Sessions off (the bare application), stand-alone, and with two nodes; then with the second node
+writing all the time. The load has 64 sessions. All of it, wrk too, shares the machine.
 """
 
 import contextlib
@@ -17,8 +17,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -28,10 +29,34 @@ from benchmarks.result import Chart, Result, Table, Target
 from clustersession.tools.demo.processes import accepts_connections, free_port
 
 ROOT = Path(__file__).parents[1]
-SESSIONS, CONNECTIONS = 64, 8
+SESSIONS = 64
 WRITES_PER_S = 5000
 ACTIONS = ("read", "write")
-ASGI = {1: "uvicorn, 1 worker", 4: "uvicorn, 4 workers"}
+MIXES: Mapping[str, Sequence[str]] = {action: (action,) for action in ACTIONS}
+"""By name, what is asked for in turn."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How uvicorn serves, by which parser of HTTP, and how many connections are kept open."""
+
+    workers: int
+    parser: str
+    connections: int
+
+    @property
+    def title(self) -> str:
+        """The title of its table."""
+        number = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return f"uvicorn with {self.parser}, {number}, {self.connections} connections"
+
+
+ONE = Load(1, "h11", 8)
+LOADS = tuple(
+    Load(workers, parser, connections)
+    for parser in ("h11", "httptools") for workers in (1, 4) for connections in (8, 32)
+)
+SMALL = (ONE, Load(4, "h11", 8), Load(1, "httptools", 8), Load(4, "httptools", 32))
 FLASK = "gunicorn, Flask"
 Command = Callable[[int], list[str]]
 Figures = dict[str, dict[str, dict[str, float]]]
@@ -56,11 +81,12 @@ def server(command: list[str], port: int, environment: Mapping[str, str]) -> Ite
             process.wait(10)
 
 
-def uvicorn(port: int, workers: int) -> list[str]:
+def uvicorn(port: int, load: Load) -> list[str]:
     """Its command."""
     return [
         sys.executable, "-m", "uvicorn", "--factory", "benchmarks.http_apps:make_asgi", "--port",
-        str(port), "--workers", str(workers), "--no-access-log", "--log-level", "warning",
+        str(port), "--workers", str(load.workers), "--http", load.parser, "--no-access-log",
+        "--log-level", "warning",
     ]
 
 
@@ -85,22 +111,24 @@ def ask(port: int, path: str, cookie: str = "") -> tuple[str, str]:
     return (response.headers.get("set-cookie") or cookie).partition(";")[0], body
 
 
-def load(
-    port: int, action: str, cookies: list[str], seconds: float, script: Path
+def put_under_load(
+    port: int, actions: Sequence[str], cookies: list[str], seconds: float, script: Path,
+    connections: int,
 ) -> dict[str, float]:
-    """What wrk says: requests per second and latencies in milliseconds."""
-    lines = [f'"{cookie}"' for cookie in cookies]
+    """What wrk says: requests per second and latencies in milliseconds. Actions take turns."""
+    lines, paths = ([f'"{each}"' for each in some] for some in (cookies, actions))
     header = 'wrk.headers["Cookie"] = cookies[n % #cookies + 1]' if cookies else ""
     script.write_text(
-        f"local cookies = {{{', '.join(lines)}}}\nlocal n = 0\n"
-        f"request = function() n = n + 1; {header}; return wrk.format() end\n"
+        f"local cookies, paths = {{{', '.join(lines)}}}, {{{', '.join(paths)}}}\nlocal n = 0\n"
+        f"request = function() n = n + 1; {header}\n"
+        'return wrk.format(nil, "/" .. paths[n % #paths + 1]) end\n'
     )
     program = shutil.which("wrk")
     if program is None:
         raise SystemExit("wrk is not installed")
     done = subprocess.run(
-        [program, "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}", "--latency", "-s", str(script),
-         f"http://127.0.0.1:{port}/{action}"],
+        [program, "-t1", f"-c{connections}", f"-d{seconds:g}", "--latency", "-s", str(script),
+         f"http://127.0.0.1:{port}"],
         capture_output=True, text=True, check=True,
     ).stdout
     if "Non-2xx" in done or "Socket errors" in done:
@@ -123,22 +151,29 @@ class Comparison:
         self._script = directory / "load.lua"
         self._rounds, self._seconds = (1, 1) if small else (5, 3)
 
-    def run(self, ports: Mapping[str, int]) -> dict[str, dict[str, dict[str, float]]]:
-        """By action and server the medians of all rounds; each must have kept what it was told."""
+    def run(
+        self, ports: Mapping[str, int], connections: int,
+        mixes: Mapping[str, Sequence[str]] = MIXES, *, attributes: int = 0,
+    ) -> Figures:
+        """By mix and server the medians of all rounds; each must have kept what it was told.
+
+        attributes: so many has each session from the start.
+        """
         cookies: dict[str, list[str]] = {}
         for name, port in ports.items():
-            fill = [ask(port, "/fill0")[0] for _ in range(SESSIONS)] if name != "bare" else []
-            cookies[name] = [cookie for cookie in fill if cookie]
-        found: dict[str, dict[str, dict[str, float]]] = {}
-        for action in ACTIONS:
+            fill = f"/fill{attributes}"
+            given = [ask(port, fill)[0] for _ in range(SESSIONS)] if name != "bare" else []
+            cookies[name] = [cookie for cookie in given if cookie]
+        found: Figures = {}
+        for mix, actions in mixes.items():
             rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
             for _ in range(self._rounds):
                 for name, port in ports.items():
-                    path = "untouched" if name == "bare" else action
-                    rounds[name].append(
-                        load(port, path, cookies[name], self._seconds, self._script)
-                    )
-            found[action] = {
+                    paths = ("untouched",) if name == "bare" else actions
+                    rounds[name].append(put_under_load(
+                        port, paths, cookies[name], self._seconds, self._script, connections
+                    ))
+            found[mix] = {
                 name: {key: median(one[key] for one in taken) for key in taken[0]}
                 for name, taken in rounds.items()
             }
@@ -177,27 +212,30 @@ def run(small: bool) -> Result:
         asgi = {
             **kinds, **{name: {**redis, "BENCH_SESSIONS": kind} for name, kind in others.items()}
         }
-        for workers, title in ASGI.items():
-            figures[title] = _compare(asgi, comparison, lambda port, n=workers: uvicorn(port, n))
+        for load in SMALL if small else LOADS:
+            figures[load.title] = _compare(
+                asgi, comparison, lambda port, load=load: uvicorn(port, load), load.connections
+            )
         flask = {**kinds, "Redis": {**redis, "BENCH_SESSIONS": "Flask-Session + Redis"}}
         figures[FLASK] = _compare(flask, comparison, gunicorn)
         busy = {"bare": secret, "ack none": kinds["ack none"]}
         writer_environment = {**second.environment(), "CLUSTERSESSION_ACK": "none"}
         title = f"uvicorn, 1 worker, while the other node writes {WRITES_PER_S:,} a second"
         with writer(writer_environment, WRITES_PER_S) as written:
-            figures[title] = _compare(busy, comparison, lambda port: uvicorn(port, 1))
+            figures[title] = _compare(busy, comparison, lambda port: uvicorn(port, ONE))
     return _result(figures, title, written)
 
 
 def _compare(
-    kinds: Mapping[str, Mapping[str, str]], comparison: Comparison, command: Command
+    kinds: Mapping[str, Mapping[str, str]], comparison: Comparison, command: Command,
+    connections: int = ONE.connections,
 ) -> dict[str, dict[str, dict[str, float]]]:
     with ExitStack() as stack:
         ports = {}
         for name, environment in kinds.items():
             ports[name] = port = free_port()
             stack.enter_context(server(command(port), port, environment))
-        return comparison.run(ports)
+        return comparison.run(ports, connections)
 
 
 @contextlib.contextmanager
@@ -232,7 +270,7 @@ def _result(figures: Figures, busy: str, written: list[int]) -> Result:
             ]
         columns = ("", "requests/s", "of the bare", "p50 ms", "p99 ms")
         tables.append(Table(title, columns, rows))
-    one, flask = figures[ASGI[1]], figures[FLASK]
+    one, flask = figures[ONE.title], figures[FLASK]
 
     def share(found: Mapping[str, Mapping[str, Mapping[str, float]]], action: str, name: str,
               other: str = "bare") -> float:

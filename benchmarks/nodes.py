@@ -18,6 +18,7 @@ from clustersession.net.agent_link import AgentGone
 from clustersession.operations.nodes import ask_agent
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.replica.opening import LmdbReplica
+from clustersession.replica.results import Committed
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
 from clustersession.tools.demo.processes import free_port, kill_node
@@ -41,8 +42,9 @@ class BenchNode:
 
     def environment(self) -> dict[str, str]:
         """What a process needs to be the agent or a worker of this node."""
-        names = ("cluster_name", "route", "state_dir", "bind", "port", "multicast_address",
-                 "multicast_port", "carrier", "ack", "drop_time_s", "seeds")
+        names = ("distributable", "cluster_name", "route", "state_dir", "bind", "port", "store",
+                 "multicast_address", "multicast_port", "carrier", "ack", "drop_time_s", "seeds",
+                 "near_cache_idle_s", "near_cache_bytes_max", "map_bytes", "durability")
         return {
             **os.environ,
             **{f"CLUSTERSESSION_{n.upper()}": _text(getattr(self.settings, n)) for n in names},
@@ -59,10 +61,15 @@ class BenchNode:
                 env=self.environment(), stdout=log, stderr=log,
             )
 
+    @property
+    def pid(self) -> int:
+        """The agent's process."""
+        assert self.agent is not None
+        return self.agent.pid
+
     def cpu_s(self) -> float:
         """Processor seconds that the agent has used."""
-        assert self.agent is not None
-        return process_cpu_s(self.agent.pid)
+        return process_cpu_s(self.pid)
 
     def attach(self) -> None:
         """Be a worker of this node."""
@@ -96,13 +103,17 @@ class BenchNode:
 
     def write(self, key: str, value: bytes, create: bool = False) -> int:
         """Commit one attribute; returns the feed's head."""
+        return self.commit(key, value, create).head
+
+    def commit(self, key: str, value: bytes, create: bool = False) -> Committed:
+        """Commit one attribute."""
         now_ms = time.time_ns() // 1_000_000
         creation = self.creation(now_ms) if create else None
         committed = self.replica.commit(
             [Change(key, now_ms, {"value": value}, creation=creation)], now_ms
         )
         assert committed.effective
-        return committed.head
+        return committed
 
 
 @contextmanager
@@ -145,6 +156,8 @@ def joined_nodes(count: int, **settings: Any) -> Iterator[list[BenchNode]]:
     with bench_nodes(count, **settings) as nodes:
         for node in nodes:
             node.start_agent()
+        for node in nodes:
+            wait_until(lambda n=node: n.status()["phase"], "an agent")
             node.attach()
         for node in nodes:
             wait_until(lambda n=node: n.is_ready(count - 1), f"{count} nodes to meet")

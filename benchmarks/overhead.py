@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from benchmarks.nodes import wait_until
 from benchmarks.result import Chart, Result, Table
+from benchmarks.store_pairs import is_pair
 from clustersession.tools.demo.processes import accepts_connections, free_port
 
 ACTIONS = ("untouched", "read", "write")
@@ -45,8 +46,8 @@ class Client(Protocol):
         """One request: the cookie the client holds afterwards, and the body."""
         ...
 
-    def series(self, path: str, cookie: str, count: int) -> list[int]:
-        """The nanoseconds of each of so many requests."""
+    def series(self, path: str, cookies: Sequence[str], count: int) -> list[int]:
+        """The nanoseconds of each of so many requests, whose cookies take turns."""
         ...
 
 
@@ -62,6 +63,9 @@ def act(path: str, session: Any) -> str:
         return str(value)
     elif action == "visits":
         return str(session.get("visits"))
+    elif action == "both":
+        # Django's session cannot be iterated over.
+        return ",".join(sorted(filter(is_pair, session.keys())))
     elif action.startswith("fill"):
         for name, value in list(PAYLOADS.values())[int(action[4:])].items():
             session[name] = value
@@ -84,10 +88,10 @@ def measure(
             every: dict[str, list[int]] = {name: [] for name in clients}
             base_every: list[int] = []
             for _ in range(rounds):
-                base = bare.series("/untouched", "", calls)
+                base = bare.series("/untouched", [""], calls)
                 base_every += base
                 for name, client in clients.items():
-                    taken = client.series(f"/{action}", cookies[name], calls)
+                    taken = client.series(f"/{action}", [cookies[name]], calls)
                     medians[name].append((median(taken) - median(base)) / 1000)
                     every[name] += taken
             base_p99 = _p99(base_every)

@@ -7,13 +7,25 @@ from benchmarks.result import Result
 
 BENCHMARKS = {
     "request": "benchmarks.request",
+    "users": "benchmarks.users",
     "flask": "benchmarks.request_flask",
     "django": "benchmarks.request_django",
     "http": "benchmarks.http",
+    "http_held": "benchmarks.http_held",
+    "burst": "benchmarks.burst",
     "replication": "benchmarks.replication",
     "failover": "benchmarks.failover",
     "snapshot": "benchmarks.snapshot",
     "storage": "benchmarks.storage",
+    "journal": "benchmarks.journal",
+    "store_request": "benchmarks.store_request",
+    "store_http": "benchmarks.store_http",
+    "store_updates": "benchmarks.store_updates",
+    "store_visible": "benchmarks.store_visible",
+    "store_ack": "benchmarks.store_ack",
+    "store_outage": "benchmarks.store_outage",
+    "store_hosts": "benchmarks.store_hosts",
+    "store_million": "benchmarks.store_million",
 }
 """Modules with a ``run(small)``. Imported only when they run: each needs packages of its own."""
 

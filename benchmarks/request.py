@@ -10,9 +10,10 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,16 @@ class AsgiClient:
         set_cookie = headers.get(b"set-cookie", b"").decode().partition(";")[0]
         return set_cookie or cookie, messages[1]["body"].decode()
 
-    def series(self, path: str, cookie: str, count: int) -> list[int]:
-        """The nanoseconds of each of so many requests."""
-        return self._loop.run_until_complete(self._series(path, cookie, count))
+    def series(self, path: str, cookies: Sequence[str], count: int) -> list[int]:
+        """The nanoseconds of each of so many requests, whose cookies take turns."""
+        return self._loop.run_until_complete(self._series(path, cookies, count))
 
-    async def _series(self, path: str, cookie: str, count: int) -> list[int]:
+    async def _series(self, path: str, cookies: Sequence[str], count: int) -> list[int]:
         async def send(message: dict[str, Any]) -> None:
             pass
 
         app, taken = self._app, []
-        for _ in range(count):
+        for cookie in islice(cycle(cookies), count):
             scope = _scope(path, cookie)
             started_ns = time.perf_counter_ns()
             await app(scope, _receive, send)

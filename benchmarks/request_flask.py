@@ -17,6 +17,7 @@ from redis import Redis
 from benchmarks.overhead import Client, act, measure, redis_server, result_of
 from benchmarks.request_wsgi import WsgiClient
 from benchmarks.result import Result, Target
+from benchmarks.store_pairs import is_pair, write_slowly
 from clustersession.flask import ClusterSession
 
 COOKIE, REDIS, FILES = "Flask's cookie", "Flask-Session + Redis", "Flask-Session + files"
@@ -29,6 +30,9 @@ def make_app() -> Flask:
 
     @app.get("/<path>")
     def answer(path: str) -> str:
+        if is_pair(path):
+            write_slowly(path, session)
+            return "ok"
         return "ok" if path == "untouched" else act(path, session)
 
     return app

@@ -3,7 +3,8 @@
 import io
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -24,10 +25,10 @@ class WsgiClient:
         set_cookie = next((v for name, v in found[1] if name.lower() == "set-cookie"), "")
         return set_cookie.partition(";")[0] or cookie, body.decode()
 
-    def series(self, path: str, cookie: str, count: int) -> list[int]:
-        """The nanoseconds of each of so many requests."""
+    def series(self, path: str, cookies: Sequence[str], count: int) -> list[int]:
+        """The nanoseconds of each of so many requests, whose cookies take turns."""
         taken = []
-        for _ in range(count):
+        for cookie in islice(cycle(cookies), count):
             environ = _environ(path, cookie)
             started_ns = time.perf_counter_ns()
             body = self._app(environ, _start_response)

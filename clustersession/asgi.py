@@ -27,6 +27,7 @@ from clustersession.core.errors import ConfigurationError, SessionError
 from clustersession.requests.answer import AnswerWriter
 from clustersession.requests.foreign import ScopeSessions
 from clustersession.requests.late_changes import save_late_async
+from clustersession.requests.lifespan import joined
 from clustersession.requests.nesting import WSGI_ENVIRON, bridged, check_inside, leave_word
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession, MisleadingPath, PathParameter
@@ -77,6 +78,7 @@ class ClusterSessionMiddleware:
     server's start instead.
 
     ``_refusal_logged``: whether it was logged why requests are refused. Once is enough.
+    ``_saves_at_once``: a commit waits for nobody, so that it needs no coroutine.
     """
 
     def __init__(
@@ -96,8 +98,20 @@ class ClusterSessionMiddleware:
         self._opener = RequestOpener(self.runtime, _cookies_of, _header_of, clearing_ends=True)
         self._answers = AnswerWriter(settings)
         self._scope_sessions = ScopeSessions(app, self.runtime)
+        # An adapter may have something to do before each commit, which may wait.
+        plain = type(self).before_commit is ClusterSessionMiddleware.before_commit
+        self._saves_at_once = plain and not settings.waits_for_peers
         name, value = self._answers.only_vary
         self._only_vary = (name.lower().encode("latin-1"), value.encode("latin-1"))
+
+    def start(self) -> None:
+        """Join the cluster now: for a server's hooks, where no lifespan reaches this middleware.
+
+        That is so in an application that is mounted in another one: call it in the lifespan of the
+        outer one. Further calls do nothing. Raises ReplicaUnusable or ConfigurationError when the
+        node cannot work here at all.
+        """
+        self.runtime.start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -159,13 +173,12 @@ class ClusterSessionMiddleware:
 
         async def send_with_replacement(message: Message) -> None:
             # The scope of whoever is around may be another one, where it would not be seen.
-            if scope["session"] is not session:
-                self._take_over(visit, scope)
+            if scope["session"] is not session or message["type"] in _HEADERS_GO_OUT:
+                await self.before_commit(visit, scope)
             await send(message)
 
         await self.app(scope, receive, send_with_replacement)
-        if scope["session"] is not session:
-            self._take_over(visit, scope)
+        await self.before_commit(visit, scope)
 
     def _send(
         self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
@@ -176,21 +189,28 @@ class ClusterSessionMiddleware:
         if scope["session"] is visit.session and manager.owes_nothing(visit):
             outcome = manager.answer_unchanged(visit)
             return send(self._completed(message, outcome) if outcome.vary else message)
+        if self._saves_at_once and scope["session"] is visit.session and manager.is_brief(visit):
+            manager.save(visit)
+            outcome = manager.answer(visit)
+            return send(self._completed(message, outcome) if outcome.vary else message)
         return self._commit_and_send(manager, visit, scope, send, message)
 
     async def _commit_and_send(
         self, manager: SessionManager, visit: Visit, scope: Scope, send: Send, message: Message
     ) -> None:
-        if scope["session"] is not visit.session:
-            self._take_over(visit, scope)
+        await self.before_commit(visit, scope)
         await manager.save_async(visit)
         outcome = manager.answer(visit)
         await send(self._completed(message, outcome) if outcome.vary else message)
 
     async def _save_late(self, manager: SessionManager, visit: Visit, scope: Scope) -> None:
+        await self.before_commit(visit, scope)
+        await save_late_async(manager, visit)
+
+    async def before_commit(self, visit: Visit, scope: Scope) -> None:
+        """Take over what the application put in the session's place, also for whoever is around."""
         if scope["session"] is not visit.session:
             self._take_over(visit, scope)
-        await save_late_async(manager, visit)
 
     async def _refuse(
         self, kind: str, send: Send, error: ConfigurationError | MisleadingPath
@@ -211,17 +231,8 @@ class ClusterSessionMiddleware:
         await send({"type": "http.response.body", "body": text.encode()})
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            self.runtime.start()
-        except Exception as error:
-            # Raising alone would read as "this application has no lifespan" to the server.
-            await receive()
-            await send({"type": "lifespan.startup.failed", "message": f"clustersession: {error}"})
-            raise
-        try:
+        async with joined(self.runtime.start, self.runtime.close, receive, send):
             await self.app(scope, receive, send)
-        finally:
-            self.runtime.close()
 
     def is_foreign(self, replacement: Any, scope: Scope) -> bool:
         """Tell whether another middleware has put a session of its own in the place of ours."""
@@ -256,7 +267,10 @@ class ClusterSessionMiddleware:
             session.update(content)
 
     def _completed(self, message: Message, outcome: Outcome) -> Message:
-        headers = list(message.get("headers") or ())
+        given = message.get("headers")
+        if not given and outcome is VARY:
+            return {**message, "headers": [self._only_vary]}
+        headers = list(given or ())
         vary = [value for name, value in headers if name.lower() == b"vary"]
         if outcome is VARY and not vary:
             headers.append(self._only_vary)

@@ -14,6 +14,7 @@ import click
 from clustersession import __version__
 from clustersession.core.errors import ClusterSessionError
 from clustersession.settings.sources import load_settings
+from clustersession.tools.bridge.command import bridge
 from clustersession.tools.check.command import check
 from clustersession.tools.command_line import json_option, settings_of, to_json
 from clustersession.tools.dashboard.command import dashboard
@@ -67,7 +68,7 @@ def main(ctx: click.Context, /, **options: str | None) -> None:
     ctx.obj = {name: value for name, value in options.items() if value is not None}
 
 
-for tool in (check, dashboard, demo, import_sessions, import_tomcat, top):
+for tool in (bridge, check, dashboard, demo, import_sessions, import_tomcat, top):
     main.add_command(tool)
 
 
@@ -136,24 +137,31 @@ def members(options: dict[str, str], as_json: bool) -> None:
 def sessions(
     options: dict[str, str], as_json: bool, limit: int, with_ended: bool, principal: str | None
 ) -> None:
-    """List the sessions this node holds, by a hash of their id."""
+    """List the sessions this node holds, by a hash of their id; of a user, those of all nodes."""
+    from clustersession.operations.finding import HERE_ONLY, gather
     from clustersession.operations.listing import session_row, session_rows
     from clustersession.operations.nodes import find_home, replica
     from clustersession.tools.terminal import sessions_text
 
     now_ms = time.time_ns() // 1_000_000
-    with replica(find_home(settings_of(options))) as opened:
+    settings = settings_of(options)
+    home = find_home(settings)
+    whole = True if principal is None else gather(home, principal)
+    with replica(home) as opened:
         stats = opened.stats()
         if principal is None:
             rows = session_rows(opened, min(limit, SHOWN_MAX), now_ms, with_ended=with_ended)
         else:
             found = opened.sessions_of(principal)
             rows = [session_row(key, state, now_ms) for key, state in found][:limit]
+    if whole is False or (whole is None and settings.store):
+        click.echo(HERE_ONLY, err=True)
     if as_json:
         click.echo(to_json({"sessions": stats.sessions, "ended": stats.tombstones, "rows": rows}))
         return
     click.echo(sessions_text(rows))
-    click.echo(f"{len(rows)} shown of {stats.sessions} sessions ({stats.tombstones} ended)")
+    held = f"{stats.sessions} sessions that this node holds ({stats.tombstones} ended)"
+    click.echo(f"{len(rows)} shown of {held}" if principal is None else f"{len(rows)} shown")
 
 
 @main.command(cls=_TakesId)
@@ -162,14 +170,15 @@ def sessions(
 @click.pass_obj
 def show(options: dict[str, str], identifier: str, as_json: bool) -> None:
     """Show one session, by a cookie value, an id, or the hash of ``sessions`` and logs."""
-    from clustersession.operations.ending import find_session
+    from clustersession.operations.finding import bring
     from clustersession.operations.listing import session_detail
     from clustersession.operations.nodes import find_home, replica
     from clustersession.tools.terminal import detail_text
 
     now_ms = time.time_ns() // 1_000_000
-    with replica(find_home(settings_of(options))) as opened:
-        found = find_session(opened, identifier)
+    home = find_home(settings_of(options))
+    with replica(home) as opened:
+        found = bring(home, opened, identifier)
     if found is None:
         raise _not_held(identifier)
     detail = session_detail(*found, now_ms)
@@ -189,6 +198,7 @@ def end(
     ID is a cookie value, an id, or the hash that ``sessions`` and logs show.
     """
     from clustersession.operations import ending
+    from clustersession.operations.finding import bring
     from clustersession.operations.nodes import find_home, replica
 
     if (identifier is None) is (principal is None):
@@ -200,7 +210,7 @@ def end(
             ended = ending.end_principal(opened, home, settings, principal)
         else:
             assert identifier is not None
-            found = ending.find_session(opened, identifier)
+            found = bring(home, opened, identifier)
             if found is None:
                 raise _not_held(identifier)
             ended = ending.end_session(opened, home, found[0])
@@ -234,6 +244,28 @@ def drain(options: dict[str, str], as_json: bool, timeout_s: float) -> None:
         click.echo(to_json({**found._asdict(), "done": found.done}))
     if not found.done:
         raise click.ClickException(f"not drained within {timeout_s:g} s")
+
+
+@main.command()
+@json_option
+@click.option(
+    "--without", "names", multiple=True, metavar="NODE|ROUTE",
+    help="A member that will not come back. Its users' last logouts may be undone.",
+)
+@click.pass_obj
+def recover(options: dict[str, str], as_json: bool, names: tuple[str, ...]) -> None:
+    """Tell how far the recovery after a power cut is, or have it do without a member.
+
+    Sessions out of the journal are served only when every member of that time has been met, because
+    a user may have logged out there. Name a member whose disk is lost, or this node's own route
+    where a part of its own journal is damaged. The word counts for the whole cluster.
+    """
+    from clustersession.operations import recovering
+    from clustersession.operations.nodes import find_home
+
+    home = find_home(settings_of(options))
+    found = recovering.do_without(home, names) if names else recovering.recovery(home)
+    click.echo(to_json(found) if as_json else recovering.recovery_text(found))
 
 
 def _not_held(identifier: str) -> click.ClickException:

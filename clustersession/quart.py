@@ -75,6 +75,18 @@ class ClusterSession:
         app.teardown_request(partial(_save_late, app, interface))
         app.teardown_websocket(partial(_end_websocket, app, interface))
 
+    def start(self, app: Quart) -> None:
+        """Join the cluster now: in an application that is mounted, which gets no lifespan.
+
+        Call it when the application's configuration is complete. Further calls do nothing. Raises
+        ReplicaUnusable or ConfigurationError when the node cannot work here at all, and
+        RuntimeError for an application that this extension does not serve.
+        """
+        interface: object = app.session_interface
+        if not isinstance(interface, ClusterSessionInterface):
+            raise RuntimeError("call init_app of ClusterSession on this application first")
+        interface.runtime(app).start()
+
     def on(self, kind: str, callback: Callback | None = None) -> Any:
         """Have a callback called for events of a kind; also a decorator. See ``session.events``.
 
@@ -179,7 +191,7 @@ async def _save_late(
     if visit is not None:
         manager, answered = interface.runtime(app).manager(), visit.answered
         try:
-            await _save_after_the_answer(manager, visit)
+            await save_late_async(manager, visit)
         finally:
             # The body of an answer may still be on its way.
             if not answered:

@@ -8,12 +8,12 @@ cannot be kept, because its cookie cannot be sent.
 When the application raises, what it had not saved is not committed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 from clustersession.requests.answer import AnswerWriter
-from clustersession.requests.late_changes import save_late
+from clustersession.requests.late_changes import LateBody
 from clustersession.requests.nesting import check_inside, expect_bridges
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession, MisleadingPath
@@ -42,7 +42,7 @@ class ClusterSessionMiddleware:
         self.runtime = Runtime.from_options(options)
         self._environ_key = environ_key
         settings = self.runtime.settings
-        self._opener = RequestOpener(self.runtime, _cookies_of, _header_of)
+        self._opener = RequestOpener(self.runtime, cookies_of, header_of)
         self._answers = AnswerWriter(settings)
         check_inside(app, self.runtime)
         expect_bridges()
@@ -58,7 +58,7 @@ class ClusterSessionMiddleware:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         opener = self._opener
-        if opener.ready_path and opener.ready_path == _path_of(environ):
+        if opener.ready_path and opener.ready_path == path_of(environ):
             answer = readiness(self.runtime)
             start_response(answer.status_line, answer.headers)
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
@@ -67,6 +67,8 @@ class ClusterSessionMiddleware:
             environ[self._environ_key] = outer.session
             return self.app(environ, start_response)
         manager = self.runtime.manager()
+        # A copy, for one around us with another cookie, which is not to find ours in its place.
+        environ = {**environ} if self._environ_key in environ else environ
         url_value = None
         if opener.url_parameter is not None:
             try:
@@ -86,7 +88,7 @@ class ClusterSessionMiddleware:
             start = _Start(manager, visit, start_response, self._answers)
             body = self.app(environ, start)
             if not isinstance(body, (list, tuple)) or not start.known:
-                return _Body(manager, visit, body, start)
+                return LateBody(manager, visit, body, start.send_headers_if_known)
             start.send_headers_if_known()
         except BaseException:
             manager.close(visit)
@@ -142,65 +144,18 @@ class _Start:
         return self._server_write(data)
 
 
-class _Body:
-    """Is the body that the server gets; its close commits what changed meanwhile."""
-
-    def __init__(
-        self, manager: SessionManager, visit: Visit, body: Iterable[bytes], start: _Start
-    ) -> None:
-        self._manager = manager
-        self._visit = visit
-        # Kept as long as this body, for a server that closes it twice.
-        self._session = visit.session
-        self._body = body
-        self._iterator: Iterator[bytes] = iter(body)
-        self._start = start
-        self._failed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            part = next(self._iterator)
-            # A generator calls start_response at its first step and not before.
-            self._start.send_headers_if_known()
-        except StopIteration:
-            self._start.send_headers_if_known()
-            # Everything has gone out; who closes the body, as test clients may not, may come late.
-            self._manager.leave(self._visit)
-            raise
-        except BaseException:
-            self._failed = True
-            raise
-        return part
-
-    def close(self) -> None:
-        """Close the application's body, then commit what is left."""
-        try:
-            _close(self._body)
-        finally:
-            try:
-                if not self._failed:
-                    save_late(self._manager, self._visit)
-            finally:
-                self._manager.close(self._visit)
-
-
-def _cookies_of(environ: Environ) -> str:
+def cookies_of(environ: Environ) -> str:
+    """Return the Cookie header of a request, empty without any."""
     cookies: str = environ.get("HTTP_COOKIE", "")
     return cookies
 
 
-def _header_of(environ: Environ, name: str) -> str | None:
+def header_of(environ: Environ, name: str) -> str | None:
+    """Return another header of a request."""
     return environ.get(f"HTTP_{name.upper().replace('-', '_')}")
 
 
-def _path_of(environ: Environ) -> str:
+def path_of(environ: Environ) -> str:
+    """Return the whole path of a request, that of the mounted application included."""
     return f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
 
-
-def _close(body: object) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
+AT_THE_TOP = ("README", "SECURITY", "CHANGELOG", "CONTRIBUTING", "CODE_OF_CONDUCT")
 DOCUMENTS = (
-    *(ROOT / f"{name}.md" for name in ("README", "SECURITY", "CHANGELOG", "CONTRIBUTING")),
+    *(ROOT / f"{name}.md" for name in AT_THE_TOP),
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "clustersession"
-TREES = ("clustersession", "tests", "examples", "benchmarks", "scripts")
+TREES = ("clustersession", "tests", "examples", "benchmarks", "scripts", "tools")
 LINE_LENGTH_MAX = 100
 FUNCTION_LINES_MAX = 40
 
@@ -27,7 +27,10 @@ PUBLIC_NAMES = {"ClusterSession", "ClusterSessionInterface", "ClusterSessionMidd
 """What applications import: each framework has its own under the same name."""
 
 
-ADAPTERS = {"asgi", "django", "fastapi", "flask", "litestar", "quart", "wsgi"}
+ADAPTERS = {
+    "aiohttp", "asgi", "beaker", "django", "fastapi", "flask", "litestar", "mcp", "pyramid",
+    "quart", "sanic", "tornado", "wsgi",
+}
 """Modules and packages whose tests are in tests/adapters."""
 
 TESTED_ELSEWHERE = {
@@ -35,21 +38,25 @@ TESTED_ELSEWHERE = {
     "core/counters.py": ("tests/agent/test_worker_counts.py", "numbers, which the agent sums"),
     "dashboard.py": ("tests/tools/dashboard/test_app.py", "a name for the dashboard"),
     "node/effects.py": ("tests/node/test_life.py", "data, without a method"),
+    "node/journal_port.py": ("tests/node/test_recovery.py", "data and a protocol"),
     "node/moment.py": ("tests/node/test_life.py", "data, without a method"),
     "node/news.py": ("tests/agent/test_event_log.py", "data, without a method"),
+    "node/store_calls.py": ("tests/net/store/test_calls.py", "data, without a method"),
     "replica/results.py": ("tests/replica/test_replica.py", "data that its methods return"),
     "session/cluster_port.py": ("tests/worker/test_agent_client.py", "a protocol, kept there"),
     "session/context.py": ("tests/session/test_manager.py", "fields that the manager fills"),
+    "tools/bridge/command.py": ("tests/tools/bridge/test_bridge.py", "only starts the bridge"),
+    "tools/bridge/room.py": ("tests/tools/bridge/test_bridge.py", "is asked by the bridge alone"),
     "tools/check/command.py": ("tests/tools/check/test_run.py", "only calls the checks"),
     "tools/check/peers.py": ("tests/tools/check/test_network.py", "needs hosts of a network"),
     "tools/dashboard/command.py": ("tests/tools/dashboard/test_serving.py", "only calls serving"),
     "tools/demo/app.py": ("tests/tools/demo/test_run.py", "runs on the demo's nodes"),
     "tools/demo/command.py": ("tests/tools/demo/test_run.py", "only calls the demo"),
     "tools/demo/embedded_balancer.py": ("tests/balancers/test_embedded.py", "is one of them"),
-    "tools/demo/nodes.py": ("tests/tools/demo/test_run.py", "starts the demo's nodes"),
     "tools/demo/scenario.py": (
         "tests/balancers/test_reference_scenario.py", "needs a balancer of each kind",
     ),
+    "tools/demo/story.py": ("tests/tools/demo/test_run.py", "prints what the demo does"),
     "tools/tomcat/command.py": ("tests/tools/tomcat/test_importing.py", "only calls the import"),
     "tools/top/command.py": ("tests/tools/top/test_live.py", "only calls the screen"),
 }

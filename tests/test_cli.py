@@ -67,7 +67,7 @@ def test_sessions_are_shown_without_their_ids_or_values(tmp_path: Path) -> None:
     (row,) = json.loads(run(tmp_path, "sessions", "--json"))["rows"]
     assert row["attributes"] == 2
     listed = run(tmp_path, "sessions")
-    assert "1 shown of 1 sessions" in listed
+    assert "1 shown of 1 sessions that this node holds" in listed
     assert "no agent" in run(tmp_path, "status")
     for identifier in (cookie, cookie.partition(".")[0], row["session"]):
         detail = json.loads(run(tmp_path, "show", identifier, "--json"))
@@ -90,10 +90,11 @@ def test_a_look_at_a_stopped_node_leaves_its_sessions_to_the_next_boot(tmp_path:
     assert is_trustworthy(replica, "another boot")
 
 
-def login(manager: SessionManager, user: str) -> str:
+def login(manager: SessionManager, user: str, label: str | None = None) -> str:
     visit = manager.open([])
     session = visit.session
     session.principal = user
+    session.label = label
     outcome = manager.commit(visit)
     assert outcome.set_cookie is not None
     return outcome.set_cookie.partition(";")[0].partition("=")[2]
@@ -103,11 +104,15 @@ def test_sessions_of_a_user_are_listed_and_ended(tmp_path: Path) -> None:
     middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
     manager = middleware.runtime.manager()
     cookies = [login(manager, "ann") for _ in range(3)]
-    login(manager, "bob")
+    login(manager, "bob", "Firefox on Linux")
     middleware.runtime.close()
     rows = json.loads(run(tmp_path, "sessions", "--principal", "ann", "--json"))["rows"]
     assert len(rows) == 3
-    assert "1 shown" in run(tmp_path, "sessions", "--principal", "bob")
+    assert [row["label"] for row in rows] == [None] * 3
+    bobs = run(tmp_path, "sessions", "--principal", "bob")
+    assert "1 shown" in bobs
+    assert "  Firefox on Linux\n" in bobs
+    assert "Firefox on Linux" in run(tmp_path, "show", bobs.splitlines()[1].split()[0])
     for identifier in (cookies[0], rows[0]["session"]):
         run(tmp_path, "end", identifier)
     left = 3 - len({cookies[0][:23]} | {c[:23] for c in cookies if log_name(c[:23]) in

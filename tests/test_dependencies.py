@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-TOOLS = {"bench", "test", "dev"}
+TOOLS = {"bench", "docs", "test", "dev"}
 """Extras of ours alone: what they name beside our other extras may be any version."""
 BOUND = re.compile(r"([A-Za-z0-9-]+)(?:\[.*?\])?>=([0-9][0-9.]*)(?:,!=[0-9.*]+)*(?:;.*)?")
 

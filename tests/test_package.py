@@ -35,7 +35,10 @@ def test_importing_the_adapters_starts_and_opens_nothing() -> None:
 def test_the_frameworks_are_imported_by_their_adapters_only() -> None:
     done = run(
         "import sys, clustersession.asgi, clustersession.wsgi, clustersession.cli\n"
-        "found = {'flask', 'starlette', 'fastapi', 'django'} & set(sys.modules)\n"
+        "import clustersession.beaker\n"
+        "found = {'flask', 'starlette', 'fastapi', 'django', 'pyramid', 'bottle', 'beaker',"
+        "         'aiohttp', 'tornado'}\n"
+        "found &= set(sys.modules)\n"
         "assert not found, found\n"
     )
     assert done.returncode == 0, done.stderr
@@ -54,6 +57,8 @@ def test_a_worker_imports_nothing_from_the_tools() -> None:
     done = run(
         "import sys, clustersession.asgi, clustersession.wsgi, clustersession.flask\n"
         "import clustersession.fastapi, clustersession.quart, clustersession.litestar\n"
+        "import clustersession.beaker\n"
+        "import clustersession.aiohttp, clustersession.tornado, clustersession.sanic\n"
         "import clustersession.django, clustersession.agent.process\n"
         "found = {m for m in sys.modules if m.startswith(('clustersession.tools',\n"
         "         'clustersession.operations', 'clustersession.cli'))}\n"

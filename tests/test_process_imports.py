@@ -52,6 +52,34 @@ def page():
 app.test_client().get("/")
 """
 
+PYRAMID = """
+from pyramid.config import Configurator
+
+def page(request):
+    request.session["a"] = 1
+    return request.response
+
+config = Configurator()
+config.include("clustersession.pyramid")
+config.add_view(page)
+environ = {"PATH_INFO": "/", "REQUEST_METHOD": "GET", "wsgi.url_scheme": "http",
+           "SERVER_NAME": "localhost", "SERVER_PORT": "80"}
+list(config.make_wsgi_app()(environ, lambda status, headers, exc_info=None: None))
+"""
+
+BEAKER = """
+from clustersession.beaker import SessionMiddleware
+
+def app(environ, start_response):
+    environ["beaker.session"]["a"] = 1
+    environ["beaker.session"].save()
+    start_response("200 OK", [])
+    return [b""]
+
+environ = {"PATH_INFO": "/", "REQUEST_METHOD": "GET"}
+SessionMiddleware(app)(environ, lambda status, headers: None)
+"""
+
 DJANGO = """
 import django
 from django.conf import settings
@@ -85,7 +113,7 @@ print("imported", *(name for name in sys.modules if name.startswith(("clusterses
 """
 
 WRITES_TO_AN_AGENT = {"clustersession.agent", "clustersession.agent.start"}
-TOP = ("tools", "operations", "cli", "dashboard")
+TOP = ("tools", "operations", "cli", "dashboard", "testing", "pytest", "status_router")
 NOT_IN_A_WORKER = (*TOP, "agent", "node", "cryptography", "uvloop")
 
 
@@ -107,8 +135,10 @@ def rooms_imported(program: str, directory: Path, **settings: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("program", [ASGI, WSGI, FLASK, DJANGO], ids=["asgi", "wsgi", "flask",
-                                                                     "django"])
+@pytest.mark.parametrize("program",
+    [ASGI, WSGI, FLASK, PYRAMID, BEAKER, DJANGO],
+    ids=["asgi", "wsgi", "flask", "pyramid", "beaker", "django"],
+)
 def test_a_worker_imports_neither_tools_nor_engine(program: str, tmp_path: Path) -> None:
     imported = rooms_imported(program, tmp_path)
     assert "worker" in imported

@@ -14,6 +14,7 @@ from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.net.unix import listen_unix
 from clustersession.replica.home import NodeHome
+from clustersession.replica.journal.segments import remove_unwanted
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 
@@ -25,7 +26,8 @@ class Agent:
     """Is the node's member of the cluster, the only one: the caller holds the agent's lock.
 
     ``settings`` are complete: route, bind address and secret are worked out. With ``lingers`` the
-    agent stops ``agent_linger_s`` after the last worker has gone, or when none comes.
+    agent stops ``agent_linger_s`` after the last worker that has its store has gone, or when none
+    comes.
     """
 
     def __init__(
@@ -36,13 +38,14 @@ class Agent:
         self.replica = replica
         # The parts, which live as long as the agent: what runs the node, what answers workers, and
         # what removes expired sessions.
-        self.driver = Driver(settings, replica)
+        self.driver = Driver(settings, replica, home)
         self.workers = WorkerServer(
             self.driver, status=self.status, on_stop=self.stop, on_workers=self._on_workers
         )
         self.sweeper = Sweeper(replica, self.driver.event_log, self._on_swept, self._on_turn)
         self._lingers = lingers
-        # Runs out ``agent_linger_s`` after the last worker has gone; None while one is there.
+        # Runs out ``agent_linger_s`` after the last worker that has our store has gone; None while
+        # one is there.
         self._linger: asyncio.TimerHandle | None = None
         # Set by ``stop``; there is none before ``run``, which must not begin when the stop came
         # first.
@@ -57,6 +60,8 @@ class Agent:
         self._stopping = asyncio.Event()
         if self._stop_wanted:
             return
+        if self.settings.effective_durability == "none":
+            remove_unwanted(self.home.journal)
         # Loaded here, because later it would hold up heartbeats.
         endpoint = self._endpoint()
         await self.driver.start()
@@ -115,12 +120,24 @@ class Agent:
         self.driver.pump(at)
         if not self._lingers:
             return
-        if count and self._linger is not None:
+        # Those with another store do not keep us; but one of them may be the first to come, and
+        # ours may be about to, as after a restart of the server.
+        needed = count > len(self.workers.waiting_pids)
+        if needed and self._linger is not None:
             self._linger.cancel()
             self._linger = None
-        elif not count and self._linger is None:
+        elif not needed and self._linger is None:
             loop = asyncio.get_running_loop()
-            self._linger = loop.call_later(self.settings.agent_linger_s, self.stop)
+            self._linger = loop.call_later(self.settings.agent_linger_s, self._leave)
+
+    def _leave(self) -> None:
+        if self.workers.waiting_pids:
+            self.driver.event_log.seldom(
+                "info", "store_changed",
+                "the last process with this agent's setting store has gone: the agent leaves, and "
+                "the others start one with theirs",
+            )
+        self.stop()
 
     async def _index(self) -> None:
         """Complete the index of principals: an agent of an older version may have written here."""

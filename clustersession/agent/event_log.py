@@ -19,6 +19,7 @@ from clustersession.core.membership import (
 )
 from clustersession.node import news
 from clustersession.node.news import News
+from clustersession.node.store_calls import STORE
 from clustersession.settings.settings import Settings
 from clustersession.wire.envelope import DropReason
 
@@ -140,6 +141,14 @@ class EventLog:
     def _future_refused(self, event: news.FutureRefused) -> None:
         peer = self._name_of(event.node)
         self.counters["batches_from_the_future"] += 1
+        if event.node == STORE:
+            self.seldom(
+                "error", "store_refuses_times",
+                "the store takes changes of this node for written more than "
+                f"{2 * self._settings.clock_skew_s_max:g} s in the future, and they wait until the "
+                "clocks agree; synchronise the clocks (NTP)",
+            )
+            return
         self.seldom(
             "error", "changes_from_the_future",
             f"changes of {peer} carry times more than {self._settings.clock_skew_s_max:g} s in the "
@@ -245,6 +254,121 @@ class EventLog:
             "and its peers': a clock was wrong; what they refuse is written again, under a new "
             "node id",
             ahead_ms=event.ahead_ms,
+        )
+
+    @report.register
+    def _store_full(self, event: news.StoreFull) -> None:
+        self.counters["store_full"] += 1
+        self._tell(
+            "error", "store_full",
+            "the store is full; new sessions and what makes one larger stay on this host until "
+            "there is space; raise its maxmemory",
+        )
+
+    @report.register
+    def _store_has_space(self, event: news.StoreHasSpace) -> None:
+        self._tell("info", "store_has_space", "the store has taken what it had no space for")
+
+    @report.register
+    def _store_damaged(self, event: news.StoreDamaged) -> None:
+        self.counters["store_damaged"] += 1
+        name = log_name(event.key)
+        text = f"session {name} in the store is damaged or forged; a host that holds it mends it"
+        if event.is_foreign:
+            text = f"session {name} in the store was sealed with another secret; give all hosts one"
+        self.seldom("warning", "store_damaged", text, session=name)
+
+    @report.register
+    def _recovery_waits(self, event: news.RecoveryWaits) -> None:
+        routes = sorted(route or short(node) for node, route in event.required.items())
+        if not routes:
+            return
+        self._tell(
+            "warning", "recovery_waits",
+            f"sessions from before the power cut wait for {', '.join(routes)}, where their users "
+            "may have logged out; start what is missing, or say clustersession recover --without "
+            f"ROUTE; dropped in {self._settings.recovery_wait_s:g} s",
+            missing=routes,
+        )
+
+    @report.register
+    def _recovered(self, event: news.Recovered) -> None:
+        self.counters["sessions_recovered"] += event.sessions
+        self._tell(
+            "warning", "recovered",
+            f"sessions from before the power cut are back: {event.sessions} changes",
+            sessions=event.sessions,
+        )
+
+    @report.register
+    def _recovery_dropped(self, event: news.RecoveryDropped) -> None:
+        missing = sorted(self._name_of(node) for node in event.missing)
+        self._tell(
+            "error", "recovery_dropped",
+            f"sessions from before the power cut were dropped, because {', '.join(missing)} did "
+            f"not come back within {self._settings.recovery_wait_s:g} s; their users log in again",
+            missing=missing,
+        )
+
+    def journal_found(self, size: int, lost: int, lost_in: list[str], whole: bool) -> None:
+        """Log that the replica is made anew from the journal, and what of that cannot be read."""
+        self._tell(
+            "warning", "journal_found",
+            f"the replica is begun anew, and the journal has {size} bytes to recover from",
+            size=size,
+        )
+        where = ", ".join(lost_in)
+        if lost and whole:
+            self._tell(
+                "warning", "journal_torn",
+                f"{lost} bytes of the journal cannot be read ({where}): the last second before the "
+                "cut",
+            )
+        elif lost:
+            self._tell(
+                "error", "journal_damaged",
+                f"{lost} bytes of the journal cannot be read ({where}), though they were on the "
+                "disk, which may be failing: see to it, and say clustersession recover to serve "
+                "what is left",
+            )
+
+    def journal_in_memory(self, kind: str) -> None:
+        """Log that the journal is where it goes with the power."""
+        self._tell(
+            "warning", "journal_in_memory",
+            f"the journal is in memory ({kind}): no session survives a power cut of all nodes; set "
+            "state_dir to a disk, or durability to none",
+            kind=kind,
+        )
+
+    def journal_failed(self, why: str) -> None:
+        """Log why the journal is away."""
+        self.counters["journal_failed"] += 1
+        self._tell(
+            "error", "journal_failed",
+            f"the journal is away ({why}): sessions do not survive a power cut of all nodes until "
+            "it works again",
+            reason=why,
+        )
+
+    def journal_works(self) -> None:
+        """Log that it is there again."""
+        self._tell("info", "journal_works", "the journal works again and has all sessions")
+
+    def store_reached(self, servers: str, away_s: float) -> None:
+        """Log that the store is there; ``away_s``: after having been away so long, 0 at first."""
+        text = f"the store is reached: {servers}"
+        if away_s:
+            text += f", after {away_s:.1f} s; it is told what waits, and compared with what is here"
+        self._tell("info", "store_reached", text, servers=servers, away_s=away_s)
+
+    def store_away(self, reason: str) -> None:
+        """Log why the store is away."""
+        self.counters["store_away"] += 1
+        self._tell(
+            "warning", "store_away",
+            f"{reason}; until it is back this node serves the sessions that it holds",
+            reason=reason,
         )
 
     def dropped(

@@ -102,8 +102,44 @@ def _phase(status: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _carrier(status: Mapping[str, Any]) -> Iterator[Row]:
-    for carrier in ("multicast", "tcp"):
+    for carrier in ("multicast", "tcp", "store"):
         yield (carrier,), float(status.get("carrier") == carrier)
+
+
+def _store_up(status: Mapping[str, Any]) -> Iterator[Row]:
+    if "store" in status:
+        yield (), float(status["store"]["state"] != "away")
+
+
+def _store_full(status: Mapping[str, Any]) -> Iterator[Row]:
+    if "store" in status:
+        yield (), float(status["store"]["state"] == "full")
+
+
+def _store_oldest(status: Mapping[str, Any]) -> Iterator[Row]:
+    if "store" in status:
+        yield (), status["store"].get("oldest_s") or 0.0
+
+
+def _store_round_trip(status: Mapping[str, Any]) -> Iterator[Row]:
+    for _, took_ms in _value("store", "round_trip_ms")(status):
+        yield (), took_ms / 1000
+
+
+def _journal_up(status: Mapping[str, Any]) -> Iterator[Row]:
+    journal = status.get("journal", {})
+    if journal.get("durability", "none") != "none":
+        yield (), float(not journal["failed"])
+
+
+def _recovery_waits(status: Mapping[str, Any]) -> Iterator[Row]:
+    if "recovery" in status:
+        yield (), float(status["recovery"]["stage"] != "over")
+
+
+def _longest_sync(status: Mapping[str, Any]) -> Iterator[Row]:
+    for _, took_ms in _value("journal", "longest_sync_ms")(status):
+        yield (), took_ms / 1000
 
 
 def _info(status: Mapping[str, Any]) -> Iterator[Row]:
@@ -177,7 +213,7 @@ METRICS: tuple[Metric, ...] = (
     _work("decode_errors", "decode_errors", "Attributes that could not be read"),
     _work("fetches", "fetches", "Questions to the peers for a session that was not here"),
     _work("fetches_found", "fetched", "Such questions that found the session"),
-    _work("unconfirmed_writes", "unconfirmed", "Writes that too few peers confirmed in time"),
+    _work("unconfirmed_writes", "unconfirmed", "Writes that were not confirmed in time"),
     _work("stale_reads", "stale_reads", "Reads that lagged behind what the client had seen"),
     _counter("changes_applied", "Changes of peers that were merged here.", _value("applied")),
     _counter("gaps_repaired", "Times that changes of a peer had to be asked for again.",
@@ -185,6 +221,52 @@ METRICS: tuple[Metric, ...] = (
     _counter("sessions_repaired", "Sessions brought by anti-entropy.",
              _value("sessions_repaired")),
     _gauge("carrier", "1 for how our changes travel now.", _carrier, "carrier"),
+    _gauge("journal_up", "Whether the journal is kept; nothing where it is not to be.",
+           _journal_up),
+    _gauge("journal_bytes", "Space that the journal uses.", _value("journal", "bytes")),
+    _gauge("journal_longest_sync_seconds", "The longest time that the disk took for it.",
+           _longest_sync),
+    _counter("journal_failures", "Times that the disk did not take it.",
+             _value("journal", "failures")),
+    _counter("journal_rewritings", "Times that it was written anew.",
+             _value("journal", "rewritings")),
+    _gauge("recovery_waiting", "Whether sessions from before a power cut wait for members.",
+           _recovery_waits),
+    _counter("recovered_changes", "Changes brought back from the journal.",
+             _value("recovery", "merged")),
+    _gauge("store_up", "Whether the store is reached.", _store_up),
+    _gauge("store_full", "Whether the store has no space for something of ours.", _store_full),
+    _gauge("store_refused_sessions", "Sessions that the store had no space for, up to 4096.",
+           _value("store", "refused")),
+    _gauge("store_round_trip_seconds", "How long the store takes to answer, lately.",
+           _store_round_trip),
+    _gauge("store_behind_entries", "Entries of our feed that the store may lack.",
+           _value("store", "behind")),
+    _gauge("store_slow", "Whether requests that ask the store get their answer too late.",
+           _value("store", "slow")),
+    _gauge("store_oldest_waiting_seconds", "Age of the oldest change that the store may lack.",
+           _store_oldest),
+    _gauge("store_memory_bytes", "Memory that the store uses.", _value("store", "memory_bytes")),
+    _gauge("store_memory_limit_bytes", "Its maxmemory; 0: none.",
+           _value("store", "memory_bytes_max")),
+    _counter("store_dropped_keys", "Keys that the store was seen to drop for want of memory.",
+             _value("store", "dropped")),
+    _counter("store_errors", "Times that the store was lost or not to be had.",
+             _each("store", "errors"), "kind"),
+    _counter("store_refreshed_sessions", "Copies here that were brought up to date.",
+             _value("store", "refreshed")),
+    _counter("store_cache_evicted_sessions", "Sessions that left this host, as the store has them.",
+             _value("store", "evicted")),
+    _counter("store_cache_evicted_early_sessions", "Of these, for near_cache_bytes_max alone.",
+             _value("store", "evicted_early")),
+    _gauge("store_cache_limit_bytes", "near_cache_bytes_max, where sessions leave for the store.",
+           _value("store", "near_cache_bytes_max")),
+    _counter("store_reached", "Times that the store was reached.", _value("store", "reached")),
+    _counter("store_pushed_sessions", "Sessions, or parts of them, sent to the store.",
+             _value("store", "pushed")),
+    _counter("store_read_sessions", "Sessions asked for in the store.", _value("store", "read")),
+    _counter("store_changes", "Changes by other nodes that the store told of.",
+             _value("store", "changes")),
     _counter("datagrams_sent", "Datagrams sent to the group.", _value("datagrams", "sent")),
     _counter("datagrams_failed", "Datagrams that could not be sent.",
              _value("datagrams", "failed")),
@@ -192,6 +274,8 @@ METRICS: tuple[Metric, ...] = (
              _value("datagrams", "received")),
     _counter("datagrams_dropped", "Datagrams that were not accepted.",
              _each("datagrams", "dropped"), "reason"),
+    _counter("direct_changes", "Changes that workers of other nodes sent here themselves.",
+             _each("direct", "changes"), "outcome"),
     _counter("connections_refused", "Incoming connections that did not prove to be peers.",
              _each("connections_refused"), "reason"),
     _counter("events", "Events of the agent by name, those included that were not logged.",

@@ -6,13 +6,15 @@ import time
 from typing import Any
 
 from clustersession import __version__
-from clustersession.agent.driver import Driver
+from clustersession.agent.driver import Driver, moment
 from clustersession.agent.process_usage import usage
 from clustersession.agent.sweeper import Sweeper
 from clustersession.agent.worker_server import WorkerServer
 from clustersession.core.identity import short
 from clustersession.core.membership import Member
 from clustersession.net.link_server import Refusal
+from clustersession.node.context import Peer
+from clustersession.node.engine import Engine
 from clustersession.replica.home import NodeHome
 from clustersession.replica.results import ReplicaStats
 from clustersession.settings.settings import Settings
@@ -30,6 +32,8 @@ def status_of(
         **_node(settings, driver, workers),
         **_held(driver.replica.stats(), home),
         **_done(driver, workers, sweeper),
+        **_store(driver),
+        **_journal(driver),
     }
 
 
@@ -48,11 +52,41 @@ def _node(settings: Settings, driver: Driver, workers: WorkerServer) -> dict[str
         "version": __version__,
         "latest_time_ms": driver.replica.highest_ms(),
         "workers": workers.worker_pids,
+        "workers_of_another_store": workers.waiting_pids,
         "carrier": engine.sender.carrier(),
         "multicast": _multicast(settings, driver),
         "seeds": list(settings.seeds),
         "ack": settings.ack,
+        "store_mark": settings.store_marks[0],
+        "store_secrets_mark": settings.store_secrets_mark,
         "local_health": engine.membership.detector.health,
+    }
+
+
+def _store(driver: Driver) -> dict[str, Any]:
+    store = driver.engine.store
+    if driver.store is None or store is None:
+        return {}
+    settings, found = driver.settings, driver.store.status(
+        store, driver.replica.stats().feed_entries
+    )
+    # Without an idle time nothing leaves, and no size has it leave earlier.
+    bound = settings.near_cache_bytes_max if settings.effective_near_cache_idle_s else None
+    return {"store": {**found, "near_cache_bytes_max": bound}}
+
+
+def _journal(driver: Driver) -> dict[str, Any]:
+    if driver.journal is None:
+        return {"journal": {"durability": "none"}}
+    found = driver.engine.recovery.status(moment())
+    return {
+        "journal": driver.journal.status(),
+        "recovery": {
+            "stage": found.stage.value,
+            "missing": {node.hex(): route for node, route in found.missing.items()},
+            "merged": found.merged,
+            "left_s": round(found.left_s, 1) if found.left_s < float("inf") else None,
+        },
     }
 
 
@@ -81,12 +115,31 @@ def _done(driver: Driver, workers: WorkerServer, sweeper: Sweeper) -> dict[str, 
         "sessions_swept": sweeper.swept,
         "snapshot": dict(zip(("loaded", "total"), event_log.snapshot, strict=True)),
         "datagrams": _datagrams(driver),
+        "direct": _direct(driver),
         "connections_refused": {str(r): driver.refused.get(r, 0) for r in Refusal},
         "events": dict(sorted(event_log.events.items())),
         "events_unheard": workers.watchers.unheard,
         "process": usage(),
         "counters": dict(sorted(event_log.counters.items())),
     }
+
+
+def _lags(driver: Driver, member: Member, peer: Peer | None) -> dict[str, int]:
+    engine = driver.engine
+    if engine.store is not None:
+        # A node lacks what the store lacks; what the store has, it reads when it needs it.
+        return {"behind_us": engine.store.sender.lag(), "we_are_behind": 0}
+    node = member.identity.node
+    return {
+        "behind_us": engine.sender.behind(peer) if peer is not None else 0,
+        "we_are_behind": max(0, member.head - engine.context.cursor(node).position),
+    }
+
+
+def _carrier(engine: Engine, peer: Peer | None) -> str:
+    if engine.store is not None or (peer is not None and peer.hears_us):
+        return engine.sender.carrier()
+    return "tcp"
 
 
 def _multicast(settings: Settings, driver: Driver) -> str:
@@ -107,6 +160,15 @@ def _datagrams(driver: Driver) -> dict[str, Any]:
     }
 
 
+def _direct(driver: Driver) -> dict[str, Any]:
+    taken, refused = driver.life.direct
+    dropped = sum(driver.direct.dropped.values())
+    return {
+        "listens": driver.engine.context.takes_direct,
+        "changes": {"taken": taken, "refused": refused, "dropped": dropped},
+    }
+
+
 def _member(driver: Driver, member: Member) -> dict[str, Any]:
     engine = driver.engine
     node = member.identity.node
@@ -124,7 +186,6 @@ def _member(driver: Driver, member: Member) -> dict[str, Any]:
         "uptime_s": member.uptime_ms // 1000,
         "clock_skew_ms": member.skew_ms,
         "reason": member.reason,
-        "carrier": engine.sender.carrier() if peer is not None and peer.hears_us else "tcp",
-        "behind_us": engine.sender.behind(peer) if peer is not None else 0,
-        "we_are_behind": max(0, member.head - engine.context.cursor(node).position),
+        "carrier": _carrier(engine, peer),
+        **_lags(driver, member, peer),
     }

@@ -57,6 +57,10 @@ class Watchers:
         """Tell whether an application wants events."""
         return bool(self._listening)
 
+    def is_watched(self, key: str) -> bool:
+        """Tell whether somebody watches a session."""
+        return key in self._by_key
+
     def watch(self, connection: Listener, token: int, key: str) -> bool:
         """Tell a connection of a session from now on; False: there are too many already."""
         if len(self._keys) >= WATCHES_MAX or not token:

@@ -3,17 +3,20 @@
 import asyncio
 import itertools
 import socket
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from clustersession.agent.copies import copies_of
 from clustersession.agent.driver import Driver, moment
+from clustersession.agent.pacing import Paced
 from clustersession.agent.watchers import Watchers
 from clustersession.agent.worker_counts import WorkerCounts
 from clustersession.core.errors import WireError
+from clustersession.core.revocation import TAG_BYTES
 from clustersession.node.effects import Confirmed, FetchAnswered, Reply
-from clustersession.wire.fields import VERSIONS
+from clustersession.wire.fields import NODES, VERSIONS
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import (
     LOCAL_BYTES_MAX,
@@ -25,6 +28,12 @@ from clustersession.wire.local import (
 from clustersession.wire.records import checked_integer, checked_key
 
 WAIT_MS_MAX = 60_000
+PLACES_MAX = 10_000
+HELD_INTERVAL_S = 0.001
+
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""Python 3.13 and newer look at the socket's file by the name it was bound by, to remove it later.
+A long path's is that of a descriptor, ``net.unix``, which may be another file's by then."""
 
 
 class WorkerServer:
@@ -57,21 +66,34 @@ class WorkerServer:
         # Who is told of which sessions, and what the workers have counted, those that are gone
         # included.
         self.watchers = Watchers(driver.replica)
+        driver.is_watched = self.watchers.is_watched
         self.work = WorkerCounts(self._ask_counts)
+        # What workers have written to the store under a grant, until the node is told; that is once
+        # for all of HELD_INTERVAL_S.
+        self._held: tuple[int, list[int]] | None = None
+        self._paced = Paced(HELD_INTERVAL_S, self._note_held)
 
     async def start(self, sock: socket.socket) -> None:
         """Serve on a listening socket, from now on if there was another; connections stay."""
         loop, before = asyncio.get_running_loop(), self._server
-        self._server = await loop.create_unix_server(lambda: WorkerConnection(self), sock=sock)
+        self._server = await loop.create_unix_server(
+            lambda: WorkerConnection(self), sock=sock, **_KEEP_FILE
+        )
         if before is not None:
             before.close()
 
     def close(self) -> None:
         """Close the socket and every connection."""
+        self._paced.cancel()
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
             connection.close()
+
+    @property
+    def waiting_pids(self) -> list[int]:
+        """Return those among them that wait for an agent with their store."""
+        return [worker.pid for worker in self._workers if worker.waits]
 
     @property
     def worker_pids(self) -> list[int]:
@@ -126,7 +148,33 @@ class WorkerServer:
 
     def feed_moved(self) -> None:
         """Stream what a worker has committed, and tell those who watch."""
+        if self._held is not None:
+            # Or it would be sent once more.
+            self._paced.run()
         self.driver.feed_moved()
+        self.watchers.feed_moved()
+
+    def peers_hold(self) -> None:
+        """Tell those who watch of what a worker has committed; stream it in a while."""
+        self.driver.feed_moved(held=True)
+        self.watchers.feed_moved()
+
+    def held(self, grant: int, places: Sequence[int]) -> None:
+        """Take note of what a worker has written to the store itself."""
+        if self._held and self._held[0] != grant:
+            self._paced.run()
+        self._held = grant, [*(self._held[1] if self._held else ()), *places]
+        self._paced.ask()
+
+    def _note_held(self) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        at = moment()
+        if self.driver.engine.note_held(*held, at):
+            self.driver.pump(at)
+        else:
+            self.driver.feed_moved()
         self.watchers.feed_moved()
 
     def listen(self, pid: int, everywhere: bool) -> None:
@@ -152,6 +200,8 @@ class WorkerConnection(asyncio.Protocol):
         self.pid = 0
         # Whether the worker was told to stop and goes on for now.
         self.stopping = False
+        # Whether the worker has another store than we have.
+        self.waits = False
 
     def answer(self, token: int, value: object) -> None:
         """Answer one request."""
@@ -207,7 +257,18 @@ class WorkerConnection(asyncio.Protocol):
             handler(self, request.token, request.argument)
 
     def _feed_moved(self, token: int, argument: list[Any]) -> None:
-        self._server.feed_moved()
+        server = self._server
+        if len(argument) > 2:
+            places = [checked_integer(place) for place in argument[2][:PLACES_MAX]]
+            server.held(checked_integer(argument[1]), places)
+        else:
+            server.feed_moved()
+
+    def _peers_hold(self, token: int, argument: list[Any]) -> None:
+        self._server.peers_hold()
+
+    def _grant(self, token: int, argument: list[Any]) -> None:
+        self.answer(token, self._server.driver.grant())
 
     def _confirm(self, token: int, argument: list[Any]) -> None:
         head, all_peers, timeout_ms = argument[:3]
@@ -216,6 +277,7 @@ class WorkerConnection(asyncio.Protocol):
         server.driver.engine.confirm(
             server.new_token(self, token), checked_integer(head),
             all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
+            ends=len(argument) > 3 and argument[3] is True,
         )
         server.feed_moved()
 
@@ -225,9 +287,17 @@ class WorkerConnection(asyncio.Protocol):
         server.driver.engine.fetch(server.new_token(self, token), key, wanted, at)
         server.driver.pump(at)
 
+    def _gather(self, token: int, argument: list[Any]) -> None:
+        tag, server, at = argument[0], self._server, moment()
+        if not isinstance(tag, bytes) or len(tag) != TAG_BYTES:
+            raise WireError("no tag of a user")
+        server.driver.engine.gather(server.new_token(self, token), tag, at)
+        server.driver.pump(at)
+
     def _attach(self, token: int, argument: list[Any]) -> None:
         self.pid = checked_integer(argument[0])
         self.stopping = len(argument) > 1 and argument[1] is True
+        self.waits = len(argument) > 2 and argument[2] is True
         self._server.attached(self)
         self.answer(token, True)
 
@@ -267,6 +337,12 @@ class WorkerConnection(asyncio.Protocol):
         )
         server.driver.pump(at)
 
+    def _dismiss(self, token: int, argument: list[Any]) -> None:
+        driver, at = self._server.driver, moment()
+        driver.engine.dismiss(NODES.unpack(argument[0]), at)
+        driver.pump(at)
+        self.answer(token, True)
+
     def _listen(self, token: int, argument: list[Any]) -> None:
         everywhere, pid = argument[:2]
         self._server.listen(checked_integer(pid), bool(everywhere))
@@ -286,4 +362,8 @@ _HANDLERS: Mapping[int, Callable[[WorkerConnection, int, list[Any]], None]] = {
     Operation.EVENTS: WorkerConnection._events,
     Operation.LOCATE: WorkerConnection._locate,
     Operation.LISTEN: WorkerConnection._listen,
+    Operation.GATHER: WorkerConnection._gather,
+    Operation.GRANT: WorkerConnection._grant,
+    Operation.PEERS_HOLD: WorkerConnection._peers_hold,
+    Operation.DISMISS: WorkerConnection._dismiss,
 }

@@ -20,7 +20,8 @@ class Stamp(NamedTuple):
 
 def next_time(highest: int, wall_ms: int) -> int:
     """Return the next hybrid time after ``highest``, not behind the wall clock."""
-    return max(highest + 1, first_time(wall_ms))
+    time = wall_ms << COUNTER_BITS
+    return time if time > highest else highest + 1
 
 
 def wall_ms_of(time: int) -> int:

@@ -10,4 +10,4 @@ APART: Final = b"apart"
 """The agent has started, and what the peers did meanwhile may be missing."""
 
 MET: Final = b"met"
-"""It has caught up with the peers that it found, or found nobody."""
+"""It has caught up with the peers that it found, found nobody, or met the first peers of all."""

@@ -57,6 +57,10 @@ class FailureDetector:
             self._health_changed_s = now_s
         return 0.0
 
+    def resume(self, now_s: float) -> None:
+        """Begin to judge again, after a time in which nobody could be heard by no fault of ours."""
+        self._last_tick_s = now_s
+
     def distrust(self, now_s: float) -> None:
         """Be more patient: we were late, or wrong about somebody."""
         self.health = min(self.health + 1, HEALTH_MAX)

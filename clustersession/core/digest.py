@@ -18,10 +18,10 @@ def bucket_of(key: str) -> int:
 
 def entry_hash(key: str, versions: Mapping[bytes, int]) -> int:
     """Return 64 bits that name one version of one session."""
-    state = blake2b(key.encode(), digest_size=8)
-    for node in sorted(versions):
-        state.update(b"%b%d;" % (node, versions[node]))
-    return int.from_bytes(state.digest(), "big")
+    named = key.encode()
+    for node in sorted(versions) if len(versions) > 1 else versions:
+        named += b"%b%d;" % (node, versions[node])
+    return int.from_bytes(blake2b(named, digest_size=8).digest(), "big")
 
 
 def missing_here(

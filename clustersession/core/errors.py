@@ -7,12 +7,15 @@ ClusterSessionError
 ├── ReplicaError                the local replica cannot be used
 │   ├── ReplicaFull             no space left on the device or in the map
 │   └── ReplicaUnusable         wrong owner, network file system, unreadable
+├── StoreError                  the store cannot be used; the message says why
 └── SessionError                what an application may catch
     ├── UnserializableValue     a value that no cluster could carry (also a TypeError)
     ├── SessionTooLarge         an attribute or a session above its limit
     ├── ReplicationFailed       ``ack_failure="error"`` and no peer confirmed in time
     └── TooManySessions         the user has as many sessions as ``sessions_per_principal_max``
 """
+
+from enum import StrEnum
 
 
 class ClusterSessionError(Exception):
@@ -41,6 +44,29 @@ class ReplicaFull(ReplicaError):
 
 class ReplicaUnusable(ReplicaError):
     """The state directory is not ours, not local, or not readable. The message says which."""
+
+
+class StoreErrorKind(StrEnum):
+    """Names what kinds of trouble with a store are counted."""
+
+    LOGIN = "login"
+    FORBIDDEN = "forbidden"
+    FULL = "full"
+    NOT_READY = "not_ready"
+    SETTING = "setting"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    CLOSED = "closed"
+    OTHER = "other"
+
+
+class StoreError(ClusterSessionError):
+    """The Valkey or Redis cannot be used. The message says why, and names what to change."""
+
+    def __init__(self, message: str, kind: StoreErrorKind = StoreErrorKind.OTHER) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class SessionError(ClusterSessionError):

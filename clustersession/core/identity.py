@@ -7,15 +7,19 @@ from typing import NamedTuple
 NODE_ID_BYTES = 8
 REFUTATION_BITS = 20
 EPOCH_RANDOM_BITS = 22
+STARTS_NOTE = "starts"
+"""Names the note of a replica with the number of its node's last start."""
 
 
 class Address(NamedTuple):
-    """Says where a node's TCP receiver listens."""
+    """Says where a node's TCP receiver listens. Port 0: nowhere, but its host is this one."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
+        if not self.port:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 

@@ -80,6 +80,16 @@ class Member:
         """Tell whether the member is part of the cluster: alive, or merely suspected."""
         return self.status in (Status.ALIVE, Status.SUSPECT)
 
+    def note(
+        self, phase: Phase, serving: bool, uptime_ms: int, head: int, skew_ms: int
+    ) -> bool:
+        """Note what its heartbeat says; True when it serves as it did not before, or the reverse.
+        """
+        changed = (self.phase, self.serving) != (phase, serving)
+        self.phase, self.serving = phase, serving
+        self.uptime_ms, self.head, self.skew_ms = uptime_ms, head, skew_ms
+        return changed
+
 
 @dataclass(frozen=True, slots=True)
 class MemberAdded:
@@ -262,6 +272,13 @@ class Membership:
                 return True
         return False
 
+    def excuse(self, now_s: float) -> None:
+        """Count everybody's silence from now: until now nobody could have been heard."""
+        self.detector.resume(now_s)
+        for member in self._members.values():
+            if member.present:
+                member.heard_s = now_s
+
     def handle_timer(self, now_s: float) -> list[MembershipEvent]:
         """Judge the members' silence; to be called every heartbeat interval."""
         paused_s = self.detector.tick(now_s)
@@ -333,6 +350,8 @@ class Membership:
             self._bury(member, "replaced by a new node at its address", now_s)
             for member in self.present()
             if member.identity.address == identity.address
+            # One that listens nowhere shares its address with others of its host.
+            and (identity.address.port or member.identity.route == identity.route)
             and member.identity.node != identity.node
             and (not member.linked or member.status is Status.SUSPECT)
         ]

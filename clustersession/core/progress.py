@@ -6,6 +6,7 @@ by at most a window of batches and bytes; so a slow peer costs a number, not a q
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from clustersession.core.feed import START, Batch, Cursor, advance
 
@@ -20,6 +21,8 @@ class PeerProgress:
         said where to begin; moves on with each batch, and anywhere when the peer resumes.
     confirmed: what the peer has said it holds; never behind what it said before, but for a resume.
     lagging: somebody waited for this peer in vain; until it confirms something more.
+    refuses: tells of a place up to ``confirmed`` that the peer holds nothing of it; None: it holds
+        all.
     asked: the last batch that expects a confirmation asked for it at once.
     _provisional_floor: a peer that loads a snapshot holds none of our writes up to here, although
         its cursor says so; 0 for all others.
@@ -27,13 +30,16 @@ class PeerProgress:
         the window.
     """
 
-    __slots__ = ("_in_flight", "_provisional_floor", "asked", "confirmed", "cursor", "lagging")
+    __slots__ = (
+        "_in_flight", "_provisional_floor", "asked", "confirmed", "cursor", "lagging", "refuses",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.cursor: Cursor | None = None
         self.confirmed = START
         self.lagging = False
         self.asked = False
+        self.refuses: Callable[[int], bool] | None = None
         self._provisional_floor = 0
         self._in_flight: deque[tuple[int, int]] = deque()
 
@@ -97,4 +103,9 @@ class PeerProgress:
 
     def holds(self, seq: int) -> bool:
         """Tell whether the peer has confirmed that it holds our write number ``seq``."""
-        return self._provisional_floor < seq <= self.confirmed.floor
+        held = self._provisional_floor < seq <= self.confirmed.floor
+        return held and not self.is_refused(seq)
+
+    def is_refused(self, seq: int) -> bool:
+        """Tell whether the peer has passed our write number ``seq`` by, and does not hold it."""
+        return self.refuses is not None and seq <= self.confirmed.floor and self.refuses(seq)

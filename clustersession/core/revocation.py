@@ -29,13 +29,13 @@ RESERVED_PREFIX = "."
 
 _REVOKED = "\x00revoked"
 _DEADLINE_MS = 100 * 365 * 86_400_000
-_TAG_BYTES = 16
+TAG_BYTES = 16
 
 
 def principal_tag(principal: str | bytes) -> bytes:
     """Return what stands for a user in indexes and keys; it has one size, whatever the name."""
     data = principal.encode() if isinstance(principal, str) else principal
-    return sha256(b"principal\x00" + data).digest()[:_TAG_BYTES]
+    return sha256(b"principal\x00" + data).digest()[:TAG_BYTES]
 
 
 def revocation_key(tag: bytes) -> str:
@@ -52,7 +52,7 @@ def tag_of_revocation(key: str) -> bytes | None:
     except ValueError:
         return None
     # A key that only resembles ours reads like one and is not made like one.
-    return tag if len(tag) == _TAG_BYTES and revocation_key(tag) == key else None
+    return tag if len(tag) == TAG_BYTES and revocation_key(tag) == key else None
 
 
 def revoke(principal: str, spared_key: str, now_ms: int, kept_ms: int) -> Change:
@@ -90,6 +90,6 @@ def judged(key: str, state: SessionState, revocation: Register | None) -> Sessio
 
 
 __all__ = [
-    "RESERVED_PREFIX", "judged", "principal_tag", "revocation_in", "revocation_key", "revoke",
-    "tag_of_revocation",
+    "RESERVED_PREFIX", "TAG_BYTES", "judged", "principal_tag", "revocation_in", "revocation_key",
+    "revoke", "tag_of_revocation",
 ]

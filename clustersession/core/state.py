@@ -12,7 +12,7 @@ ended              terminal: an ended session keeps no registers and never comes
 versions           pointwise maximum
 =================  ==========================================================================
 
-The idle timeout and the principal are registers too, under names no application can use.
+The idle timeout, the principal and the label are registers too, under names no application can use.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,7 @@ IDLE_TIMEOUT = "\x00idle_ms"
 PRINCIPAL = "\x00principal"
 LOGIN = "\x00login"
 LIFETIME = "\x00lifetime_ms"
+LABEL = "\x00label"
 LOCAL_PREFIX = "\x00local\x00"
 """Registers that stay on their node. The mark is in the stored name, so that whoever sends sessions
 needs no settings to know them."""
@@ -62,14 +63,17 @@ class Ended(NamedTuple):
 
 
 class _Derived:
-    """Keeps what follows from a state, worked out when first asked for: a copy is asked often."""
+    """Keeps what follows from a state, worked out when first asked for: a copy is asked often.
+
+    None until then, because an AttributeError costs more than most of what is kept here.
+    """
 
     __slots__ = ("_attributes", "_encoded", "_expires_ms", "_highest", "_idle_ms")
     _attributes: Any  # what ``session.stored`` makes of the registers
-    _encoded: bytes  # what ``wire.records`` read it from, to be passed on
-    _expires_ms: int
-    _highest: int
-    _idle_ms: int
+    _encoded: bytes | None  # what ``wire.records`` read it from, to be passed on
+    _expires_ms: int | None
+    _highest: int | None
+    _idle_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,17 @@ class SessionState(_Derived):
     versions: Mapping[bytes, int] = field(default_factory=dict)
     ended: Ended | None = None
 
+    def __post_init__(self) -> None:
+        for setter in _derived_setters:
+            setter(self, None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have ``copy`` and ``pickle`` make it anew, without what follows from it."""
+        return new_state, (
+            self.created_ms, self.accessed_ms, self.deadline_ms, self.registers, self.versions,
+            self.ended,
+        )
+
 
 _new = object.__new__
 _setters: Any = [
@@ -96,6 +111,8 @@ _setters: Any = [
     for name in ("created_ms", "accessed_ms", "deadline_ms", "registers", "versions", "ended")
 ]
 _set_created, _set_accessed, _set_deadline, _set_registers, _set_versions, _set_ended = _setters
+_derived_setters: Any = [getattr(_Derived, name).__set__ for name in _Derived.__slots__]
+_set_attributes, _set_encoded, _set_expires, _set_highest, _set_idle = _derived_setters
 
 
 def new_state(
@@ -114,6 +131,11 @@ def new_state(
     _set_registers(state, registers)
     _set_versions(state, versions)
     _set_ended(state, ended)
+    _set_attributes(state, None)
+    _set_encoded(state, None)
+    _set_expires(state, None)
+    _set_highest(state, None)
+    _set_idle(state, None)
     return state
 
 
@@ -130,12 +152,14 @@ class Creation:
     per_second_max: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change:
-    """Describes one local commit to one session.
+    """Describes one local commit to one session. Nobody changes it; every write makes one.
 
     ``creation`` is None for a session that must exist already: a session that is gone is never
-    brought back by a write. ``end`` is the reason when the commit ends the session.
+    brought back by a write. ``end`` is the reason when the commit ends the session. ``held`` is the
+    copy that the request has of a session which may have left for a store meanwhile; it stands in
+    for that, and its end is a copy there as here.
     """
 
     key: str
@@ -144,6 +168,7 @@ class Change:
     deletes: tuple[str, ...] = ()
     creation: Creation | None = None
     end: str | None = None
+    held: SessionState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,16 +364,15 @@ def encode_ms(value_ms: int) -> bytes:
 
 def idle_timeout_ms(state: SessionState) -> int:
     """Return the session's idle timeout in milliseconds; 0 when there is none."""
-    try:
-        return state._idle_ms
-    except AttributeError:
-        pass
+    known_ms = state._idle_ms
+    if known_ms is not None:
+        return known_ms
     register = state.registers.get(IDLE_TIMEOUT)
     if register is None or register.value is None or not register.value.isdigit():
         idle_ms = 0
     else:
         idle_ms = int(register.value[:15])
-    object.__setattr__(state, "_idle_ms", idle_ms)
+    _set_idle(state, idle_ms)
     return idle_ms
 
 
@@ -385,35 +409,33 @@ def expires_ms(state: SessionState) -> int:
     The recorded last access may be too old by the coarseness, so that much is added: a live session
     is never expired early. A tombstone lasts until the deadline, after which no copy can be alive.
     """
-    try:
-        return state._expires_ms
-    except AttributeError:
-        pass
+    known_ms = state._expires_ms
+    if known_ms is not None:
+        return known_ms
     idle_ms = idle_timeout_ms(state)
     at_ms = state.deadline_ms
     if state.ended is None and idle_ms:
         at_ms = min(at_ms, state.accessed_ms + idle_ms + access_coarseness_ms(idle_ms))
-    object.__setattr__(state, "_expires_ms", at_ms)
+    _set_expires(state, at_ms)
     return at_ms
 
 
 def highest_time(state: SessionState) -> int:
     """Return the highest hybrid time in the copy, which a receiver's clock must not fall behind."""
-    try:
-        return state._highest
-    except AttributeError:
-        pass
+    known = state._highest
+    if known is not None:
+        return known
     highest = state.ended.time if state.ended is not None else 0
     for register in state.registers.values():
         if register.time > highest:
             highest = register.time
-    object.__setattr__(state, "_highest", highest)
+    _set_highest(state, highest)
     return highest
 
 
 __all__ = [
     "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REPLACED", "ENDED_REVOKED",
-    "ENDED_ROTATED", "IDLE_TIMEOUT",
+    "ENDED_ROTATED", "IDLE_TIMEOUT", "LABEL",
     "LIFETIME", "LOCAL_PREFIX", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
     "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",

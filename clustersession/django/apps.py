@@ -8,12 +8,16 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.django.configuration import read_listeners, read_settings
+from clustersession.net.interfaces import bind_address
+from clustersession.settings.settings import Settings
+from clustersession.settings.sources import require_secret
+from clustersession.worker.run_of_tests import is_kept_apart
 
 ENGINE = "clustersession.django"
 
 
 class ClusterSessionConfig(AppConfig):
-    """Has no models; registers what ``manage.py check`` says about sessions."""
+    """Registers what ``manage.py check`` says about sessions; its one model has no table."""
 
     name = "clustersession.django"
     label = "clustersession"
@@ -44,4 +48,22 @@ def check_settings(**_: Any) -> list[CheckMessage]:
             hint="Choose another name, for example Django's default, 'sessionid'.",
             id="clustersession.W002",
         ))
+    if problem := _refused_secret(settings):
+        messages.append(
+            Warning(f"Requests will fail on this host: {problem}", id="clustersession.W003")
+        )
     return messages
+
+
+def _refused_secret(settings: Settings) -> str:
+    """Say why a node would not serve here: a warning, because hosts and commands differ.
+
+    In a run of tests there is nothing to refuse: its sessions have no peers.
+    """
+    if is_kept_apart():
+        return ""
+    try:
+        require_secret(settings, bind_address(settings.bind, settings.multicast_address))
+    except ConfigurationError as error:
+        return str(error)
+    return ""

@@ -6,11 +6,13 @@ from functools import cached_property
 from types import FrameType
 from typing import Any, cast
 
+from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.utils.functional import LazyObject
 
 from clustersession.core.ids import join_cookie, split_cookie
-from clustersession.django.configuration import manager
+from clustersession.django.configuration import follows_logins, manager
 from clustersession.requests.opening import RequestOpener
 from clustersession.requests.paths import ExcludedSession
 from clustersession.session.manager import SessionManager
@@ -20,6 +22,8 @@ from clustersession.session.visit import Visit, visit_of
 
 _KEY_LENGTH_MIN = 8  # Django's own bound
 _WRITES_THE_COOKIE = SessionMiddleware.process_response.__name__
+_CHANNELS_WRITES_THE_COOKIE = ("channels.sessions", "send")
+"""Module and function of Channels' SessionMiddleware, for consumers that answer HTTP."""
 
 
 class BackedSession(SessionBase):
@@ -27,7 +31,7 @@ class BackedSession(SessionBase):
 
     Attributes:
         accessed: the application looked at the session in this request.
-        sets_cookie_by_key: Django's own middleware writes the cookie, see ``session_key``.
+        sets_cookie_by_key: a middleware of others writes the cookie, see ``session_key``.
         sent: the ids that came with the request, as ``open_request`` was told.
         by_cookie, by_header: how to tell the client its id, see ``requests.answer``.
         excluded: the path matches a pattern of the setting ``exclude``.
@@ -50,8 +54,8 @@ class BackedSession(SessionBase):
 
     # Applications and packages keep ``session_key`` in columns of 40 characters, and compare it
     # with the one of a later request. So it is the id without the route, which a failover changes.
-    # Django's own middleware reads it as well, to make it the cookie, where balancers look for the
-    # route. There is nothing else to tell the two by than who asks.
+    # Django's own middleware and that of Channels read it as well, to make it the cookie, where
+    # balancers look for the route. There is nothing else to tell them by than who asks.
 
     def _get_session_key(self) -> str | None:
         key = self._cookie_key()
@@ -82,7 +86,7 @@ class BackedSession(SessionBase):
 
     def _read_session_key(self) -> str | None:
         self.accessed = True
-        if self.sets_cookie_by_key and _is_djangos_middleware(sys._getframe(1)):
+        if self.sets_cookie_by_key and _writes_the_cookie(sys._getframe(1)):
             return self._cookie_key()
         return self._get_session_key()
 
@@ -98,14 +102,31 @@ class BackedSession(SessionBase):
     def principal(self) -> str | None:
         """Return the user this session belongs to, to list and end all sessions of a user.
 
-        Set from Django's login at each save; setting it is for other ways of logging in.
+        Taken from Django's login, at the latest when it is saved; setting it is for other ways of
+        logging in.
         """
-        return self._get_session().principal
+        session = self._get_session()
+        self._follow_login(session)
+        return session.principal
 
     @principal.setter
     def principal(self, value: str | int | None) -> None:
         self._get_session().principal = value
         self.modified = True
+
+    def _follow_login(self, session: Session) -> None:
+        user_id = session.get(USER_ID)
+        if user_id is not None and str(user_id) != session.principal and follows_logins():
+            session.principal = str(user_id)
+
+    @property
+    def label(self) -> str | None:
+        """Return what the application noted of the device, for lists of a user's sessions."""
+        return self._get_session().label
+
+    @label.setter
+    def label(self, value: str | None) -> None:
+        self._get_session().label = value
 
     @property
     def cluster(self) -> ClusterSessions:
@@ -216,11 +237,14 @@ class BackedSession(SessionBase):
     _session = property(_get_session)
 
 
-def _is_djangos_middleware(frame: FrameType) -> bool:
-    """Tell whether it is Django's middleware, or a subclass, that answers a request there."""
-    return frame.f_code.co_name == _WRITES_THE_COOKIE and isinstance(
-        frame.f_locals.get("self"), SessionMiddleware
-    )
+def _writes_the_cookie(frame: FrameType) -> bool:
+    """Tell whether it is a middleware of Django or Channels that answers a request there."""
+    if frame.f_globals.get("__name__") == LazyObject.__module__ and frame.f_back is not None:
+        frame = frame.f_back  # Channels wraps the session in one
+    name = frame.f_code.co_name
+    if name == _WRITES_THE_COOKIE:
+        return isinstance(frame.f_locals.get("self"), SessionMiddleware)
+    return (frame.f_globals.get("__name__"), name) == _CHANNELS_WRITES_THE_COOKIE
 
 
 def _value_for(visit: Visit, own_route: str) -> str:

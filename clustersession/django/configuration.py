@@ -2,7 +2,8 @@
 
 Ours stand in ``settings.CLUSTERSESSION``, a dict of the settings by name, in capitals or not; they
 go before the environment and the file (see ``settings.sources``). ``"LISTENERS"`` among them
-is the dotted path of an ``Events`` with the project's callbacks (see ``session.events``).
+is the dotted path of an ``Events`` with the project's callbacks (see ``session.events``), and
+``"FOLLOW_LOGINS": False`` leaves it to the project to say whose a session is.
 ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS`` are the secret from which the cluster's is derived
 unless one is given.
 
@@ -43,6 +44,7 @@ _IMPLIED = frozenset({"secret", "idle_timeout_s"})
 """Settings that every project implies, by SECRET_KEY and by a default age."""
 
 _LISTENERS = "listeners"
+_FOLLOW_LOGINS = "follow_logins"
 _READ = frozenset({NAME, "SECRET_KEY", "SECRET_KEY_FALLBACKS", "MIDDLEWARE"})
 
 _lock = threading.Lock()
@@ -103,7 +105,9 @@ def read_settings() -> Settings:
     ]
     if problems:
         raise ConfigurationError("\n".join(problems))
-    options.pop(_LISTENERS, None)
+    follows_logins()
+    for name in (_LISTENERS, _FOLLOW_LOGINS):
+        options.pop(name, None)
     framework = _from_django()
     said = {name: Said(_DJANGO_SAYS.get(name, name), value) for name, value in framework.items()}
     settings = load_settings(said, **options)
@@ -151,6 +155,16 @@ def read_listeners() -> Events | None:
             "clustersession.session.events"
         )
     return found
+
+
+def follows_logins() -> bool:
+    """Tell whether a session belongs to the user of Django's login. Raises ConfigurationError."""
+    wanted = _options().get(_FOLLOW_LOGINS)
+    if wanted is None:
+        return True
+    if not isinstance(wanted, bool):
+        raise ConfigurationError(f"FOLLOW_LOGINS in {NAME} is {wanted!r}; it must be True or False")
+    return wanted
 
 
 def _without_middleware(settings: Settings) -> list[str]:

@@ -177,7 +177,13 @@ def _is_to_be_saved(store: SessionStore, response: HttpResponse) -> bool:
         return False
     if store.modified:
         return True
-    return _saves_every_request() and store.opened().identifier is not None
+    if not _saves_every_request():
+        return False
+    opened = store.opened()
+    if opened.missing:
+        # As Django asks its store, though the view asked nothing: nobody else may renew it.
+        manager().fetch(opened)
+    return opened.identifier is not None
 
 
 def _without_session(

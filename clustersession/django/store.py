@@ -19,7 +19,6 @@ import logging
 from typing import Any, cast
 
 from django.conf import settings as django_settings
-from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.sessions.backends.base import UpdateError
 
 from clustersession.core.errors import SessionError
@@ -80,7 +79,9 @@ class SessionStore(BackedSession):
         opened = self._opened
         if opened is None:
             return self._given is None
-        if opened.missing or opened.identifier is not None or holds_attributes(opened.session):
+        if opened.missing or opened.identifier is not None or opened.says_something:
+            return False
+        if holds_attributes(opened.session):
             return False
         if opened.outdated:
             # Not even a cookie that deletes: the client may hold a newer one by now.
@@ -327,9 +328,7 @@ class SessionStore(BackedSession):
         session.idle_timeout = age_s if age_s > 0 else _EXPIRED_S
         if age_s > self._manager.settings.effective_absolute_timeout_s and not visit.answered:
             self._lengthen(session, age_s)
-        user_id = session.get(USER_ID)
-        if user_id is not None and str(user_id) != session.principal:
-            session.principal = str(user_id)
+        self._follow_login(session)
 
 
 def _has_changes(visit: Visit) -> bool:

@@ -29,6 +29,7 @@ from flask import Flask, Request, Response, has_request_context, request
 from flask import session as _flask_session
 from flask.sessions import SessionInterface, SessionMixin
 
+from clustersession.flask.commands import run_command
 from clustersession.flask.config import check_so_far
 from clustersession.flask.interface import ClusterInterface
 from clustersession.flask.logins import follow_logins
@@ -80,6 +81,7 @@ class ClusterSession:
         app.session_interface = interface
         expect_bridges()
         app.extensions["clustersession"] = self
+        app.cli.add_command(run_command)
         # Not by app.teardown_request, which is refused once the application serves.
         after = app.teardown_request_funcs.setdefault(None, [])
         after.append(partial(_close_unanswered, interface))
@@ -156,6 +158,7 @@ class ClusterSessionInterface(ClusterInterface, SessionInterface):
             return
         manager = self.runtime(app).manager()
         if _is_of_a_socket():
+            visit.answered = True
             _save_and_close(manager, session)
             return
         self.answer(manager.commit(visit), response.headers.add, response.vary)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from clustersession.core.errors import ConfigurationError
+from clustersession.requests.opening import refuse_url_parameter
 from clustersession.session.events import Events
 from clustersession.settings.framework import derive_secret
 from clustersession.settings.rules import BOUNDS
@@ -100,11 +101,11 @@ def make_runtime(
             "the session cookie is named %r: Apache httpd prefers a query parameter of that name "
             "when it looks for the route", settings.cookie_name,
         )
-    if settings.url_parameter:
-        raise ConfigurationError(
-            f"url_parameter is {settings.url_parameter!r}; it works with clustersession.asgi and "
-            "clustersession.wsgi. Flask and Quart look at the path before they open the session"
-        )
+    refuse_url_parameter(
+        settings,
+        "it works with clustersession.asgi and clustersession.wsgi. Flask and Quart look at the "
+        "path before they open the session",
+    )
     for warning in without_effect(config):
         _log.warning("%s", warning)
     lifetime_s = _permanent_lifetime_s(app)

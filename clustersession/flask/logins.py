@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, session
 
+from clustersession.core.state import PRINCIPAL
 from clustersession.session.session import Session
 from clustersession.session.visit import visit_of
 
@@ -52,7 +53,9 @@ def _identity_changed(app: Flask, identity: Any, **_: Any) -> None:
         _logged_out(app)
     else:
         found: Any = session._get_current_object()  # type: ignore[attr-defined]
-        if isinstance(found, Session) and str(identity.id) != found.principal:
+        if isinstance(found, Session) and (
+            str(identity.id) != found.principal or PRINCIPAL in visit_of(found).system
+        ):
             _belongs_to(found, identity.id)
 
 

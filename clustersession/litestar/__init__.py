@@ -12,7 +12,7 @@ server-side sessions, whose cookie and whose habit of writing whole sessions as 
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar, Request, WebSocket, asgi
 from litestar.config.app import AppConfig
@@ -22,10 +22,12 @@ from litestar.types import ASGIApp, Empty, Receive, Scope, Send
 from litestar.utils import get_serializer_from_scope
 
 from clustersession.asgi import ClusterSessionMiddleware, session_of
-from clustersession.core.errors import ConfigurationError
+from clustersession.litestar.logins import LoginFollower
 from clustersession.litestar.session_auth import use_our_session
+from clustersession.requests.opening import refuse_url_parameter
 from clustersession.session.events import Callback
 from clustersession.session.session import Session
+from clustersession.session.visit import Visit
 from clustersession.worker.runtime import Runtime
 
 
@@ -33,17 +35,25 @@ class ClusterSessionPlugin(InitPlugin):
     """Adds the session middleware, and joins the cluster when the server starts.
 
     Options are those of ``clustersession.asgi.ClusterSessionMiddleware``, ``listeners`` included.
-    Raises ConfigurationError.
+    ``follow_logins``: see ``litestar.logins``. Raises ConfigurationError.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, follow_logins: bool = True, **options: Any) -> None:
+        self._follower = LoginFollower() if follow_logins else None
         self.runtime = Runtime.from_options(options)
-        if self.runtime.settings.url_parameter:
-            raise ConfigurationError(
-                f"url_parameter is {self.runtime.settings.url_parameter!r}; Litestar chooses the "
-                "route before any middleware of the plugin runs. Put ClusterSessionMiddleware of "
-                "clustersession.asgi around the whole application instead"
-            )
+        refuse_url_parameter(
+            self.runtime.settings,
+            "Litestar chooses the route before any middleware of the plugin runs. Put "
+            "ClusterSessionMiddleware of clustersession.asgi around the whole application instead",
+        )
+
+    def start(self) -> None:
+        """Join the cluster now: in an application that is mounted, which gets no lifespan.
+
+        Further calls do nothing. Raises ReplicaUnusable or ConfigurationError when the node cannot
+        work here at all.
+        """
+        self.runtime.start()
 
     def on(self, kind: str, callback: Callback | None = None) -> Any:
         """Have a callback called for events of a kind; also a decorator. See ``session.events``.
@@ -54,11 +64,11 @@ class ClusterSessionPlugin(InitPlugin):
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add the middleware and join the cluster at the server's start; called by Litestar."""
-        runtime = self.runtime
+        runtime, follower = self.runtime, self._follower
 
         def with_session(app: ASGIApp) -> ASGIApp:
-            use_our_session(app, runtime.settings.cookie_name)
-            return _LitestarMiddleware(app, runtime=runtime)  # type: ignore[arg-type,return-value]
+            use_our_session(app, runtime.settings.cookie_name, follower)
+            return _LitestarMiddleware(app, runtime, follower)  # type: ignore[return-value]
 
         @asynccontextmanager
         async def joined(app: Litestar) -> AsyncIterator[None]:
@@ -79,6 +89,16 @@ class ClusterSessionPlugin(InitPlugin):
 
 
 class _LitestarMiddleware(ClusterSessionMiddleware):
+    def __init__(self, app: Any, runtime: Runtime, follower: LoginFollower | None) -> None:
+        super().__init__(app, runtime=runtime)
+        self._follower = follower
+
+    async def before_commit(self, visit: Visit, scope: Any) -> None:
+        """Find out who is logged in by what is about to be stored, too."""
+        await super().before_commit(visit, scope)
+        if self._follower is not None:
+            await self._follower.follow(cast(Session, visit.session), scope)
+
     def content_of(self, replacement: Any, scope: Any) -> Mapping[str, Any] | None:
         """Take what ``set_session`` and ``clear_session`` leave: what Litestar can serialize.
 

@@ -10,13 +10,19 @@ from typing import Any, cast
 from litestar.middleware.base import DefineMiddleware
 from litestar.security.session_auth.middleware import MiddlewareWrapper
 
+from clustersession.litestar.logins import LoginFollower
 from clustersession.requests.foreign import inside
 
 
-def use_our_session(app: object, cookie_name: str) -> None:
-    """Have every SessionAuth inside an application do without a session middleware of its own."""
+def use_our_session(app: object, cookie_name: str, follower: LoginFollower | None) -> None:
+    """Have every SessionAuth inside an application do without a session middleware of its own.
+
+    ``follower`` learns of each.
+    """
     for node in inside(app):
         if isinstance(node, MiddlewareWrapper):
+            if follower is not None:
+                follower.know(node.config.retrieve_user_handler)
             # A copy: the same SessionAuth may serve an application without the plugin.
             node.config = copy(node.config)
             node.config.session_backend_config = cast(Any, _OurSession(cookie_name))

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from clustersession.core.errors import WireError
+from clustersession.net.idle_links import IdleLinks
+from clustersession.net.per_loop import PerLoop
 from clustersession.net.unix import connect_unix, reachable
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import LOCAL_BYTES_MAX, Operation, decode_answer, encode_request
@@ -89,11 +90,11 @@ class BlockingLink:
         return self._decoder.receive(data)
 
 
-def ask_once(path: Path, operation: Operation) -> Any:
+def ask_once(path: Path, operation: Operation, *argument: object) -> Any:
     """Ask on a connection of its own. Raises AgentGone, TimeoutError when the agent is stuck."""
     link = BlockingLink(path)
     try:
-        return link.ask(operation, timeout_s=ASK_TIMEOUT_S)
+        return link.ask(operation, *argument, timeout_s=ASK_TIMEOUT_S)
     finally:
         link.close()
 
@@ -101,14 +102,14 @@ def ask_once(path: Path, operation: Operation) -> Any:
 class LinkPool:
     """Lends blocking links to the threads of one worker. Must not be used across a fork.
 
-    _idle: links that nobody uses, the last used one last; at most POOL_MAX. A link whose question
-        failed is closed and never comes back; when it failed because the agent has gone, the
-        others go with it, which are as dead.
+    _idle: links that nobody uses, at most POOL_MAX. A link whose question failed is closed and
+        never comes back; when it failed because the agent has gone, the others go with it, which
+        are as dead.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: deque[BlockingLink] = deque(maxlen=POOL_MAX)
+        self._idle: IdleLinks[BlockingLink] = IdleLinks(POOL_MAX)
 
     def tell(self, operation: Operation, *argument: object) -> None:
         """Send without waiting for an answer. Raises AgentGone."""
@@ -118,7 +119,7 @@ class LinkPool:
         except BaseException as error:
             self._drop(link, error)
             raise
-        self._give(link)
+        self._idle.give(link)
 
     def ask(self, operation: Operation, *argument: object, timeout_s: float) -> Any:
         """Send and wait for the answer. Raises AgentGone or TimeoutError."""
@@ -128,27 +129,15 @@ class LinkPool:
         except BaseException as error:
             self._drop(link, error)
             raise
-        self._give(link)
+        self._idle.give(link)
         return value
 
     def close(self) -> None:
         """Close the idle links."""
-        # Another thread may take the last one between the question and the taking.
-        with suppress(IndexError):
-            while self._idle:
-                self._idle.pop().close()
+        self._idle.close()
 
     def _take(self) -> BlockingLink:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return BlockingLink(self._path)
-
-    def _give(self, link: BlockingLink) -> None:
-        if len(self._idle) < POOL_MAX:
-            self._idle.append(link)
-        else:
-            link.close()
+        return self._idle.take() or BlockingLink(self._path)
 
     def _drop(self, link: BlockingLink, error: BaseException) -> None:
         link.close()
@@ -275,7 +264,7 @@ class AsyncLink(asyncio.Protocol):
 
 
 class LoopLinks:
-    """Keeps one link for each event loop of one worker, opened when it is first needed.
+    """Keeps one link for each event loop of one worker, from its first use to the loop's end.
 
     _links: by loop, the last one that was opened; it may be closed by now.
     _opening: a lock for each loop, which keeps it from connecting twice.
@@ -283,13 +272,13 @@ class LoopLinks:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._links: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLink] = WeakKeyDictionary()
+        self._links: PerLoop[AsyncLink] = PerLoop(self._release)
         self._opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]
         self._opening = WeakKeyDictionary()
 
     def find(self, loop: asyncio.AbstractEventLoop) -> AsyncLink | None:
         """Return the loop's link, None while none is open."""
-        link = self._links.get(loop)
+        link = self._links.find(loop)
         return link if link is not None and link.is_open else None
 
     async def open(self) -> AsyncLink:
@@ -301,13 +290,18 @@ class LoopLinks:
         async with self._opening.setdefault(loop, asyncio.Lock()):
             link = self.find(loop)
             if link is None:
-                link = self._links[loop] = await AsyncLink.connect(self._path)
+                link = await AsyncLink.connect(self._path)
+                await self._links.keep(link)
             return link
+
+    def _release(self, loop: asyncio.AbstractEventLoop, link: AsyncLink) -> None:
+        # A lock that somebody had to wait for holds on to its loop, too.
+        self._opening.pop(loop, None)
+        link.close()
 
     def close(self) -> None:
         """Close the links of all loops."""
-        for link in self._links.values():
-            link.close()
+        self._links.close()
 
 
 def _time_out(future: "asyncio.Future[Any]") -> None:

@@ -8,11 +8,13 @@ opened: it cannot know what nobody has sent it. Only a node that started after u
 one's snapshot.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context
+from clustersession.node.store_calls import STORE
 from clustersession.wire import messages as m
 
 TOLD_MAX = 4096
@@ -29,6 +31,8 @@ class Claims:
         # Peers whose first word by TCP has been judged. From then on they hear from us, and are
         # measured by the head alone.
         self._told: set[bytes] = set()
+        # Peers whose first word about changes that our workers had sent them was judged.
+        self._met: set[bytes] = set()
         # Who has shown that our past is lost, and where the feed stood at the first time. It stays
         # lost, though the feed may grow beyond the claim before there is space for a new node id.
         self._ahead: set[bytes] = set()
@@ -62,9 +66,10 @@ class Claims:
                 self._ahead.add(node)
             return False
         member = self._context.membership.get(node)
-        if not reliable or node in self._told or member is None:
+        if not reliable or node in self._told or (member is None and node != STORE):
             return True
-        is_older = member.identity.start < self._context.own.start
+        # The store has no word of its own: what it knows of us, we have told it ourselves.
+        is_older = member is None or member.identity.start < self._context.own.start
         if position > self._opened_head and is_older and not provisional:
             self._lost_head = self._opened_head
             return False
@@ -80,9 +85,33 @@ class Claims:
         self._told.add(node)
         return True
 
+    def knows(self, node: bytes, place: int, *, provisional: bool) -> bool:
+        """Tell whether a peer can have taken a change of ours at a place, ahead of our stream.
+
+        Its first word about that is measured by where the feed stood when the replica was opened:
+        our workers send it nothing before it has come.
+        """
+        head = self._context.head = self._context.replica.head()
+        member = self._context.membership.get(node)
+        judged = node in self._met or provisional or member is None
+        if len(self._met) < TOLD_MAX:
+            self._met.add(node)
+        if place > head:
+            self._lost_head = head if self._lost_head is None else self._lost_head
+            return False
+        if judged or member is None or member.identity.start > self._context.own.start:
+            return True
+        if place > self._opened_head:
+            self._lost_head = self._opened_head
+            return False
+        return True
+
     def remembers(self, message: m.Message) -> bool:
         """Tell whether the copies in a message name no write of ours that we do not remember."""
-        copies = _copies_in(message)
+        return self.remembers_all(_copies_in(message))
+
+    def remembers_all(self, copies: Sequence[SessionState]) -> bool:
+        """Tell whether some copies name no write of ours that we do not remember."""
         own, head = self._context.own.node, self._context.replica.head() if copies else 0
         return all(state.versions.get(own, 0) <= head for state in copies)
 

@@ -31,6 +31,7 @@ class Waiter:
 
     token: names the answer. seq: the place in our feed.
     all_peers: every peer must hold it; otherwise one is enough.
+    ends: it ends a session, so every member must hold it, and our own disk too.
     deadline_s: when the wait is over.
     asked_of: the peer that was asked alone; empty when nobody was, or everybody.
     ask_s: when everybody is asked; infinite as long as nobody was.
@@ -41,6 +42,7 @@ class Waiter:
     seq: int
     all_peers: bool
     deadline_s: float
+    ends: bool = False
     asked_of: bytes = b""
     ask_s: float = float("inf")
     patience_s: float = PATIENCE_S
@@ -69,15 +71,21 @@ class Confirmations:
         # and those peers; the newest PARTS_MAX. Empty while all members keep everything.
         self._parts: deque[tuple[int, int, Set[bytes]]] = deque(maxlen=PARTS_MAX)
 
-    def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
+    def confirm(
+        self, token: int, seq: int, *, all_peers: bool, deadline_s: float, ends: bool = False
+    ) -> None:
         """Answer with Confirmed(token) when peers hold our feed up to ``seq``.
 
-        At the deadline the answer is NOT_CONFIRMED.
+        ``ends``: sessions end there, so that all of them must, and our disk. At the deadline the
+        answer is NOT_CONFIRMED.
         """
         if len(self._waiters) >= WAITERS_MAX:
             self._context.emit(Confirmed(token, NOT_CONFIRMED))
             return
-        self._waiters[token] = Waiter(token, seq, all_peers, deadline_s)
+        ends = ends and self._context.journal.is_kept
+        if ends:
+            self._context.journal.want(seq)
+        self._waiters[token] = Waiter(token, seq, all_peers or ends, deadline_s, ends)
         self._context.retimed.add(self)
 
     def sent_in_part(self, batch: Batch, lacking: Set[bytes]) -> None:
@@ -107,6 +115,12 @@ class Confirmations:
         # Who was too slow before is trusted again when it has confirmed something.
         lagging = (p.node for p in self._context.peers.values() if p.progress.lagging)
         return (first.node, *lagging)
+
+    def in_order(self) -> list[Peer]:
+        """Return the peers that can confirm, the one that is asked first and then by node id."""
+        first = self._first(frozenset())
+        able = sorted((p for p in self._context.peers.values() if _able(p)), key=_node)
+        return able if first is None else sorted(able, key=lambda p: p.node < first.node)
 
     def ask_for_the_sent(self, at: Moment) -> None:
         """Ask on behalf of those who began to wait when their write was on its way already."""
@@ -145,23 +159,31 @@ class Confirmations:
             return
         everybody = self._context.peers.values()
         discovered = self._context.discovered
-        if not everybody and self._context.unlinked() - self._given_up:
+        unlinked = self._context.unlinked() - self._given_up
+        if not everybody and unlinked:
             # A link has just broken: the peer is back, or known to be dead, in a moment.
             return
         for waiter in list(self._waiters.values()):
             peers = self._keepers(waiter.seq) if self._parts else everybody
+            if waiter.ends and (unlinked or not self._is_synced(waiter.seq)):
+                continue
             missing = [p for p in peers if not p.progress.holds(waiter.seq)]
             confirmations = len(peers) - len(missing)
             wanted = len(peers) if waiter.all_peers else min(len(peers), 1)
             if confirmations >= wanted and (discovered or (wanted and not waiter.all_peers)):
-                answer = confirmations
-            elif not discovered or not all(p.progress.lagging for p in missing):
+                away = self._context.store is not None and not peers
+                answer = NOT_CONFIRMED if away else confirmations
+            elif not discovered or not all(_fails(p, waiter.seq) for p in missing):
                 continue
             else:
                 answer = NOT_CONFIRMED
             del self._waiters[waiter.token]
             self._context.retimed.add(self)
             self._context.emit(Confirmed(waiter.token, answer))
+
+    def _is_synced(self, seq: int) -> bool:
+        journal = self._context.journal
+        return journal.own_synced >= seq or not journal.works
 
     def expire(self, at: Moment) -> None:
         """Answer waiters past their deadline; ask everybody for those who wait too long.
@@ -179,6 +201,7 @@ class Confirmations:
             for peer in self._keepers(waiter.seq):
                 if not peer.progress.holds(waiter.seq):
                     peer.progress.lagging = True
+                    self._context.view_is_stale = True
         for waiter in [w for w in self._waiters.values() if w.ask_s <= at.now_s]:
             if waiter.asked_of and waiter.asked_of == self._confirmer:
                 self._next_first(self._lacking(waiter.seq))
@@ -223,6 +246,15 @@ class Confirmations:
         # From our own id on, so that not every node of the cluster asks the same one.
         place = self._confirmer or self._context.own.node
         self._confirmer = next((node for node in able if node > place), able[0] if able else b"")
+
+
+def _fails(peer: Peer, seq: int) -> bool:
+    """Tell whether a peer would be waited for in vain."""
+    return peer.progress.lagging or peer.progress.is_refused(seq)
+
+
+def _node(peer: Peer) -> bytes:
+    return peer.node
 
 
 def _able(peer: Peer) -> bool:

@@ -20,10 +20,13 @@ class ContactWriter:
             replica.save_note(CONTACT_NOTE, APART)
 
     def write(self, context: Context) -> None:
-        """Note that peers were met, once they were; when that fails, the next call tries again."""
-        if self._met or context.phase not in (Phase.READY, Phase.DRAINING):
-            return
-        if not self._has_peers and not context.peers:
+        """Note that peers were met, once they were; when that fails, the next call tries again.
+
+        Who meets the first peers of all has missed nothing of theirs; but from then on they may end
+        what is here, also when this agent is killed before it is ready.
+        """
+        caught_up = context.phase in (Phase.READY, Phase.DRAINING)
+        if self._met or not (caught_up if self._has_peers else context.peers):
             return
         try:
             context.replica.save_note(CONTACT_NOTE, MET)

@@ -1,6 +1,6 @@
 """Holds what an engine's parts share: settings, replica, members, peers, effects and news."""
 
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,10 +11,13 @@ from clustersession.core.placement import holders
 from clustersession.core.progress import PeerProgress
 from clustersession.core.state import Delta, SessionState
 from clustersession.node.effects import Effect, Send
+from clustersession.node.journaling import Journaling
+from clustersession.node.moment import Moment
 from clustersession.node.news import News, TooLarge
+from clustersession.node.store_calls import STORE
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
-from clustersession.wire.fields import MESSAGE_BYTES_MAX
+from clustersession.wire.fields import MESSAGE_BYTES_MAX, Past
 from clustersession.wire.messages import Message, encode_message
 
 DATAGRAM_PAYLOAD_BYTES_MAX = 1400
@@ -38,6 +41,7 @@ class Peer:
     greeted: a heartbeat of it has come since the link is up.
     phase: what it was doing at its last heartbeat.
     hears_us: it said in its last heartbeat that our multicast reaches it.
+    takes_direct: it said there that it takes changes from our workers.
     multicast_heard_s: when a heartbeat of it last came by multicast.
     asked_s, asked_seq: when it was last asked to confirm, and up to where it had been sent our feed
     then.
@@ -49,6 +53,7 @@ class Peer:
     greeted: bool = False
     phase: Phase = Phase.JOINING
     hears_us: bool = False
+    takes_direct: bool = False
     multicast_heard_s: float = float("-inf")
     asked_s: float = float("-inf")
     asked_seq: int = 0
@@ -76,8 +81,14 @@ class Context:
     phase: what this node is doing. JOINING until the joiner is done, then READY or DRAINING, and
     LEAVING at the end.
     serving: a worker of this host is there to answer requests.
+    takes_direct: the driver has a socket for changes from workers of other nodes.
     discovered: we have looked around long enough to say who is there; once true, always.
     view_is_stale: what the workers route by may have changed; False when it has been looked at.
+    store: takes what parts tell the store like a peer; None where there is none. With a store
+    nobody is linked but it, under the node id STORE and while it answers.
+    is_watched: tells whether somebody hears of every change of a session; set from outside.
+    journal: keeps what peers send; it may be one that keeps nothing.
+    past: what peers are told of our past; None without a journal.
     retimed: the parts whose next deadline may have changed since ``Engine.next_deadline``.
     """
 
@@ -86,6 +97,7 @@ class Context:
     membership: Membership
     choose: Callable[[int], int]
     multicast: bool
+    journal: Journaling
     peers: dict[bytes, Peer] = field(default_factory=dict)
     members: tuple[bytes, ...] = ()
     effects: list[Effect] = field(default_factory=list)
@@ -94,9 +106,16 @@ class Context:
     cursors: dict[bytes, Cursor] = field(default_factory=dict)
     phase: Phase = Phase.JOINING
     serving: bool = False
+    takes_direct: bool = False
     discovered: bool = False
     view_is_stale: bool = False
+    store: Callable[[Message], None] | None = None
+    is_watched: Callable[[str], bool] = lambda key: False
+    past: Past | None = None
     retimed: set[Timed] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.journal.bind(self.emit, lambda: self.retimed.add(self.journal))
 
     @property
     def own(self) -> Identity:
@@ -106,6 +125,16 @@ class Context:
     def cursor(self, node: bytes) -> Cursor:
         """Return how far we have applied a node's feed."""
         return self.cursors.get(node, START)
+
+    def told(self, node: bytes) -> Cursor | None:
+        """Return our cursor on a node's feed as far as the node may know it; None: not at all yet.
+        """
+        return self.journal.told(node, self.cursor(node))
+
+    def merge(self, copies: Sequence[tuple[str, SessionState]], at: Moment) -> int:
+        """Take whole copies that a peer sent, the journal first; returns how many changed us."""
+        self.journal.received_copies(copies, at)
+        return self.replica.merge(copies, at.wall_ms)
 
     def keeps(self, node: bytes, key: str) -> bool:
         """Tell whether a node, ourselves included, keeps a copy of a session."""
@@ -125,6 +154,8 @@ class Context:
 
     def unlinked(self) -> set[bytes]:
         """Return the members that are present as far as we know, and not connected."""
+        if self.store is not None:
+            return set()
         return {
             member.identity.node
             for member in self.membership.present()
@@ -133,7 +164,11 @@ class Context:
 
     def send(self, node: bytes, message: Message) -> None:
         """Queue a message to a linked peer; without a link it is not sent."""
-        if node in self.peers:
+        if node not in self.peers:
+            return
+        if node == STORE and self.store is not None:
+            self.store(message)
+        else:
             self.effects.append(Send(node, encode_message(message)))
 
     def fits(self, key: str, state: SessionState) -> bool:

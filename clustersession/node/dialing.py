@@ -63,7 +63,7 @@ class Dialer:
 
     def heard_of(self, address: Address, at: Moment, *, fresh: bool = False) -> None:
         """Dial where somebody may be listening; ``fresh`` when it has just said so itself."""
-        if address in self._own or self._linked(address):
+        if self._context.store is not None or address in self._own or self._linked(address):
             return
         attempt = self._attempts.get(address)
         if attempt is None:

@@ -1,10 +1,11 @@
 """Names what a node wants done: its driver carries these out, in order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clustersession.core.identity import Address, Identity
 from clustersession.core.state import SessionState
+from clustersession.node.store_calls import StoreCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class FetchAnswered:
-    """Answer whoever waits for a session: whether it is in the replica now."""
+    """Answer whoever waits for a session, or for those of a user: whether it is in the replica now.
+    """
 
     token: int
     found: bool
@@ -93,7 +95,53 @@ class BeginAgain:
     date_again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class AskStore:
+    """Send a group of calls to the store; answered by ``Engine.store_answered`` with its number.
+
+    In order, and after the groups before it. Without a connection it is lost.
+    """
+
+    number: int
+    calls: Sequence[StoreCall]
+
+
+@dataclass(frozen=True, slots=True)
+class DropStore:
+    """Break the connection with the store, which says nothing; ``store_down`` and another follow.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class SyncJournal:
+    """Bring to the disk what was appended to the journal; answered by ``Engine.journal_synced``.
+
+    Numbers grow, and an answer stands for all smaller ones too.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRecovered:
+    """Read a part of what waits in the journal, after a key; answered by ``Engine.recovered``.
+
+    ends: of what has ended, and of revocations, only.
+    """
+
+    ends: bool
+    after_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryOver:
+    """Let go of what waited in the journal, once it has a copy of the replica as it is now."""
+
+
 Reply = Confirmed | FetchAnswered | Located
-Outward = Multicast | Dial | CheckAddress | SealAs | Reply | BeginAgain
+Journaled = SyncJournal | LoadRecovered | RecoveryOver
+Outward = (
+    Multicast | Dial | CheckAddress | SealAs | AskStore | DropStore | Reply | BeginAgain | Journaled
+)
 """What ``Life.effects`` leaves to the driver."""
 Effect = Send | Unlink | Outward

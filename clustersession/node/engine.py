@@ -1,6 +1,6 @@
 """Routes what arrives at a node to its parts, and collects what they want."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from clustersession.core.detector import FailureDetector
 from clustersession.core.errors import ReplicaError, WireError
@@ -11,12 +11,16 @@ from clustersession.node.claims import Claims
 from clustersession.node.confirmations import Confirmations
 from clustersession.node.context import Context, Peer, Timed
 from clustersession.node.dialing import Dialer
-from clustersession.node.effects import BeginAgain, Effect, Unlink
+from clustersession.node.direct_changes import DirectChanges
+from clustersession.node.effects import BeginAgain, DropStore, Effect, FetchAnswered, Unlink
 from clustersession.node.heartbeat import HeartbeatSender
 from clustersession.node.joiner import Joiner
+from clustersession.node.journal_port import NEW_JOURNAL, JournalPage, JournalPast, JournalPort
+from clustersession.node.journaling import Journaling
 from clustersession.node.locator import Locator
 from clustersession.node.lookup import SessionLookup
 from clustersession.node.member_events import MemberEvents
+from clustersession.node.member_list import MemberList
 from clustersession.node.moment import Moment
 from clustersession.node.news import (
     ClockSkewed,
@@ -29,12 +33,19 @@ from clustersession.node.news import (
 from clustersession.node.probing import Prober
 from clustersession.node.puller import Puller
 from clustersession.node.receiver import Receiver
+from clustersession.node.recovery import Recovery
 from clustersession.node.sender import Sender
 from clustersession.node.snapshot import Snapshots
+from clustersession.node.store_calls import StoreAnswer
+from clustersession.node.store_joiner import StoreJoiner
+from clustersession.node.store_members import StoreMembers
+from clustersession.node.store_peer import StorePeer
+from clustersession.node.store_users import StoreUsers
 from clustersession.node.wrong_times import WrongTimes
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
 from clustersession.wire import messages as m
+from clustersession.wire.fields import NO_PAST
 
 CLOCK_SKEW_MS_NOTED = 2_000
 _COPIES = (m.SnapshotPageMessage, m.Sessions, m.Fetched)
@@ -54,39 +65,37 @@ class Engine:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        replica: Replica,
-        own: Identity,
-        *,
-        multicast: bool,
-        choose: Callable[[int], int],
+        self, settings: Settings, replica: Replica, own: Identity, *,
+        multicast: bool, choose: Callable[[int], int], journal: JournalPort | None = None,
+        past: JournalPast = NEW_JOURNAL,
     ) -> None:
         detector = FailureDetector(settings.heartbeat_interval_s, settings.drop_time_s)
         self.membership = Membership(own, detector)
-        self.context = Context(settings, replica, self.membership, choose, multicast)
+        journaling = Journaling(settings, replica, journal, past)
+        self.context = Context(settings, replica, self.membership, choose, multicast, journaling)
         self.context.cursors.update(replica.cursors())
         self.claims = Claims(self.context)
         self.dialer = Dialer(self.context)
         self.prober = Prober(self.context, self.dialer)
         self.confirmations = Confirmations(self.context)
         self.heartbeat = HeartbeatSender(self.context)
-        self.sender = Sender(self.context, self.confirmations, self.heartbeat)
         self.puller = Puller(self.context)
         self.receiver = Receiver(self.context, self.puller)
+        self.direct_changes = DirectChanges(self.context, self.receiver)
         self.lookup = SessionLookup(self.context)
         self.locator = Locator(self.context, self.lookup)
         self.anti_entropy = AntiEntropy(self.context, self.puller)
         self.snapshots = Snapshots(self.context, self.receiver)
         self.wrong_times = WrongTimes(self.context)
-        self.joiner = Joiner(self.context, self.receiver, self.dialer, self.snapshots)
-        self._member_events = MemberEvents(
-            self.context, self.dialer, self.prober, self.anti_entropy, self.confirmations,
-            self.lookup,
-        )
+        self.member_list = MemberList(self.context, past)
+        self.recovery = Recovery(self.context, self.member_list, past)
+        self._member_events = self._new_member_events()
+        self.store = self._new_store() if settings.store else None
+        self.sender, self.joiner = self._new_sender(), self._new_joiner()
         self.timed: tuple[Timed, ...] = (
             self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
-            self.locator, self.anti_entropy,
+            self.locator, self.anti_entropy, self.context.journal, self.member_list, self.recovery,
+            *(() if self.store is None else (self.store.users,)),
         )
         self.context.retimed.update(self.timed)
         # When each part is due, as it said when it was asked last; whichever it may have changed
@@ -94,10 +103,38 @@ class Engine:
         self._due_s: dict[Timed, float] = {}
         self._deadline_s = float("inf")
 
+    def _new_member_events(self) -> MemberEvents:
+        return MemberEvents(
+            self.context, self.dialer, self.prober, self.anti_entropy, self.confirmations,
+            self.lookup, self.member_list,
+        )
+
+    def _new_store(self) -> StorePeer:
+        members = StoreMembers(self.context, self.wrong_times, self._member_events.tell)
+        return StorePeer(
+            self.context, members, self.claims, self.confirmations, self.heartbeat, self.lookup,
+            self.locator, self.wrong_times, self._lose_past,
+        )
+
+    def _new_sender(self) -> Sender:
+        if self.store is not None:
+            return self.store.sender
+        return Sender(self.context, self.confirmations, self.heartbeat)
+
+    def _new_joiner(self) -> Joiner:
+        parts = self.context, self.receiver, self.dialer, self.snapshots
+        return Joiner(*parts) if self.store is None else StoreJoiner(*parts, self.store)
+
     # ---- what the driver calls -------------------------------------------------------------------
 
     def start(self, at: Moment) -> None:
         """Begin to look for the others."""
+        journal = self.context.journal
+        # What an agent before us applied may be in the kernel's memory only.
+        journal.hold_all([(node, None) for node in self.context.cursors], at)
+        if journal.works:
+            self.member_list.start(at)
+            self.recovery.start(at)
         self.joiner.start(at)
         self.anti_entropy.start(at)
         self.heartbeat.start(at)
@@ -105,20 +142,33 @@ class Engine:
     def succeed(self, before: "Engine", at: Moment) -> None:
         """Do what ``start`` does, but in the place of an engine that had lost its past."""
         self.context.multicast = before.context.multicast
+        self.context.is_watched = before.context.is_watched
+        self.context.takes_direct = before.context.takes_direct
+        self.context.journal.succeed(before.context.journal)
         self.start(at)
         self.set_serving(before.context.serving, at)
+        if self.store is not None and before.store is not None:
+            self.store.succeed(before.store)
+            if before.store.channel.is_up:
+                self.store.channel.number = before.store.channel.number
+                self.store_up(at)
         if before.joiner.aim is Phase.DRAINING:
             self.drain(at)
 
     def give_up(self, at: Moment) -> None:
         """Answer everybody who waits: nothing more will come of it under this node id."""
-        for part in (self.confirmations, self.lookup, self.locator):
+        for part in self._asked():
             part.expire(at._replace(now_s=float("inf")))
+
+    def _asked(self) -> tuple[Confirmations | SessionLookup | Locator | StoreUsers, ...]:
+        """Return the parts that owe answers."""
+        parts = self.confirmations, self.lookup, self.locator
+        return parts if self.store is None else (*parts, self.store.users)
 
     def effects(self) -> list[Effect]:
         """Take what is to be carried out since the last call, in order."""
         taken, self.context.effects = self.context.effects, []
-        return taken
+        return self.member_list.hold(taken)
 
     def news(self) -> list[News]:
         """Take what there is to tell since the last call, in order."""
@@ -144,24 +194,36 @@ class Engine:
 
     def _handle_timer(self, at: Moment) -> None:
         phase = self.context.phase
+        self._note_moment(at)
         if self.heartbeat.handle_timer(at):
-            self._member_events.tell(self.membership.handle_timer(at.now_s), at)
+            if self.store is None:
+                self._member_events.tell(self.membership.handle_timer(at.now_s), at)
             self._note_skews()
             self.wrong_times.check(at)
-            self.prober.probe_again(at)
+            if self.store is None:
+                self.prober.probe_again(at)
+            else:
+                self.store.tick(at)
             self.sender.flush(at)
+            self.context.journal.moved(self.context.head, at)
             self.sender.tick()
+            # A peer that was too slow may be trusted again by now.
+            self.context.view_is_stale = True
             if self.heartbeat.brief:
                 self.receiver.confirm_late()
         self.dialer.handle_timer(at)
-        for part in (self.confirmations, self.lookup, self.locator):
+        for part in self._asked():
             part.expire(at)
         self.anti_entropy.handle_timer(at)
+        self.receiver.released(self.context.journal.handle_timer(at))
+        self.member_list.handle_timer(at)
+        self.recovery.handle_timer(at)
         self.joiner.handle_timer(at)
         self.confirmations.settle()
         if self.context.phase is not phase:
             self.heartbeat.soon(at)
             self.context.view_is_stale = True
+        self._say_past(at)
 
     def link_up(self, identity: Identity, at: Moment, dialled: Address | None = None) -> None:
         """Take in an authenticated connection with a node, which said who it is.
@@ -188,6 +250,7 @@ class Engine:
             self.link_down(identity.node, "replaced", at)
         peer = Peer(identity.node, identity.address)
         self.context.peers[identity.node] = peer
+        self.context.view_is_stale = True
         self._member_events.tell(self.membership.linked(identity, at.now_s), at)
         self.prober.vouch(identity.node, True)
         self.heartbeat.greet(peer, at)
@@ -198,7 +261,10 @@ class Engine:
         """Note that the last connection with a node is gone."""
         if self.context.peers.pop(node, None) is None:
             return
-        for part in (self.receiver, self.puller, self.lookup, self.joiner, self.wrong_times):
+        self.context.view_is_stale = True
+        for part in (
+            self.receiver, self.puller, self.lookup, self.joiner, self.wrong_times, self.recovery,
+        ):
             part.forget(node)
         self.prober.vouch(node, False)
         self._member_events.tell(self.membership.unlinked(node, reason, at.now_s), at)
@@ -248,22 +314,64 @@ class Engine:
         elif reliable:
             self._on_reliable(peer, message, at)
 
+    def receive_direct(self, asker: bytes, data: bytes, at: Moment) -> bytes:
+        """Handle what a worker of another node has sealed; return the answer. Raises WireError."""
+        message = m.decode_message(data)
+        if not isinstance(message, m.DirectChange):
+            raise WireError("no change")
+        return m.encode_message(self.direct_changes.on_change(asker, message, at))
+
     def feed_moved(self, at: Moment) -> None:
         """Stream, because workers have committed or begun to wait since the last call."""
         try:
             self.sender.flush(at)
+            self.context.journal.write_wanted(at)
+            self.context.journal.moved(self.context.head, at)
             self.confirmations.ask_for_the_sent(at)
             self.confirmations.settle()
         except ReplicaError as error:
             self.context.tell(ReplicaFailed(str(error)))
 
-    def confirm(self, token: int, seq: int, *, all_peers: bool, deadline_s: float) -> None:
-        """Have peers confirm a worker's write; ``feed_moved`` must follow."""
-        self.confirmations.confirm(token, seq, all_peers=all_peers, deadline_s=deadline_s)
+    def note_held(self, grant: int, places: Sequence[int], at: Moment) -> bool:
+        """Note what a worker has written to the store itself; False: ``feed_moved`` must follow."""
+        self._note_moment(at)
+        try:
+            return self.store is not None and self.store.sender.note_held(grant, places, at)
+        except ReplicaError as error:
+            self.context.tell(ReplicaFailed(str(error)))
+            return False
+
+    def grant_number(self) -> int | None:
+        """Return the number under which workers may write to the store now; None: they may not."""
+        return None if self.store is None else self.store.grant_number()
+
+    def confirm(
+        self, token: int, seq: int, *, all_peers: bool, deadline_s: float, ends: bool = False
+    ) -> None:
+        """Have peers confirm a worker's write; ``feed_moved`` must follow.
+
+        ``ends``: it ends sessions. Then all members are to hold it, on their disks, and so is ours.
+        """
+        self.confirmations.confirm(
+            token, seq, all_peers=all_peers, deadline_s=deadline_s, ends=ends
+        )
 
     def fetch(self, token: int, key: str, wanted: Mapping[bytes, int], at: Moment) -> None:
         """Look for a session that a worker does not find here, or not with the wanted writes."""
+        self._note_moment(at)
+        if self.store is not None and self.store.is_silent(at):
+            # One request has waited in vain; the others need not.
+            self.context.emit(FetchAnswered(token, False))
+            return
         self.lookup.fetch(token, key, wanted, at)
+
+    def gather(self, token: int, tag: bytes, at: Moment) -> None:
+        """Bring all sessions of a user here, for a worker. Without a store they are."""
+        self._note_moment(at)
+        if self.store is None or self.store.is_silent(at):
+            self.context.emit(FetchAnswered(token, self.store is None))
+            return
+        self.store.users.gather(token, tag, at)
 
     def seeds(self, addresses: frozenset[Address], at: Moment) -> None:
         """Note the addresses that the configured seeds resolve to now."""
@@ -298,6 +406,7 @@ class Engine:
     def leave(self, at: Moment) -> None:
         """Say goodbye; the driver closes the links afterwards."""
         self.context.retimed.add(self.joiner)
+        self._note_moment(at)
         self.context.phase = Phase.LEAVING
         self.context.serving = False
         try:
@@ -308,9 +417,86 @@ class Engine:
         except ReplicaError as error:
             self.context.tell(ReplicaFailed(str(error)))
 
+    # ---- what comes from the journal -------------------------------------------------------------
+
+    def journal_synced(self, number: int, at: Moment) -> None:
+        """Note that everything is on the disk that was appended before ``SyncJournal(number)``."""
+        self.receiver.released(self.context.journal.synced(number))
+        self.member_list.synced(number)
+        self.confirmations.settle()
+
+    def journal_failed(self, at: Moment) -> None:
+        """Go on without the journal: nobody waits for it any more."""
+        self.receiver.released(self.context.journal.failed())
+        self.member_list.failed()
+        self.confirmations.settle()
+
+    def journal_works(self, at: Moment) -> None:
+        """Go on with the journal, which was begun anew and has all of the replica."""
+        self.context.journal.begun_anew(at)
+        self.member_list.append(at)
+        self.recovery.append_life(at)
+
+    def recovered(self, page: JournalPage, at: Moment) -> None:
+        """Take a part of what waits in the journal, which ``LoadRecovered`` asked for."""
+        self.recovery.on_page(page, at)
+        self._say_past(at)
+
+    def dismiss(self, nodes: Collection[bytes], at: Moment) -> None:
+        """Recover without some nodes: an operator says that they will not come back."""
+        self.recovery.dismiss(nodes, at)
+        self._say_past(at)
+
+    def past(self, *, lost: bool) -> JournalPast:
+        """Return what the next life of this node begins with; ``lost``: it has lost its past."""
+        return self.recovery.past(lost=lost)
+
+    def _say_past(self, at: Moment) -> None:
+        if self.recovery.says_anew:
+            self.recovery.says_anew = False
+            for peer in self.context.peers.values():
+                self.heartbeat.greet(peer, at)
+            if self.recovery.is_over:
+                # What was merged is in nobody's stream.
+                self.anti_entropy.after_loss(at)
+
+    # ---- what comes from the store ---------------------------------------------------------------
+
+    def store_up(self, at: Moment) -> None:
+        """Note that there is a connection with the store; one at a time."""
+        self._with_store(lambda store: store.up(at), at)
+
+    def store_down(self, at: Moment) -> None:
+        """Note that the connection with the store is gone: nothing more is answered on it."""
+        self._with_store(lambda store: store.down(at), at)
+
+    def store_answered(self, number: int, answers: Sequence[StoreAnswer], at: Moment) -> None:
+        """Take the answers to a group of calls, in their order."""
+        self._with_store(lambda store: store.channel.answered(number, answers, at), at)
+
+    def store_changed(self, keys: Sequence[str] | None, at: Moment) -> None:
+        """Take note of what others have changed in the store; None: perhaps anything."""
+        self._with_store(lambda store: store.changed(keys, at), at)
+
+    def _with_store(self, act: Callable[[StorePeer], None], at: Moment) -> None:
+        if self.store is None:
+            return
+        self.store.now(at)
+        try:
+            act(self.store)
+        except ReplicaError as error:
+            # What was answered is lost; with a new connection all of it is asked for again.
+            self.context.tell(ReplicaFailed(str(error)))
+            self.context.emit(DropStore())
+
     # ---- inside ----------------------------------------------------------------------------------
 
+    def _note_moment(self, at: Moment) -> None:
+        if self.store is not None:
+            self.store.now(at)
+
     def _announce(self, at: Moment) -> None:
+        self._note_moment(at)
         self.heartbeat.send_to_all(at)
         self.context.view_is_stale = True
 
@@ -321,7 +507,10 @@ class Engine:
     def _on_heartbeat(
         self, node: bytes, message: m.Heartbeat, at: Moment, *, reliable: bool
     ) -> None:
-        if message.identity.node != node or self.membership.is_stale(message.identity):
+        identity = message.identity
+        # A port of 0 is for who has a store; we would tell it to peers, who would not take that.
+        foreign = identity.node != node or not identity.address.port
+        if foreign or self.membership.is_stale(identity):
             self.context.tell(MessageDropped(node, "a stale or foreign heartbeat"))
             return
         if message.phase is Phase.LEAVING:
@@ -341,7 +530,10 @@ class Engine:
             self.heartbeat.soon(at)
         self.receiver.on_heartbeat(node, message, at)
         self.joiner.on_heartbeat(node, message)
+        if reliable:
+            self.recovery.on_past(node, message.past or NO_PAST, at)
         self.confirmations.settle()
+        self._say_past(at)
 
     def _note_skews(self) -> None:
         # Not at each heartbeat: after a pause of ours, old ones wait in the socket.
@@ -352,13 +544,14 @@ class Engine:
     def _note(self, peer: Peer, message: m.Heartbeat, at: Moment, *, reliable: bool) -> None:
         member = self.membership.get(peer.node)
         assert member is not None
-        changed = (member.phase, member.serving) != (message.phase, message.serving)
-        member.phase, member.serving = message.phase, message.serving
-        member.uptime_ms, member.head = message.uptime_ms, message.head
-        member.skew_ms = message.wall_ms - at.wall_ms
+        changed = member.note(
+            message.phase, message.serving, message.uptime_ms, message.head,
+            message.wall_ms - at.wall_ms,
+        )
         self.wrong_times.on_heartbeat(peer.node, message.wall_ms, at)
         newly_greeted = not peer.greeted
-        peer.greeted, peer.phase = True, message.phase
+        changed |= newly_greeted or message.direct is not peer.takes_direct
+        peer.greeted, peer.phase, peer.takes_direct = True, message.phase, message.direct
         peer.hears_us = self.context.own.node in message.heard
         if not reliable:
             peer.multicast_heard_s = at.now_s
@@ -392,6 +585,18 @@ class Engine:
             # A datagram may overtake the node's last writes, which are on their way by TCP.
             self.context.emit(Unlink(node))
 
+    def _on_progress(self, peer: Peer, message: m.Progress, at: Moment) -> None:
+        node, provisional, claims = peer.node, message.provisional, self.claims
+        believed = claims.believes(
+            node, message.cursor.position, reliable=True, provisional=provisional
+        )
+        if believed and message.resume:
+            believed = claims.knows(node, message.known, provisional=provisional)
+        if believed:
+            self.sender.on_progress(peer, message, at)
+        else:
+            self._lose_past(node)
+
     def _on_reliable(self, peer: Peer, message: m.Message, at: Moment) -> None:
         node = peer.node
         if isinstance(message, _COPIES) and not self.claims.remembers(message):
@@ -399,12 +604,7 @@ class Engine:
             return
         match message:
             case m.Progress():
-                if not self.claims.believes(
-                    node, message.cursor.position, reliable=True, provisional=message.provisional
-                ):
-                    self._lose_past(node)
-                else:
-                    self.sender.on_progress(peer, message, at)
+                self._on_progress(peer, message, at)
             case m.Fetch():
                 self.lookup.on_fetch(node, message)
             case m.Fetched():
@@ -418,7 +618,7 @@ class Engine:
             case m.SnapshotRequest():
                 self.snapshots.on_request(node, message)
             case m.SnapshotPageMessage():
-                self.joiner.on_page(node, message, at)
+                self._on_page(node, message, at)
             case m.Digests():
                 self.anti_entropy.on_digests(node, message)
             case m.Listing():
@@ -432,3 +632,9 @@ class Engine:
                 self.receiver.pulled(node, at)
             case _:
                 pass
+
+    def _on_page(self, node: bytes, message: m.SnapshotPageMessage, at: Moment) -> None:
+        # An older node sends whole pages to whoever asks for ends.
+        loads = not message.ends and self.snapshots.expects(node, message)
+        if loads or not self.recovery.on_ends(node, message, at):
+            self.joiner.on_page(node, message, at)

@@ -6,7 +6,7 @@ from clustersession.node.context import DATAGRAM_PAYLOAD_BYTES_MAX, Context, Pee
 from clustersession.node.effects import Multicast
 from clustersession.node.moment import Moment
 from clustersession.node.news import MulticastHeard, MulticastUnheard
-from clustersession.wire.fields import MEMBERS_MAX
+from clustersession.wire.fields import MEMBERS_MAX, Past
 from clustersession.wire.messages import Heartbeat, encode_message
 
 TRAILING_S = (0.02, 0.06)
@@ -126,19 +126,22 @@ class HeartbeatSender:
     def greet(self, peer: Peer, at: Moment) -> None:
         """Send a heartbeat to one peer, with where the others listen."""
         members = tuple(m.identity.address for m in self._context.membership.present())
-        self._context.send(peer.node, self._heartbeat(at, members=members[:MEMBERS_MAX]))
+        message = self.message(at, members=members[:MEMBERS_MAX], past=self._context.past)
+        self._context.send(peer.node, message)
 
     def _for_group(self, at: Moment) -> bytes:
-        data = encode_message(self._heartbeat(at))
+        data = encode_message(self.message(at))
         self.brief = len(data) > DATAGRAM_PAYLOAD_BYTES_MAX
         if not self.brief:
             return data
         # Above some thirty members the cursors no longer fit, and nothing is confirmed by this.
-        return encode_message(self._heartbeat(at, brief=True))
+        return encode_message(self.message(at, brief=True))
 
-    def _heartbeat(
-        self, at: Moment, *, members: tuple[Address, ...] = (), brief: bool = False
+    def message(
+        self, at: Moment, *, members: tuple[Address, ...] = (), brief: bool = False,
+        past: Past | None = None,
     ) -> Heartbeat:
+        """Return what a heartbeat says at present."""
         context = self._context
         heard_after_s = at.now_s - context.settings.drop_time_s
         return Heartbeat(
@@ -149,7 +152,9 @@ class HeartbeatSender:
             wall_ms=at.wall_ms,
             head=context.replica.head(),
             multicast_head=self._datagram_head,
-            cursors={} if brief else {n: context.cursor(n) for n in context.peers},
+            cursors={} if brief else {
+                n: cursor for n in context.peers if (cursor := context.told(n)) is not None
+            },
             heard=tuple(
                 p.node for p in context.peers.values() if p.multicast_heard_s > heard_after_s
             ),
@@ -160,6 +165,8 @@ class HeartbeatSender:
             ),
             members=members,
             asks=context.phase is Phase.JOINING,
+            direct=context.takes_direct,
+            past=past,
         )
 
     def _check_multicast(self, at: Moment) -> None:

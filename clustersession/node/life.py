@@ -10,6 +10,7 @@ from typing import Generic, NamedTuple
 
 from clustersession.core.errors import ReplicaError, WireError
 from clustersession.core.identity import (
+    STARTS_NOTE,
     Address,
     Identity,
     epoch_of,
@@ -18,8 +19,10 @@ from clustersession.core.identity import (
 )
 from clustersession.node.connections import Connections, LinkT
 from clustersession.node.contact import ContactWriter
+from clustersession.node.direct_peers import DirectPeersWriter
 from clustersession.node.effects import BeginAgain, CheckAddress, Outward, SealAs, Send, Unlink
 from clustersession.node.engine import Engine
+from clustersession.node.journal_port import NEW_JOURNAL, JournalPast, JournalPort
 from clustersession.node.moment import Moment
 from clustersession.node.news import NoNewNodeId
 from clustersession.node.serving import ServingViewWriter
@@ -34,7 +37,6 @@ from clustersession.wire.messages import (
     encode_message,
 )
 
-STARTS_NOTE = "starts"
 LINKS_MAX = 512
 """How many connections a node keeps where descriptors bound it no further."""
 
@@ -56,24 +58,29 @@ class Life(Generic[LinkT]):
 
     def __init__(
         self, settings: Settings, replica: Replica, address: Address, chance: Chance, at: Moment,
-        *, links_max: int = LINKS_MAX,
+        *, links_max: int = LINKS_MAX, journal: JournalPort | None = None,
     ) -> None:
         """Begin; ``engine.start`` is to follow. Raises ReplicaError when a start is not noted."""
         self._settings = settings
         self._replica = replica
         self._address = address
         self._chance = chance
+        self._journal = journal
         self._links_max = links_max
         # True from the goodbye on: links that close are no news, and no other life begins.
         self._leaving = False
         # How many changes of peers earlier lives have applied.
         self._applied_before = 0
+        # How many changes of workers of other nodes they have taken and refused.
+        self._direct_before = (0, 0)
         # One for all lives: it knows what it wrote last, whatever node id that was under.
         self.view = ServingViewWriter()
         self._contact = ContactWriter(replica)
+        self._direct = DirectPeersWriter(replica)
         # Engine and links of the present life. They are replaced together, so whatever belongs to
         # an engine that is not here any more is of a former life.
-        self.engine = self._new_engine(at)
+        past = NEW_JOURNAL if journal is None else journal.past
+        self.engine = self._new_engine(at, past)
         self.connections: Connections[LinkT] = Connections(self.engine, links_max)
 
     @property
@@ -81,14 +88,20 @@ class Life(Generic[LinkT]):
         """Return how many changes of peers were applied, under whatever node id."""
         return self._applied_before + self.engine.receiver.applied
 
+    @property
+    def direct(self) -> tuple[int, int]:
+        """Return how many changes that came directly were taken, and refused."""
+        changes, (taken, refused) = self.engine.direct_changes, self._direct_before
+        return taken + changes.taken, refused + changes.refused
+
     def effects(self, at: Moment) -> Iterator[Outward]:
         """Yield what the driver is to carry out, in order, until nothing is left to do.
 
         To follow every call. What concerns links alone is done in passing.
         """
-        lost, date_again, context = False, False, self.engine.context
+        lost, date_again, forgot, context = False, False, False, self.engine.context
         while context.effects or lost:
-            wanted, context.effects = context.effects, []
+            wanted = self.engine.effects()
             for effect in wanted:
                 match effect:
                     case Send(node, data):
@@ -97,6 +110,7 @@ class Life(Generic[LinkT]):
                         self.connections.unlink(node, at)
                     case BeginAgain(wrong_times):
                         date_again |= wrong_times
+                        forgot |= not wrong_times
                         # Said for each peer that noticed; one beginning is enough, when those who
                         # wait have been answered.
                         if not self._leaving:
@@ -107,11 +121,12 @@ class Life(Generic[LinkT]):
             if lost and not context.effects:
                 lost = False
                 yield BeginAgain()
-                self._begin_again(at, date_again=date_again)
+                self._begin_again(at, date_again=date_again, forgot=forgot)
                 context = self.engine.context
         if context.view_is_stale:
             self.view.write(context)
             self._contact.write(context)
+            self._direct.write(context, self.engine.confirmations)
 
     # ---- links -----------------------------------------------------------------------------------
 
@@ -168,31 +183,34 @@ class Life(Generic[LinkT]):
         check_version(hello)
         return hello
 
-    def _new_engine(self, at: Moment) -> Engine:
+    def _new_engine(self, at: Moment, past: JournalPast) -> Engine:
         replica, settings = self._replica, self._settings
         start = next_start(int(replica.load_note(STARTS_NOTE) or b"0"), at.wall_ms)
         replica.save_note(STARTS_NOTE, b"%d" % start)
         own = Identity(replica.node, first_incarnation(start), settings.route, self._address)
         engine = Engine(
             settings, replica, own,
-            multicast=bool(settings.multicast_address), choose=self._chance.choose,
+            multicast=bool(settings.multicast_address) and not settings.store,
+            choose=self._chance.choose, journal=self._journal, past=past,
         )
         engine.context.emit(SealAs(own.node, epoch_of(start, self._chance.epoch_bits())))
         return engine
 
-    def _begin_again(self, at: Moment, *, date_again: bool) -> None:
+    def _begin_again(self, at: Moment, *, date_again: bool, forgot: bool) -> None:
         before = self.engine
         try:
             self._replica.renew_identity(
                 self._chance.new_node(), before.claims.trusted_head,
                 at.wall_ms if date_again else None,
             )
-            engine = self._new_engine(at)
+            engine = self._new_engine(at, before.past(lost=forgot))
         except ReplicaError as error:
             # The disk may be full. The peers go on telling us that our past is lost.
             before.context.tell(NoNewNodeId(str(error)))
             return
         self._applied_before += before.receiver.applied
+        self._direct_before = self.direct
         self.connections.close_all("new node id")
         self.engine, self.connections = engine, Connections(engine, self._links_max)
+        engine.context.view_is_stale = True
         engine.succeed(before, at)

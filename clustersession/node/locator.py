@@ -66,6 +66,10 @@ class Locator:
         if not asked or self._lookup.is_looking(message.key):
             self._lookup.on_fetched(node, message, at)
 
+    def is_asking(self, key: str) -> bool:
+        """Tell whether somebody wants to know of copies of a session."""
+        return any(question.key == key for question in self._questions)
+
     def expire(self, at: Moment) -> None:
         """Answer what is past its deadline, or what nobody is left to answer."""
         self._settle(at.now_s)

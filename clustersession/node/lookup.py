@@ -26,7 +26,7 @@ class Lookup:
 
     deadline_s: when it counts as not found. tokens: the answers that are owed.
     wanted: the writes that the copy is to contain; none: any copy will do.
-    waiting: the peers that have not answered.
+    joined: a request came since the peers were asked. waiting: those that have not answered.
     lost: those of which the connection broke first; they are back, and asked again, or known to be
     dead, in a moment.
     offers: what the large copies contain that peers have and we have not asked for.
@@ -41,6 +41,7 @@ class Lookup:
     waiting: set[bytes] = field(default_factory=set)
     lost: set[bytes] = field(default_factory=set)
     offers: dict[bytes, Mapping[bytes, int]] = field(default_factory=dict)
+    joined: bool = False
     sender: bytes = b""
     doubted: bool = False
     answered: bool = False
@@ -64,13 +65,14 @@ class SessionLookup:
             if len(self._lookups) >= LOOKUPS_MAX:
                 self._context.emit(FetchAnswered(token, False))
                 return
-            lookup = Lookup(at.now_s + self._context.settings.fetch_timeout_s, wanted)
+            deadline_s = at.now_s + self._context.settings.fetch_timeout_s
+            lookup = Lookup(deadline_s, wanted)
             lookup.doubted = self._is_found(key, lookup, at.wall_ms)
             self._lookups[key] = lookup
             self._context.retimed.add(self)
-            for peer in list(self._context.peers.values()):
-                self._ask(peer, key, lookup)
-        elif not covers(lookup.wanted, wanted):
+            self._ask_all(key, lookup)
+        else:
+            lookup.joined = True
             lookup.wanted = merge_versions(lookup.wanted, wanted)
         lookup.tokens.append(token)
         self._conclude_empty(key)
@@ -95,7 +97,7 @@ class SessionLookup:
         """Keep what a peer answers, and answer who waits if that settles it."""
         key = message.key
         if message.state is not None:
-            self._context.replica.merge([(key, message.state)], at.wall_ms)
+            self._context.merge([(key, message.state)], at)
         lookup = self._lookups.get(key)
         if lookup is None:
             return
@@ -153,6 +155,11 @@ class SessionLookup:
             lookup.waiting.add(peer.node)
             self._context.send(peer.node, Fetch(key, self._known(key), SMALL_COPY_BYTES_MAX))
 
+    def _ask_all(self, key: str, lookup: Lookup) -> None:
+        lookup.joined = False
+        for peer in list(self._context.peers.values()):
+            self._ask(peer, key, lookup)
+
     def _known(self, key: str) -> Mapping[bytes, int] | None:
         state = self._context.replica.get(key)
         return None if state is None else state.versions
@@ -187,6 +194,11 @@ class SessionLookup:
         lookup = self._lookups.get(key)
         if lookup is None or lookup.waiting or not self._context.discovered:
             return
+        if lookup.joined:
+            # What a later request wants may have been written since they were asked, or all of it.
+            self._ask_all(key, lookup)
+            if lookup.waiting:
+                return
         if not lookup.lost or lookup.lost.isdisjoint(self._context.unlinked()):
             self._answer(key, lookup.doubted and lookup.answered)
 

@@ -14,6 +14,7 @@ from clustersession.node.context import Context
 from clustersession.node.dialing import Dialer
 from clustersession.node.effects import Unlink
 from clustersession.node.lookup import SessionLookup
+from clustersession.node.member_list import MemberList
 from clustersession.node.moment import Moment
 from clustersession.node.probing import Prober
 
@@ -29,6 +30,7 @@ class MemberEvents:
         anti_entropy: AntiEntropy,
         confirmations: Confirmations,
         lookup: SessionLookup,
+        member_list: MemberList,
     ) -> None:
         self._context = context
         self._dialer = dialer
@@ -36,6 +38,7 @@ class MemberEvents:
         self._anti_entropy = anti_entropy
         self._confirmations = confirmations
         self._lookup = lookup
+        self._member_list = member_list
 
     def tell(self, events: list[MembershipEvent], at: Moment) -> None:
         """Pass events on, in order."""
@@ -46,8 +49,10 @@ class MemberEvents:
             self._context.tell(event)
             match event:
                 case MemberSuspected():
-                    self._prober.probe(event, at)
+                    if self._context.store is None:
+                        self._prober.probe(event, at)
                 case MemberLost(member):
+                    self._member_list.gone(member.identity.node, at)
                     # Whoever asked us to probe it must not wait for an attempt nobody will count.
                     self._prober.vouch(member.identity.node, False)
                     self._anti_entropy.after_loss(at)
@@ -55,10 +60,13 @@ class MemberEvents:
                     self._lookup.settle()
                     self._dialer.heard_of(member.identity.address, at)
                     self._context.emit(Unlink(member.identity.node))
-                case MemberLeft():
+                case MemberLeft(member):
+                    self._member_list.gone(member.identity.node, at)
                     self._confirmations.settle()
                     self._lookup.settle()
-                case MemberAdded() | MemberRefuted():
+                case MemberAdded(member):
+                    self._member_list.linked(member.identity, at)
+                case MemberRefuted():
                     pass
                 case _:
                     continue

@@ -1,5 +1,6 @@
 """Names what a node tells the log, metrics and tests. Nothing waits for it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clustersession.core.identity import Address
@@ -55,6 +56,27 @@ class FutureRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryWaits:
+    """What has ended is back after a power cut; live sessions wait for these members' ends."""
+
+    required: Mapping[bytes, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The sessions that were here before a power cut are back, so many of them changed us."""
+
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryDropped:
+    """Live sessions from before a power cut were dropped: these nodes' ends never came."""
+
+    missing: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PastLost:
     """A peer has seen writes of ours that we do not remember: a new node id is needed."""
 
@@ -91,6 +113,24 @@ class TooLarge:
     """A session is too large for any message; it stays on this node alone."""
 
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFull:
+    """The store has no space for a session; it is tried again, and what needs none goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHasSpace:
+    """The store has taken everything that it had no space for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDamaged:
+    """A session in the store cannot be read; ``is_foreign``: it was sealed with another secret."""
+
+    key: str
+    is_foreign: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,5 +180,6 @@ News = (
     BecameReady | SnapshotLoading | Unreachable | SelfUnreachable | ClockSkewed
     | FutureRefused | PastLost | MulticastUnheard | MulticastHeard | Repaired | GapFound | TooLarge
     | MessageDropped | ReplicaFailed | TimesWrong | TooManyLinks | NoNewNodeId
-    | ViewNotWritten | MembershipEvent
+    | ViewNotWritten | RecoveryWaits | Recovered | RecoveryDropped
+    | StoreFull | StoreHasSpace | StoreDamaged | MembershipEvent
 )

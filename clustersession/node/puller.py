@@ -72,7 +72,7 @@ class Puller:
         if wanted is None:
             return 0
         try:
-            changed = self._context.replica.merge(message.sessions, at.wall_ms)
+            changed = self._context.merge(message.sessions, at)
         except ReplicaError:
             # The disk may be full. This answer is gone, so whoever wants them must ask anew.
             self.forget(node)

@@ -1,6 +1,6 @@
 """Applies the others' feeds in order, and asks for them again after a gap."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ LATER_MAX = 16
 class Held:
     """Is a batch that waits for whole copies of sessions of which it only holds changes.
 
-    Were it applied at once, the cursor would claim what is not here, for ever if the copies do not
+    Were the cursor moved at once, it would claim what is not here, for ever if the copies do not
     come; and later changes would be merged into copies that lack these.
 
     message: the batch. keys: the sessions that were asked for whole.
@@ -60,6 +60,10 @@ class Receiver:
         # Peers of which we have applied something that we have not told them; our next heartbeat
         # does, unless it is brief.
         self._unconfirmed: set[bytes] = set()
+        # Peers that wait for our word until something is on the disk: where their stream begins,
+        # or how far we are.
+        self._unannounced: set[bytes] = set()
+        self._owed: set[bytes] = set()
         # Whether the replica holds what the cluster held at some time. Before that, what we confirm
         # is provisional, and cursors are in memory only.
         self.loaded = False
@@ -83,7 +87,16 @@ class Receiver:
             self._context.cursors[peer.node] = Cursor(head, head)
             self.announce(peer)
 
-    def finish_loading(self, inherited: Mapping[bytes, Cursor]) -> None:
+    def released(self, nodes: Iterable[bytes]) -> None:
+        """Tell peers what had to be on the disk first."""
+        for node in nodes:
+            if node in self._unannounced:
+                self._unannounced.discard(node)
+                self._report(node, resume=True)
+            elif node in self._owed:
+                self._report(node)
+
+    def finish_loading(self, inherited: Mapping[bytes, Cursor], at: Moment) -> None:
         """Keep the streams that the loaded snapshot joins up with, and begin the others anew."""
         context = self._context
         followed = {
@@ -96,6 +109,8 @@ class Receiver:
         context.cursors.update(context.replica.cursors())
         self._bases.clear()
         self.loaded = True
+        # There may be ends in what was loaded.
+        context.journal.hold_all([(node, None) for node in context.cursors], at)
         for peer in context.peers.values():
             self.announce(peer)
 
@@ -108,7 +123,7 @@ class Receiver:
         batch = message.batch
         if batch.sender != node or not (self.loaded or node in self._bases):
             return
-        if self._lives_in_the_future(node):
+        if self.lives_in_the_future(node):
             context.tell(FutureRefused(node))
             return
         cursor = context.cursor(node)
@@ -152,7 +167,8 @@ class Receiver:
         """Tell whether a batch of a peer waits for copies."""
         return node in self._held
 
-    def _lives_in_the_future(self, node: bytes) -> bool:
+    def lives_in_the_future(self, node: bytes) -> bool:
+        """Tell whether a node's clock is too far ahead for its changes to be taken."""
         # Judged by its clock and not by its stamps: those may be of a third node, ahead of it by as
         # much again, and a node that adopted them is not to blame. The replica allows for that.
         member = self._context.membership.get(node)
@@ -183,6 +199,8 @@ class Receiver:
         """Apply and confirm; ``whole``: unless sessions are missing, which it returns."""
         context = self._context
         batch = message.batch
+        before = context.cursor(node)
+        has_ends = context.journal.received(batch.deltas, at)
         try:
             if self.loaded:
                 applied = context.replica.apply(batch, at.wall_ms, whole=whole)
@@ -196,10 +214,12 @@ class Receiver:
         if applied.refused_future:
             context.tell(FutureRefused(node))
             return ()
+        self.applied += applied.changed
         if whole and applied.missing:
             return applied.missing
         context.cursors[node] = applied.cursor
-        self.applied += applied.changed
+        if has_ends:
+            context.journal.hold(node, before, at)
         if self._is_asked(message):
             self._report(node)
         else:
@@ -221,8 +241,17 @@ class Receiver:
 
     def _report(self, node: bytes, *, resume: bool = False) -> None:
         self._unconfirmed.discard(node)
-        cursor = self._context.cursor(node)
-        self._context.send(node, Progress(cursor, resume, provisional=not self.loaded))
+        context = self._context
+        cursor = context.told(node)
+        if cursor is None:
+            self._unannounced.add(node)
+            return
+        if cursor != context.cursor(node):
+            self._owed.add(node)
+        else:
+            self._owed.discard(node)
+        known = context.replica.known(node) if resume else 0
+        context.send(node, Progress(cursor, resume, not self.loaded, known))
 
     def on_heartbeat(self, node: bytes, message: Heartbeat, at: Moment) -> None:
         """Notice what did not arrive: the loss of a last datagram, or a stream that stalled."""
@@ -265,7 +294,7 @@ class Receiver:
         ends = [(d.key, d.state) for d in ends_among(batch.deltas) if d.full]
         if ends:
             with suppress(ReplicaFull):
-                self._context.replica.merge(ends, at.wall_ms)
+                self._context.merge(ends, at)
 
     def forget(self, node: bytes) -> None:
         """Forget a node whose connection is gone."""
@@ -274,7 +303,8 @@ class Receiver:
         self._position_at_heartbeat.pop(node, None)
         self._held.pop(node, None)
         self._unstored.pop(node, None)
-        self._unconfirmed.discard(node)
+        for waiting in (self._unconfirmed, self._unannounced, self._owed):
+            waiting.discard(node)
         if self._bases.pop(node, None) is not None:
             self._context.cursors.pop(node, None)
 

@@ -58,6 +58,7 @@ class Sender:
         if message.resume:
             self._confirmations.trust(peer.node)
             peer.progress.resume(message.cursor, provisional=message.provisional)
+            self._context.view_is_stale = True
         else:
             peer.progress.confirmed_to(message.cursor)
         if self._unfinished or peer.progress.may_send(self._context.head):

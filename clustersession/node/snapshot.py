@@ -13,6 +13,7 @@ from clustersession.core.clock import too_far_ahead
 from clustersession.core.digest import bucket_of
 from clustersession.core.errors import ReplicaError
 from clustersession.core.feed import Cursor
+from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import highest_time
 from clustersession.node.context import Context
 from clustersession.node.moment import Moment
@@ -87,9 +88,13 @@ class Snapshots:
         self._inherited.clear()
         self._finish(how, at)
 
+    def expects(self, node: bytes, message: SnapshotPageMessage) -> bool:
+        """Tell whether this may be the page that is under way."""
+        return node == self._donor and message.after_key == self._after_key
+
     def on_page(self, node: bytes, message: SnapshotPageMessage, at: Moment) -> None:
         """Ask for the page that follows a donor's, and store this one then."""
-        if node != self._donor or message.after_key != self._after_key:
+        if message.ends or not self.expects(node, message):
             return
         onwards = message.done or _place(message.next_key) > _place(self._after_key)
         if not onwards:
@@ -112,7 +117,7 @@ class Snapshots:
             return True
         (donor, message), self._unstored = self._unstored, None
         try:
-            self._context.replica.merge(message.sessions, at.wall_ms)
+            self._context.merge(message.sessions, at)
             self._lower(message.cursors)
             self._doubted |= self._writers_from_the_future(message, at)
             if message.done:
@@ -134,15 +139,17 @@ class Snapshots:
         sessions = tuple(
             (key, state)
             for key, state in page.sessions
-            if self._context.keeps(node, key) and self._context.fits(key, state)
+            if not (message.ends and state.ended is None and key[0] != RESERVED_PREFIX)
+            and self._context.keeps(node, key) and self._context.fits(key, state)
         )
         # A node that is not named begins with the feed from its start, which is never wrong.
         cursors = dict(islice(page.cursors.items(), CURSORS_MAX))
+        stats = self._context.replica.stats()
         self._context.send(
             node,
             SnapshotPageMessage(
                 message.after_key, sessions, page.next_key, page.done, cursors,
-                self._context.replica.stats().sessions,
+                stats.sessions + stats.tombstones, message.ends,
             ),
         )
 
@@ -187,7 +194,7 @@ class Snapshots:
         context = self._context
         for node in {context.own.node, *self._doubted}:
             self._inherited.pop(node, None)
-        self._receiver.finish_loading(self._inherited)
+        self._receiver.finish_loading(self._inherited, at)
         context.replica.save_note(LOADED_NOTE, how.encode())
         self.how = how
         self.loaded_s = at.now_s

@@ -1,22 +1,22 @@
-"""Finds sessions and ends them, beside the processes that serve."""
+"""Ends sessions, beside the processes that serve."""
 
 import time
+from contextlib import suppress
 from typing import NamedTuple
 
-from clustersession.core.ids import KEY_LENGTH, log_name
-from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.core.state import ENDED_REVOKED, Change, SessionState
+from clustersession.core.state import ENDED_REVOKED, Change
 from clustersession.net.agent_link import AgentGone, BlockingLink
+from clustersession.operations.finding import gather
 from clustersession.replica.home import NodeHome
+from clustersession.replica.journal.ends import keep_ends
+from clustersession.replica.journal.segments import read_mark
 from clustersession.replica.replica import Replica
 from clustersession.session.events import Events
-from clustersession.session.users import end_the_rest, handle_of, revoke_all
+from clustersession.session.users import end_the_rest, revoke_all
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 
-PAGE = 500
 CONFIRM_TIMEOUT_S = 5.0
-NAME_LENGTH_MIN = 8
 
 
 class EndResult(NamedTuple):
@@ -26,38 +26,21 @@ class EndResult(NamedTuple):
     peers: int | None
 
 
-def find_session(replica: Replica, identifier: str) -> tuple[str, SessionState] | None:
-    """Find a session by its cookie value, its id, its handle, or the hash that logs show."""
-    key = identifier.partition(".")[0][:KEY_LENGTH]
-    state = replica.get(key) if len(key) == KEY_LENGTH else None
-    if state is not None:
-        return key, state
-    if len(identifier) < NAME_LENGTH_MIN:
-        return None
-    after = ""
-    while keys := replica.keys(after, PAGE):
-        after = keys[-1]
-        for key in keys:
-            if identifier in (log_name(key), handle_of(key)) and key[0] != RESERVED_PREFIX:
-                state = replica.get(key)
-                return None if state is None else (key, state)
-    return None
-
-
 def end_session(replica: Replica, home: NodeHome, key: str) -> EndResult:
     """End one session everywhere."""
     now_ms = _now_ms()
     committed = replica.commit([Change(key, now_ms, end=ENDED_REVOKED)], now_ms)
     if not committed.effective:
         return EndResult(0, 0)
-    return EndResult(1, peers_holding(home, committed.head))
+    return EndResult(1, _kept_by(replica, home, committed.head))
 
 
 def end_principal(replica: Replica, home: NodeHome, settings: Settings, user: str) -> EndResult:
     """End all sessions of a user everywhere, those that this node does not know of too."""
+    gather(home, user)
     done = revoke_all(replica, Events(), settings, user, _now_ms())
     ended = done.ended + end_the_rest(replica, Events())
-    return EndResult(ended, peers_holding(home, done.head))
+    return EndResult(ended, _kept_by(replica, home, done.head))
 
 
 def end_text(result: EndResult) -> str:
@@ -66,6 +49,16 @@ def end_text(result: EndResult) -> str:
     if result.peers is None:
         return f"{number}; the agent did not answer: other nodes hear of it when it does"
     return f"{number}; held by {result.peers} other node{'' if result.peers == 1 else 's'}"
+
+
+def _kept_by(replica: Replica, home: NodeHome, head: int) -> int | None:
+    """Return how many other nodes hold an end; without an agent, bring it to our own disk."""
+    peers = peers_holding(home, head)
+    if peers is None and read_mark(home.journal) is not None:
+        # Whoever keeps the journal reads it from the feed a second later.
+        with suppress(OSError):
+            keep_ends(home.journal, replica, head)
+    return peers
 
 
 def peers_holding(home: NodeHome, head: int) -> int | None:
@@ -77,7 +70,7 @@ def peers_holding(home: NodeHome, head: int) -> int | None:
         return None
     try:
         answer = link.ask(
-            Operation.CONFIRM, head, True, timeout_ms, timeout_s=CONFIRM_TIMEOUT_S + 1
+            Operation.CONFIRM, head, True, timeout_ms, True, timeout_s=CONFIRM_TIMEOUT_S + 1
         )
     except (AgentGone, TimeoutError):
         return None

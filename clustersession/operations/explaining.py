@@ -16,7 +16,7 @@ from clustersession.core.state import (
     SessionState,
 )
 from clustersession.net.agent_link import AgentGone, BlockingLink
-from clustersession.operations.ending import find_session
+from clustersession.operations.finding import find_session
 from clustersession.operations.listing import when
 from clustersession.operations.observing import Access
 from clustersession.replica.home import NodeHome, parse_name

@@ -7,6 +7,7 @@ from clustersession.core.ids import log_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import SYSTEM_PREFIX, Register, SessionState, expires_ms
 from clustersession.replica.replica import Replica
+from clustersession.session.label import label_of
 from clustersession.session.lifetimes import utc
 
 PAGE = 500
@@ -56,6 +57,7 @@ def session_row(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
         "expires": when(expires_ms(state)),
         "attributes": len(shown),
         "bytes": sum(len(r.value or b"") for r in shown.values()),
+        "label": label_of(state),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from clustersession.core.errors import ClusterSessionError, ReplicaUnusable
 from clustersession.net.agent_link import AgentGone, ask_once
-from clustersession.operations.node_users import describe_users
+from clustersession.operations.node_users import describe_users, user_pids
 from clustersession.replica.home import NodeHome, open_node_replica, parse_name
 from clustersession.replica.opening import LmdbReplica
 from clustersession.replica.replica import Replica
@@ -17,19 +17,22 @@ from clustersession.wire.local import Operation
 from clustersession.worker.known_secrets import digests_of, find_node
 from clustersession.worker.places import state_dir_of
 
+LISTED_MAX = 5
+
 
 class NoSuchNode(ClusterSessionError):
     """No node, or more than one, fits what was asked for; the message says what to add."""
 
 
-def find_home(settings: Settings) -> NodeHome:
+def find_home(settings: Settings, *, in_use: bool = True) -> NodeHome:
     """Find the directory of the node that the settings name, or of the only node there is.
 
-    ``state_dir`` may be the node's own directory, too. Makes nothing. Raises NoSuchNode.
+    ``state_dir`` may be the node's own directory, too. Where several fit, it is the only one that a
+    process has open; without ``in_use`` that does not tell. Makes nothing. Raises NoSuchNode.
     """
     base = state_dir_of(settings)
     try:
-        return _find_home(settings, base)
+        return _find_home(settings, base, in_use)
     except PermissionError as error:
         raise NoSuchNode(
             f"{error.filename} is private to its owner; run this as the user that the application "
@@ -37,7 +40,7 @@ def find_home(settings: Settings) -> NodeHome:
         ) from None
 
 
-def _find_home(settings: Settings, base: Path) -> NodeHome:
+def _find_home(settings: Settings, base: Path, in_use: bool) -> NodeHome:
     if parse_name(base) != ("", "") and (base / "replica").is_dir():
         return NodeHome(base)
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -48,8 +51,11 @@ def _find_home(settings: Settings, base: Path) -> NodeHome:
         if parse_name(path) != ("", "") and (path / "replica").is_dir()
     ]
     fitting = _with_secret(settings, _named(settings, found))
-    if len(fitting) == 1:
-        return fitting[0]
+    # Applications that were tried and left on this host are not meant by who asks.
+    in_question = [home for home in fitting if in_use and user_pids(home.replica)]
+    for homes in (fitting, in_question):
+        if len(homes) == 1:
+            return homes[0]
     raise NoSuchNode(_several(base, fitting) if fitting else _none(settings, base, found))
 
 
@@ -87,19 +93,25 @@ def _none(settings: Settings, base: Path, found: list[NodeHome]) -> str:
 
 
 def _several(base: Path, found: list[NodeHome]) -> str:
-    lines = [f"  {home.directory.name}: {describe_users(home)}" for home in found]
+    # Who asks means one that lives, most likely, so that is the one to suggest.
+    found = sorted(found, key=lambda home: not user_pids(home.replica))
+    lines = [f"  {h.directory.name}: {describe_users(h)}" for h in found[:LISTED_MAX]]
+    if len(found) > LISTED_MAX:
+        lines.append(f"  and {len(found) - LISTED_MAX} more")
+    names = {parse_name(home.directory) for home in found}
     return "\n".join([
         f"several nodes live in {base} (cluster, route, and a number for the first secret):",
         *lines,
-        "choose with --cluster-name and --route, before the command, or with --state-dir "
-        f"{found[0].directory}",
+        "choose with the secret that it has, or, before the command, with "
+        + ("--cluster-name and --route, or with " if len(names) > 1 else "")
+        + f"--state-dir {found[0].directory}",
     ])
 
 
-def ask_agent(home: NodeHome, operation: Operation) -> Any:
+def ask_agent(home: NodeHome, operation: Operation, *argument: object) -> Any:
     """Ask the node's agent. Raises AgentGone when there is none, TimeoutError when it is stuck."""
     try:
-        return ask_once(home.agent_socket, operation)
+        return ask_once(home.agent_socket, operation, *argument)
     except TimeoutError:
         pid = home.agent_lock.read_text().strip() if home.agent_lock.exists() else "unknown"
         raise TimeoutError(

@@ -34,6 +34,16 @@ class NodeHome:
         return self.directory / "replica"
 
     @property
+    def journal(self) -> Path:
+        """Return the directory of the journal."""
+        return self.directory / "journal"
+
+    @property
+    def journal_lock(self) -> Path:
+        """Return what the process has locked that keeps the journal of a node without an agent."""
+        return self.directory / "journal.lock"
+
+    @property
     def known_secrets(self) -> Path:
         """Return the file with digests of the secrets that the node has had."""
         return self.directory / "known-secrets"
@@ -60,14 +70,20 @@ def parse_name(directory: Path) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", "")
 
 
-def open_node_replica(home: NodeHome, settings: Settings) -> LmdbReplica:
-    """Open the node's replica in this process. Raises ReplicaUnusable, ReplicaFull."""
+def open_node_replica(
+    home: NodeHome, settings: Settings, *, mapped: bool = False
+) -> LmdbReplica:
+    """Open the node's replica in this process. Raises ReplicaUnusable, ReplicaFull.
+
+    ``mapped``: for a process of small transactions, as a worker is, see ``LmdbEngine``.
+    """
     replica = open_lmdb(
         home.replica,
         new_node=lambda: secrets.token_bytes(NODE_ID_BYTES),
         map_bytes=settings.map_bytes,
         clock_skew_ms_max=settings.stamp_lead_ms_max,
         boot_id=boot_id(),
+        mapped=mapped,
     )
     base = home.directory.parent
     with suppress(OSError):
@@ -86,10 +102,9 @@ def keep_files(home: NodeHome) -> None:
     files of the replica are gone already.
     """
     with suppress(OSError):
-        for directory in (home.directory, home.replica):
-            for path in (directory, *directory.iterdir()):
-                with suppress(OSError):
-                    os.utime(path, follow_symlinks=False)
+        for path in (home.directory, *home.directory.rglob("*")):
+            with suppress(OSError):
+                os.utime(path, follow_symlinks=False)
         for path in home.directory.parent.glob(f"*{SECRET_FILE_SUFFIX}"):
             with suppress(OSError):
                 os.utime(path, follow_symlinks=False)

@@ -24,6 +24,7 @@ from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.engines.memory import MemoryEngine
 from clustersession.replica.private_directory import HeldDirectory
 from clustersession.replica.replica import Replica
+from clustersession.replica.turns import TimedTurn, stand_back
 
 logger = logging.getLogger("clustersession")
 
@@ -68,7 +69,10 @@ class LmdbReplica(Replica):
         boot_id: str,
         aside: Path | None,
     ) -> None:
-        super().__init__(engine, new_node, clock_skew_ms_max=clock_skew_ms_max)
+        super().__init__(
+            engine, new_node, clock_skew_ms_max=clock_skew_ms_max,
+            turn=TimedTurn, stand_back=stand_back,
+        )
         self._lmdb = engine
         self._boot_id = boot_id
         self.set_aside = aside
@@ -120,18 +124,19 @@ def open_lmdb(
     map_bytes: int,
     clock_skew_ms_max: int,
     boot_id: str,
+    mapped: bool = False,
 ) -> LmdbReplica:
     """Open the replica in a directory, which is made when there is none.
 
     ``map_bytes`` bounds the replica and must be the same in all processes. ``boot_id`` names this
-    boot of the machine. What is damaged, was open when the machine crashed, or has the layout of a
-    later version, is set aside, named by ``set_aside`` of the replica returned, which then starts
-    empty with a node id from ``new_node``. In a child of a fork this lets go of what the parent had
-    open and opens it anew. Raises ReplicaUnusable, ReplicaFull.
+    boot of the machine. ``mapped``: see ``LmdbEngine``. What is damaged, was open when the machine
+    crashed, or has the layout of a later version, is set aside, named by ``set_aside`` of the
+    replica returned, which then starts empty with a node id from ``new_node``. In a child of a fork
+    this lets go of what the parent had open and opens it anew. Raises ReplicaUnusable, ReplicaFull.
     """
     # A link in its place is not followed: see make_private.
     directory = Path(os.path.realpath(Path(path).parent)) / Path(path).name
-    opening = _Opening(directory, new_node, map_bytes, clock_skew_ms_max, boot_id)
+    opening = _Opening(directory, new_node, map_bytes, clock_skew_ms_max, boot_id, mapped)
     reservation = _reserve(directory)
     try:
         directories.prepare(directory)
@@ -157,6 +162,7 @@ class _Opening:
     map_bytes: int
     clock_skew_ms_max: int
     boot_id: str
+    mapped: bool
 
     def run(self) -> LmdbReplica:
         """Open what is there or, where that cannot be used, an empty one in its place."""
@@ -176,7 +182,7 @@ class _Opening:
     def _open(self, aside: Path | None) -> LmdbReplica:
         directories.note_open(self.directory, self.boot_id)
         is_first = not directories.is_used(self.directory)
-        engine = LmdbEngine(self.directory, self.map_bytes)
+        engine = LmdbEngine(self.directory, self.map_bytes, mapped=self.mapped)
         try:
             replica = LmdbReplica(
                 engine, self.new_node, clock_skew_ms_max=self.clock_skew_ms_max,

@@ -99,8 +99,12 @@ def check_way(path: Path) -> None:
 
 
 def private_opener(path: str | Path, flags: int) -> int:
-    """Open a file of a private directory, for ``open``; made for this user, and never by a link."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """Open a file of a private directory, for ``open``; made for this user, and never by a link.
+
+    Nor does it wait: for a pipe of that name, which another user may have made beside our
+    directories, the process would wait for ever.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
 
 
 class HeldDirectory:

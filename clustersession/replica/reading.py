@@ -4,6 +4,7 @@ from clustersession.core.errors import ReplicaUnusable, WireError
 from clustersession.core.feed import START, Cursor
 from clustersession.core.state import Delta, delta_since
 from clustersession.replica import tables
+from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.engines.contract import ReadTransaction
 
 _REGISTER_BYTES = 24
@@ -38,16 +39,18 @@ def cursors_of(transaction: ReadTransaction) -> dict[bytes, Cursor]:
     }
 
 
-def delta_of(transaction: ReadTransaction, key: str, node: bytes, floor: int) -> Delta | None:
+def delta_of(
+    transaction: ReadTransaction, decoded: DecodedRecords, key: str, node: bytes, floor: int
+) -> Delta | None:
     """Read what a node wrote to a session above ``floor``; None when the session is unreadable."""
     data = transaction.get(tables.SESSIONS, tables.session_key(key))
-    state = None if data is None else tables.state_of_record(data)
+    state = None if data is None else decoded.state_of(key, data)
     return None if state is None else delta_since(key, state, node, floor)
 
 
 def size_about(delta: Delta) -> int:
     """Estimate how many bytes a delta takes, encoded."""
-    return _DELTA_BYTES + sum(
-        _REGISTER_BYTES + len(name) + len(register.value or b"")
-        for name, register in delta.state.registers.items()
-    )
+    size = _DELTA_BYTES
+    for name, register in delta.state.registers.items():
+        size += _REGISTER_BYTES + len(name) + len(register.value or b"")
+    return size

@@ -29,6 +29,8 @@ from clustersession.replica.principals import keys_of, tag_of
 from clustersession.replica.reading import head_from
 from clustersession.replica.results import Stored
 
+_BOOKKEEPING = ((tables.META, tables.HEAD_KEY), (tables.META, tables.REVOKING_KEY))
+
 
 class RecordWriter:
     """Writes records, and the head and the digests when it is done: call ``finish`` at the end.
@@ -58,10 +60,9 @@ class RecordWriter:
         self._clock_skew_ms_max = clock_skew_ms_max
         self._digests: dict[bytes, int] = {}
         self.stored: list[Stored] | None = None
-        self._revoking = tables.decode_revoking(
-            transaction.get(tables.META, tables.REVOKING_KEY)
-        )
-        self._before = head_from(transaction.get(tables.META, tables.HEAD_KEY))
+        head, revoking = transaction.get_all(_BOOKKEEPING)
+        self._revoking = tables.decode_revoking(revoking) if revoking else {}
+        self._before = head_from(head)
         self.node, self.seq, self.highest, self._tombstones = self._before
 
     def raise_highest(self, time: int) -> None:
@@ -158,7 +159,9 @@ class RecordWriter:
     def commit(self, change: Change, wall_ms: int) -> SessionState | None:
         """Apply one local change under the next place in our feed; None when it has no effect."""
         record = self.load(change.key)
-        current = self._current(change.key, record)
+        if record is None and change.held is not None:
+            record = self._take_back(change.key, change.held, wall_ms)
+        current = self.current(change.key, record)
         if current is not None and change.creation is None and expires_ms(current) < wall_ms:
             return None
         if current is None and change.creation is not None and not self._admits(change, wall_ms):
@@ -171,6 +174,15 @@ class RecordWriter:
         stored = self.store(change.key, record, state, new_feed_seq=seq)
         self.seq, self.highest = seq, time
         return state if stored is state else None
+
+    def _take_back(self, key: str, held: SessionState, wall_ms: int) -> tables.Record | None:
+        """Store a session again that has left for a store, which is no news to anybody."""
+        if held.ended is not None or expires_ms(held) < wall_ms:
+            return None
+        stored, self.stored = self.stored, None
+        self.store(key, None, held)
+        self.stored = stored
+        return self.load(key)
 
     def _admits(self, change: Change, wall_ms: int) -> bool:
         """Tell whether one more session may begin now, and count it."""
@@ -195,7 +207,9 @@ class RecordWriter:
         ``missing``.
         """
         record = self.load(delta.key)
-        current = self._current(delta.key, record)
+        current = None if record is None else record.state
+        if self._revoking:
+            current = self.current(delta.key, record)
         if current is None and self.kept_until_ms(delta.state) < wall_ms:
             return False
         joined = apply_delta(current, delta)
@@ -238,7 +252,7 @@ class RecordWriter:
         if tag is not None and self._revocation(tag) is not None:
             self.store(key, record, record.state)
 
-    def _current(self, key: str, record: tables.Record | None) -> SessionState | None:
+    def current(self, key: str, record: tables.Record | None) -> SessionState | None:
         """Return what is stored, or what it will be when its turn to be ended has come."""
         state = None if record is None else record.state
         if state is not None and self._revoking and (tag := tag_of(state)) in self._revoking:

@@ -1,6 +1,7 @@
 """Is a node's copy of every session, written once over any storage engine.
 
-Every public method is one transaction, unless it says otherwise. A commit moves session, change
+Every public method is one transaction, unless it says otherwise. What comes from peers is stored in
+turns, see ``replica.turns``, each a transaction. A commit moves session, change
 feed, expiry index, digests, sequence number and highest stamp together or not at all; any number of
 processes of one host may commit at the same time. Times are wall-clock milliseconds.
 """
@@ -29,12 +30,14 @@ from clustersession.core.state import (
 )
 from clustersession.replica import lineage, tables
 from clustersession.replica.decoded import DecodedRecords
+from clustersession.replica.direct_change import known_place, take_change
 from clustersession.replica.engines.contract import (
     ReadTransaction,
+    StartAnew,
     StorageEngine,
-    Undo,
     WriteTransaction,
 )
+from clustersession.replica.plain_change import PlainChange, prepare
 from clustersession.replica.principals import is_indexed, is_users, sessions_of, tag_of
 from clustersession.replica.reading import (
     cursor_of,
@@ -55,6 +58,7 @@ from clustersession.replica.results import (
     SnapshotPage,
     Stored,
 )
+from clustersession.replica.turns import CountedTurn, Turn
 
 _INDEXED_AT_ONCE = 500
 ENDS_AT_ONCE = 100
@@ -73,10 +77,13 @@ class Replica:
         deadline a tombstone is kept: another node's clock may be that far behind, and still hold
         the session it ends. Never changes.
     _ends_at_once: how many sessions of a revoked user one transaction ends, see ``end_revoked``.
+    _turn, _stand_back: bound a transaction, and let others write between two.
     _decoded: a cache. An entry is used only for the very bytes that it was made from or into.
     _observer: is told of what peers bring; None while nobody listens. Only this object's own
         ``apply`` and ``merge`` are reported, not those of other processes.
     _clock_checked: see ``check_clock``; None where nobody checks.
+    _node: the node id as it was met last, by which changes are prepared; another process may have
+        taken a new one since.
     """
 
     def __init__(
@@ -86,8 +93,11 @@ class Replica:
         *,
         clock_skew_ms_max: int,
         ends_at_once: int = ENDS_AT_ONCE,
+        turn: Callable[[], Turn] = CountedTurn,
+        stand_back: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
+        self._turn, self._stand_back = turn, stand_back
         self._ends_at_once = ends_at_once
         self._clock_skew_ms_max = clock_skew_ms_max
         self._decoded = DecodedRecords()
@@ -101,7 +111,8 @@ class Replica:
                 head = tables.Head(new_node(), 0, 0, 0)
                 transaction.put(tables.META, tables.HEAD_KEY, tables.encode_head(head))
             else:
-                tables.decode_head(stored)
+                head = tables.decode_head(stored)
+            self._node = head.node
             indexed = transaction.get(tables.PRINCIPALS, tables.INDEXED_KEY) is not None
         if not indexed:
             self.index_principals()
@@ -141,34 +152,80 @@ class Replica:
         ReplicaFull when there is no space, and SessionTooLarge for more attributes or a longer name
         than a record can hold; then nothing has changed.
         """
+        plain = prepare(changes, self._decoded, self._node)
+        if plain is not None:
+            return self._commit_plain(plain, changes, wall_ms)
+        leaving = share_left_by(changes)
+        with suppress(StartAnew), self._engine.write(leaving=leaving) as transaction:
+            return self._commit(transaction, changes, wall_ms)
+        with self._engine.write(leaving=leaving) as transaction:
+            return self._commit(transaction, changes, wall_ms)
+
+    def _commit_plain(
+        self, plain: PlainChange, changes: Sequence[Change], wall_ms: int
+    ) -> Committed:
+        with self._engine.write(leaving=1.0) as transaction:
+            committed = plain.commit(transaction, wall_ms, self._clock_skew_ms_max)
+            if committed is None:
+                return self._commit(transaction, changes, wall_ms)
+        # Only now, when these bytes are there to be met.
+        plain.remember(self._decoded)
+        return committed
+
+    def _commit(
+        self, transaction: WriteTransaction, changes: Sequence[Change], wall_ms: int
+    ) -> Committed:
         states: list[SessionState | None] = []
         stored: list[Stored] = []
-        with self._engine.write(leaving=share_left_by(changes)) as transaction:
-            writer = self._writer(transaction)
-            writer.stored = stored
-            if abs(wall_ms - wall_ms_of(writer.highest)) > self._clock_skew_ms_max:
-                real_ms = self._checked(transaction, wall_ms)
-                if real_ms != wall_ms:
-                    changes = [moved(change, real_ms - wall_ms) for change in changes]
-                    wall_ms = real_ms
-            for change in changes:
-                states.append(writer.commit(change, wall_ms))
-            writer.finish()
-            return Committed(writer.seq, states, stored)
+        writer = self._writer(transaction)
+        self._node = writer.node
+        writer.stored = stored
+        if abs(wall_ms - wall_ms_of(writer.highest)) > self._clock_skew_ms_max:
+            real_ms = self._checked(transaction, wall_ms)
+            if real_ms != wall_ms:
+                changes = [moved(change, real_ms - wall_ms) for change in changes]
+                wall_ms = real_ms
+        for change in changes:
+            states.append(writer.commit(change, wall_ms))
+        writer.finish()
+        return Committed(writer.seq, states, stored)
 
     def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
         """Apply a peer's batch and move our cursor on its feed.
 
         A batch that does not follow the cursor, or one with a stamp too far in the future, changes
-        nothing; ``whole``: nor does one with changes of a session that is missing here. Sessions
+        nothing. ``whole``: the cursor stays where it is when a session is missing here that the
+        batch changes; what it brings of others is here all the same, and may come again. Sessions
         that are expired here and not held are passed over. Raises ReplicaFull; the ends in the
         batch are then taken all the same, each in a transaction of its own, if they fit.
         """
         try:
             return self._apply(batch, wall_ms, whole=whole)
         except ReplicaFull:
-            self._take_ends(batch.deltas, wall_ms)
+            self._take_ends(
+                [d for d in batch.deltas if not self._from_the_future(d.state, wall_ms)], wall_ms
+            )
             raise
+
+    def take(self, batch: Batch, wall_ms: int) -> bool:
+        """Take one change ahead of its node's stream; True: it is here, and our cursor unmoved.
+
+        False: it cannot stand on what is here, see ``core.direct_change``. Raises ReplicaFull.
+        """
+        if any(self._from_the_future(delta.state, wall_ms) for delta in batch.deltas):
+            return False
+        with self._engine.write(leaving=1.0) as transaction:
+            writer = self._writer(transaction)
+            writer.stored = [] if self._observer is not None else None
+            taken = take_change(transaction, writer, batch, wall_ms)
+            writer.finish()
+        self._report(writer)
+        return taken
+
+    def known(self, node: bytes) -> int:
+        """Return the highest place in a node's feed of which ``take`` has taken a change."""
+        with self._engine.read() as transaction:
+            return known_place(transaction, node)
 
     def check_clock(self, checked: Callable[[int], int]) -> None:
         """Have the times of commits checked, where a replica with peers finds one far from its own.
@@ -183,59 +240,94 @@ class Replica:
         return self._clock_checked(wall_ms)
 
     def _apply(self, batch: Batch, wall_ms: int, *, whole: bool) -> Applied:
-        with self._engine.write(leaving=1.0) as transaction:
-            cursor = cursor_of(transaction, batch.sender)
-            writer = self._writer(transaction)
-            if batch.sender == writer.node:
-                return Applied(Cursor(writer.seq, writer.seq), 0, ())
-            if not follows(batch, cursor) or not is_news(batch, cursor):
-                return Applied(cursor, 0, ())
-            if any(self._from_the_future(delta.state, wall_ms) for delta in batch.deltas):
+        done, changed = 0, 0
+        missing: list[str] = []
+        while True:
+            with self._engine.write(leaving=1.0) as transaction:
+                cursor = cursor_of(transaction, batch.sender)
+                writer = self._writer(transaction)
+                if not done:
+                    refusal = self._refusal(writer, batch, cursor, wall_ms)
+                    if refusal is not None:
+                        return refusal
+                done, gained = self._take_turn(writer, batch.deltas, done, wall_ms, missing)
+                changed += gained
+                # The cursor goes with the last turn: until then all of the batch may come again.
+                if done == len(batch.deltas) and not (whole and missing):
+                    cursor = advance(cursor, batch)
+                    transaction.put(tables.CURSORS, batch.sender, tables.encode_cursor(cursor))
+                writer.finish()
+            self._report(writer)
+            if done == len(batch.deltas):
+                return Applied(cursor, changed, missing)
+            self._stand_back()
+
+    def _refusal(
+        self, writer: RecordWriter, batch: Batch, cursor: Cursor, wall_ms: int
+    ) -> Applied | None:
+        """Return the answer to a batch that changes nothing; None when it is to be applied."""
+        if batch.sender == writer.node:
+            return Applied(Cursor(writer.seq, writer.seq), 0, ())
+        if not follows(batch, cursor) or not is_news(batch, cursor):
+            return Applied(cursor, 0, ())
+        for delta in batch.deltas:
+            if self._from_the_future(delta.state, wall_ms):
                 return Applied(cursor, 0, (), refused_future=True)
-            writer.stored = [] if self._observer is not None else None
-            changed = 0
-            missing: list[str] = []
-            for delta in batch.deltas:
-                if writer.adopt(delta, wall_ms, missing):
-                    changed += 1
-            if whole and missing:
-                raise Undo
-            writer.finish()
-            moved = advance(cursor, batch)
-            transaction.put(tables.CURSORS, batch.sender, tables.encode_cursor(moved))
-        if whole and missing:
-            return Applied(cursor, 0, missing)
-        self._report(writer)
-        return Applied(moved, changed, missing)
+        return None
+
+    def _take_turn(
+        self,
+        writer: RecordWriter,
+        deltas: Sequence[Delta],
+        start: int,
+        wall_ms: int,
+        missing: list[str],
+    ) -> tuple[int, int]:
+        """Join what peers have from a place on; return up to where, and how many changed us."""
+        writer.stored = [] if self._observer is not None else None
+        turn, changed, done = self._turn(), 0, start
+        for done in range(start + 1, len(deltas) + 1):
+            if writer.adopt(deltas[done - 1], wall_ms, missing):
+                changed += 1
+            if turn.is_over():
+                break
+        return done, changed
 
     def merge(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
         """Join whole copies from a snapshot, a fetch or anti-entropy; return how many changed us.
 
         One that we do not hold and that is expired, and any with a stamp too far in the future, is
-        passed over. Raises ReplicaFull; ends are then taken all the same, each in a transaction of
-        its own, if they fit.
+        passed over. Raises ReplicaFull when it is full before the end; ends are then taken all the
+        same, each in a transaction of its own, if they fit.
         """
-        deltas = [
-            Delta(key, state, full=True)
-            for key, state in sessions
-            if not self._from_the_future(state, wall_ms)
-        ]
+        return self.restore(
+            [(key, state) for key, state in sessions if not self._from_the_future(state, wall_ms)],
+            wall_ms,
+        )
+
+    def restore(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
+        """Join whole copies that were here before, as ``merge`` does, whatever their stamps.
+
+        They were judged when they came. The clock may have come back wrong since.
+        """
+        deltas = [Delta(key, state, full=True) for key, state in sessions]
         try:
             return self._adopt(deltas, wall_ms, leaving=1.0)
         except ReplicaFull:
             self._take_ends(deltas, wall_ms)
             raise
 
-    def _adopt(self, deltas: Iterable[Delta], wall_ms: int, *, leaving: float) -> int:
-        changed = 0
-        with self._engine.write(leaving=leaving) as transaction:
-            writer = self._writer(transaction)
-            writer.stored = [] if self._observer is not None else None
-            for delta in deltas:
-                if writer.adopt(delta, wall_ms, []):
-                    changed += 1
-            writer.finish()
-        self._report(writer)
+    def _adopt(self, deltas: Sequence[Delta], wall_ms: int, *, leaving: float) -> int:
+        done, changed = 0, 0
+        while done < len(deltas):
+            if done:
+                self._stand_back()
+            with self._engine.write(leaving=leaving) as transaction:
+                writer = self._writer(transaction)
+                done, gained = self._take_turn(writer, deltas, done, wall_ms, [])
+                changed += gained
+                writer.finish()
+            self._report(writer)
         return changed
 
     def _take_ends(self, deltas: Iterable[Delta], wall_ms: int) -> None:
@@ -248,7 +340,7 @@ class Replica:
             for delta in ends_among(deltas):
                 held = self.get(delta.key)
                 news = delta.key[0] == RESERVED_PREFIX if held is None else held.ended is None
-                if news and not self._from_the_future(delta.state, wall_ms):
+                if news:
                     self._adopt([delta], wall_ms, leaving=0.0)
 
     def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
@@ -263,7 +355,8 @@ class Replica:
             head = head_of(transaction)
             upto = after
             for feed_key, entry in transaction.scan(tables.FEED, tables.feed_key(after + 1)):
-                delta = delta_of(transaction, tables.session_of_feed(entry), head.node, floor)
+                session_key = tables.session_of_feed(entry)
+                delta = delta_of(transaction, self._decoded, session_key, head.node, floor)
                 if delta is not None:
                     bytes_left -= size_about(delta)
                     if bytes_left < 0 and deltas:
@@ -379,6 +472,22 @@ class Replica:
                 transaction.delete(tables.EXPIRY, expiry_key)
             writer.finish()
             return len(due)
+
+    def evict(self, copies: Iterable[tuple[str, SessionState]]) -> int:
+        """Let go of sessions that a store holds, as far as they are still what is given.
+
+        No tombstone stays, and nothing is reported: they have not ended. Returns how many went.
+        """
+        gone = 0
+        with self._engine.write() as transaction:
+            writer = self._writer(transaction)
+            for key, state in copies:
+                record = writer.load(key)
+                if record is not None and record.state == state:
+                    writer.remove(key)
+                    gone += 1
+            writer.finish()
+        return gone
 
     def end_revoked(self) -> Sequence[Stored] | None:
         """Store as ended some more sessions of a user whose revocation is here already.

@@ -47,7 +47,23 @@ _HEAD = Struct(">B8sQQQ")
 _HEADER = Struct(">QQQ?")
 _ALLOWANCE = Struct(">QQ")
 _NUMBER = Struct(">Q")
+_CURSORS = {form.size: form for form in (Struct(">QQ"), Struct(">QQQ"))}
 _BUCKET = Struct(">H")
+
+# These are what ``struct`` offers and no functions around it: every write passes through.
+feed_key = _NUMBER.pack
+"""Returns a place in the feed, of its number."""
+encode_digest = _NUMBER.pack
+"""Returns the stored form of one digest."""
+encode_place = _NUMBER.pack
+"""Returns the stored form of a place in some feed."""
+encode_places = _HEADER.pack
+"""Returns the beginning of a record: its places in feed, expiry index and digests, and whether the
+session has ended."""
+
+# Half the price of Head(...), on the path of each write.
+_new_tuple = tuple.__new__
+
 _BUCKET_KEYS = tuple(_BUCKET.pack(bucket) for bucket in range(BUCKETS))
 
 
@@ -90,8 +106,8 @@ def decode_allowance(data: bytes | None) -> Allowance | None:
     return Allowance(*_ALLOWANCE.unpack(data))
 
 
-def encode_head(head: Head) -> bytes:
-    """Encode the head."""
+def encode_head(head: tuple[bytes, int, int, int]) -> bytes:
+    """Encode the head, a ``Head`` or its fields in their order."""
     return _HEAD.pack(LAYOUT, *head)
 
 
@@ -108,16 +124,15 @@ def decode_head(data: bytes) -> Head:
         raise WireError("the head of the replica does not decode") from None
     if layout != LAYOUT:
         raise WireError(f"the replica has layout {layout}; this version reads {LAYOUT}")
-    return Head(node, seq, highest, tombstones)
+    return _new_tuple(Head, (node, seq, highest, tombstones))
 
 
 def encode_record(
     feed_seq: int, expiry_ms: int, entry_hash: int, state: SessionState
 ) -> bytes:
     """Return the stored form of a session. Raises SessionTooLarge."""
-    return _HEADER.pack(feed_seq, expiry_ms, entry_hash, state.ended is not None) + encode_state(
-        state
-    )
+    places = encode_places(feed_seq, expiry_ms, entry_hash, state.ended is not None)
+    return places + encode_state(state)
 
 
 def decode_places(data: bytes) -> tuple[int, int, int, bool]:
@@ -168,11 +183,6 @@ def start_after(after_key: str) -> bytes:
 def key_of_session(table_key: bytes) -> str:
     """Return the inverse of ``session_key``. Raises ReplicaUnusable, like all that read keys."""
     return _text(table_key[_BUCKET.size :])
-
-
-def feed_key(seq: int) -> bytes:
-    """Return a place in the feed."""
-    return _NUMBER.pack(seq)
 
 
 def seq_of_feed(table_key: bytes) -> int:
@@ -246,11 +256,6 @@ def bucket_of_digest(table_key: bytes) -> int:
     return bucket
 
 
-def encode_digest(digest: int) -> bytes:
-    """Return the stored form of one digest."""
-    return _NUMBER.pack(digest)
-
-
 def decode_digest(data: bytes | None) -> int:
     """Return a digest, 0 for a bucket that never had a session."""
     return 0 if data is None else int.from_bytes(data, "big")
@@ -268,9 +273,18 @@ def decode_cursor(data: bytes) -> Cursor:
     What does not read as a cursor is one at the start, which is never wrong: what is here already
     is merged once more.
     """
-    if len(data) not in (2 * _NUMBER.size, 3 * _NUMBER.size):
-        return START
-    return Cursor(*(number for (number,) in _NUMBER.iter_unpack(data)))
+    form = _CURSORS.get(len(data))
+    return START if form is None else Cursor(*form.unpack(data))
+
+
+def known_key(node: bytes) -> bytes:
+    """Return the note of the highest place in a node's feed of which a change came directly."""
+    return b"known " + node
+
+
+def decode_place(data: bytes | None) -> int:
+    """Return the place in such a note, 0 for none."""
+    return 0 if data is None else _number(_NUMBER, data)
 
 
 def _number(form: Struct, data: bytes) -> int:

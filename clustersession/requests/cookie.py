@@ -5,7 +5,7 @@ from clustersession.core.memo import Memo
 VALUES_MAX = 8
 """Cookies of our name considered in one request: a bound on lookups for a made-up header."""
 
-_HEADERS_MAX = 2048
+_HEADERS_MAX = 4096
 _HEADER_LENGTH_MAX = 1024
 """Together they bound what is remembered of headers."""
 

@@ -40,6 +40,15 @@ def beyond_the_cookie(settings: Settings) -> list[str]:
     ]
 
 
+def refuse_url_parameter(settings: Settings, why: str) -> None:
+    """Raise ConfigurationError for an id in the path, in an adapter that sees the path too late.
+
+    ``why`` says so of its framework, and what to do instead.
+    """
+    if settings.url_parameter:
+        raise ConfigurationError(f"url_parameter is {settings.url_parameter!r}; {why}")
+
+
 class RequestOpener(Generic[_Request]):
     """Opens the requests of one application, as the settings of its runtime say.
 

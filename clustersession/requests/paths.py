@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from clustersession.core.errors import SessionError
 from clustersession.session.manager import SessionManager
@@ -61,9 +62,14 @@ class PathParameter:
 
 
 class ExcludedSession(Session):
-    """Stands where a path is excluded: reads as empty, and refuses every change."""
+    """Stands where a path is excluded: reads as empty, and refuses every change.
+
+    ``why_not`` says why there is no session.
+    """
 
     __slots__ = ()
+
+    why_not: ClassVar[str] = "the path of this request matches a pattern of the setting exclude"
 
     def __init__(self, manager: SessionManager) -> None:
         super().__init__()
@@ -71,16 +77,13 @@ class ExcludedSession(Session):
         Visit(manager.context, self).release()
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in ("principal", "idle_timeout", "permanent"):
-            _refuse()
+        if name in ("principal", "label", "idle_timeout", "lifetime", "permanent"):
+            _refuse(self)
         super().__setattr__(name, value)
 
 
-def _refuse(*_: object, **__: object) -> None:
-    raise SessionError(
-        "there is no session here: the path of this request matches a pattern of the setting "
-        "exclude"
-    )
+def _refuse(session: ExcludedSession, *_: object, **__: object) -> None:
+    raise SessionError(f"there is no session here: {session.why_not}")
 
 
 for _name in (

@@ -16,6 +16,9 @@ from clustersession.session.warnings import Warnings
 from clustersession.wire.value_types import SCALARS
 from clustersession.wire.values import decode_value, encode_value
 
+# Half the price of Original(...), on the path of each write.
+_new_tuple = tuple.__new__
+
 
 class AttributeTracker:
     """Fills one session's dict from its stored copy, and compares the two later.
@@ -119,7 +122,7 @@ class AttributeTracker:
         self._key, self._stored = key, stored
         for name, data in changes.sets.items():
             value = dict.get(values, name)
-            originals[name] = original = Original(value, data)
+            originals[name] = original = _new_tuple(Original, (value, data))
             if type(value) in SCALARS:
                 stored.share(name, original)
             else:

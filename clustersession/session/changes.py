@@ -20,9 +20,12 @@ class Original(NamedTuple):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttributeChanges:
-    """Names the attributes that a commit is to set, by their new bytes, and to delete."""
+    """Names the attributes that a commit is to set, by their new bytes, and to delete.
+
+    Nobody changes it; every write makes one.
+    """
 
     sets: Mapping[str, bytes] = field(default_factory=dict)
     deletes: tuple[str, ...] = ()

@@ -1,8 +1,10 @@
 """Says what the session layer asks of the cluster."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
+
+from clustersession.replica.results import Stored
 
 NOTHING_MORE: Mapping[bytes, int] = MappingProxyType({})
 """Any copy will do."""
@@ -54,14 +56,24 @@ class ClusterPort(Protocol):
         """
         ...
 
-    def confirm(self, head: int) -> bool:
+    def confirm(
+        self, head: int, stored: Sequence[Stored] = (), *, ends: bool = False
+    ) -> bool:
         """Wait until a peer, or with ``ack="all"`` every one, holds our feed up to ``head``.
 
-        False: not in time. With ``ack="none"`` it is not asked; the caller says ``feed_moved``.
+        stored: the sessions that the commit which led to ``head`` has written, as ``Committed`` has
+        them: knowing what is to be held, one write may be carried there by itself. None of them:
+        all of the feed is meant. ends: sessions end there, so that every one must hold it whatever
+        ``ack`` says, where there is a journal.
+
+        False: not in time. With ``ack="none"`` it is not asked for anything but ends; the caller
+        says ``feed_moved``.
         """
         ...
 
-    async def confirm_async(self, head: int) -> bool:
+    async def confirm_async(
+        self, head: int, stored: Sequence[Stored] = (), *, ends: bool = False
+    ) -> bool:
         """Do what ``confirm`` does, without blocking the event loop."""
         ...
 
@@ -74,6 +86,17 @@ class ClusterPort(Protocol):
 
     async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Do what ``fetch`` does, without blocking the event loop."""
+        ...
+
+    def gather(self, principal: str) -> bool:
+        """Have all sessions of a user in the replica, within ``fetch_timeout_s``.
+
+        False: they may not be; the replica has those that this node holds.
+        """
+        ...
+
+    async def gather_async(self, principal: str) -> bool:
+        """Do what ``gather`` does, without blocking the event loop."""
         ...
 
     def feed_moved(self, head: int) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from clustersession.core.counters import Counters
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import log_name
+from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import ENDED_INVALIDATED, ENDED_REPLACED, Change
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed
 from clustersession.session.cluster_port import ClusterPort
-from clustersession.session.events import Events, commit_with_events
+from clustersession.session.events import Events, note_events
 from clustersession.session.warnings import Warnings
 from clustersession.settings.settings import Settings
 
@@ -43,6 +44,7 @@ class SessionCommits:
         now_ms: Callable[[], int],
     ) -> None:
         self._waits = settings.ack != "none"
+        self._waits_for_ends = settings.effective_durability != "none"
         self._replica = replica
         self._cluster = cluster
         self._counters = counters
@@ -55,7 +57,8 @@ class SessionCommits:
     def commit(self, changes: Sequence[Change], now_ms: int) -> Committed | None:
         """Commit; None when there is no space: then the request goes on without it."""
         try:
-            committed = commit_with_events(self._replica, self._events, changes, now_ms)
+            committed = self._replica.commit(changes, now_ms)
+            note_events(self._events, committed.stored)
         except ReplicaFull as error:
             self._counters.replica_full += 1
             if now_ms - self._full_logged_ms >= FULL_LOG_INTERVAL_MS:
@@ -74,18 +77,25 @@ class SessionCommits:
         """Have the agent send what was committed up to ``head``; nobody waits."""
         self._cluster.feed_moved(head)
 
-    def confirm(self, head: int) -> None:
-        """Wait for peers as ``ack`` asks. Raises ReplicationFailed if so configured."""
-        if not self._waits:
-            self._cluster.feed_moved(head)
-        elif not self._cluster.confirm(head):
+    def confirm(self, committed: Committed, *, ends: bool = False) -> None:
+        """Wait for peers as ``ack`` asks, and for all of them where sessions ended.
+
+        ``ends``: they did, by commits of which this one is only the last.
+
+        Raises ReplicationFailed if so configured.
+        """
+        ends = self._waits_for_ends and (ends or _ends_sessions(committed))
+        if not (self._waits or ends):
+            self._cluster.feed_moved(committed.head)
+        elif not self._cluster.confirm(committed.head, committed.stored, ends=ends):
             self._warnings.unconfirmed()
 
-    async def confirm_async(self, head: int) -> None:
+    async def confirm_async(self, committed: Committed, *, ends: bool = False) -> None:
         """Do what ``confirm`` does, without blocking the event loop."""
-        if not self._waits:
-            self._cluster.feed_moved(head)
-        elif not await self._cluster.confirm_async(head):
+        ends = self._waits_for_ends and (ends or _ends_sessions(committed))
+        if not (self._waits or ends):
+            self._cluster.feed_moved(committed.head)
+        elif not await self._cluster.confirm_async(committed.head, committed.stored, ends=ends):
             self._warnings.unconfirmed()
 
     def store_owed_ends(self, now_ms: int) -> None:
@@ -115,3 +125,9 @@ class SessionCommits:
             "no space to store that session %s was ended: other processes and nodes still accept "
             "it; tried again at each request to this process", log_name(change.key),
         )
+
+
+def _ends_sessions(committed: Committed) -> bool:
+    return any(
+        after.ended is not None or key[0] == RESERVED_PREFIX for key, _, after in committed.stored
+    )

@@ -35,6 +35,7 @@ class SessionContext:
         warnings: what goes wrong without failing a request.
         commits: where every change goes, and what waits for peers.
         local: which attributes stay on this node.
+        sessions_leave: the agent may let sessions leave for a store, those of open requests too.
         causal: waits for copies that a client has seen; None without ``consistency="causal"``.
     """
 
@@ -51,6 +52,7 @@ class SessionContext:
     warnings: Warnings = field(init=False)
     commits: SessionCommits = field(init=False)
     local: LocalAttributes = field(init=False)
+    sessions_leave: bool = field(init=False)
     causal: CausalReads | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -60,5 +62,6 @@ class SessionContext:
             self.now_ms,
         )
         self.local = LocalAttributes(self.settings.local_attributes)
+        self.sessions_leave = self.settings.effective_near_cache_idle_s > 0
         if self.settings.consistency == "causal":
             self.causal = CausalReads(self.replica, self.counters, self.now_ms)

@@ -190,7 +190,7 @@ def commit_with_events(
 
 def note_events(events: Events, stored: Sequence[Stored]) -> None:
     """Note what a transaction means to those who asked."""
-    if events:
+    if events._callbacks:
         for happened in transitions(stored):
             events.add(event_of(happened))
 

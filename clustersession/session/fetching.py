@@ -5,10 +5,12 @@ from clustersession.session.authentic import Candidate
 from clustersession.session.causal import Seen
 from clustersession.session.cluster_port import NOTHING_MORE
 from clustersession.session.context import SessionContext
+from clustersession.session.in_use import keep_in_use
 from clustersession.session.lifetimes import is_live
 from clustersession.session.visit import IMPORTED_PREFIX, Visit
 
-FETCHES_PER_REQUEST_MAX = 2
+FETCHES_PER_REQUEST_MAX = 3
+"""As many as an old cookie may have records, see ``session.legacy``."""
 
 
 def fetch(visit: Visit) -> None:
@@ -79,11 +81,17 @@ def _take(visit: Visit, candidate: Candidate) -> bool:
     context = visit.context
     state = context.replica.get(candidate.key)
     now_ms = context.now_ms()
+    is_record = candidate.key.startswith(IMPORTED_PREFIX)
+    if is_record and state is not None:
+        visit.legacy = candidate.key
     if state is None or not is_live(state, now_ms):
         visit.note_outdated(state, now_ms)
         return False
+    state = keep_in_use(visit, candidate.key, state, now_ms)
+    if state is None:
+        return False
     context.counters.fetched += 1
-    if candidate.key.startswith(IMPORTED_PREFIX):
+    if is_record:
         # The client has no id of ours yet.
         visit.attach_record(candidate.identifier, candidate.key, state)
         return True

@@ -14,6 +14,9 @@ For ``ROTATION_GRACE_MS`` after the exchange the old cookie still leads to the s
 sends several requests at once, and a node may die before its answer is out. Not so when the
 application gave the session another id (``rotate``), as at a login: then whoever knows the old
 cookie has nothing, and a request with it is as outdated as one with the id from before.
+
+With a store a record may be on another host alone, or have left this one, so a record that is not
+here is asked for.
 """
 
 from collections.abc import Callable, Iterable
@@ -70,6 +73,7 @@ class LegacyCookies:
         self, settings: Settings, replica: Replica, signer: IdSigner, wall_ms: Callable[[], int]
     ) -> None:
         self._name = settings.legacy_cookie_name
+        self._has_store = bool(settings.store)
         self._replica = replica
         self._signer = signer
         self._wall_ms = wall_ms
@@ -91,13 +95,16 @@ class LegacyCookies:
             old_id = self._id_in(value)
             if old_id is None:
                 continue
-            for key in _keys(old_id):
+            keys = _keys(old_id)
+            for key in keys:
                 state = self._replica.get(key)
                 if state is None:
                     continue
                 visit.legacy = key
                 if visit.client is None and self._open(visit, key, state):
                     return
+            if self._has_store and not visit.legacy:
+                self._look_elsewhere(visit, keys)
 
     def answer(self, visit: Visit, outcome: Outcome) -> Outcome:
         """Take the old cookie away when its session was exchanged or ended in this request."""
@@ -107,6 +114,16 @@ class LegacyCookies:
         if not gone:
             return outcome
         return outcome._replace(vary=True, delete_legacy_cookie=self._deletion)
+
+    def _look_elsewhere(self, visit: Visit, keys: tuple[str, ...]) -> None:
+        if visit.client is None:
+            visit.candidates += tuple(
+                Candidate(self._signer.derive(key), key, None) for key in keys
+            )
+            visit.missing = True
+        else:
+            # Nobody waits for what only a logout needs: that takes the cookie away.
+            visit.legacy = keys[0]
 
     def _open(self, visit: Visit, key: str, state: SessionState) -> bool:
         now_ms = self._wall_ms()

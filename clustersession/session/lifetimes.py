@@ -11,6 +11,7 @@ from clustersession.core.state import (
     LIFETIME,
     PRINCIPAL,
     SessionState,
+    access_coarseness_ms,
     expires_ms,
     idle_timeout_ms,
 )
@@ -126,6 +127,12 @@ def is_permanent(state: SessionState) -> bool:
 def is_live(state: SessionState | None, now_ms: int) -> bool:
     """Tell whether a copy is neither absent, nor ended, nor expired."""
     return state is not None and state.ended is None and now_ms <= expires_ms(state)
+
+
+def access_is_stale(state: SessionState, now_ms: int) -> bool:
+    """Tell whether the last recorded access is old enough for another one to be recorded."""
+    idle_ms = idle_timeout_ms(state)
+    return idle_ms > 0 and now_ms - state.accessed_ms >= max(access_coarseness_ms(idle_ms), 1)
 
 
 def was_just_replaced(state: SessionState, now_ms: int) -> bool:

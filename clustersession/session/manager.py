@@ -7,11 +7,12 @@ from clustersession.core.state import Change, SessionState
 from clustersession.net.async_library import pause
 from clustersession.replica.replica import Replica
 from clustersession.session.authentic import Authenticator, Candidate
-from clustersession.session.cluster_port import ClusterPort
+from clustersession.session.cluster_port import NOTHING_MORE, ClusterPort
 from clustersession.session.context import SessionContext
 from clustersession.session.cookie import CookieWriter
 from clustersession.session.events import Events
 from clustersession.session.fetching import fetch, fetch_async
+from clustersession.session.in_use import keep_in_use, present_copy
 from clustersession.session.legacy import legacy_cookies
 from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewhere
 from clustersession.session.open_visits import OpenVisits, close, leave
@@ -22,7 +23,7 @@ from clustersession.session.token import IdSigner
 from clustersession.session.untouched import UntouchedSession, hide_emptiness
 from clustersession.session.users import ClusterSessions
 from clustersession.session.visit import Visit
-from clustersession.session.writing import save, save_async
+from clustersession.session.writing import asks_nobody, save, save_async
 from clustersession.settings.settings import Settings
 
 IDS_PER_REQUEST_MAX = 10
@@ -77,6 +78,8 @@ class SessionManager:
         self.seen_cookie_name = seen_cookie_name(settings)
         self._own_route = cluster.route
         self._contact = cluster.contact
+        # Here, because each request asks.
+        self._sessions_leave = self.context.sessions_leave
         self._authenticator = Authenticator(signer)
         self._cookies = CookieWriter(settings)
         self._seen_cookies = CookieWriter(settings, self.seen_cookie_name)
@@ -129,11 +132,7 @@ class SessionManager:
             if key in commits.owed_ends:
                 continue
             state = self.replica.get(key)
-            seen: Mapping[bytes, int] = {}
-            if seen_values and self.context.causal is not None:
-                seen = self._seen_tokens.decode(key, seen_values)
-                if seen:
-                    visit.seen = {**visit.seen, key: seen}
+            seen = self._seen(visit, key, seen_values) if seen_values else NOTHING_MORE
             if state is not None and is_live(state, now_ms):
                 if self._contact.apart and self._contact.is_apart():
                     here += (candidate,)
@@ -143,8 +142,11 @@ class SessionManager:
                     visit.candidates = (candidate,)
                     visit.missing = True
                     return
-                visit.attach(identifier, key, state)
-                return
+                if self._sessions_leave:
+                    state = keep_in_use(visit, key, state, now_ms)
+                if state is not None:
+                    visit.attach(identifier, key, state)
+                    return
             if visit.client is None:
                 visit.client = (identifier, route)
             if state is None or may_live_elsewhere(state, now_ms):
@@ -156,6 +158,16 @@ class SessionManager:
             visit.client = here[0].identifier, here[0].route
             visit.candidates = here + visit.candidates
         visit.missing = bool(visit.candidates)
+
+    def _seen(
+        self, visit: Visit, key: str, seen_values: Sequence[str]
+    ) -> Mapping[bytes, int]:
+        if self.context.causal is None:
+            return NOTHING_MORE
+        seen = self._seen_tokens.decode(key, seen_values)
+        if seen:
+            visit.seen = {**visit.seen, key: seen}
+        return seen
 
     def _lacks(self, key: str, state: SessionState, seen: Mapping[bytes, int]) -> bool:
         causal = self.context.causal
@@ -194,6 +206,11 @@ class SessionManager:
             )
             and own in self.cluster.serving_routes()
         )
+
+    def is_brief(self, visit: Visit) -> bool:
+        """Tell whether ``save`` calls nobody, neither the application nor, but for ``ack``, others.
+        """
+        return not self.events and asks_nobody(visit)
 
     def commit(self, visit: Visit) -> Outcome:
         """Save before the response headers go out, and return what they need to say.
@@ -277,7 +294,7 @@ class SessionManager:
 
         What ends in the microseconds between this look and the answer nobody can see.
         """
-        state = None if visit.key is None else self.replica.get(visit.key)
+        state = present_copy(visit)
         visit.discarded |= visit.key is not None and (state is None or state.ended is not None)
         return visit.discarded
 
@@ -288,8 +305,7 @@ class SessionManager:
 
     def has_ended(self, visit: Visit) -> bool:
         """Tell whether the stored session has ended or expired in the meantime."""
-        key = visit.key
-        return key is not None and not is_live(self.replica.get(key), self.now_ms())
+        return visit.key is not None and not is_live(present_copy(visit), self.now_ms())
 
     def route_is_due(self, visit: Visit) -> bool:
         """Tell whether the client's cookie names a node that the next answer will not name."""
@@ -314,7 +330,7 @@ class SessionManager:
         """
         committed = self.context.commits.commit(changes, self.now_ms())
         if committed is not None and committed.effective:
-            await self.context.commits.confirm_async(committed.head)
+            await self.context.commits.confirm_async(committed)
         return committed is None or committed.effective
 
     def write_unconfirmed(self, changes: Sequence[Change]) -> None:

@@ -13,8 +13,8 @@ from weakref import ref
 
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import Change, access_coarseness_ms, idle_timeout_ms
-from clustersession.replica.replica import Replica
 from clustersession.session.context import SessionContext
+from clustersession.session.in_use import present_copy
 from clustersession.session.lifetimes import is_live
 from clustersession.session.stored import stored_attributes
 from clustersession.session.visit import Visit
@@ -70,7 +70,11 @@ class OpenVisits:
         """
         context = self._context
         now_ms = context.now_ms()
-        changes = owed_accesses(self._take_long(), context.replica, now_ms)
+        changes = owed_accesses(self._take_long(), now_ms)
+        for change in changes:
+            if context.replica.get(change.key) is None:
+                # It has left for the store, and comes back to be kept alive there.
+                context.cluster.fetch(change.key)
         for first in range(0, len(changes), CHANGES_PER_COMMIT):
             part = changes[first : first + CHANGES_PER_COMMIT]
             committed = context.commits.commit(part, now_ms)
@@ -100,7 +104,7 @@ def _is_open(reference: "ref[Visit]") -> bool:
     return visit is not None and visit.is_open
 
 
-def owed_accesses(visits: Iterable[Visit], replica: Replica, now_ms: int) -> list[Change]:
+def owed_accesses(visits: Iterable[Visit], now_ms: int) -> list[Change]:
     """Return which accesses are to be recorded now, one for each session of open visits.
 
     Notes in each visit when it is to be looked at again.
@@ -113,7 +117,7 @@ def owed_accesses(visits: Iterable[Visit], replica: Replica, now_ms: int) -> lis
             continue
         if now_ms < max(stored.touch_due_ms, visit.recorded_until_ms):
             continue
-        state = replica.get(key)
+        state = present_copy(visit)
         if state is None or not is_live(state, now_ms):
             continue
         due_ms = stored_attributes(state).touch_due_ms

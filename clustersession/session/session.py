@@ -6,6 +6,7 @@ from datetime import datetime
 from clustersession.core.errors import SessionError
 from clustersession.core.state import (
     IDLE_TIMEOUT,
+    LABEL,
     LIFETIME,
     LOGIN,
     PRINCIPAL,
@@ -13,6 +14,7 @@ from clustersession.core.state import (
     idle_timeout_ms,
 )
 from clustersession.session.fetching import newest, newest_async
+from clustersession.session.label import clean_label, read_label
 from clustersession.session.lifetimes import PERMANENT, utc
 from clustersession.session.users import ClusterSessions, principal_text
 from clustersession.session.visit import NewId, SessionDict
@@ -101,6 +103,23 @@ class Session(SessionDict):
         visit.set_register(PRINCIPAL, None if text is None else text.encode("utf-8"))
         visit.set_register(LOGIN, None)
         visit.outdated = False
+
+    @property
+    def label(self) -> str | None:
+        """Return what the application noted of the device, for lists of a user's sessions.
+
+        What is set is brought onto one line, without control characters, and cut to 100 characters.
+        """
+        self.accessed = True
+        return read_label(self._visit.register(LABEL))
+
+    @label.setter
+    def label(self, value: str | None) -> None:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"label must be a str or None, not {type(value).__name__}")
+        text = None if value is None else clean_label(value)
+        if text != self.label:
+            self._visit.set_register(LABEL, None if text is None else text.encode())
 
     @property
     def cluster(self) -> ClusterSessions:

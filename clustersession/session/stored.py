@@ -15,8 +15,17 @@ from clustersession.core.state import (
     access_coarseness_ms,
     idle_timeout_ms,
 )
-from clustersession.session.changes import UNLOADED, Original, visible_values
-from clustersession.session.lifetimes import is_permanent
+from clustersession.session.changes import (
+    UNLOADED,
+    AttributeChanges,
+    Original,
+    visible_values,
+)
+from clustersession.session.lifetimes import PERMANENT, is_permanent
+
+_new = object.__new__
+# Half the price of Original(...), on the path of each write.
+_new_tuple = tuple.__new__
 
 
 class StoredAttributes:
@@ -77,15 +86,44 @@ def stored_attributes(
     state: SessionState, before: SessionState | None = None
 ) -> StoredAttributes:
     """Return what follows from a copy; what was decoded of the one ``before`` it is not again."""
-    try:
-        known: StoredAttributes = state._attributes
-    except AttributeError:
-        pass
-    else:
+    known: StoredAttributes | None = state._attributes
+    if known is not None:
         return known
     found = StoredAttributes(state, None if before is None else stored_attributes(before))
     object.__setattr__(state, "_attributes", found)
     return found
+
+
+def follow(
+    known: StoredAttributes, before: SessionState, state: SessionState, changes: AttributeChanges
+) -> None:
+    """Work out what follows from a copy that changes of attributes made of another, whole.
+
+    Only what differs is looked at, so the session must have no attributes that stay on this node.
+    What is not as simple is left to ``stored_attributes``.
+    """
+    sets = changes.sets
+    if changes.deletes or PERMANENT in sets or state._attributes is not None:
+        return
+    originals, values, data_bytes = dict(known.originals), dict(known.values), known.data_bytes
+    for name, data in sets.items():
+        old = originals.get(name)
+        if old is not None:
+            data_bytes += len(data) - len(old.data)
+        elif name in before.registers:
+            # It was deleted, and stands among the registers where it did.
+            return
+        else:
+            data_bytes += len(name) + len(data)
+        originals[name] = _new_tuple(Original, (UNLOADED, data))
+        values[name] = UNLOADED
+    found = _new(StoredAttributes)
+    found.originals, found.values, found.data_bytes = originals, values, data_bytes
+    found.holds_local, found.outlives_browser = False, known.outlives_browser
+    due_ms = known.touch_due_ms
+    later_ms = state.accessed_ms - before.accessed_ms
+    found.touch_due_ms = None if due_ms is None else due_ms + later_ms
+    object.__setattr__(state, "_attributes", found)
 
 
 def stored_values(state: SessionState) -> dict[str, bytes]:

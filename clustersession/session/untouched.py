@@ -21,9 +21,14 @@ _STAND_IN: Any = UNLOADED
 
 
 class UntouchedSession(Session):
-    """Is a session of which nothing or little has been asked yet."""
+    """Is a session of which nothing or little has been asked yet.
+
+    ``_loaded_class`` is what it becomes; an adapter whose sessions have more methods has its own.
+    """
 
     __slots__ = ()
+
+    _loaded_class: type[Session] = Session
 
     def __getitem__(self, key: str) -> Any:
         value = self.get(key, _ABSENT)
@@ -45,8 +50,8 @@ class UntouchedSession(Session):
         return value
 
     def _load(self) -> None:
-        """Decode every attribute and become a plain Session."""
-        self.__class__ = Session  # type: ignore[assignment]
+        """Decode every attribute and become a plain session, a ``_loaded_class``."""
+        self.__class__ = self._loaded_class  # type: ignore[assignment]
         self.accessed = True
         dict.pop(self, _STAND_IN, None)
         self._visit.attributes.load_all(self)

@@ -1,6 +1,8 @@
 """Lists who is logged in where, and ends users' sessions across the cluster.
 
 What is listed is what this node holds, which is what the cluster holds but for what is under way.
+With a store, what is only there is brought here first; while the store is away the list is this
+node's.
 ``end_all`` also ends what this node has not heard of, see ``core.revocation``.
 """
 
@@ -23,10 +25,11 @@ from clustersession.core.state import (
 )
 from clustersession.core.transitions import PRINCIPAL_ENDED
 from clustersession.replica.replica import Replica
-from clustersession.replica.results import Stored
+from clustersession.replica.results import Committed, Stored
 from clustersession.replica.sweeping import BETWEEN_PARTS_S, end_revoked_in_parts
 from clustersession.session.context import SessionContext
 from clustersession.session.events import Event, Events, commit_with_events, note_events
+from clustersession.session.label import label_of
 from clustersession.session.lifetimes import utc
 from clustersession.session.visit import SessionDict, Visit, visit_of
 from clustersession.settings.settings import Settings
@@ -42,7 +45,7 @@ class SessionView:
     handle: 32 hexadecimal digits that name the session, for forms and links. name: the first 8,
     as in logs. node: the node that wrote last, 8 hexadecimal digits as in ``clustersession
     status``; route: of that node, None when it is not this one. current: it is the session that was
-    given as such.
+    given as such. label: what the application noted of its device, None without a note.
     """
 
     handle: str
@@ -53,6 +56,7 @@ class SessionView:
     node: str
     route: str | None
     current: bool
+    label: str | None
     _key: str = field(repr=False)
 
     @property
@@ -70,9 +74,26 @@ class ClusterSessions:
     def sessions_of(
         self, principal: str | int, *, current: SessionDict | None = None
     ) -> list[SessionView]:
-        """Return the live sessions of a user that this node holds, the last used first."""
-        current_key = None if current is None else _read(current).key
+        """Return the live sessions of a user, the last used first.
+
+        With a store they are brought here for it, which takes ``fetch_timeout_s`` at most; without
+        an answer the list has those that this node holds.
+        """
         user = principal_text(principal)
+        self._context.cluster.gather(user)
+        return self._views(user, current)
+
+    async def asessions_of(
+        self, principal: str | int, *, current: SessionDict | None = None
+    ) -> list[SessionView]:
+        """Do what ``sessions_of`` does, without blocking the event loop while the store is asked.
+        """
+        user = principal_text(principal)
+        await self._context.cluster.gather_async(user)
+        return self._views(user, current)
+
+    def _views(self, user: str, current: SessionDict | None) -> list[SessionView]:
+        current_key = None if current is None else _read(current).key
         views = [
             self._view(key, state, user, current_key) for key, state in self._live_sessions(user)
         ]
@@ -85,24 +106,28 @@ class ClusterSessions:
         ValueError for a name that fits several sessions of the user; ReplicaFull, and then nothing
         has been ended.
         """
+        self._context.cluster.gather(_user_of(session, principal))
         head = self._end([self._key_of(session, principal)])
         self._confirm(head)
         return head > 0
 
     async def aend(self, session: SessionView | str, principal: str | int | None = None) -> bool:
         """Do what ``end`` does, without blocking the event loop while peers confirm."""
+        await self._context.cluster.gather_async(_user_of(session, principal))
         head = self._end([self._key_of(session, principal)])
         await self._confirm_async(head)
         return head > 0
 
     def end_all(self, principal: str | int, *, except_current: SessionDict | None = None) -> int:
-        """End all sessions of a user everywhere, but one if given; return how many were known here.
+        """End all sessions of a user everywhere, but one if given; return how many were known.
 
         A session that began before this call and that this node does not know of, such as one
         behind a partition, ends where the two meet. A session that begins later is not touched.
         Raises ReplicaFull, and then nothing has been ended.
         """
-        done = self._end_all(principal_text(principal), except_current)
+        user = principal_text(principal)
+        self._context.cluster.gather(user)
+        done = self._end_all(user, except_current)
         further = end_the_rest(self._context.replica, self._context.events)
         self._confirm(done.head)
         return done.ended + further
@@ -111,7 +136,9 @@ class ClusterSessions:
         self, principal: str | int, *, except_current: SessionDict | None = None
     ) -> int:
         """Do what ``end_all`` does, without blocking the event loop while peers confirm."""
-        done = self._end_all(principal_text(principal), except_current)
+        user = principal_text(principal)
+        await self._context.cluster.gather_async(user)
+        done = self._end_all(user, except_current)
         ended = done.ended
         for further in end_revoked(self._context.replica, self._context.events):
             ended += further
@@ -122,14 +149,14 @@ class ClusterSessions:
     def _confirm(self, head: int) -> None:
         try:
             if head:
-                self._context.commits.confirm(head)
+                self._context.commits.confirm(Committed(head, ()), ends=True)
         finally:
             self._context.events.deliver()
 
     async def _confirm_async(self, head: int) -> None:
         try:
             if head:
-                await self._context.commits.confirm_async(head)
+                await self._context.commits.confirm_async(Committed(head, ()), ends=True)
         finally:
             await self._context.events.deliver_async()
 
@@ -146,15 +173,13 @@ class ClusterSessions:
             handle_of(key), user, utc(state.created_ms), utc(state.accessed_ms),
             utc(expires_ms(state)), node.hex()[:NAME_LENGTH],
             self._context.cluster.route if node == self._context.replica.node else None,
-            key == current_key, key,
+            key == current_key, label_of(state), key,
         )
 
     def _key_of(self, session: SessionView | str, principal: str | int | None) -> str | None:
         if isinstance(session, SessionView):
             return session._key
-        if principal is None:
-            raise ValueError("a handle or name needs the principal whose session it is")
-        user = principal_text(principal)
+        user = _user_of(session, principal)
         return find_by_handle(session, [k for k, _ in self._live_sessions(user)])
 
     def _end(self, keys: Sequence[str | None]) -> int:
@@ -173,6 +198,14 @@ class ClusterSessions:
         if visit is not None and done.spared is not None:
             visit.replace_state(done.spared)
         return done
+
+
+def _user_of(session: SessionView | str, principal: str | int | None) -> str:
+    if isinstance(session, SessionView):
+        return session.principal
+    if principal is None:
+        raise ValueError("a handle or name needs the principal whose session it is")
+    return principal_text(principal)
 
 
 def _read(session: SessionDict) -> Visit:

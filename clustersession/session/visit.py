@@ -8,7 +8,13 @@ from weakref import ref
 
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.core.state import ENDED_REPLACED, SYSTEM_PREFIX, SessionState
+from clustersession.core.state import (
+    ENDED_REPLACED,
+    IDLE_TIMEOUT,
+    LIFETIME,
+    SYSTEM_PREFIX,
+    SessionState,
+)
 from clustersession.session.attributes import AttributeTracker
 from clustersession.session.authentic import Candidate
 from clustersession.session.changes import AttributeChanges, visible_values
@@ -24,6 +30,7 @@ SOURCE = "\x00source"
 
 _T = TypeVar("_T")
 _NOTHING: Mapping[str, bytes | None] = MappingProxyType({})
+NO_ENDINGS: Mapping[str, SessionState | None] = MappingProxyType({})
 
 
 class NewId(Enum):
@@ -172,8 +179,9 @@ class Visit:
     new_id: NewId | None = None
     """Why the session is to get a new id; None again after a commit."""
 
-    endings: tuple[str, ...] = ()
-    """Keys of sessions to end, the application's logout. Empty again after a commit."""
+    endings: Mapping[str, SessionState | None] = NO_ENDINGS
+    """Sessions to end, the application's logout, by key: the copy that the request had, if any.
+    Empty again after a commit."""
 
     wanted = False
     """The session is to be stored even while it is empty, as Django does."""
@@ -290,6 +298,14 @@ class Visit:
         """Tell whether an imported record is behind the session, and no session of ours yet."""
         return self.key is not None and self.key.startswith(IMPORTED_PREFIX)
 
+    @property
+    def says_something(self) -> bool:
+        """Tell whether it is to get a user or a label: that is stored without any attribute."""
+        return any(
+            data is not None and name not in (IDLE_TIMEOUT, LIFETIME)
+            for name, data in self.system.items()
+        )
+
     def find_changes(self) -> AttributeChanges:
         """Find what the application changed; see ``changes.find_changes`` for the errors."""
         return self.attributes.find_changes(self.session, self.session._changed)
@@ -365,13 +381,15 @@ class Visit:
         """Have the next commit end the session; what is set afterwards begins a new one."""
         dict.clear(self.session)
         self.session._changed = True
+        endings = dict(self.endings)
         if self.key is not None and not self.discarded:
-            self.endings += (self.key,)
+            endings[self.key] = self.state
             if self.stands_for_record and self.identifier is not None:
                 # Another request may have exchanged it meanwhile.
-                self.endings += (self.identifier[:KEY_LENGTH],)
-        if self.legacy and self.legacy not in self.endings:
-            self.endings += (self.legacy,)
+                endings[self.identifier[:KEY_LENGTH]] = None
+        if self.legacy:
+            endings.setdefault(self.legacy, None)
+        self.endings = endings
         self.detach()
         self.removed = True
 
@@ -384,7 +402,7 @@ class Visit:
         self.detach()
         if not self.outdated:
             self.client = None
-        self.endings, self.discarded, self.removed = (), False, False
+        self.endings, self.discarded, self.removed = NO_ENDINGS, False, False
         self.session._changed, self.new = False, True
 
     def note_outdated(self, state: SessionState | None, now_ms: int) -> bool:

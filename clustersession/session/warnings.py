@@ -56,17 +56,17 @@ class Warnings:
     def unconfirmed(self) -> None:
         """Count and log that no peer confirmed. Raises ReplicationFailed if so configured."""
         self._counters.unconfirmed += 1
+        text = (
+            "the store has not confirmed a session within %g s"
+            if self._settings.store else "no peer confirmed a session within %g s"
+        ) % self._settings.ack_timeout_s
         if self._is_due("unconfirmed"):
             _log.warning(
-                "no peer confirmed a session within %g s (%d so far); it is stored on this node; "
-                "see clustersession status",
-                self._settings.ack_timeout_s, self._counters.unconfirmed,
+                "%s (%d so far); it is stored on this node; see clustersession status",
+                text, self._counters.unconfirmed,
             )
         if self._settings.ack_failure == "error":
-            raise ReplicationFailed(
-                f"no peer confirmed the session within {self._settings.ack_timeout_s} s; "
-                "it is stored on this node"
-            )
+            raise ReplicationFailed(f"{text}; it is stored on this node")
 
     def _is_due(self, what: str) -> bool:
         now_ms = self._wall_ms()

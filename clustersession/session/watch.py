@@ -63,6 +63,10 @@ async def _watch(
             woken.clear()
             with suppress(ReplicaError):
                 now = context.replica.get(key)
+                if now is None and context.sessions_leave:
+                    # It has left for the store before the agent heard that it is watched.
+                    await context.cluster.fetch_async(key)
+                    now = context.replica.get(key) or seen
                 change = _difference(seen, now, session, context.now_ms())
                 if change is not None:
                     yield change

@@ -17,19 +17,19 @@ from clustersession.core.state import (
     Change,
     Creation,
     SessionState,
-    access_coarseness_ms,
     encode_ms,
     expires_ms,
-    idle_timeout_ms,
     login_time,
 )
+from clustersession.replica.results import Committed
 from clustersession.session.changes import NO_CHANGES, AttributeChanges
 from clustersession.session.context import SessionContext
-from clustersession.session.lifetimes import PERMANENT, is_live, is_permanent
+from clustersession.session.in_use import copy_in_use, present_copy, those_that_left
+from clustersession.session.lifetimes import PERMANENT, access_is_stale, is_live, is_permanent
 from clustersession.session.local_attributes import stays_here
-from clustersession.session.stored import stored_values
+from clustersession.session.stored import StoredAttributes, follow, stored_values
 from clustersession.session.token import RANDOM_BYTES
-from clustersession.session.visit import SOURCE, NewId, Visit
+from clustersession.session.visit import NO_ENDINGS, SOURCE, NewId, Visit
 
 _log = logging.getLogger("clustersession")
 
@@ -41,10 +41,15 @@ def save(visit: Visit) -> None:
     configured.
     """
     context = visit.context
-    head = write(visit)
+    for key in those_that_left(visit):
+        context.cluster.fetch(key)
+    user = limited_user(visit)
+    if user is not None:
+        context.cluster.gather(user)
+    committed = write(visit)
     try:
-        if head:
-            context.commits.confirm(head)
+        if committed:
+            context.commits.confirm(committed)
     finally:
         if context.events.pending:
             context.events.deliver()
@@ -53,17 +58,31 @@ def save(visit: Visit) -> None:
 async def save_async(visit: Visit) -> None:
     """Do what ``save`` does, without blocking the event loop while peers confirm."""
     context = visit.context
-    head = write(visit)
+    for key in those_that_left(visit):
+        await context.cluster.fetch_async(key)
+    user = limited_user(visit)
+    if user is not None:
+        await context.cluster.gather_async(user)
+    committed = write(visit)
     try:
-        if head:
-            await context.commits.confirm_async(head)
+        if committed:
+            await context.commits.confirm_async(committed)
     finally:
         if context.events.pending:
             await context.events.deliver_async()
 
 
-def write(visit: Visit) -> int:
-    """Commit what changed; returns the feed head to confirm, 0 for nothing to wait for.
+def asks_nobody(visit: Visit) -> bool:
+    """Tell whether ``save`` does without anybody's answer, if ``ack`` waits for none.
+
+    For an end it waits all the same, for the disk and for peers; at a login, and for what has left
+    this host, it asks before it writes.
+    """
+    return not (visit.system or visit.endings or visit.new_id) and not those_that_left(visit)
+
+
+def write(visit: Visit) -> Committed | None:
+    """Commit what changed; returns what is to be confirmed, None for nothing to wait for.
 
     Raises UnserializableValue or SessionTooLarge; then nothing was written, and nothing of this
     session will be: the error page that follows must not fail on the same value again.
@@ -78,14 +97,15 @@ def write(visit: Visit) -> int:
         if visit.outdated and visit.touched:
             old_key = visit.client[0][:KEY_LENGTH] if visit.client else visit.legacy
             _count_lost(context, old_key)
-        return 0
+        return None
     if not visit.touched:
-        return touch(visit, now_ms)
+        touch(visit, now_ms)
+        return None
     try:
         changes = visit.find_changes()
         if visit.key is None:
             return _create(visit, changes, now_ms)
-        if visit.new_id is None and _outgrows(visit):
+        if visit.system and visit.new_id is None and _outgrows(visit):
             visit.new_id = NewId.ROTATION
         if visit.new_id is not None and not visit.answered:
             move = _exchange if visit.new_id is NewId.EXCHANGE else _rotate
@@ -93,7 +113,8 @@ def write(visit: Visit) -> int:
         if visit.new_id is not None:
             _log.warning("session.rotate() came after the response had started: no new id")
         if changes is NO_CHANGES and not visit.system:
-            return touch(visit, now_ms)
+            touch(visit, now_ms)
+            return None
         return _update(visit, changes, now_ms)
     except SessionError:
         visit.discarded = True
@@ -106,20 +127,19 @@ def _outgrows(visit: Visit) -> bool:
     Where no new id can reach the client, because the headers are out, it keeps its deadline.
     """
     state = visit.state
-    if not visit.system or visit.answered or visit.keeps_id:
+    if visit.answered or visit.keeps_id:
         return False
     if state is None or visit.stands_for_record:
         return False
     return visit.context.lifetimes.outgrows(state, visit.writes(NO_CHANGES)[0])
 
 
-def touch(visit: Visit, now_ms: int) -> int:
+def touch(visit: Visit, now_ms: int) -> None:
     """Record the access if the recorded one is too old; nobody waits for it."""
     state, key, context = visit.state, visit.key, visit.context
     if state is None or key is None:
-        return 0
-    idle_ms = idle_timeout_ms(state)
-    stale = idle_ms > 0 and now_ms - state.accessed_ms >= max(access_coarseness_ms(idle_ms), 1)
+        return
+    stale = access_is_stale(state, now_ms)
     lifetimes = context.lifetimes
     refresh = (
         lifetimes.sliding
@@ -127,31 +147,30 @@ def touch(visit: Visit, now_ms: int) -> int:
         and lifetimes.renewal_is_due(state, state.accessed_ms, now_ms)
     )
     if not stale and not refresh:
-        return 0
+        return
     committed = context.commits.commit([Change(key, now_ms)], now_ms)
     if committed is None:
-        return 0
+        return
     newer = committed.states[0]
     if newer is None:
-        visit.discarded = True
-        return 0
+        visit.discarded = not is_live(present_copy(visit), now_ms)
+        return
     context.counters.touches += 1
     visit.replace_state(newer)
     visit.refresh |= refresh
     context.commits.feed_moved(committed.head)
-    return 0
 
 
-def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed | None:
     """Store a session for the first time; what holds nothing is not stored."""
     context, commits = visit.context, visit.context.commits
     system = {name: data for name, data in visit.system.items() if data is not None}
-    if not _is_worth_storing(visit, changes, system):
+    if not _is_worth_storing(visit, changes):
         ends = _endings(visit, now_ms)
         if ends and (committed := commits.commit(ends, now_ms)) is not None:
-            visit.endings = ()
-            return committed.head if committed.effective else 0
-        return 0
+            visit.endings = NO_ENDINGS
+            return committed if committed.effective else None
+        return None
     ends = _endings(visit, now_ms, ENDED_INVALIDATED if visit.answered else ENDED_REPLACED)
     creation = _creation(visit, changes, system, now_ms)
     system.pop(IDLE_TIMEOUT, None)
@@ -165,15 +184,15 @@ def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     if committed is None:
         # There is no cookie to send; once the response has gone, there never will be.
         visit.discarded = True
-        return 0
+        return None
     state = committed.states[-1]
-    visit.endings = ()
+    visit.endings = NO_ENDINGS
     if state is None:
         visit.discarded = True
         context.warnings.refused_new_session()
-        return committed.head if committed.effective else 0
+        return committed if committed.effective else None
     visit.committed(identifier, key, state, changes)
-    return committed.head
+    return committed
 
 
 def _creation(
@@ -195,13 +214,11 @@ def _claims(visit: Visit, values: Mapping[str, bytes]) -> Mapping[str, bytes]:
     return {**values, PRINCIPAL: b""} if visit.logs_in else values
 
 
-def _is_worth_storing(
-    visit: Visit, changes: AttributeChanges, system: dict[str, bytes]
-) -> bool:
+def _is_worth_storing(visit: Visit, changes: AttributeChanges) -> bool:
     holds_something = (
         visit.wanted
         or any(name != PERMANENT for name in changes.sets)
-        or any(name not in (IDLE_TIMEOUT, LIFETIME) for name in system)
+        or visit.says_something
     )
     if holds_something and visit.answered:
         visit.context.counters.late_new_sessions += 1
@@ -213,7 +230,7 @@ def _is_worth_storing(
     return holds_something
 
 
-def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed | None:
     """Store changes of a session that keeps its id."""
     context, key, identifier = visit.context, visit.key, visit.identifier
     before, stored = visit.state, visit.stored
@@ -221,26 +238,26 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     assert identifier is not None
     assert before is not None
     assert stored is not None
-    sets, deletes = visit.writes(changes)
+    sets, deletes = visit.writes(changes) if visit.system else (changes.sets, changes.deletes)
     local = context.local.any or visit.holds_local
     if local:
         sets, deletes = context.local.place(sets, deletes, before.registers)
-    # An upper bound, which counts replaced values too: most sessions are far below the limit.
-    at_most = stored.data_bytes
-    for name, data in sets.items():
-        at_most += len(name) + len(data)
-    if at_most > context.settings.session_bytes_max:
-        _check_size(context, sets, stored_values(before), deletes)
+    if _size_at_most(stored, sets) > context.settings.session_bytes_max:
+        _check_size(context, dict(sets), stored_values(before), deletes)
     ends = _endings(visit, now_ms) if visit.endings else []
     if PRINCIPAL in visit.system:
         ends += _over_limit(visit, now_ms)
-    committed = context.commits.commit([*ends, Change(key, now_ms, sets, deletes)], now_ms)
+    change = Change(key, now_ms, sets, deletes, held=copy_in_use(visit))
+    committed = context.commits.commit([*ends, change], now_ms)
     if committed is None:
-        return 0
+        return None
     state = committed.states[-1]
     if state is None:
-        return _lose(visit, key)
-    visit.endings = ()
+        _lose(visit, key)
+        return None
+    visit.endings = NO_ENDINGS
+    if not local and not visit.system and committed.stored[-1][1] is before:
+        follow(stored, before, state, changes)
     visit.committed(identifier, key, state, changes)
     if PERMANENT in sets or PERMANENT in deletes or IDLE_TIMEOUT in sets:
         visit.refresh = True
@@ -251,11 +268,19 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
         visit.refresh |= context.lifetimes.renewal_is_due(state, before.accessed_ms, now_ms)
     if local and not ends and stays_here(sets, deletes):
         context.commits.feed_moved(committed.head)
-        return 0
-    return committed.head
+        return None
+    return committed
 
 
-def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+def _size_at_most(stored: StoredAttributes, sets: Mapping[str, bytes]) -> int:
+    """Bound what a session takes; replaced values count too. Most are far below the limit."""
+    at_most = stored.data_bytes
+    for name, data in sets.items():
+        at_most += len(name) + len(data)
+    return at_most
+
+
+def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed | None:
     """Move to a new id. Creation time and deadline stay: rotating extends no session's life.
 
     But for an anonymous one that has become a user's: it lives as if it had always been one.
@@ -263,13 +288,14 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     context, key = visit.context, visit.key
     assert key is not None
     # Read again: what other requests wrote since this one began must move too.
-    current = context.replica.get(key)
+    current = present_copy(visit)
     if visit.stands_for_record and visit.identifier and not is_live(current, now_ms):
         # Another request with the same old cookie came first.
         key = visit.identifier[:KEY_LENGTH]
         current = context.replica.get(key)
     if current is None or not is_live(current, now_ms):
-        return _lose(visit, key)
+        _lose(visit, key)
+        return None
     sets, creation = _moved(visit, changes, current, now_ms)
     ends = _over_limit(visit, now_ms)
     _check_size(context, sets, {}, ())
@@ -277,7 +303,7 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     committed = context.commits.commit(
         [
             Change(new_key, now_ms, sets, creation=creation),
-            Change(key, now_ms, end=ENDED_ROTATED),
+            Change(key, now_ms, end=ENDED_ROTATED, held=current),
             *ends,
         ],
         now_ms,
@@ -285,14 +311,15 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     if committed is None:
         # Written later, when there is room, the login would come under the old id.
         visit.discarded = True
-        return 0
+        return None
     state, ended = committed.states[:2]
     if ended is None or state is None:
         # Another process ended the session after we read it. Logout wins.
         context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
-        return _lose(visit, key)
+        _lose(visit, key)
+        return None
     visit.committed(identifier, new_key, state, changes)
-    return committed.head
+    return committed
 
 
 def _moved(
@@ -319,7 +346,7 @@ def _moved(
     return sets, Creation(current.created_ms, deadline_ms, int(idle) if idle else 0)
 
 
-def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
+def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed | None:
     """Make an imported record a session of ours, or join the one that it has become.
 
     See ``session.legacy``.
@@ -333,7 +360,8 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     creation = None
     if not is_live(joined, now_ms):
         if record is None or not is_live(record, now_ms) or joined is not None:
-            return _lose(visit, record_key)
+            _lose(visit, record_key)
+            return None
         sets = {n: d for n, d in {**stored_values(record), **sets}.items() if n not in deletes}
         creation, deletes = _life_of_record(visit, record, sets, now_ms), ()
     if context.local.any:
@@ -346,16 +374,17 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> int:
     if committed is None:
         # The old cookie is good as long as it is not exchanged.
         visit.discarded = True
-        return 0
+        return None
     state, ended = committed.states
     if ended is None and not _was_exchanged(context, record_key):
         # Somebody logged out in between, and a logout wins.
         context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
         state = None
     if state is None:
-        return _lose(visit, record_key)
+        _lose(visit, record_key)
+        return None
     visit.committed(identifier, new_key, state, changes)
-    return committed.head
+    return committed
 
 
 def _life_of_record(
@@ -387,7 +416,19 @@ def _was_exchanged(context: SessionContext, record_key: str) -> bool:
 
 
 def _endings(visit: Visit, now_ms: int, reason: str = ENDED_INVALIDATED) -> list[Change]:
-    return [Change(key, now_ms, end=reason) for key in visit.endings]
+    leave = visit.context.sessions_leave
+    return [
+        Change(key, now_ms, end=reason, held=held if leave else None)
+        for key, held in visit.endings.items()
+    ]
+
+
+def limited_user(visit: Visit) -> str | None:
+    """Return the user who logs in and may have so many sessions only; all of them are counted."""
+    principal = visit.system.get(PRINCIPAL)
+    if principal is None or visit.mute or not visit.context.settings.sessions_per_principal_max:
+        return None
+    return principal.decode("utf-8", "replace")
 
 
 def _over_limit(visit: Visit, now_ms: int) -> list[Change]:
@@ -396,13 +437,13 @@ def _over_limit(visit: Visit, now_ms: int) -> list[Change]:
     Judged by what this node knows: logins at the same moment may all pass, and the next one
     ends what is too many.
     """
-    settings, principal = visit.context.settings, visit.system.get(PRINCIPAL)
+    settings, user = visit.context.settings, limited_user(visit)
     limit = settings.sessions_per_principal_max
-    if not limit or principal is None:
+    if user is None:
         return []
     others = [
         (login_time(state), key)
-        for key, state in visit.context.replica.sessions_of(principal.decode("utf-8", "replace"))
+        for key, state in visit.context.replica.sessions_of(user)
         if key != visit.key and key not in visit.endings and is_live(state, now_ms)
     ]
     surplus = len(others) + 1 - limit
@@ -420,11 +461,10 @@ def _mint(context: SessionContext) -> tuple[str, str]:
     return identifier, identifier[:KEY_LENGTH]
 
 
-def _lose(visit: Visit, key: str) -> int:
-    """Count that the session ended under a request; it writes nothing more, returns 0."""
+def _lose(visit: Visit, key: str) -> None:
+    """Count that the session ended under a request; it writes nothing more."""
     visit.discarded = True
     _count_lost(visit.context, key)
-    return 0
 
 
 def _count_lost(context: SessionContext, key: str) -> None:

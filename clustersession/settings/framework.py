@@ -26,7 +26,8 @@ STARSESSIONS_NAMES = {
     "cookie_https_only": "cookie_secure",
 }
 STARSESSIONS_REFUSED = {
-    "store": "sessions live in this process's node; distributable=True shares them between hosts",
+    "store": "sessions live in this process's node; distributable=True shares them between hosts, "
+             "with the URL of a Valkey or Redis as store also by way of that",
     "rolling": "idle_timeout_s always rolls and absolute_timeout_s never does",
     "serializer": "values are stored with their types; clustersession.register adds types",
 }
@@ -52,7 +53,8 @@ def our_names(options: Mapping[str, Any]) -> Options:
     An option of None is not given.
     """
     problems = [
-        f"{n}: {why}" for n, why in STARSESSIONS_REFUSED.items() if options.get(n) is not None
+        f"{name}: {why}" for name, why in STARSESSIONS_REFUSED.items()
+        if options.get(name) is not None and not _is_our_store(name, options[name])
     ]
     given: dict[str, Any] = {}
     written_as: dict[str, str] = {}
@@ -72,6 +74,11 @@ def our_names(options: Mapping[str, Any]) -> Options:
     if framework_key is not None and given.get("secret") is None:
         given["secret"] = derive_secret(str(framework_key))
     return Options(given, _implied_by(options))
+
+
+def _is_our_store(name: str, value: object) -> bool:
+    # Theirs is an object, ours the text of a URL.
+    return name == "store" and isinstance(value, str)
 
 
 def _implied_by(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def why_guessable(secret: str | bytes) -> str:
     text = secret.decode("latin-1") if isinstance(secret, bytes) else secret
     if text.startswith(MARK):
         return (
-            "it is derived from the web framework's secret key, which is short, well known or "
-            "easy to guess"
+            "it is derived from the web framework's secret key, which is short, well known, easy "
+            "to guess, or made for development by Django's startproject"
         )
     if text.startswith(_DJANGO_INSECURE):
         return "Django's startproject made it for development"

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 from clustersession.core.identity import is_ip_address
 from clustersession.core.ids import derive_route, is_route
 from clustersession.settings.guessable import SECRET_LENGTH_MIN
+from clustersession.settings.store_url import parse_store_url
 
 SECRET_COMMAND = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
 COOKIE_NAME_LENGTH_MAX = 60
 PORT_MAX = 65_535
 # Half of what one message carries: writes on two nodes at once may double a session.
 SESSION_BYTES_LIMIT = 8 * 2**20
+NEAR_CACHE_BYTES_MIN = 2**20
 _TEN_YEARS_S = 3650 * 86_400
 _NO_ZONES = (
     "link-local IPv6 addresses (fe80::) mean another place on each interface, so they cannot be "
@@ -29,8 +31,8 @@ _HEADERS_OF_OTHERS = frozenset({
 })
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-HIDDEN = frozenset({"secret", "dashboard_token", "legacy_cookie_secret"})
-"""Settings whose text never appears anywhere."""
+HIDDEN = frozenset({"secret", "dashboard_token", "legacy_cookie_secret", "store"})
+"""Settings whose text never appears anywhere: it is a password, or has one in it."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "port": (1, PORT_MAX),
@@ -39,6 +41,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "multicast_ttl": (0, 255),
     "heartbeat_interval_s": (0.01, 60),
     "drop_time_s": (0.02, 3600),
+    "store_replicas": (0, 16),
+    "near_cache_idle_s": (0, _TEN_YEARS_S),
+    "near_cache_bytes_max": (0, 2**46),
     "ack_timeout_s": (0.001, 60),
     "idle_timeout_s": (0, _TEN_YEARS_S),
     "absolute_timeout_s": (0, _TEN_YEARS_S),
@@ -57,6 +62,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "clock_skew_s_max": (1, 86_400),
     "join_timeout_s": (0, 3600),
     "repair_interval_s": (0.01, 3600),
+    "recovery_wait_s": (0, 86_400),
 }
 """The lowest and the highest value of each number, both allowed."""
 
@@ -86,9 +92,9 @@ def problems_in(
     if mistyped:
         return mistyped
     bounds = _bounds(values)
-    single = [*problems_of_single_values(values, choices), *_cluster(values), *_cookie(values),
-              *_requests(values), *_dashboard(values)]
-    return single if bounds else [*single, *_relations(values)]
+    single = [*problems_of_single_values(values, choices), *_cluster(values), *_store(values),
+              *_cookie(values), *_requests(values), *_dashboard(values)]
+    return single if bounds else [*single, *_relations(values), *_near_cache(values)]
 
 
 def problems_of_single_values(
@@ -175,6 +181,36 @@ def _cluster(v: Mapping[str, Any]) -> list[Problem]:
                 "'dns:name:port'",
             ))
     return problems
+
+
+def _store(v: Mapping[str, Any]) -> list[Problem]:
+    if not v["store"]:
+        return []
+    try:
+        parse_store_url(v["store"])
+    except ValueError as error:
+        return [Problem("store", str(error))]
+    if not v["distributable"]:
+        return [Problem("store", "it takes the place of peers, so set distributable to true")]
+    if v["durability"] not in ("", "none"):
+        return [Problem(
+            "durability", "with a store nothing is kept on this host's disk, because the store is "
+            "what lasts: leave it out, and see to the store's own persistence"
+        )]
+    return []
+
+
+def _near_cache(v: Mapping[str, Any]) -> list[Problem]:
+    if 0 < v["near_cache_bytes_max"] < NEAR_CACHE_BYTES_MIN:
+        return [Problem(
+            "near_cache_bytes_max", f"it must be 0 or at least {NEAR_CACHE_BYTES_MIN}"
+        )]
+    if not v["store"] or v["near_cache_bytes_max"] <= v["map_bytes"]:
+        return []
+    return [Problem(
+        "near_cache_bytes_max", f"it must not exceed map_bytes, which is {v['map_bytes']}",
+        "map_bytes",
+    )]
 
 
 def _addresses(v: Mapping[str, Any]) -> list[Problem]:

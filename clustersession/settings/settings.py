@@ -6,10 +6,13 @@ judges them. To add a setting: a field and its line here (what may be chosen is 
 ``docs/configuration.md``, and in ``settings.rules`` the bounds of a number, or what else to refuse.
 """
 
+import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from typing import Any, Literal, get_args, get_origin
 
+from clustersession.core.derivation import derive
 from clustersession.core.errors import ConfigurationError
 from clustersession.settings.rules import Problem, describe, problems_in
 
@@ -22,9 +25,11 @@ LogFormat = Literal["text", "json"]
 Carrier = Literal["auto", "multicast", "tcp"]
 PrincipalPolicy = Literal["end_oldest", "refuse"]
 EventsMode = Literal["once", "everywhere"]
+Durability = Literal["none", "end", "second", ""]
 SameSite = Literal["lax", "strict", "none", ""]
 
 IDLE_TIMEOUT_S_DEFAULT = 1800.0
+NEAR_CACHE_BYTES_DEFAULT = 1 * 2**30
 ABSOLUTE_TIMEOUT_S_MIN_DEFAULT = 7 * 86_400.0
 ANONYMOUS_TIMEOUT_S_MIN_DEFAULT = 86_400.0
 
@@ -52,6 +57,12 @@ class Settings:
     heartbeat_interval_s, drop_time_s: how often a node sends a heartbeat, and how long a silent
         member counts as alive [frequency, dropTime].
     seeds: "host:port" or "dns:name:port", where there is no multicast.
+    store: the URL of a Valkey or Redis that holds all sessions in place of peers; for its forms see
+        ``settings.store_url``. Empty: none.
+    store_replicas: how many replicas of the store must hold a write before it counts as held.
+    near_cache_idle_s, near_cache_bytes_max: with a store, how long a session stays on this node
+        that nobody uses here (0: until it ends), and how large the replica may grow (0: to
+        NEAR_CACHE_BYTES_DEFAULT, or half of map_bytes where that is less).
     carrier: how deltas travel; "auto" takes multicast when it is seen to reach three peers or
         more.
     ack: how many peers must confirm a write before the response starts; ack_timeout_s bounds the
@@ -96,6 +107,11 @@ class Settings:
     log_format: "json": each line of the agent's log is an object.
     drain_on_stop_s: how long a worker goes on serving after SIGTERM, so that users move first.
     attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
+    durability: what a journal on this node's disk keeps, so that it is there after a power cut of
+        all nodes: "second": every change, on the disk within a second; "end": only that sessions
+        have ended; "none": nothing. Empty: "second", and "none" with a store, which is what lasts.
+    recovery_wait_s: how long sessions out of the journal wait for every node that might know that
+        they have ended; then they are dropped.
 
     dashboard_token: what a person types in to see the status page; needed wherever others than this
         host can reach it.
@@ -123,6 +139,10 @@ class Settings:
     heartbeat_interval_s: float = 0.5
     drop_time_s: float = 3.0
     seeds: tuple[str, ...] = ()
+    store: str = field(default="", repr=False)
+    store_replicas: int = 0
+    near_cache_idle_s: float = 3600.0
+    near_cache_bytes_max: int = 0
     carrier: Carrier = "auto"
     ack: Ack = "one"
     ack_timeout_s: float = 1.0
@@ -166,6 +186,8 @@ class Settings:
     clock_skew_s_max: float = 300.0
     join_timeout_s: float = 60.0
     repair_interval_s: float = 5.0
+    durability: Durability = ""
+    recovery_wait_s: float = 600.0
     dashboard_token: str = field(default="", repr=False)
     dashboard_hosts: tuple[str, ...] = ()
     dashboard_values: bool = False
@@ -177,6 +199,41 @@ class Settings:
             raise ConfigurationError(
                 "\n".join(describe(problem, values[problem.setting]) for problem in problems)
             )
+
+    @property
+    def waits_for_peers(self) -> bool:
+        """Tell whether a commit may have to wait until others hold it."""
+        return self.distributable and self.ack != "none"
+
+    @property
+    def effective_near_cache_idle_s(self) -> float:
+        """Return after how much idle time a session leaves for the store; 0 for never."""
+        return self.near_cache_idle_s if self.store else 0.0
+
+    @property
+    def effective_near_cache_bytes_max(self) -> int:
+        """Return how large the replica may grow beside a store, with the default worked out."""
+        return self.near_cache_bytes_max or min(NEAR_CACHE_BYTES_DEFAULT, self.map_bytes // 2)
+
+    @property
+    def effective_durability(self) -> str:
+        """Return what the journal keeps, with its default worked out."""
+        return "none" if self.store else self.durability or "second"
+
+    @property
+    def store_marks(self) -> tuple[str, ...]:
+        """Return what tells this store from another and shows nothing of it, by each secret."""
+        keys = (derive(s.encode(), "which store", self.cluster_name) for s in self.secret)
+        marks = (hmac.digest(key, self.store.encode(), sha256)[:8].hex() for key in keys)
+        return tuple(marks) if self.store else ("",)
+
+    @property
+    def store_secrets_mark(self) -> str:
+        """Return what tells the secrets for a store from others, as ``store_marks`` does it."""
+        if not self.store:
+            return ""
+        key = derive(self.secret[0].encode(), "which secrets", self.cluster_name)
+        return hmac.digest(key, "\0".join(self.secret).encode(), sha256)[:8].hex()
 
     @property
     def effective_absolute_timeout_s(self) -> float:

@@ -62,6 +62,9 @@ from clustersession.settings.settings import (
 
 PREFIX = "CLUSTERSESSION_"
 CONFIG_VARIABLE = PREFIX + "CONFIG"
+TEST_STATE_DIR_VARIABLE = PREFIX + "TEST_STATE_DIR"
+"""Is no setting: where runs of tests keep their sessions, see ``worker.run_of_tests``."""
+_NO_SETTINGS = {CONFIG_VARIABLE, TEST_STATE_DIR_VARIABLE}
 _FRAMEWORK = "the web framework's setting"
 
 _OF_A_SERVICE = r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -207,7 +210,8 @@ def require_secret(settings: Settings, bind_address: str) -> None:
             f"distributable is True, the receiver would listen on {bind_address}, and a secret can "
             f"be guessed: {why}. Whoever guesses it, from one cookie or from what the port shows, "
             f"can read and forge every session. Make one with {SECRET_COMMAND} and give it to "
-            f"every node as the framework's secret key or as {PREFIX}SECRET."
+            f"every node as the framework's secret key or as {PREFIX}SECRET, or set {PREFIX}BIND "
+            "to 127.0.0.1 to cluster on this host only."
         )
     if settings.secret:
         return
@@ -216,6 +220,24 @@ def require_secret(settings: Settings, bind_address: str) -> None:
         f"so anybody on that network could read and forge sessions. Make a secret once with "
         f"{SECRET_COMMAND} and give it to every node as {PREFIX}SECRET, or set {PREFIX}BIND to "
         "127.0.0.1 to cluster on this host only."
+    )
+
+
+def require_secret_for_store(settings: Settings, is_local: bool) -> None:
+    """Refuse a store that others reach without a secret, or with a weak one.
+
+    ``is_local``: it is on this host. Raises ConfigurationError.
+    """
+    if is_local:
+        return
+    why = guessable_secret(settings)
+    if settings.secret and not why:
+        return
+    found = f"a secret can be guessed: {why}" if why else "there is no secret"
+    raise ConfigurationError(
+        f"a store is set, and {found}. Every host needs the same: sessions are sealed by it in the "
+        f"store, and ids signed. Make one with {SECRET_COMMAND} and give it to every host as the "
+        f"framework's secret key or as {PREFIX}SECRET."
     )
 
 
@@ -240,7 +262,7 @@ def _from_environment(environment: Mapping[str, str], problems: _Problems) -> di
     ours = (
         (name, f"environment variable {name}", value)
         for name, value in sorted(environment.items())
-        if name.startswith(PREFIX) and name != CONFIG_VARIABLE and name not in others
+        if name.startswith(PREFIX) and name not in _NO_SETTINGS and name not in others
     )
     return _collect(ours, _VARIABLES, problems)
 

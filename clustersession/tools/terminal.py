@@ -5,6 +5,8 @@ from typing import Any
 
 from clustersession.operations.drain import Drain
 from clustersession.operations.listing import member_rows
+from clustersession.tools.journal_view import journal_text, recovery_line
+from clustersession.tools.store_view import span, store_advice, store_facts, store_line
 
 STATUS_LINES = (
     ("cluster", "cluster_name"), ("route", "route"), ("node id", "node"), ("version", "version"),
@@ -16,7 +18,7 @@ STATUS_LINES = (
     ("local health", "local_health"),
 )
 TROUBLES = (
-    ("unconfirmed", "writes that too few peers confirmed in time"),
+    ("unconfirmed", "writes that were not confirmed in time"),
     ("replica_full", "writes not stored for lack of space"),
     ("refused_new_sessions", "sessions not begun because too many others were"),
     ("lost_writes", "writes dropped because the session had ended"),
@@ -27,7 +29,9 @@ MEMBER_COLUMNS = (
     "ROUTE", "ADDRESS", "STATUS", "PHASE", "SERVING", "SINCE", "HEARD", "BEHIND US",
     "WE ARE BEHIND", "CARRIER", "NODE",
 )
-SESSION_COLUMNS = ("SESSION", "STATE", "CREATED", "LAST ACCESS", "EXPIRES", "ATTRIBUTES", "BYTES")
+SESSION_COLUMNS = (
+    "SESSION", "STATE", "CREATED", "LAST ACCESS", "EXPIRES", "ATTRIBUTES", "BYTES", "LABEL",
+)
 
 
 def printable(text: str) -> str:
@@ -40,6 +44,16 @@ def status_text(status: dict[str, Any]) -> str:
     lines = [
         f"{label:<18} {_plain(status[name])}" for label, name in STATUS_LINES if name in status
     ]
+    if waiting := status.get("workers_of_another_store"):
+        lines.append(
+            f"{'store was changed':<18} processes {_plain(waiting)} have another one; the agent "
+            "leaves when the others have gone"
+        )
+    if "store" in status:
+        facts = store_facts(status["store"], status.get("work", {}))
+        lines += [f"{label:<18} {value}" for label, value in facts]
+    about = (("journal", journal_text(status)), ("recovery", recovery_line(status)))
+    lines += [f"{label:<18} {text}" for label, text in about if text]
     present = sum(m["status"] in ("alive", "suspect") for m in status["members"])
     lines.append(f"{'members':<18} {present} besides this node")
     work = status.get("work", {})
@@ -50,7 +64,7 @@ def status_text(status: dict[str, Any]) -> str:
 
 
 def members_text(status: dict[str, Any]) -> str:
-    """Write the cluster as one table, this node first."""
+    """Write the cluster as one table, this node first, those in trouble with why, and the store."""
     rows = [
         [
             m["route"], _known(m["address"]), m["status"], m["phase"], _known(m["serving"]),
@@ -63,6 +77,9 @@ def members_text(status: dict[str, Any]) -> str:
     lines = [table(MEMBER_COLUMNS, rows)]
     troubled = (m for m in status["members"] if m["reason"])
     lines += [printable(f"{m['route']} ({m['node']}): {m['reason']}") for m in troubled]
+    if "store" in status:
+        store = status["store"]
+        lines += [printable(text) for text in (store_line(store), store_advice(store)) if text]
     return "\n".join(lines)
 
 
@@ -81,12 +98,12 @@ def drain_text(drain: Drain) -> str:
 
 def sessions_text(rows: Sequence[dict[str, Any]]) -> str:
     """Write a table of sessions."""
-    return table(SESSION_COLUMNS, [[str(value) for value in row.values()] for row in rows])
+    return table(SESSION_COLUMNS, [[_known(value, str) for value in row.values()] for row in rows])
 
 
 def detail_text(detail: dict[str, Any]) -> str:
     """Write one session, a line for each fact, and its attributes as a table."""
-    lines = [f"{name:<12} {_plain(detail[name])}" for name in detail if name != "attribute_list"]
+    lines = [f"{name:<12} {_known(detail[name])}" for name in detail if name != "attribute_list"]
     columns = ("ATTRIBUTE", "BYTES", "WRITTEN", "BY NODE", "SEQUENCE")
     rows = [[str(v) for v in attribute.values()] for attribute in detail["attribute_list"]]
     return "\n".join([*map(printable, lines), "", table(columns, rows)])
@@ -107,10 +124,7 @@ def _changes(count: int) -> str:
 
 
 def _ago(seconds: float) -> str:
-    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length_s:
-            return f"{seconds / length_s:.1f} {unit} ago"
-    return f"{seconds:.1f} s ago"
+    return f"{span(seconds)} ago"
 
 
 def _plain(value: object) -> str:

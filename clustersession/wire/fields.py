@@ -96,9 +96,9 @@ def _row(value: Any, length: int) -> list[Any]:
     return value[:length]
 
 
-def _address(value: Any) -> Address:
+def _address(value: Any, port_min: int = 1) -> Address:
     host, port = _row(value, 2)
-    if type(port) is not int or not 0 < port < 65536:
+    if type(port) is not int or not port_min <= port < 65536:
         raise WireError("a port is out of range")
     # No names: gossip must not make us ask a resolver.
     if not _is_ip_address(_HOST(host)) or not host.isprintable():
@@ -111,11 +111,16 @@ def _address(value: Any) -> Address:
 _is_ip_address = lru_cache(1024)(is_ip_address)
 
 
-def _identity(value: Any) -> Identity:
+def _identity(value: Any, port_min: int = 1) -> Identity:
     node, incarnation, route, address = _row(value, 4)
     if type(route) is not str or not is_route(route):
         raise WireError("a route is malformed")
-    return Identity(_node(node), _uint(incarnation), route, _address(address))
+    return Identity(_node(node), _uint(incarnation), route, _address(address, port_min))
+
+
+def _member(value: Any) -> Identity:
+    # Beside a store nobody listens.
+    return _identity(value, port_min=0)
 
 
 def _pack_identity(identity: Identity) -> list[Any]:
@@ -160,6 +165,42 @@ def _entry(value: Any) -> Entry:
     return Entry(checked_key(key), _versions(versions), _uint(expires_ms))
 
 
+class Past(NamedTuple):
+    """Says what a node was before the power went, for those that were then its fellow members.
+
+    former: the node ids of its former lives of which it has every end. loaded: these ends are in
+    its replica. requires: whose ends it must have before it serves what it recovered; empty once
+    that is over. dismissed: who will not come back, by an operator's word.
+    """
+
+    former: tuple[bytes, ...] = ()
+    loaded: bool = True
+    requires: tuple[bytes, ...] = ()
+    dismissed: tuple[bytes, ...] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the node serves what it has."""
+        return self.loaded and not self.requires
+
+
+NO_PAST = Past()
+"""What stands for the past of a node that tells none: it never lost its replica, or all of it."""
+
+
+def _past(value: Any) -> Past | None:
+    if value is None:
+        return None
+    former, loaded, requires, dismissed = _row(value, 4)
+    return Past(_nodes(former), _bool(loaded), _nodes(requires), _nodes(dismissed))
+
+
+def _pack_past(past: Past | None) -> list[Any] | None:
+    if past is None:
+        return None
+    return [list(past.former), past.loaded, list(past.requires), list(past.dismissed)]
+
+
 def _sessions(value: Any) -> tuple[tuple[str, SessionState], ...]:
     rows = (_row(item, 2) for item in _list(value, KEYS_MAX))
     return tuple((checked_key(key), decode_copy(_state_bytes(data))) for key, data in rows)
@@ -188,6 +229,7 @@ DIGESTS = Kind(_same, _bytes(8 * BUCKETS))
 ROOT = Kind(lambda v: v.to_bytes(8, "big"), lambda v: int.from_bytes(_bytes(8)(v)))
 PHASE = Kind(int, _phase)
 IDENTITY = Kind(_pack_identity, _identity)
+MEMBER = Kind(_pack_identity, _member)
 ADDRESS = Kind(list, _address)
 ADDRESSES = Kind(lambda v: [list(a) for a in v], _tuple_of(_address, MEMBERS_MAX))
 NODES = Kind(list, _nodes)
@@ -211,6 +253,7 @@ STATE = Kind(lambda v: None if v is None else encode_state(shared(v)), _optional
 SESSIONS = Kind(lambda v: [[key, encode_state(shared(state))] for key, state in v], _sessions)
 KEYS = Kind(list, _tuple_of(checked_key, KEYS_MAX))
 BUCKET_NUMBERS = Kind(list, _tuple_of(_uint, BUCKETS))
+PAST = Kind(_pack_past, _past)
 ENTRIES = Kind(
     lambda v: [[e.key, _pack_versions(e.versions), e.expires_ms] for e in v],
     _tuple_of(_entry, LISTED_MAX),

@@ -22,10 +22,14 @@ LOCAL_BYTES_MAX = 4 * 2**20
 class Operation(IntEnum):
     """Names what a worker or the command line may ask. Numbers are append-only.
 
-    ATTACH [pid, stopping]: this connection is a worker; ``stopping``, which may be missing: it was
-    told to stop and goes on for now, and when all of them were, the node drains.
-    FEED_MOVED [head]: we have committed.
-    CONFIRM [head, all, timeout_ms]: answer with the number of peers that hold our feed up to there.
+    ATTACH [pid, stopping, waits]: this connection is a worker. The others may be missing.
+    ``stopping``: it was told to stop and goes on for now; when all of them were, the node drains.
+    ``waits``: it has another store than the agent, and waits for one that has it too.
+    FEED_MOVED [head, grant, places]: we have committed. The last two may be missing: which places
+    of the feed the store has already, because we have written them there under that grant.
+    PEERS_HOLD [head]: we have committed, and every peer holds it already: the stream may wait.
+    CONFIRM [head, all, timeout_ms, ends]: answer with the number of peers that hold our feed up to
+    there. ``ends``, which may be missing: sessions end there, so that all must, on their disks.
     FETCH [key, versions]: answer whether the session is in the replica now, and with ``versions``,
     which may be missing, whether the copy contains those writes, [node, number] each.
     STATUS []: answer with a mapping.
@@ -37,6 +41,11 @@ class Operation(IntEnum):
     EVENTS []: answer with the newest lines of the agent's log, [wall ms, level name, text] each.
     LOCATE [key, timeout_ms]: answer with who holds the session, a mapping for this node and each
     peer.
+    GATHER [tag]: answer whether all sessions of a user are in the replica now, see
+    ``core.revocation.principal_tag``.
+    GRANT []: answer how a worker may write to the store itself, see ``net.store.grant``; []: not
+    now.
+    DISMISS [nodes]: recover without these nodes, by an operator's word.
     """
 
     ATTACH = 1
@@ -52,6 +61,10 @@ class Operation(IntEnum):
     EVENTS = 11
     LOCATE = 12
     REPORT = 13
+    GATHER = 14
+    GRANT = 15
+    PEERS_HOLD = 16
+    DISMISS = 17
 
 
 class Request(NamedTuple):

@@ -31,10 +31,12 @@ from clustersession.wire.fields import (
     KEYS,
     MAYBE_NODES,
     MAYBE_VERSIONS,
+    MEMBER,
     MESSAGE_BYTES_MAX,
     NAME,
     NODE,
     NODES,
+    PAST,
     PHASE,
     PLACE,
     ROOT,
@@ -44,6 +46,7 @@ from clustersession.wire.fields import (
     UINT,
     Entry,
     Kind,
+    Past,
     kept_as,
 )
 from clustersession.wire.packed import unpack_plain
@@ -74,10 +77,12 @@ class Heartbeat:
 
     ``head`` is its feed's head and ``multicast_head`` how much of it went out by multicast;
     ``cursors`` how far it has applied the others' feeds; ``heard`` whose multicast reaches it;
-    ``suspects`` whom it suspects, in which incarnation; ``members`` where others listen (TCP only).
+    ``suspects`` whom it suspects, in which incarnation; ``members`` where others listen (TCP only);
+    ``direct`` that it takes changes from workers of others, by UDP at the port of its connections;
+    ``past``: what it was before the power went (TCP only; None says nothing about it).
     """
 
-    identity: Identity = kept_as(IDENTITY)
+    identity: Identity = kept_as(MEMBER)
     uptime_ms: int = kept_as(UINT)
     phase: Phase = kept_as(PHASE)
     serving: bool = kept_as(BOOL)
@@ -89,6 +94,8 @@ class Heartbeat:
     suspects: tuple[tuple[bytes, int], ...] = kept_as(SUSPICIONS)
     members: tuple[Address, ...] = kept_as(ADDRESSES)
     asks: bool = kept_as(BOOL)
+    direct: bool = kept_as(BOOL, default=False)
+    past: Past | None = kept_as(PAST, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +116,14 @@ class Progress:
     """Tells how far the sender has applied the receiver's feed.
 
     ``resume``: send from here, again if need be. ``provisional``: we are still loading a snapshot,
-    so only what follows this place is ours.
+    so only what follows this place is ours. ``known``, beside ``resume``: the highest place in the
+    receiver's feed of which we have taken a change directly; it may lie beyond the cursor.
     """
 
     cursor: Cursor = kept_as(CURSOR)
     resume: bool = kept_as(BOOL)
     provisional: bool = kept_as(BOOL)
+    known: int = kept_as(UINT, default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +153,21 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRequest:
-    """Asks for the next page of all that the receiver holds, after a key."""
+    """Asks for the next page of all that the receiver holds, after a key.
+
+    ``ends``: only of what has ended, and of revocations. An older node sends all.
+    """
 
     after_key: str = kept_as(PLACE)
+    ends: bool = kept_as(BOOL, default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotPageMessage:
-    """Answers with a page of sessions, and cursors that were true before it was read."""
+    """Answers with a page of sessions, and cursors that were true before it was read.
+
+    ``ends``: the others are left out, as was asked for.
+    """
 
     after_key: str = kept_as(PLACE)
     sessions: tuple[tuple[str, SessionState], ...] = kept_as(SESSIONS)
@@ -159,6 +175,7 @@ class SnapshotPageMessage:
     done: bool = kept_as(BOOL)
     cursors: Mapping[bytes, Cursor] = kept_as(CURSORS)
     total: int = kept_as(UINT)
+    ends: bool = kept_as(BOOL, default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,16 +238,41 @@ class ProbeReply:
     alive: bool = kept_as(BOOL)
 
 
+@dataclass(frozen=True, slots=True)
+class DirectChange:
+    """Brings one change from the worker that made it, ahead of its node's stream; only sealed.
+
+    ``batch`` holds a part of one session and stands on ``floor``, the place of its node's previous
+    write to that session. ``number`` names the answer.
+    """
+
+    batch: Batch = kept_as(BATCH)
+    number: int = kept_as(UINT)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectAnswer:
+    """Tells the worker whether the change is committed here.
+
+    ``asker`` and ``number`` are the sender and the number of the question, so that no answer to
+    another one can be taken for it.
+    """
+
+    asker: bytes = kept_as(NODE)
+    number: int = kept_as(UINT)
+    taken: bool = kept_as(BOOL)
+
+
 Message = (
     Hello | Heartbeat | Changes | Progress | Fetch | Fetched | SnapshotRequest
     | SnapshotPageMessage | Digests | Listing | SessionsRequest | Sessions | Ping | Pong
-    | ProbeRequest | ProbeReply
+    | ProbeRequest | ProbeReply | DirectChange | DirectAnswer
 )
 
 _NUMBERS: dict[type[Any], int] = {
     Hello: 1, Heartbeat: 2, Changes: 3, Progress: 4, Fetch: 5, Fetched: 6, SnapshotRequest: 7,
     SnapshotPageMessage: 8, Digests: 9, Listing: 10, SessionsRequest: 11, Sessions: 12, Ping: 13,
-    Pong: 14, ProbeRequest: 15, ProbeReply: 16,
+    Pong: 14, ProbeRequest: 15, ProbeReply: 16, DirectChange: 17, DirectAnswer: 18,
 }
 _KINDS: dict[type[Any], tuple[tuple[str, Kind], ...]] = {
     message: tuple((f.name, f.metadata["kind"]) for f in fields(message)) for message in _NUMBERS

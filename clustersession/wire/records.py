@@ -9,6 +9,7 @@ stand once, in ``nodes``, and everything else names them by their index, which k
 session, a delta or a batch; a decoder ignores those it does not know.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgpack
@@ -33,6 +34,9 @@ _REGISTER_PARTS = 5
 
 # Half the price of Register(...), on the path of each request.
 _new_tuple = tuple.__new__
+
+_PACKER_BYTES = 2**16
+_idle_packers: list[msgpack.Packer] = []
 
 
 def state_to_plain(state: SessionState) -> list[Any]:
@@ -93,13 +97,70 @@ def state_from_plain(plain: object) -> SessionState:
 
 def encode_state(state: SessionState) -> bytes:
     """Return the session as bytes. Raises SessionTooLarge."""
-    try:
-        encoded = state._encoded
-    except AttributeError:
+    encoded = state._encoded
+    if encoded is None:
         return _pack(state_to_plain(state))
     # For one use: they are as large as what they encode.
-    object.__delattr__(state, "_encoded")
+    object.__setattr__(state, "_encoded", None)
     return encoded
+
+
+class StateDraft:
+    """Is a session encoded but for the place and the time of some registers, all of one new write.
+
+    Their values stand in the state already, the version of the node that writes them too.
+    """
+
+    __slots__ = ("_registers", "_version", "plain")
+
+    def __init__(
+        self,
+        state: SessionState,
+        node: bytes,
+        names: Iterable[str],
+        before: list[Any] | None = None,
+    ) -> None:
+        """Encode the rest. Raises SessionTooLarge.
+
+        ``before``: the ``plain`` of the copy that the write changes. It has the same registers in
+        the same order and, at the end, those that are new, so that little needs to be said anew.
+        """
+        self.plain = state_to_plain(state) if before is None else _changed(before, state, names)
+        order = list(state.registers)
+        self._registers = [_REGISTER_PARTS * order.index(name) for name in names]
+        self._version = 2 * list(state.versions).index(node) + 1
+
+    def completed(self, seq: int, time: int) -> bytes:
+        """Return what ``encode_state`` makes of the session with this place and time."""
+        plain = self.plain
+        plain[5][self._version] = seq
+        flat = plain[6]
+        for start in self._registers:
+            flat[start + 1] = time
+            flat[start + 3] = seq
+        return _pack(plain)
+
+
+def _changed(before: list[Any], state: SessionState, names: Iterable[str]) -> list[Any]:
+    """Return what ``state_to_plain`` makes of a copy, from what it made of the one before it."""
+    nodes, flat = before[4], before[6]
+    registers, versions = state.registers, state.versions
+    # Nodes stand there by their versions, and none besides: then nobody's place can move.
+    if len(before[5]) != 2 * len(nodes) or len(registers) * _REGISTER_PARTS != len(flat):
+        return state_to_plain(state)
+    if len(versions) != len(nodes):
+        return state_to_plain(state)
+    flat = flat.copy()
+    order = list(registers)
+    for name in names:
+        place = _REGISTER_PARTS * order.index(name)
+        register = registers[name]
+        flat[place + 2] = nodes.index(register.node)
+        flat[place + 4] = register.value
+    return [
+        FORMAT, state.created_ms, state.accessed_ms, state.deadline_ms,
+        nodes, before[5].copy(), flat, None,
+    ]
 
 
 def decode_state(data: bytes | memoryview) -> SessionState:
@@ -204,7 +265,15 @@ def checked_integer(value: object) -> int:
 
 
 def _pack(plain: list[Any]) -> bytes:
-    packed: bytes = msgpack.packb(plain)
+    # As in ``wire.values``: a Packer costs more to make than to use, and is in one hand at a time.
+    # One that has failed is not used again.
+    try:
+        packer = _idle_packers.pop()
+    except IndexError:
+        packer = msgpack.Packer(buf_size=_PACKER_BYTES)
+    packed: bytes = packer.pack(plain)
+    if len(packed) <= _PACKER_BYTES:
+        _idle_packers.append(packer)
     return packed
 
 

@@ -4,16 +4,19 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from clustersession.core.errors import WireError
 from clustersession.core.identity import Phase
+from clustersession.core.revocation import principal_tag
 from clustersession.net.agent_link import AgentGone, AsyncLink, LinkPool, LoopLinks
 from clustersession.net.async_library import in_thread, in_trio, pause
 from clustersession.replica.home import NodeHome
 from clustersession.replica.replica import Replica
+from clustersession.replica.results import Stored
 from clustersession.session.cluster_port import NOTHING_MORE, Subscription
 from clustersession.settings.settings import Settings
 from clustersession.wire.fields import VERSIONS
@@ -21,6 +24,9 @@ from clustersession.wire.local import Operation
 from clustersession.worker.attachment import Attachment
 from clustersession.worker.circuit_breaker import CircuitBreaker
 from clustersession.worker.contact import AgentContact
+from clustersession.worker.direct_peers import DirectPeersReader
+from clustersession.worker.direct_to_peers import DirectToPeers
+from clustersession.worker.direct_way import DirectWay, plain_write
 from clustersession.worker.serving_routes import ServingRoutes
 
 RECONNECT_S = 0.02
@@ -29,6 +35,7 @@ FEED_MOVED_INTERVAL_S = 0.001
 """How long one word that the feed has moved stands for all commits of an event loop."""
 SUBSCRIBE_TIMEOUT_S = 1.0
 PHASE_TIMEOUT_S = 1.0
+GRANT_TIMEOUT_S = 0.05
 
 READY = Phase.READY.name.lower()
 DRAINING = Phase.DRAINING.name.lower()
@@ -56,8 +63,9 @@ class AgentClient:
         self._settings = settings
         # Not wrapped in a method: it is asked for each request.
         self.serving_routes = ServingRoutes(settings.route, replica).get
-        # What a confirmation is asked for, besides the head: by all peers or one, within how long.
-        self._wanted = settings.ack == "all", int(settings.ack_timeout_s * 1000)
+        self._ack_timeout_s, self._by_all = settings.ack_timeout_s, settings.ack == "all"
+        # Asked in their order before the agent is, see ``worker.direct_way``.
+        self._direct_ways = self._ways_around(replica)
         # Questions of threads and of trio take a link of the pool each; event loops have one link
         # each, which carries any number of questions.
         self._pool = LinkPool(home.agent_socket)
@@ -68,10 +76,30 @@ class AgentClient:
         # seconds, and the head that it will then be told.
         self._told_s = self._put_off_s = 0.0
         self._untold_head = 0
+        # Whether all peers hold what was committed since the agent was told last.
+        self._all_hold = True
+        # Places of our feed that the store has and the agent does not know of yet, each after the
+        # grant under which it was written.
+        self._held: list[tuple[int, int]] = []
         # Before the attachment, whose thread begins at once.
         self.contact = AgentContact(replica, lambda: self.attachment.attached.is_set())
         self.attachment = Attachment(settings, home, start=start, lost=self.contact.lost)
         self._circuit_breaker = CircuitBreaker(lambda: self.attachment.attachments)
+
+    def _ways_around(self, replica: Replica) -> list[DirectWay]:
+        settings = self._settings
+        if not settings.store:
+            reader = DirectPeersReader(
+                replica, lambda: self.attachment.attached.is_set(),
+                all_peers=settings.ack == "all",
+            )
+            return [DirectToPeers(settings, reader, self._peers_hold)]
+        if settings.ack == "one" and not settings.store_replicas:
+            # Imported here: only a worker of a node with a store has a use for what that needs.
+            from clustersession.worker.store_way import StoreWay
+
+            return [StoreWay(settings, self._ask_grant, self._ask_grant_async, self._tell_held)]
+        return []
 
     @property
     def route(self) -> str:
@@ -88,6 +116,14 @@ class AgentClient:
         In an event loop one word stands for all commits of a millisecond: it costs a system call
         here and wakes the agent.
         """
+        self._all_hold = False
+        self._moved(head)
+
+    def _peers_hold(self, head: int, all_hold: bool) -> None:
+        self._all_hold &= all_hold
+        self._moved(head)
+
+    def _moved(self, head: int) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -108,23 +144,72 @@ class AgentClient:
 
     def _tell(self, loop: asyncio.AbstractEventLoop | None, head: int, now_s: float) -> None:
         self._told_s = now_s
+        operation = Operation.PEERS_HOLD if self._all_hold else Operation.FEED_MOVED
+        self._all_hold = True
+        held, self._held = self._held, []
+        argument: list[object] = [head]
+        if held:
+            number = held[-1][0]
+            # Those of another grant the agent sends itself.
+            argument += [number, [place for under, place in held if under == number]]
         try:
             link = None if loop is None else self._loop_links.find(loop)
-            (self._pool if link is None else link).tell(Operation.FEED_MOVED, head)
+            (self._pool if link is None else link).tell(operation, *argument)
         except OSError:
             pass
 
-    def confirm(self, head: int) -> bool:
+    def _tell_held(self, place: int, number: int) -> None:
+        """Tell the agent that the store has a place of our feed, written under that grant."""
+        self._held.append((number, place))
+        self.feed_moved(place)
+
+    def _ask_grant(self) -> object:
+        with suppress(TimeoutError, WireError, OSError):
+            return self._pool.ask(Operation.GRANT, timeout_s=GRANT_TIMEOUT_S)
+        return None
+
+    async def _ask_grant_async(self) -> object:
+        with suppress(TimeoutError, WireError, OSError):
+            link = await self._loop_links.open()
+            return await link.ask(Operation.GRANT, timeout_s=GRANT_TIMEOUT_S)
+        return None
+
+    def confirm(
+        self, head: int, stored: Sequence[Stored] = (), *, ends: bool = False
+    ) -> bool:
         """Wait until a peer, with ``ack="all"`` every one, holds our feed up to ``head``."""
-        timeout_s = self._settings.ack_timeout_s
-        answer = self._ask(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
+        timeout_s = self._ack_timeout_s
+        if self._direct_ways and (write := plain_write(head, stored)) is not None:
+            began_s = time.monotonic()
+            for way in self._direct_ways:
+                if way.confirm(write):
+                    return True
+            timeout_s = max(0.0, timeout_s - (time.monotonic() - began_s))
+        wanted = self._wanted(head, timeout_s, ends)
+        answer = self._ask(Operation.CONFIRM, *wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
-    async def confirm_async(self, head: int) -> bool:
+    async def confirm_async(
+        self, head: int, stored: Sequence[Stored] = (), *, ends: bool = False
+    ) -> bool:
         """Do what ``confirm`` does, without blocking the event loop."""
-        timeout_s = self._settings.ack_timeout_s
-        answer = await self._ask_async(Operation.CONFIRM, head, *self._wanted, timeout_s=timeout_s)
+        timeout_s = self._ack_timeout_s
+        if self._direct_ways and (write := plain_write(head, stored)) is not None:
+            began_s = time.monotonic()
+            for way in self._direct_ways:
+                if await way.confirm_async(write):
+                    return True
+            timeout_s = max(0.0, timeout_s - (time.monotonic() - began_s))
+        wanted = self._wanted(head, timeout_s, ends)
+        answer = await self._ask_async(Operation.CONFIRM, *wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
+
+    def _wanted(self, head: int, timeout_s: float, ends: bool) -> tuple[int, bool, int, bool]:
+        """Return what a confirmation is asked for: up to where, by all or one, how soon, of ends.
+
+        An agent with more time than we wait would say nothing before we take it for dead.
+        """
+        return head, self._by_all, int(timeout_s * 1000), ends
 
     def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Ask the peers for a session, or for a copy that contains the wanted writes.
@@ -147,6 +232,20 @@ class AgentClient:
         rows = VERSIONS.pack(wanted)
         answer = await self._ask_async(Operation.FETCH, key, rows, timeout_s=timeout_s)
         return self._is_found(key, answer)
+
+    def gather(self, principal: str) -> bool:
+        """Have the agent bring all sessions of a user here from the store; peers hold the same."""
+        if not self._settings.store:
+            return True
+        tag, timeout_s = principal_tag(principal), self._settings.fetch_timeout_s + GRACE_S
+        return self._ask(Operation.GATHER, tag, timeout_s=timeout_s) is True
+
+    async def gather_async(self, principal: str) -> bool:
+        """Do what ``gather`` does, without blocking the event loop."""
+        if not self._settings.store:
+            return True
+        tag, timeout_s = principal_tag(principal), self._settings.fetch_timeout_s + GRACE_S
+        return await self._ask_async(Operation.GATHER, tag, timeout_s=timeout_s) is True
 
     def phase(self) -> str:
         """Ask the agent what the node is doing: a word, NO_AGENT when it does not answer."""
@@ -186,6 +285,8 @@ class AgentClient:
     def close(self) -> None:
         """Detach from the agent."""
         self.attachment.stop()
+        for way in self._direct_ways:
+            way.close()
         self._pool.close()
         self._loop_links.close()
 
@@ -232,7 +333,7 @@ class AgentClient:
     def _no_answer(self, deadline_s: float) -> None:
         now_s = time.monotonic()
         if now_s >= deadline_s:
-            self._circuit_breaker.failed(now_s)
+            self._circuit_breaker.failed(now_s, deadline_s)
 
     def _is_found(self, key: str, answer: object) -> bool:
         if answer is not True:

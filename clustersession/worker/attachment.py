@@ -22,7 +22,14 @@ from clustersession.net.agent_link import AgentGone, BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
-from clustersession.worker.launch import miss_external, replace_agent, start_agent, version_in
+from clustersession.worker.launch import (
+    has_other_settings,
+    has_other_store,
+    miss_external,
+    replace_agent,
+    start_agent,
+    version_in,
+)
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 5.0
@@ -72,8 +79,9 @@ class Attachment:
         self._starts_in_thread = start is not None
         # The process that made this object; a child of a fork has no thread and must not close.
         self._pid = os.getpid()
-        # Whether the agent is to be told that this worker stops. Never taken back.
-        self._stopping = False
+        # What the agent is told: that this worker stops, never taken back; and that it has another
+        # store than the agent.
+        self._stopping = self._waits = False
         # The agent attached to last, 0 before the first answer to a question about its status.
         self._agent_pid = 0
         # Whose events to pass on: of all nodes or ours, and to whom. None: nobody asked.
@@ -161,7 +169,8 @@ class Attachment:
         if self._is_outdated(link):
             # If it goes, so does this link, and attaching leads to the new one.
             replace_agent(self._settings, self._home)
-        link.ask(Operation.ATTACH, self._pid, self._stopping, timeout_s=ATTACH_TIMEOUT_S)
+        said = (self._stopping, self._waits)
+        link.ask(Operation.ATTACH, self._pid, *said, timeout_s=ATTACH_TIMEOUT_S)
         self.attachments += 1
         if self._listens is not None:
             link.tell(Operation.LISTEN, self._listens[0], self._pid)
@@ -205,14 +214,17 @@ class Attachment:
         return start_agent(self._settings, self._home)
 
     def _is_outdated(self, link: BlockingLink) -> bool:
-        """Tell whether the agent is older than this library, and ours to replace."""
+        """Tell whether the agent is older, or left with another store, and ours to replace."""
+        self._waits = False
         if self._starts_in_thread:
             return False
         status = link.ask(Operation.STATUS, timeout_s=ATTACH_TIMEOUT_S)
         self._agent_pid = _agent_pid_in(status)
         there = version_in(status)
-        if there is None or not is_newer(__version__, there):
+        if there is None:
             return False
+        if not is_newer(__version__, there):
+            return self._is_left_with_others(status)
         if self._settings.agent == "external":
             logger.warning(
                 "clustersession: the agent is of version %s and this worker of %s; restart the "
@@ -220,6 +232,25 @@ class Attachment:
             )
             return False
         return True
+
+    def _is_left_with_others(self, status: object) -> bool:
+        """Tell whether an agent with another store, or with other secrets for it, serves nobody.
+
+        Complain of another store when it does serve somebody.
+        """
+        workers = status.get("workers") if isinstance(status, dict) else None
+        if self._settings.agent != "external" and workers == []:
+            return has_other_settings(status, self._settings)
+        self._waits = has_other_store(status, self._settings)
+        if not self._waits:
+            return False
+        logger.warning(
+            "clustersession: the agent was started with another store than this process has, and "
+            "goes on with it; %s",
+            "restart the agent" if self._settings.agent == "external" else
+            f"it leaves when the processes that had it have gone: {workers}",
+        )
+        return False
 
 
 def _require_threads() -> None:

@@ -7,6 +7,9 @@ waited in vain goes on without its agent until another one attaches, or until it
 from collections.abc import Callable
 
 OPEN_S = 5.0
+PAUSE_S = 0.2
+"""Who notices so late that a wait is over has stood still itself: in a call that kept the
+interpreter, behind another writer of the replica, or on a busy machine."""
 
 
 class CircuitBreaker:
@@ -27,8 +30,11 @@ class CircuitBreaker:
         """Tell whether to go on without waiting."""
         return now_s < self._open_until_s and self._attachments() == self._attachments_at_failure
 
-    def failed(self, now_s: float) -> None:
-        """Note that there was no answer within the whole timeout."""
+    def failed(self, now_s: float, due_s: float) -> None:
+        """Note that there was no answer within the whole timeout, which was over at ``due_s``."""
+        if now_s - due_s > PAUSE_S:
+            # The answer may have been there all the time.
+            return
         self._open_until_s = now_s + OPEN_S
         self._attachments_at_failure = self._attachments()
 

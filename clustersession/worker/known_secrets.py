@@ -81,10 +81,10 @@ def _is_ours(directory: Path) -> bool:
 
 def _say_that_it_begins(home: NodeHome, nodes: Sequence[NodeHome]) -> None:
     _log.warning(
-        "clustersession: a new node begins in %s, because its secrets are none of those that %s "
-        "had: right for another application; after a secret was replaced at one go, it takes what "
-        "it can from its peers",
-        home.directory, " and ".join(str(node.directory) for node in nodes),
+        "clustersession: a new node begins in %s: none of its secrets is known to %s. That is "
+        "right for another application. If the secret of this one was replaced, keep the old one "
+        "in the settings too, after the new one, or the sessions are not found",
+        home.directory, " or ".join(node.directory.name for node in nodes),
     )
 
 

@@ -1,6 +1,8 @@
 """Starts a node's agent: once, whoever races, and without a child left behind.
 
-An agent of an older version of this library is replaced; one of a newer version never is.
+An agent of an older version of this library is replaced; one of a newer version never is. One that
+has another store is replaced as well, when nobody uses it any more; it leaves by itself when those
+that do have gone (``agent/agent.py``).
 """
 
 import fcntl
@@ -62,7 +64,7 @@ def start_agent(settings: Settings, home: NodeHome) -> bool:
 
 
 def replace_agent(settings: Settings, home: NodeHome) -> None:
-    """Put an agent of our version in the place of an older one.
+    """Put an agent of our version and store in the place of another one.
 
     All of it happens under the launch lock, so that siblings of the older version, whose agent it
     was, cannot start theirs again in between: they attach to the new one. When ours does not come
@@ -73,13 +75,17 @@ def replace_agent(settings: Settings, home: NodeHome) -> None:
         with _launch_lock(home) as lock:
             if lock is None or _failed_lately(lock):
                 return
-            there = _version_at(home)
-            if there is None or not is_newer(__version__, there):
+            status = _status_at(home)
+            there = version_in(status)
+            if there is None:
                 return
-            logger.info(
-                "the clustersession agent is of version %s and leaves for one of version %s",
-                there or "unknown", __version__,
-            )
+            if is_newer(__version__, there):
+                logger.info(
+                    "the clustersession agent is of version %s and leaves for one of version %s",
+                    there or "unknown", __version__,
+                )
+            elif not has_other_settings(status, settings):
+                return
             with suppress(AgentGone, TimeoutError, WireError):
                 ask_once(home.agent_socket, Operation.STOP)
             _wait(lambda: not _is_up(home), UP_TIMEOUT_S)
@@ -106,10 +112,21 @@ def version_in(status: object) -> str | None:
     return str(status.get("version", "")) if isinstance(status, dict) else None
 
 
-def _version_at(home: NodeHome) -> str | None:
-    """Return the version of the agent that is there, None when there is none."""
+def has_other_store(status: object, settings: Settings) -> bool:
+    """Tell whether an agent was started with another store, or with none where there is one."""
+    return isinstance(status, dict) and status.get("store_mark", "") not in settings.store_marks
+
+
+def has_other_settings(status: object, settings: Settings) -> bool:
+    """Tell whether an agent has another store, or other secrets and may not read all in it."""
+    mark = status.get("store_secrets_mark", "") if isinstance(status, dict) else ""
+    return has_other_store(status, settings) or mark != settings.store_secrets_mark
+
+
+def _status_at(home: NodeHome) -> object:
+    """Return the status of the agent that is there, None when there is none."""
     try:
-        return version_in(ask_once(home.agent_socket, Operation.STATUS))
+        return ask_once(home.agent_socket, Operation.STATUS)
     except (AgentGone, TimeoutError, WireError):
         return None
 

@@ -13,16 +13,21 @@ from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.replica.home import NodeHome, keep_files, open_node_replica
+from clustersession.replica.journal.segments import remove_unwanted
+from clustersession.replica.replica import Replica
 from clustersession.session.cluster_port import ClusterPort
 from clustersession.settings.settings import Settings
 from clustersession.worker.agent_client import AgentClient
 from clustersession.worker.agent_events import AgentEvents
 from clustersession.worker.host_clock import HostClock
 from clustersession.worker.local_only import LocalOnly
+from clustersession.worker.moved_clock import worker_clock
+from clustersession.worker.run_of_tests import tests_state_dir
 from clustersession.worker.secret import compare_secret
 
 if TYPE_CHECKING:
     from clustersession.worker.agent_thread import ThreadAgent
+    from clustersession.worker.local_journal import LocalJournal
 
 
 class OpenNode:
@@ -37,18 +42,21 @@ class OpenNode:
         agent_events: the runtimes' listeners for what only the agent can tell of.
         users: how many runtimes have the node open. It is closed when there is none any more.
 
-    ``_agent_thread`` is the agent itself, with ``agent="thread"``.
+    ``_agent_thread`` is the agent itself, with ``agent="thread"``; ``_journal`` is there without.
     """
 
     def __init__(self, settings: Settings, home: NodeHome) -> None:
         thread_agent = _thread_agent(settings)
-        self.clock = HostClock(settings.stamp_lead_ms_max)
-        self.replica = open_node_replica(home, settings)
+        self.clock = worker_clock(settings)
+        # An agent in this process stores batches, for which that is not made.
+        mapped = thread_agent is None
+        self.replica = open_node_replica(home, settings, mapped=mapped)
         self.replica.check_clock(self.clock.checked)
         compare_secret(settings, self.replica)
         self.agent_client: AgentClient | None = None
         self.cluster: ClusterPort
         self._agent_thread: ThreadAgent | None = None
+        self._journal: LocalJournal | None = None
         if settings.distributable:
             start: Callable[[], bool] | None = None
             if thread_agent is not None:
@@ -58,8 +66,11 @@ class OpenNode:
                 settings, home, self.replica, start=start
             )
         else:
-            keep = partial(keep_files, home)
-            self.cluster = LocalOnly(settings.route, self.replica, self.clock, keep)
+            self._journal = _local_journal(settings, home, self.replica, self.clock)
+            self.cluster = LocalOnly(
+                settings.route, self.replica, self.clock, partial(keep_files, home),
+                self._journal, settings.fetch_timeout_s,
+            )
         self.agent_events = AgentEvents(self.agent_client, settings.events == "everywhere")
         self.users = 0
 
@@ -69,8 +80,25 @@ class OpenNode:
             self.agent_client.close()
         if self._agent_thread is not None:
             self._agent_thread.stop()
+        if self._journal is not None:
+            self._journal.close()
         # The last process out of a host that is going down leaves its sessions trusted.
         self.replica.mark_clean()
+
+
+def _local_journal(
+    settings: Settings, home: NodeHome, replica: Replica, clock: HostClock
+) -> "LocalJournal | None":
+    """Return what keeps the journal of a node without an agent; None where nothing is kept."""
+    if tests_state_dir() is not None:
+        return None
+    if settings.effective_durability == "none":
+        remove_unwanted(home.journal)
+        return None
+    # Imported here: a worker with an agent has no use for it.
+    from clustersession.worker.local_journal import LocalJournal
+
+    return LocalJournal(home, settings, replica, clock.wall_ms)
 
 
 def _thread_agent(settings: Settings) -> "type[ThreadAgent] | None":

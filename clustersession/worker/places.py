@@ -1,13 +1,8 @@
 """Decides where a node keeps its files: in a private directory of its own."""
 
-import atexit
-import logging
 import os
-import shutil
 import socket
-import sys
 import tempfile
-from functools import cache
 from pathlib import Path
 
 from clustersession.core.ids import derive_route
@@ -15,8 +10,7 @@ from clustersession.replica.home import NodeHome
 from clustersession.replica.private_directory import make_private
 from clustersession.settings.settings import Settings
 from clustersession.worker.known_secrets import find_or_begin
-
-logger = logging.getLogger("clustersession")
+from clustersession.worker.run_of_tests import apart, is_test_run, own_place, tests_state_dir
 
 
 def route_of(settings: Settings) -> str:
@@ -26,10 +20,13 @@ def route_of(settings: Settings) -> str:
 
 def user_state_dir() -> Path:
     """Return the directory under which this user's nodes keep their state."""
+    if (place := tests_state_dir()) is not None:
+        return place
     if base := os.environ.get("XDG_STATE_HOME"):
         return Path(base) / "clustersession"
-    if _is_test_run():
-        return _place_of_tests()
+    if is_test_run():
+        # Also where the settings decide: nobody has configured the user's own.
+        return own_place()
     # What StateDirectory= of the service's systemd unit made, the first of them.
     if base := os.environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         return Path(base) / "clustersession"
@@ -50,33 +47,6 @@ def temporary_state_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"clustersession-{os.getuid()}"
 
 
-def _is_test_run() -> bool:
-    """Tell whether pytest runs in this process. A server that merely has it installed does not."""
-    runs = "PYTEST_VERSION" in os.environ or "PYTEST_CURRENT_TEST" in os.environ
-    return runs and "pytest" in sys.modules
-
-
-@cache
-def _place_of_tests() -> Path:
-    """Make a directory for the tests of this process, which go with it.
-
-    In the user's own they would write into whatever node runs there.
-    """
-    place = Path(tempfile.mkdtemp(prefix="clustersession-pytest-"))
-    logger.info(
-        "clustersession: under pytest, without state_dir: sessions are kept in %s, apart from "
-        "the user's nodes", place,
-    )
-    maker = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == maker:
-            shutil.rmtree(place, ignore_errors=True)
-
-    atexit.register(remove)
-    return place
-
-
 def node_home(settings: Settings) -> NodeHome:
     """Return the node's private directory, made if need be; ``settings`` are complete.
 
@@ -91,5 +61,7 @@ def node_home(settings: Settings) -> NodeHome:
 
 def state_dir_of(settings: Settings) -> Path:
     """Return the directory in which the nodes of these settings have theirs."""
+    if (place := tests_state_dir()) is not None:
+        return apart(place, settings.state_dir)
     # Absolute, because the agent works in another directory.
     return Path(settings.state_dir).absolute() if settings.state_dir else user_state_dir()

@@ -10,9 +10,11 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.net.async_library import in_trio
+from clustersession.replica.private_directory import HeldDirectory
 from clustersession.session.events import Callback, Events
 from clustersession.session.manager import SessionManager
 from clustersession.session.token import id_signer
@@ -27,6 +29,10 @@ from clustersession.worker.contact import AGENT_WAIT_S
 from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, forget_drain
 from clustersession.worker.open_nodes import OpenNode, open_nodes
 from clustersession.worker.places import node_home
+from clustersession.worker.settings_in_use import hold_settings
+
+_opened: "WeakSet[Runtime]" = WeakSet()
+"""Those of which this process, or its parent, has something open; read by ``opened_runtimes``."""
 
 _of_parents: list[object] = []
 """What a parent process has opened: referenced, so that no destructor runs in the child."""
@@ -36,11 +42,16 @@ class _Process:
     """Holds what one process has opened for one runtime; it stays until ``close``.
 
     pid: the process that opened it; in a child of a fork all of it is void. path: the node's place
-    in the table of open nodes. drain_on_stop: what runs at SIGTERM; None where nothing shall.
+    in the table of open nodes. held_settings: shows its settings to the node's other processes.
+    drain_on_stop: what runs at SIGTERM; None where nothing shall.
     """
 
-    def __init__(self, path: Path, node: OpenNode, manager: SessionManager) -> None:
+    def __init__(
+        self, path: Path, node: OpenNode, manager: SessionManager,
+        held_settings: HeldDirectory | None,
+    ) -> None:
         self.pid = os.getpid()
+        self.held_settings = held_settings
         self.path = path
         self.node = node
         self.manager = manager
@@ -155,7 +166,14 @@ class Runtime:
             if process.drain_on_stop is not None:
                 forget_drain(process.drain_on_stop)
             process.access_recorder.stop()
+            if process.held_settings is not None:
+                process.held_settings.close()
             nodes.give_back(process.path)
+
+    def has_open(self) -> bool:
+        """Tell whether this process has the node open."""
+        process = self._process
+        return process is not None and process.pid == os.getpid()
 
     def _open(self) -> _Process:
         nodes = open_nodes()
@@ -181,11 +199,20 @@ class Runtime:
             self.events.by_trio = in_trio()
             node.agent_events.add(self.events)
             node.users += 1
-            self._process = process = _Process(home.replica, node, manager)
+            self._process = process = _Process(
+                home.replica, node, manager, hold_settings(settings, home)
+            )
+            _opened.add(self)
             if node.agent_client is not None:
                 node.agent_client.attachment.count(manager.counters)
                 process.drain_on_stop = _drain_on_stop(settings, node, manager)
             return process
+
+
+def opened_runtimes() -> list[Runtime]:
+    """Return the runtimes with which this process has a node open."""
+    with open_nodes().lock:
+        return [runtime for runtime in _opened if runtime.has_open()]
 
 
 def _drain_on_stop(
@@ -201,4 +228,4 @@ def _drain_on_stop(
     return drain
 
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "opened_runtimes"]

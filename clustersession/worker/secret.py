@@ -3,17 +3,18 @@
 import logging
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaError, ReplicaUnusable
 from clustersession.replica.home import SECRET_FILE_SUFFIX
-from clustersession.replica.private_directory import make_private, private_opener
+from clustersession.replica.private_directory import check_way, make_private, private_opener
 from clustersession.replica.replica import Replica
 from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import guessable_secret
 from clustersession.worker.known_secrets import digests_of
-from clustersession.worker.places import user_state_dir
+from clustersession.worker.places import state_dir_of
 
 SECRET_NOTE = "secret"
 _SECRET_BYTES = 32
@@ -21,15 +22,33 @@ _SECRET_BYTES = 32
 _log = logging.getLogger("clustersession")
 
 
-def user_secret(cluster_name: str) -> str:
+def own_secret(settings: Settings) -> str:
     """Return this user's own random secret, made if need be, for clusters that were given none.
 
-    It is in a file by cluster name: not inside ``state_dir``, so that nodes of one user on one host
-    share it and accept each other's ids.
+    Raises ReplicaUnusable.
     """
-    base = user_state_dir()
-    make_private(base)
-    return _shared_secret(base / f"{cluster_name}{SECRET_FILE_SUFFIX}").hex()
+    path = own_secret_file(settings)
+    try:
+        if settings.state_dir and path.parent.is_dir():
+            check_way(path.parent)
+        else:
+            make_private(path.parent)
+        return _shared_secret(path).hex()
+    except OSError as error:
+        raise ReplicaUnusable(
+            f"{path} cannot be made or read: {error.strerror}; set secret, or another state_dir"
+        ) from error
+
+
+def own_secret_file(settings: Settings) -> Path:
+    """Return the file of the user's own secret: by cluster name, beside the nodes' directories.
+
+    So the nodes of one user and one place share it, and accept each other's ids. It goes where the
+    nodes go, which may be the only place that can be written, and that outlives a container. Unlike
+    the user's own place, a ``state_dir`` may be that of several users.
+    """
+    user = f".{os.geteuid()}" if settings.state_dir else ""
+    return state_dir_of(settings) / f"{settings.cluster_name}{user}{SECRET_FILE_SUFFIX}"
 
 
 def _shared_secret(path: Path) -> bytes:
@@ -46,22 +65,28 @@ def _shared_secret(path: Path) -> bytes:
         draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.write(descriptor, secrets.token_bytes(_SECRET_BYTES))
-        finally:
-            os.close(descriptor)
-        try:
-            # Unlike rename, link never replaces: the first worker's secret stands.
-            os.link(draft, path)
-        except FileExistsError:
-            pass
+            try:
+                os.write(descriptor, secrets.token_bytes(_SECRET_BYTES))
+                # Or the file may be empty after a power cut, and no node starts any more.
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            with suppress(FileExistsError):
+                # Unlike rename, link never replaces: the first worker's secret stands.
+                os.link(draft, path)
         finally:
             draft.unlink()
     return _read(path)
 
 
 def _read(path: Path) -> bytes:
-    with open(path, "rb", opener=private_opener) as file:
-        return file.read()
+    try:
+        with open(path, "rb", opener=private_opener) as file:
+            if os.fstat(file.fileno()).st_uid == os.geteuid():
+                return file.read()
+    except PermissionError:
+        pass
+    raise ReplicaUnusable(f"{path} belongs to another user; set secret, or another state_dir")
 
 
 _warned: set[str] = set()

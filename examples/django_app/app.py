@@ -23,7 +23,7 @@ from typing import Any
 
 import django
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.shortcuts import redirect
 from django.template import engines
 from django.urls import path
@@ -76,8 +76,10 @@ settings.configure(
 django.setup()
 
 from django.contrib import admin  # noqa: E402
+from django.contrib.auth.signals import user_logged_in  # noqa: E402
 from django.core.handlers.wsgi import WSGIHandler  # noqa: E402
 from django.views.decorators.csrf import csrf_exempt  # noqa: E402
+from django.views.decorators.http import require_POST  # noqa: E402
 
 PAGE = """<!doctype html><html lang="en"><title>The Clustered Tea Shop</title>
 <style>body { font: 1.1em sans-serif; max-width: 38em; margin: 3em auto }
@@ -92,6 +94,7 @@ form { display: inline } small { color: #666 }</style>
 {% endfor %}</p>
 <p>{% if session.user %}
   <form method="post" action="/logout">{% csrf_token %}<button>Log out</button></form>
+  <a href="/devices">Your devices</a>
 {% else %}
   <form method="post" action="/login">{% csrf_token %}
     <input name="user" placeholder="your name" maxlength="80" required><button>Log in</button>
@@ -127,6 +130,49 @@ def log_in(request: HttpRequest) -> HttpResponse:
 def log_out(request: HttpRequest) -> HttpResponse:
     request.session.flush()  # ended on every node, for good
     return redirect("/")
+
+
+DEVICES = """<!doctype html><html lang="en"><title>Your devices</title>
+<h1>Your devices</h1>
+<table><tr><th>Device<th>First seen<th>Last seen<th></tr>
+{% for view in views %}
+<tr><td>{{ view.label|default:"A device" }}<td>{{ view.created|date:"Y-m-d H:i" }}
+<td>{{ view.last_access|date:"Y-m-d H:i" }}<td>{% if view.current %}this one{% else %}
+  <form method="post" action="/devices/end">{% csrf_token %}
+  <input type="hidden" name="handle" value="{{ view.handle }}"><button>Log out</button></form>
+{% endif %}</tr>
+{% endfor %}</table>
+<form method="post" action="/devices/end-others">{% csrf_token %}
+<button>Log out all others</button></form>
+<p><a href="/">Back</a></p>
+"""
+
+
+def devices(request: HttpRequest) -> HttpResponse:
+    session: Any = request.session
+    if session.principal is None:
+        return redirect("/")
+    views = session.cluster.sessions_of(session.principal, current=session.clustered)
+    return HttpResponse(engines["django"].from_string(DEVICES).render({"views": views}, request))
+
+
+@require_POST
+def end_device(request: HttpRequest) -> HttpResponse:
+    session: Any = request.session
+    handle = request.POST.get("handle", "")
+    if session.principal is None or len(handle) != 32:
+        return HttpResponseBadRequest("no such session")
+    session.cluster.end(handle, session.principal)  # with the user: only one of their own
+    return redirect("/devices")
+
+
+@require_POST
+def end_other_devices(request: HttpRequest) -> HttpResponse:
+    session: Any = request.session
+    if session.principal is None:
+        return HttpResponseBadRequest("nobody is logged in")
+    session.cluster.end_all(session.principal, except_current=session.clustered)
+    return redirect("/devices")
 
 
 # The same as JSON, for scripts.
@@ -194,8 +240,36 @@ def _content(request: HttpRequest) -> dict[str, Any]:
 
 def _log_in(request: HttpRequest, user: str) -> None:
     # Whoever logs in with django.contrib.auth, as the admin does, need not care for any of this.
-    request.session.cycle_key()  # so that an id planted before the login is worth nothing
-    request.session["user"] = user
+    session: Any = request.session
+    session.cycle_key()  # so that an id planted before the login is worth nothing
+    session["user"] = user
+    session.principal = user
+    note_device(request)
+
+
+def note_device(request: HttpRequest, **_: object) -> None:
+    session: Any = request.session
+    session.label = device_of(request.headers.get("User-Agent", ""))
+
+
+user_logged_in.connect(note_device)  # logins of django.contrib.auth, such as the admin's
+
+# Which device a session is on, as far as its User-Agent tells. The first mark that is found counts:
+# browsers name each other.
+BROWSERS = {
+    "Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+SYSTEMS = {
+    "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows",
+    "Mac OS": "macOS", "Linux": "Linux",
+}
+
+
+def device_of(user_agent: str) -> str:
+    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), "A browser")
+    system = next((name for mark, name in SYSTEMS.items() if mark in user_agent), "some system")
+    return f"{browser} on {system}"
 
 
 urlpatterns = [
@@ -203,6 +277,9 @@ urlpatterns = [
     path("cart/<item>", add_to_cart),
     path("login", log_in),
     path("logout", log_out),
+    path("devices", devices),
+    path("devices/end", end_device),
+    path("devices/end-others", end_other_devices),
     path("admin/", admin.site.urls),
     path("api/whoami", who_am_i),
     path("api/session", api_show),

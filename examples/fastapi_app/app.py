@@ -15,11 +15,12 @@ same code runs on every node and on a laptop.
 
 import asyncio
 import os
+import secrets
 from html import escape
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import Body, FastAPI, Request, WebSocket
+from fastapi import Body, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from clustersession.asgi import ClusterSessionMiddleware
@@ -57,7 +58,8 @@ async def page(request: Request) -> str:
         visits=session["visits"],
         cart=escape(", ".join(map(str, session.get("cart", [])))) or "empty",
         buttons=" ".join(button(f"/cart/{item}", f"Add {item}") for item in GOODS),
-        door=button("/logout", "Log out") if user else button("/login", "Log in", name_field),
+        door=button("/logout", "Log out") + ' <a href="/devices">Your devices</a>'
+        if user else button("/login", "Log in", name_field),
         node=escape(NODE), pid=os.getpid(), sid=(session.sid or "")[:6],
     )
 
@@ -80,6 +82,64 @@ async def log_in(request: Request) -> RedirectResponse:
 async def log_out(request: Request) -> RedirectResponse:
     request.session.invalidate()  # type: ignore[attr-defined]  # ended on every node, for good
     return RedirectResponse("/", status_code=303)
+
+
+DEVICES = """<!doctype html><html lang="en"><title>Your devices</title>
+<h1>Your devices</h1>
+<table><tr><th>Device<th>First seen<th>Last seen<th></tr>
+{rows}</table>
+<p>{others} <a href="/">Back</a></p>
+"""
+
+
+@app.get("/devices", response_class=HTMLResponse)
+async def devices(request: Request) -> Any:
+    session: Any = request.session
+    if session.principal is None:
+        return RedirectResponse("/", status_code=303)
+    # A form of another site cannot know it.
+    token = session.setdefault("csrf", secrets.token_urlsafe(16))
+    field = f'<input type="hidden" name="csrf" value="{token}">'
+    rows = ""
+    for view in await session.cluster.asessions_of(session.principal, current=session):
+        handle = f'{field}<input type="hidden" name="handle" value="{view.handle}">'
+        rows += (
+            f"<tr><td>{escape(view.label or 'A device')}<td>{view.created:%Y-%m-%d %H:%M}"
+            f"<td>{view.last_access:%Y-%m-%d %H:%M}<td>"
+            f"{'this one' if view.current else button('/devices/end', 'Log out', handle)}</tr>\n"
+        )
+    others = button("/devices/end-others", "Log out all others", field)
+    return DEVICES.format(rows=rows, others=others)
+
+
+@app.post("/devices/end")
+async def end_device(request: Request) -> RedirectResponse:
+    session: Any = request.session
+    fields = await _own_form(request)
+    # With the user, so that it can only be one of their own.
+    await session.cluster.aend(fields.get("handle", ""), session.principal)
+    return RedirectResponse("/devices", status_code=303)
+
+
+@app.post("/devices/end-others")
+async def end_other_devices(request: Request) -> RedirectResponse:
+    session: Any = request.session
+    await _own_form(request)
+    await session.cluster.aend_all(session.principal, except_current=session)
+    return RedirectResponse("/devices", status_code=303)
+
+
+async def _own_form(request: Request) -> dict[str, str]:
+    """Read a form of the page above, of somebody who is logged in; refuse any other."""
+    session: Any = request.session
+    fields = {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()}
+    expected = session.get("csrf", "")
+    given = fields.get("csrf", "")
+    if not expected or not secrets.compare_digest(given.encode(), expected.encode()):
+        raise HTTPException(403, "this form is not of your own page")
+    if session.principal is None or len(fields.get("handle", "0" * 32)) != 32:
+        raise HTTPException(400, "no such session")
+    return fields
 
 
 @app.websocket("/live")
@@ -163,3 +223,22 @@ def _log_in(request: Request, user: str) -> None:
     session.rotate()  # a new id at login, so that an id planted before it is worth nothing
     session["user"] = user
     session.principal = user
+    session.label = device_of(request.headers.get("user-agent", ""))
+
+
+# Which device a session is on, as far as its User-Agent tells. The first mark that is found counts:
+# browsers name each other.
+BROWSERS = {
+    "Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+SYSTEMS = {
+    "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows",
+    "Mac OS": "macOS", "Linux": "Linux",
+}
+
+
+def device_of(user_agent: str) -> str:
+    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), "A browser")
+    system = next((name for mark, name in SYSTEMS.items() if mark in user_agent), "some system")
+    return f"{browser} on {system}"

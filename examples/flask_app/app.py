@@ -15,9 +15,10 @@ and used as ever.
 """
 
 import os
+import secrets
 import time
 
-from flask import Flask, redirect, render_template_string, request
+from flask import Flask, abort, redirect, render_template_string, request
 from werkzeug.wrappers import Response
 
 from clustersession.flask import ClusterSession, session
@@ -40,6 +41,7 @@ form { display: inline } small { color: #666 }</style>
 {% endfor %}</p>
 <p>{% if session.get("user") %}
   <form method="post" action="/logout"><button>Log out</button></form>
+  <a href="/devices">Your devices</a>
 {% else %}
   <form method="post" action="/login">
     <input name="user" placeholder="your name" maxlength="80" required><button>Log in</button>
@@ -73,6 +75,56 @@ def log_in() -> Response:
 def log_out() -> Response:
     session.invalidate()  # ended on every node, for good
     return redirect("/", code=303)
+
+
+DEVICES = """<!doctype html><html lang="en"><title>Your devices</title>
+<h1>Your devices</h1>
+<table><tr><th>Device<th>First seen<th>Last seen<th></tr>
+{% for view in views %}
+<tr><td>{{ view.label or "A device" }}<td>{{ view.created.strftime("%Y-%m-%d %H:%M") }}
+<td>{{ view.last_access.strftime("%Y-%m-%d %H:%M") }}<td>{% if view.current %}this one{% else %}
+  <form method="post" action="/devices/end"><input type="hidden" name="csrf" value="{{ token }}">
+  <input type="hidden" name="handle" value="{{ view.handle }}"><button>Log out</button></form>
+{% endif %}</tr>
+{% endfor %}</table>
+<form method="post" action="/devices/end-others">
+<input type="hidden" name="csrf" value="{{ token }}"><button>Log out all others</button></form>
+<p><a href="/">Back</a></p>
+"""
+
+
+@app.get("/devices")
+def devices() -> Response | str:
+    if session.principal is None:
+        return redirect("/", code=303)
+    # A form of another site cannot know it. With Flask-WTF it is there already.
+    token = session.setdefault("csrf", secrets.token_urlsafe(16))
+    views = session.cluster.sessions_of(session.principal, current=session)
+    return render_template_string(DEVICES, views=views, token=token)
+
+
+@app.post("/devices/end")
+def end_device() -> Response:
+    # With the user, so that it can only be one of their own.
+    session.cluster.end(request.form["handle"], _own_form())
+    return redirect("/devices", code=303)
+
+
+@app.post("/devices/end-others")
+def end_other_devices() -> Response:
+    session.cluster.end_all(_own_form(), except_current=session)
+    return redirect("/devices", code=303)
+
+
+def _own_form() -> str:
+    """Return who sends a form of the page above; refuse any other form."""
+    expected = session.get("csrf", "")
+    given = request.form.get("csrf", "")
+    if not expected or not secrets.compare_digest(given.encode(), expected.encode()):
+        abort(403)
+    if session.principal is None or len(request.form.get("handle", "0" * 32)) != 32:
+        abort(400)
+    return session.principal
 
 
 # The same as JSON, for scripts.
@@ -138,3 +190,22 @@ def _log_in(user: str) -> None:
     session.rotate()  # a new id at login, so that an id planted before it is worth nothing
     session["user"] = user
     session.principal = user
+    session.label = device_of(request.headers.get("User-Agent", ""))
+
+
+# Which device a session is on, as far as its User-Agent tells. The first mark that is found counts:
+# browsers name each other.
+BROWSERS = {
+    "Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}
+SYSTEMS = {
+    "Android": "Android", "iPhone": "iPhone", "iPad": "iPad", "Windows": "Windows",
+    "Mac OS": "macOS", "Linux": "Linux",
+}
+
+
+def device_of(user_agent: str) -> str:
+    browser = next((name for mark, name in BROWSERS.items() if mark in user_agent), "A browser")
+    system = next((name for mark, name in SYSTEMS.items() if mark in user_agent), "some system")
+    return f"{browser} on {system}"

@@ -1,9 +1,10 @@
-"""What every adapter has to keep, whatever the framework: six promises about one session.
+"""What every adapter has to keep, whatever the framework.
 
 Changes of requests that run at the same time merge, a logout wins over a request that is still
 running, changes inside values are noticed, values of a framework's classes become plain, who only
 reads causes neither a write nor a cookie, and no answer to a request with the id from before a
-login takes the place of the login's cookie.
+login takes the place of the login's cookie. What is noted of a device is listed with the user's
+sessions.
 
 A framework joins with a subclass in its own test module; see test_flask.py for one::
 
@@ -19,11 +20,12 @@ that meet by luck. ``in_thread`` lets a driver make requests where no event loop
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
@@ -31,6 +33,7 @@ from werkzeug.datastructures import MultiDict
 
 from clustersession.session.events import Event, Events
 from clustersession.worker.runtime import Runtime
+from tests.adapters.modes import MODES, environment_of
 from tests.adapters.ways_to_read import BY_NAME, BY_PYTHON, looked_at
 
 T = TypeVar("T")
@@ -105,7 +108,23 @@ def in_thread(work: Callable[[], T] | Callable[[], Coroutine[Any, Any, T]]) -> T
 
 
 class AdapterContract(ABC):
-    """The promises. Subclass as ``TestContract`` where the framework's tests are."""
+    """The promises. Subclass as ``TestContract`` where the framework's tests are.
+
+    Each is kept in every mode, see ``modes``.
+    """
+
+    @pytest.fixture(autouse=True, params=MODES)
+    def mode(
+        self, request: pytest.FixtureRequest, state: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[str]:
+        """The mode, as the environment of what is served."""
+        with environment_of(request.param) as environment:
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            yield request.param
+
+    varies_untouched = False
+    """The framework has each response vary, whether or not the application saw the session."""
 
     @abstractmethod
     def serve(
@@ -321,7 +340,8 @@ class AdapterContract(ABC):
             assert answer.set_cookies == ()
             assert "cookie" in answer.vary.lower()
             untouched = first.get("untouched", cookie)
-            assert (untouched.set_cookies, "cookie" in untouched.vary.lower()) == ((), False)
+            assert untouched.set_cookies == ()
+            assert ("cookie" in untouched.vary.lower()) is self.varies_untouched
             assert replica.head() == before
 
     ways_to_read: Mapping[str, View] = BY_NAME | BY_PYTHON
@@ -339,7 +359,7 @@ class AdapterContract(ABC):
             return None
 
         with self.serve({**views, "begin": begin, "untouched": untouched}) as app:
-            assert app.get("untouched").vary == ""
+            assert ("cookie" in app.get("untouched").vary.lower()) is self.varies_untouched
             cookie = app.get("begin").cookie
             for path, name in names.items():
                 assert "cookie" in app.get(path).vary.lower(), f"{name} of nothing"
@@ -347,6 +367,39 @@ class AdapterContract(ABC):
                 assert "cookie" in answer.vary.lower(), f"{name} of a session"
                 if answer.set_cookies:
                     cookie = app.get("begin").cookie
+
+    def test_a_note_of_the_device_is_listed_until_the_logout(self) -> None:
+        def begin(session: Any) -> object:
+            session.label = "Firefox\x1b on <Linux>"
+            return session.label
+
+        def log_in(session: Any) -> object:
+            self.rotate(session)
+            session.principal = "ann"
+            return session.label
+
+        def read(session: Any) -> object:
+            return session.label
+
+        def log_out(session: Any) -> object:
+            self.log_out(session)
+            return session.label
+
+        views: dict[str, View] = {v.__name__: v for v in (begin, log_in, read, log_out)}
+        with self.serve(views) as app:
+            begun = app.get("begin")
+            assert begun.data == "Firefox on <Linux>"
+            assert begun.cookie, "a label begins a session as any write does"
+            again = app.get("begin", begun.cookie)
+            assert again.set_cookies == ()
+            cookie = app.get("log_in", begun.cookie).cookie
+            assert cookie
+            assert app.get("read", cookie).data == "Firefox on <Linux>"
+            listed = app.runtime().sessions().sessions_of("ann")
+            assert [view.label for view in listed] == ["Firefox on <Linux>"]
+            app.get("log_out", cookie)
+            assert app.get("read", cookie).data is None
+            assert app.runtime().sessions().sessions_of("ann") == []
 
     def test_events_tell_of_login_change_logout_and_revocation(self) -> None:
         listeners, told = Events(), list[Event]()

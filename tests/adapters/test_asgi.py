@@ -15,7 +15,8 @@ from starlette.middleware import Middleware
 from clustersession.asgi import ClusterSessionMiddleware
 from clustersession.core.errors import ConfigurationError
 from clustersession.session.visit import Visit, visit_of
-from tests.adapters.asgi_apps import bare_app, client_of
+from clustersession.worker.local_only import LocalOnly
+from tests.adapters.asgi_apps import bare_app, client_of, make_app
 from tests.adapters.ways_to_read import BY_NAME, BY_PYTHON, looked_at
 
 
@@ -249,8 +250,8 @@ async def test_a_session_that_the_application_replaced_is_committed() -> None:
 
 
 @pytest.mark.parametrize(("name", "value", "better"), [
-    ("store", "memory", "distributable"), ("rolling", True, "idle_timeout_s"),
-    ("serializer", "json", "register"),
+    ("store", object(), "distributable"), ("store", "memory", "valkey://"),
+    ("rolling", True, "idle_timeout_s"), ("serializer", "json", "register"),
 ])  # fmt: skip
 def test_the_names_of_starsessions_that_mean_something_else_are_refused(
     name: str, value: Any, better: str
@@ -348,3 +349,29 @@ async def test_a_request_that_fails_keeps_no_session() -> None:
     finally:
         gc.enable()
     middleware.runtime.close()
+
+
+async def test_a_logout_waits_for_the_disk_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where ``ack`` waits for nobody: an end is on the disk before it is answered."""
+    waited: list[str] = []
+
+    def blocks(self: LocalOnly, head: int, stored: object = (), *, ends: bool = False) -> bool:
+        waited.extend(["blocking"] * ends)
+        return True
+
+    async def waits(
+        self: LocalOnly, head: int, stored: object = (), *, ends: bool = False
+    ) -> bool:
+        waited.extend(["in turn"] * ends)
+        return True
+
+    monkeypatch.setattr(LocalOnly, "confirm", blocks)
+    monkeypatch.setattr(LocalOnly, "confirm_async", waits)
+    app = make_app(secret="s" * 32, state_dir=str(tmp_path), durability="second")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for path in ("/set", "/login", "/logout"):
+            assert (await client.post(path, json={"a": 1})).status_code == 200
+    assert waited == ["in turn", "in turn"]

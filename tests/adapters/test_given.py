@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiohttp import web
 from fastapi import FastAPI
 from flask import Flask
 from quart import Quart
@@ -12,14 +13,21 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from tornado.web import Application
 
+from clustersession.aiohttp import ClusterSession as AiohttpClusterSession
+from clustersession.aiohttp.storage import ClusterSessionStorage
 from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.beaker import SessionMiddleware
 from clustersession.core.errors import ConfigurationError
 from clustersession.flask import ClusterSession
 from clustersession.litestar import ClusterSessionPlugin
 from clustersession.litestar.store import ClusterStore
+from clustersession.pyramid import ClusterSessionFactory
 from clustersession.quart import ClusterSession as QuartClusterSession
+from clustersession.sanic import ClusterSession as SanicClusterSession
 from clustersession.settings.settings import Settings
+from clustersession.tornado import ClusterSession as TornadoClusterSession
 from clustersession.wsgi import ClusterSessionMiddleware as WsgiMiddleware
 
 DAY_S = 86_400
@@ -62,6 +70,14 @@ def of_wsgi(**options: Any) -> Settings:
     return WsgiMiddleware(lambda environ, start: [], **options).runtime.settings
 
 
+def of_pyramid(**options: Any) -> Settings:
+    return ClusterSessionFactory(**options).runtime.settings
+
+
+def of_beaker(**options: Any) -> Settings:
+    return SessionMiddleware(lambda environ, start: [], **options).runtime.settings
+
+
 def of_litestar(**options: Any) -> Settings:
     return ClusterSessionPlugin(**options).runtime.settings
 
@@ -70,7 +86,26 @@ def of_litestar_store(**options: Any) -> Settings:
     return ClusterStore(**options).runtime.settings
 
 
-MIDDLEWARES = (of_asgi, of_wsgi, of_fastapi, of_litestar, of_litestar_store)
+def of_aiohttp(**options: Any) -> Settings:
+    return AiohttpClusterSession(web.Application(), **options).runtime.settings
+
+
+def of_aiohttp_storage(**options: Any) -> Settings:
+    return ClusterSessionStorage(web.Application(), **options).runtime.settings
+
+
+def of_tornado(**options: Any) -> Settings:
+    return TornadoClusterSession(Application(), **options).runtime.settings
+
+
+def of_sanic(**options: Any) -> Settings:
+    return SanicClusterSession(**options).runtime.settings
+
+
+MIDDLEWARES = (
+    of_asgi, of_wsgi, of_fastapi, of_litestar, of_litestar_store, of_aiohttp, of_aiohttp_storage,
+    of_tornado, of_pyramid, of_beaker, of_sanic,
+)
 ALL = (*MIDDLEWARES, of_flask, of_flask_config, of_quart)
 Adapter = Callable[..., Settings]
 

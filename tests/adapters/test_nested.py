@@ -14,6 +14,7 @@ import pytest
 import quart
 from asgiref.wsgi import WsgiToAsgi
 from litestar import Litestar, Request, route
+from pyramid.config import Configurator
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -24,8 +25,10 @@ from werkzeug.test import Client
 from clustersession import asgi, wsgi
 from clustersession import flask as our_flask
 from clustersession import quart as our_quart
+from clustersession.beaker import SessionMiddleware
 from clustersession.core.errors import ConfigurationError
 from clustersession.litestar import ClusterSessionPlugin
+from clustersession.pyramid import ClusterSessionFactory
 from clustersession.requests import opening
 from clustersession.session.events import Event, Events
 
@@ -128,8 +131,38 @@ def in_flask(**options: Any) -> App:
     return app
 
 
+def in_pyramid(**options: Any) -> App:
+    def page(request: Any) -> dict[str, Any]:
+        return act(request.session, request.path)
+
+    with Configurator() as config:
+        config.include(ClusterSessionFactory(**options).add_to)
+        config.add_route("in", "/in/{name}")
+        config.add_view(page, route_name="in", renderer="json")
+        return config.make_wsgi_app()
+
+
+def in_beaker(**options: Any) -> App:
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["beaker.session"]
+        match environ["PATH_INFO"]:
+            case "/in/login":
+                session.regenerate_id()
+                session.principal = session["user"] = "ann"
+            case "/in/clear" | "/in/end":
+                session.delete()
+        found = {}
+        if environ["PATH_INFO"] != "/in/nothing":
+            session.save()
+            found = {"user": session.get("user"), "principal": session.principal}
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(found).encode()]
+
+    return SessionMiddleware(app, **options)
+
+
 ASGI = {"asgi": plain_asgi, "starlette": in_starlette, "litestar": in_litestar, "quart": in_quart}
-WSGI = {"wsgi": plain_wsgi, "flask": in_flask}
+WSGI = {"wsgi": plain_wsgi, "flask": in_flask, "pyramid": in_pyramid, "beaker": in_beaker}
 BRIDGES: dict[str, Callable[[Any], Any]] = {"starlette": WSGIMiddleware, "asgiref": WsgiToAsgi}
 
 
@@ -289,6 +322,8 @@ NESTED = [
     lambda outer, inner: around(in_quart(**inner), **outer),
     lambda outer, inner: around_wsgi(in_flask(**inner), **outer),
     lambda outer, inner: around_wsgi(plain_wsgi(**inner), **outer),
+    lambda outer, inner: around_wsgi(in_pyramid(**inner), **outer),
+    lambda outer, inner: around_wsgi(in_beaker(**inner), **outer),
 ]
 """Make one application inside another, with options for each."""
 

@@ -3,34 +3,51 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import flask
 import httpx
 import pytest
 import quart
+from aiohttp import web
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, StreamingHttpResponse
 from django.test import override_settings
 from litestar import Litestar, Request, get
 from litestar.response import Stream
+from pyramid.config import Configurator
+from pyramid.response import Response
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from tornado.web import Application, RequestHandler
 from werkzeug.test import Client
 
-from clustersession import asgi, wsgi
+from clustersession import aiohttp, asgi, tornado, wsgi
 from clustersession import flask as our_flask
 from clustersession import quart as our_quart
+from clustersession import sanic as our_sanic
+from clustersession.beaker import SessionMiddleware
 from clustersession.django import configuration
 from clustersession.litestar import ClusterSessionPlugin
+from clustersession.pyramid import ClusterSessionFactory
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit, visit_of
 from tests.adapters import django_project
 from tests.adapters.django_project import OURS
+from tests.adapters.own_servers import (
+    aiohttp_server,
+    ask,
+    in_own_thread,
+    text_of,
+    tornado_server,
+)
+from tests.adapters.sanic_server import new_app, served
+from tests.support.processes import wait_for
 
 seen: list[Visit] = []
 """The visits of the requests that were made, in the order they came."""
@@ -129,6 +146,32 @@ def by_wsgi_that_fails_later(path: str) -> bytes:
     return fetch_wsgi(wsgi.ClusterSessionMiddleware(app), path)
 
 
+def by_pyramid(path: str) -> bytes:
+    def stream(request: Any) -> Response:
+        return Response(app_iter=parts(request.session))
+
+    def fail(request: Any) -> None:
+        look(request.session)
+        raise ValueError
+
+    with Configurator(session_factory=ClusterSessionFactory()) as config:
+        for view in (stream, fail):
+            config.add_view(view, name="stream" if view is stream else "raise")
+        return fetch_wsgi(config.make_wsgi_app(), path)
+
+
+def by_beaker(path: str) -> bytes:
+    def app(environ: Any, start_response: Any) -> Any:
+        session = environ["beaker.session"]
+        if environ["PATH_INFO"] == "/raise":
+            look(session)
+            raise ValueError
+        start_response("200 OK", [])
+        return parts(session)
+
+    return fetch_wsgi(SessionMiddleware(app), path)
+
+
 def by_flask(path: str, **config: Any) -> bytes:
     app = flask.Flask(__name__)
     app.config.update(SECRET_KEY="a key of the application", **config)
@@ -171,6 +214,34 @@ def by_quart_that_tests(path: str) -> bytes:
     return by_quart(path, TESTING=True, PROPAGATE_EXCEPTIONS=True)
 
 
+def sanic_shop() -> Any:
+    app = new_app()
+    our_sanic.ClusterSession(app)
+
+    @app.get("/stream")
+    async def stream(request: Any) -> None:
+        response = await request.respond(content_type="text/plain")
+        async for part in async_parts(request.ctx.session):
+            await response.send(part)
+
+    @app.get("/raise")
+    async def fail(request: Any) -> None:
+        look(request.ctx.session)
+        raise ValueError
+
+    return app
+
+
+def by_sanic(path: str) -> bytes:
+    with served(sanic_shop()) as server:
+        return httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=20).content
+
+
+def by_sanic_under_asgi(path: str) -> bytes:
+    with TestClient(sanic_shop(), raise_server_exceptions=False) as client:
+        return client.get(path).content
+
+
 def _django_view(request: HttpRequest) -> Any:
     if request.GET:
         look(request.session)
@@ -191,10 +262,64 @@ def by_django_under_asgi(path: str) -> bytes:
         return fetch(ASGIHandler(), "/a" if path == "/stream" else "/a?raise")
 
 
+def by_aiohttp(path: str) -> bytes:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        session = aiohttp.session_of(request)
+        async for part in async_parts(session):
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(part)
+        return response
+
+    return of_aiohttp(stream, path)
+
+
+def by_aiohttp_that_generates(path: str) -> bytes:
+    async def stream(request: web.Request) -> web.Response:
+        return web.Response(body=async_parts(aiohttp.session_of(request)))
+
+    return of_aiohttp(stream, path)
+
+
+def of_aiohttp(stream: Any, path: str) -> bytes:
+    async def fail(request: web.Request) -> web.Response:
+        look(aiohttp.session_of(request))
+        raise ValueError
+
+    app = web.Application()
+    app.add_routes([web.get("/stream", stream), web.get("/raise", fail)])
+    aiohttp.ClusterSession(app)
+    with in_own_thread(partial(aiohttp_server, app)) as port:
+        return text_of(ask(port, path)).encode()
+
+
+def by_tornado(path: str) -> bytes:
+    class Stream(tornado.ClusterSessionMixin, RequestHandler):
+        async def get(self) -> None:
+            async for part in async_parts(self.session):
+                self.write(part)
+                await self.flush()
+
+    class Fail(tornado.ClusterSessionMixin, RequestHandler):
+        def get(self) -> None:
+            look(self.session)
+            raise ValueError
+
+    app = Application([("/stream", Stream), ("/raise", Fail)])
+    tornado.ClusterSession(app)
+    with in_own_thread(partial(tornado_server, app)) as port:
+        body = text_of(ask(port, path)).encode()
+        # The handler returns after the last byte.
+        wait_for(lambda: not seen[-1].is_open, "the request to be over")
+    return body
+
+
 # Each makes a request to "/stream" or "/raise"; a part of the body says whether it was open then.
 SERVED = [
-    by_starlette, by_litestar, by_wsgi, by_wsgi_that_fails_later, by_flask, by_flask_that_tests,
-    by_quart, by_quart_that_tests, by_django, by_django_under_asgi,
+    by_starlette, by_litestar, by_wsgi, by_wsgi_that_fails_later, by_pyramid, by_beaker,
+    by_flask, by_flask_that_tests, by_quart, by_quart_that_tests, by_django, by_django_under_asgi,
+    by_aiohttp, by_aiohttp_that_generates, by_tornado, by_sanic, by_sanic_under_asgi,
 ]  # fmt: skip
 
 

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from markupsafe import Markup
@@ -19,6 +20,7 @@ from quart import (
     stream_with_context,
     websocket,
 )
+from quart.signals import appcontext_tearing_down
 from quart.testing import WebsocketResponseError
 
 from clustersession.core.errors import ConfigurationError, UnserializableValue
@@ -67,6 +69,9 @@ class ServedByQuart(Served):
 
 
 class TestContract(AdapterContract):
+    # Quart 0.23 looks at the session itself, by what applications look at it with.
+    varies_untouched = tuple(map(int, version("quart").split(".")[:2])) >= (0, 23)
+
     @contextmanager
     def serve(
         self, views: Mapping[str, View], listeners: Events | None = None
@@ -270,20 +275,32 @@ async def existing(app: Quart) -> str:
     return header.removeprefix(f"{COOKIE_NAME}=").partition(";")[0]
 
 
+@contextmanager
+def told_of_the_end_or_not() -> Iterator[None]:
+    """Quart's test client raises that the server has closed, but for that of Quart 0.23."""
+    try:
+        yield
+    except Exception as error:
+        if str(error) != "1000":
+            raise
+
+
 async def test_a_websocket_commits_at_accept_on_demand_and_at_its_end() -> None:
     app = make_app()
     cookie = await existing(app)
     client = app.test_client(use_cookies=False)
-    async with client.websocket("/ws", headers={"Cookie": f"{COOKIE_NAME}={cookie}"}) as talk:
-        await talk.send("one")
-        await talk.receive()
-        assert await heard(app, cookie) == {"cart": [1], "greeted": True}
-        await talk.send("save")
-        await talk.receive()
-        assert (await heard(app, cookie))["heard"] == ["one", "save"]
-        await talk.send("bye")
-        with pytest.raises(Exception, match="1000"):
+    with told_of_the_end_or_not():
+        async with client.websocket("/ws", headers={"Cookie": f"{COOKIE_NAME}={cookie}"}) as talk:
+            await talk.send("one")
             await talk.receive()
+            assert await heard(app, cookie) == {"cart": [1], "greeted": True}
+            await talk.send("save")
+            await talk.receive()
+            assert (await heard(app, cookie))["heard"] == ["one", "save"]
+            await talk.send("bye")
+            async with asyncio.timeout(20):
+                while len((await heard(app, cookie))["heard"]) < 3:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
     assert (await heard(app, cookie))["heard"] == ["one", "save", "bye"]
 
 
@@ -295,6 +312,28 @@ async def test_a_client_that_goes_away_loses_nothing() -> None:
         await talk.send("one")
         await talk.receive()
     assert (await heard(app, cookie))["heard"] == ["one"]
+
+
+async def test_a_login_whose_client_goes_away_is_none_under_the_planted_id() -> None:
+    app = make_app()
+    running = asyncio.Event()
+
+    @app.get("/login")
+    async def login() -> str:
+        cast(Any, session).rotate()
+        session["user"] = "ann"
+        running.set()
+        await asyncio.sleep(30)
+        raise AssertionError
+
+    planted = await existing(app)
+    headers = {"Cookie": f"{COOKIE_NAME}={planted}"}
+    request = app.test_client(use_cookies=False).request("/login", headers=headers)
+    async with request as connection:
+        await connection.send_complete()
+        await asyncio.wait_for(running.wait(), 10)
+        await connection.disconnect()
+    assert not await heard(app, planted)
 
 
 async def test_a_session_that_begins_in_a_handshake_gets_its_cookie() -> None:
@@ -311,6 +350,8 @@ async def test_a_session_that_begins_in_a_handshake_gets_its_cookie() -> None:
 
     async def send(message: Any) -> None:
         sent.append(message)
+        if message["type"] == "websocket.close":
+            done.set()
 
     scope = {
         "type": "websocket", "asgi": {"spec_version": "2.3"}, "http_version": "1.1",
@@ -365,9 +406,17 @@ async def test_what_begins_after_a_websocket_that_was_never_accepted_is_not_stor
         session.get("greeted")
         kept.append(session._get_current_object())  # type: ignore[attr-defined]
 
+    over = asyncio.Event()
+
+    async def note_the_end(*_: Any, **__: Any) -> None:
+        over.set()
+
+    appcontext_tearing_down.connect(note_the_end, app)
+
     async def receive() -> dict[str, Any]:
         if not to_come:
-            await asyncio.Event().wait()
+            await over.wait()
+            return {"type": "websocket.disconnect", "code": 1000}
         return to_come.pop()
 
     async def send(message: Any) -> None:

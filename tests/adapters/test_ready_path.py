@@ -4,25 +4,43 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from aiohttp import web
 from flask import Flask
+from pyramid.config import Configurator
+from pyramid.response import Response
 from quart import Quart
+from sanic import HTTPResponse
+from sanic import text as text_response
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient as StarletteClient
+from tornado.web import Application, RequestHandler
 from werkzeug.test import Client as WerkzeugClient
 
-from clustersession import asgi, flask, quart, wsgi
+from clustersession import aiohttp, asgi, flask, quart, sanic, tornado, wsgi
+from clustersession.beaker import SessionMiddleware
 from clustersession.core.errors import ReplicaUnusable
 from clustersession.operations.nodes import ask_agent
+from clustersession.pyramid import ClusterSessionFactory
 from clustersession.replica.home import NodeHome
 from clustersession.wire.local import Operation
 from clustersession.worker.runtime import Runtime
+from tests.adapters.own_servers import (
+    aiohttp_server,
+    ask,
+    in_own_thread,
+    text_of,
+    tornado_server,
+)
+from tests.adapters.sanic_server import new_app, served
 from tests.support.processes import free_port, wait_for
 
 Get = Callable[..., tuple[int, str]]
@@ -102,6 +120,54 @@ def under_quart(**options: Any) -> Iterator[Get]:
 
 
 @contextmanager
+def under_aiohttp(**options: Any) -> Iterator[Get]:
+    async def nobody_gets_past(request: web.Request) -> web.Response:
+        return web.Response(text="the application, log in first")
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", nobody_gets_past)
+    aiohttp.ClusterSession(app, **options)
+    with in_own_thread(partial(aiohttp_server, app)) as port:
+        yield partial(_over_http, port)
+
+
+@contextmanager
+def under_tornado(**options: Any) -> Iterator[Get]:
+    class Page(tornado.ClusterSessionMixin, RequestHandler):
+        def get(self, rest: str) -> None:
+            self.write("the application, log in first")
+
+    app = Application([("/(.*)", Page)])
+    tornado.ClusterSession(app, **options)
+    with in_own_thread(partial(tornado_server, app)) as port:
+        yield partial(_over_http, port)
+
+
+def _over_http(port: int, path: str, method: str = "GET") -> tuple[int, str]:
+    reply = ask(port, path, method=method)
+    return reply.status, text_of(reply).strip()
+
+
+@contextmanager
+def under_sanic(**options: Any) -> Iterator[Get]:
+    app = new_app()
+    sanic.ClusterSession(app, **options)
+
+    async def nobody_gets_past(request: Any) -> HTTPResponse:
+        return text_response("the application, log in first")
+
+    app.register_middleware(nobody_gets_past, "request")
+    app.add_route(nobody_gets_past, "/page")
+
+    with served(app) as server:
+        def get(path: str, method: str = "GET") -> tuple[int, str]:
+            reply = httpx.request(method, f"http://127.0.0.1:{server.port}{path}", timeout=20)
+            return reply.status_code, reply.text.strip()
+
+        yield get
+
+
+@contextmanager
 def under_django(**options: Any) -> Iterator[Get]:
     # It configures Django for the whole process; only where it is asked for.
     from django.http import HttpResponse
@@ -130,6 +196,32 @@ def under_django(**options: Any) -> Iterator[Get]:
         ours.configuration.close()
 
 
+@contextmanager
+def under_pyramid(**options: Any) -> Iterator[Get]:
+    def page(request: Any) -> Response:
+        return Response(f"the application, {len(request.session)} attributes")
+
+    factory = ClusterSessionFactory(**options)
+    with Configurator() as config:
+        config.include(factory.add_to)
+        config.add_route("all", "/*rest")
+        config.add_view(page, route_name="all")
+        yield _werkzeug(config.make_wsgi_app())
+    factory.runtime.close()
+
+
+@contextmanager
+def under_beaker(**options: Any) -> Iterator[Get]:
+    def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        found = environ["beaker.session"].get("a")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"the application, {found}".encode()]
+
+    middleware = SessionMiddleware(page, **options)
+    yield _werkzeug(middleware)
+    middleware.runtime.close()
+
+
 def _werkzeug(app: Any) -> Get:
     client = WerkzeugClient(app)
 
@@ -140,7 +232,10 @@ def _werkzeug(app: Any) -> Get:
     return get
 
 
-ADAPTERS = [under_asgi, under_wsgi, under_flask, under_quart, under_django]
+ADAPTERS = [
+    under_asgi, under_wsgi, under_flask, under_quart, under_django, under_pyramid, under_beaker,
+    under_aiohttp, under_tornado, under_sanic,
+]
 each_adapter = pytest.mark.parametrize("serve", ADAPTERS, ids=lambda serve: serve.__name__)
 
 
@@ -185,7 +280,9 @@ def test_without_its_agent_a_node_is_not_ready(
         assert get("/ready") == (503, "no agent: writes do not reach the other nodes")
 
 
-@pytest.mark.parametrize("serve", [under_wsgi, under_flask, under_django])
+@pytest.mark.parametrize(
+    "serve", [under_wsgi, under_flask, under_django, under_pyramid, under_beaker]
+)
 def test_a_node_that_cannot_serve_tells_its_log_why_once(
     serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -241,3 +241,28 @@ def test_a_request_that_fails_keeps_no_session() -> None:
     finally:
         gc.enable()
     middleware.runtime.close()
+
+
+def test_one_inside_with_another_cookie_takes_no_session_away() -> None:
+    def inside(environ: Any, start_response: Any) -> Any:
+        environ["clustersession.session"]["name"] = "inside"
+        start_response("200 OK", [])
+        return [b""]
+
+    inner = ClusterSessionMiddleware(inside, cookie_name="INSIDE")
+
+    def outside(environ: Any, start_response: Any) -> Any:
+        body = inner(environ, start_response)
+        environ["clustersession.session"]["name"] = "outside"
+        return body
+
+    outer = ClusterSessionMiddleware(outside)
+    client = Client(outer)
+    client.get("/")
+    found = {name: client.get_cookie(name) for name in ("CLUSTERSESSION", "INSIDE")}
+    held = {
+        name: dict(middleware.runtime.manager().open([cookie.value]).session)
+        for (name, cookie), middleware in zip(found.items(), (outer, inner), strict=True)
+        if cookie is not None
+    }
+    assert held == {"CLUSTERSESSION": {"name": "outside"}, "INSIDE": {"name": "inside"}}

@@ -48,6 +48,7 @@ BY_NAME: dict[str, Way] = {
     "idle_timeout": lambda s: s.idle_timeout,
     "lifetime": lambda s: s.lifetime,
     "principal": lambda s: s.principal,
+    "label": lambda s: s.label,
     "cluster": lambda s: s.cluster,
     "mark_accessed": lambda s: s.mark_accessed(),
     "mark_modified": lambda s: s.mark_modified(),

@@ -3,6 +3,7 @@
 from typing import Any
 
 from clustersession.agent.metrics_exposition import exposed
+from clustersession.core.errors import StoreErrorKind
 
 
 def member(number: int, status: str = "alive", **values: Any) -> dict[str, Any]:
@@ -16,7 +17,19 @@ def text(status: dict[str, Any]) -> str:
     return b"".join(exposed(status)).decode()
 
 
+STORE: dict[str, Any] = {
+    "state": "reached", "slow": False, "behind": 0, "oldest_s": None, "dropped": 0,
+    "near_cache_bytes_max": 2**30, "round_trip_ms": 0.4,
+    "errors": dict.fromkeys(map(str, StoreErrorKind), 0),
+}
+JOURNAL = {
+    "durability": "second", "bytes": 100, "synced_s_ago": 0.5, "longest_sync_ms": 2.0,
+    "rewritings": 1, "failures": 0, "failed": "",
+}
+RECOVERY = {"stage": "over", "missing": {}, "merged": 0, "left_s": None}
 EXAMPLE = {
+    "journal": JOURNAL, "recovery": RECOVERY,
+    "store": STORE,
     "phase": "ready", "members": [],
     "datagrams": {"dropped": {str(r): 0 for r in (
         "too_short", "not_ours", "unknown_version", "other_cluster", "unknown_key", "forged",

@@ -30,7 +30,7 @@ def agent(directory: Path, *, lingers: bool, linger_s: float = 0.05) -> Agent:
 async def test_it_goes_when_no_worker_comes(tmp_path: Path) -> None:
     async with asyncio.timeout(10):
         await agent(tmp_path, lingers=True).run()
-    assert not os.listdir(tmp_path)
+    assert os.listdir(tmp_path) == ["journal"]
 
 
 async def test_it_stays_for_a_worker_and_goes_after_it(tmp_path: Path) -> None:
@@ -52,6 +52,50 @@ async def test_one_that_is_told_to_stop_before_it_began_does_not_begin(tmp_path:
     tested.stop()
     await tested.run()
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("lingers", [True, False])
+async def test_it_leaves_with_the_last_worker_that_has_its_store_unless_somebody_else_runs_it(
+    tmp_path: Path, lingers: bool
+) -> None:
+    tested = agent(tmp_path, lingers=lingers, linger_s=1.0)
+    running = asyncio.create_task(tested.run())
+    await until(tested.home.agent_socket.exists)
+    has_it, has_another = [await AsyncLink.connect(tested.home.agent_socket) for _ in range(2)]
+    await has_it.ask(Operation.ATTACH, 4711, False, False, timeout_s=5)
+    await has_another.ask(Operation.ATTACH, 4712, False, True, timeout_s=5)
+    status = await has_another.ask(Operation.STATUS, timeout_s=5)
+    assert (status["workers"], status["workers_of_another_store"]) == ([4711, 4712], [4712])
+    assert not running.done()
+    has_it.close()
+    await until(lambda: 4711 not in tested.workers.worker_pids)
+    if not lingers:
+        assert tested._linger is None
+        tested.stop()
+    await running
+
+
+async def test_it_waits_for_the_workers_with_its_store_when_one_with_another_comes_first(
+    tmp_path: Path
+) -> None:
+    tested = agent(tmp_path, lingers=True, linger_s=600.0)
+    running = asyncio.create_task(tested.run())
+    await until(tested.home.agent_socket.exists)
+    has_another, has_it = [await AsyncLink.connect(tested.home.agent_socket) for _ in range(2)]
+    await has_another.ask(Operation.ATTACH, 4712, False, True, timeout_s=5)
+    for _ in range(2):
+        # The second time as after a restart of the server, or a link that broke.
+        assert not tested._stop_wanted
+        assert tested._linger is not None, "without them it does not stay for good"
+        await has_it.ask(Operation.ATTACH, 4711, False, False, timeout_s=5)
+        assert tested._linger is None
+        has_it.close()
+        await until(lambda: 4711 not in tested.workers.worker_pids)
+        has_it = await AsyncLink.connect(tested.home.agent_socket)
+    has_it.close()
+    has_another.close()
+    tested.stop()
+    await running
 
 
 async def test_a_view_for_which_there_was_no_space_is_written_at_the_next_turn_of_the_sweeper(

@@ -150,6 +150,26 @@ async def test_a_timer_that_is_late_is_not_put_off_by_messages(
     assert len(handled) > 10
 
 
+async def test_what_all_peers_hold_is_streamed_together_in_a_while(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, streamed = pair.a, []
+    moved = driver.engine.feed_moved
+    monkeypatch.setattr(driver.engine, "feed_moved", lambda at: (streamed.append(at), moved(at)))
+    for _ in range(10):
+        driver.feed_moved(held=True)
+        await asyncio.sleep(0)
+    assert not streamed
+    await until(lambda: bool(streamed))
+    assert len(streamed) == 1
+    # Whoever has something to wait for does not wait for that.
+    driver.feed_moved(held=True)
+    driver.feed_moved()
+    await asyncio.sleep(0)
+    assert len(streamed) == 2
+    assert driver._held is None
+
+
 async def test_who_leaves_hands_over_what_it_wrote_last(pair: Pair) -> None:
     for number in range(60):
         write(pair.a, number, 500_000)

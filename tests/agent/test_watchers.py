@@ -46,6 +46,8 @@ def test_a_watcher_hears_of_its_session_alone_from_here_and_from_peers() -> None
     replica, peer, worker = node(), node(b"peerpeer"), Worker()
     watchers = Watchers(replica)
     assert watchers.watch(worker, 7, KEY)
+    assert watchers.is_watched(KEY)
+    assert not watchers.is_watched(OTHER)
     create(replica)
     create(replica, OTHER)
     worker.answers.clear()
@@ -55,6 +57,7 @@ def test_a_watcher_hears_of_its_session_alone_from_here_and_from_peers() -> None
     from_peer(replica, peer)
     assert len(worker.answers) == 2
     watchers.unwatch(worker, 7)
+    assert not watchers.is_watched(KEY)
     replica.commit([Change(KEY, WALL_MS, {"a": b"2"})], WALL_MS)
     watchers.feed_moved()
     assert len(worker.answers) == 2

@@ -1,11 +1,17 @@
 """What the agent answers on its socket, and what it makes of bytes that are no question."""
 
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import uvloop
 
 from clustersession.agent.driver import Driver
 from clustersession.agent.worker_server import WorkerConnection, WorkerServer
+from clustersession.net.unix import PATH_BYTES_MAX, listen_unix
 from clustersession.node.effects import Confirmed
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
@@ -99,6 +105,16 @@ def test_workers_that_were_told_to_stop_are_counted_apart(served: Served) -> Non
     assert served.server.worker_pids == [1, 2]
 
 
+def test_workers_that_have_another_store_are_known(served: Served) -> None:
+    (stays, _), (waits, _) = served.connect(), served.connect()
+    ask(stays, Operation.ATTACH, 1, 1, False, False)
+    ask(waits, Operation.ATTACH, 1, 2, False, True)
+    assert served.server.waiting_pids == [2]
+    assert served.workers == [(1, 1), (2, 2)]
+    waits.connection_lost(None)
+    assert served.server.waiting_pids == []
+
+
 def test_the_command_line_is_no_worker(served: Served) -> None:
     connection, socket = served.connect()
     ask(connection, Operation.STATUS, 3)
@@ -141,3 +157,29 @@ def test_a_line_of_the_log_is_told_to_one_worker(served: Served) -> None:
     served.server.forward("warning", "member lost")
     told = [answer.value for socket in sockets for answer in socket.answers]
     assert told == [["warning", "member lost"]]
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_long_path_s_descriptor_may_be_another_file_s_when_it_serves(
+    served: Served, factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    """Python 3.13 and newer look for the file under the name by which the socket was bound."""
+    path = tmp_path / ("x" * PATH_BYTES_MAX) / "agent.sock"
+    path.parent.mkdir()
+
+    async def serve() -> None:
+        sock = listen_unix(path)
+        descriptor = int(sock.getsockname().split("/")[4])
+        taken = os.open(os.devnull, os.O_RDONLY)
+        try:
+            if taken != descriptor:
+                os.dup2(taken, descriptor)
+            await served.server.start(sock)
+            served.server.close()
+        finally:
+            for number in {taken, descriptor}:
+                os.close(number)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(serve())
+    assert path.exists()

@@ -14,6 +14,7 @@ from tests.balancers.conftest import MakeNode
 from tests.support.apps import READY_PATH
 from tests.support.balancers import Balancer, MakeBalancer
 from tests.support.processes import wait_for
+from tests.support.starting import start_together
 from tests.system.client import settled
 
 ROUTES = ("tomcat1", "tomcat2", "tomcat3")
@@ -107,7 +108,5 @@ def stand(make_balancer: MakeBalancer, make_node: MakeNode, directory: Path) -> 
     ports = ClusterPorts()
     with ExitStack() as cleanup:
         nodes = [make_node(route, directory, ports) for route in ROUTES]
-        for node in nodes:
-            cleanup.callback(node.stop)
-            node.start()
+        start_together(nodes, cleanup)
         yield Stand(nodes, cleanup.enter_context(make_balancer(nodes, directory)))

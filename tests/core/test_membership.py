@@ -102,6 +102,18 @@ def test_each_transition(
     assert member.status is after
 
 
+def test_hosts_that_listen_nowhere_share_an_address_unless_they_share_a_route() -> None:
+    members = table()
+    nowhere = Address("172.17.0.2", 0)
+    first, second = A._replace(address=nowhere), B._replace(address=nowhere)
+    members.linked(first, 0.0)
+    assert [type(e) for e in members.linked(second, 0.0)] == [MemberAdded]
+    assert len(members.present()) == 2
+    members.unlinked(second.node, "silent", 1.0)
+    again = identity("x")._replace(address=nowhere, route=second.route)
+    assert [type(e) for e in members.linked(again, 1.0)] == [MemberLost, MemberAdded]
+
+
 @pytest.mark.parametrize("action", sorted(ACTIONS.keys() - {"linked", "displaced"}))
 def test_nobody_is_added_by_anything_but_a_connection(action: str) -> None:
     members = table()
@@ -220,3 +232,12 @@ def test_two_nodes_with_one_route_are_reported() -> None:
     other = Identity(b"b" * 8, 1, "web", Address("10.0.0.2", 4000))
     events = Membership(own, FailureDetector(0.5, 3.0)).linked(other, 0.0)
     assert RouteConflict("web", (own.address, other.address)) in events
+
+
+def test_what_a_heartbeat_says_is_noted_and_whether_it_changes_the_view() -> None:
+    member = with_member(Status.ALIVE).get(A.node)
+    assert member is not None
+    assert member.note(Phase.READY, serving=True, uptime_ms=5, head=7, skew_ms=-3)
+    assert (member.uptime_ms, member.head, member.skew_ms) == (5, 7, -3)
+    assert not member.note(Phase.READY, serving=True, uptime_ms=6, head=8, skew_ms=0)
+    assert member.note(Phase.DRAINING, serving=True, uptime_ms=7, head=8, skew_ms=0)

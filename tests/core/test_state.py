@@ -1,5 +1,7 @@
 """The laws of the session: merging is a join, an end is final, a delta carries what it must."""
 
+import copy
+import pickle
 from dataclasses import replace
 
 from hypothesis import given
@@ -62,6 +64,13 @@ def test_merging_loses_nothing(a: SessionState, b: SessionState) -> None:
         assert joined.registers == {}
     elif b.ended is None:
         assert highest_time(joined) >= highest_time(a)
+
+
+@given(states)
+def test_a_state_can_be_copied(state: SessionState) -> None:
+    for other in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
+        assert other == state
+        assert (highest_time(other), expires_ms(other)) == (highest_time(state), expires_ms(state))
 
 
 def created(**sets: bytes) -> SessionState:

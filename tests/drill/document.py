@@ -1,4 +1,4 @@
-"""Reads docs/operations/drill.md: what to type, and what is then to be seen.
+"""Reads procedures, such as docs/operations/drill.md: what to type, and what is then to be seen.
 
 A drill is a heading of the second level, a step is a numbered paragraph. The blocks of a
 step are transcripts: a prompt names the host, ``#`` is for root, and what a command prints follows.
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "operations" / "drill.md"
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"
 EACH = "tomcatN"
 _STEP = re.compile(r"^(\d+)\. ", re.MULTILINE)
 _BLOCK = re.compile(r"^   ```console\n(.*?)^   ```$", re.MULTILINE | re.DOTALL)
@@ -68,9 +68,10 @@ class Drill:
         return frozenset(_ALERT.findall(self.text))
 
 
-def drills() -> dict[str, Drill]:
+def drills(document: str = "drill.md") -> dict[str, Drill]:
     """All of them by title."""
-    _, *sections = re.split(r"^## ", DOCUMENT.read_text(), flags=re.MULTILINE)
+    text = (OPERATIONS / document).read_text()
+    _, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
     return {drill.title: drill for drill in map(_drill, sections)}
 
 

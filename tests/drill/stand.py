@@ -13,8 +13,6 @@ import re
 import secrets
 import shlex
 import signal
-import subprocess
-import sys
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 import clustersession
 from tests.drill.document import EACH, Command, Step
+from tests.drill.shell import BIN, Shell
 from tests.faults.cluster import Cluster, FaultNode, cluster, pause
 from tests.faults.history import Operation
 from tests.faults.judge import Verdict, ids_of, judge
@@ -38,42 +37,11 @@ STATE_MIB = 128
 UNIT_FILE = "/etc/shop.env"
 SEEN_WITHIN_S = 30.0
 LOOKS = ("clustersession status", "clustersession members", "clustersession top --once",
-         "clustersession metrics", "clustersession sessions", "grep ", "journalctl ")
+         "clustersession metrics", "clustersession recover", "clustersession sessions", "grep ",
+         "journalctl ")
 NEVER = ("lost", "resurrected", "invented", "swapped", "vanished", "disagreements", "errors")
-BIN = Path(sys.executable).parent
 VERSIONS = {"OLD": clustersession.__version__, "NEW": "99.0.0"}
 SECRETS = {"OLD": secrets.token_urlsafe(32), "NEW": secrets.token_urlsafe(32)}
-
-
-_END = "end of what the command printed:"
-
-
-class Shell:
-    """A bash on a node's host that stays, with what was set in it and what runs behind it."""
-
-    def __init__(self, node: FaultNode) -> None:
-        environment = {
-            **{n: v for n, v in os.environ.items() if not n.startswith("CLUSTERSESSION_")},
-            "PATH": f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin",
-            "PYTHONPATH": node.python_path,
-        }
-        self._process = node.host.start(
-            ["bash"], cwd=node.directory, env=environment, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-
-    def run(self, text: str) -> tuple[str, int]:
-        """Type a line; what it printed, errors included, and its exit status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(f"{text}\necho {_END} $?", file=self._process.stdin, flush=True)
-        lines: list[str] = []
-        for line in self._process.stdout:
-            before, end, status = line.partition(_END)
-            lines.append(before)
-            if end:
-                return "".join(lines), int(status)
-        raise AssertionError(f"the shell has ended: {''.join(lines)}")
 
 
 @dataclass(slots=True)
@@ -82,7 +50,7 @@ class Stand:
 
     cluster: Cluster
     directory: Path
-    shells: dict[str, "Shell"] = field(default_factory=dict)
+    shells: dict[str, Shell] = field(default_factory=dict)
 
     # ---- the operator ----------------------------------------------------------------------------
 
@@ -147,9 +115,12 @@ class Stand:
                 return "", 0
         return self._shell(node).run(text)
 
-    def _shell(self, node: FaultNode) -> "Shell":
+    def _shell(self, node: FaultNode) -> Shell:
         if node.route not in self.shells:
-            shell = self.shells[node.route] = Shell(node)
+            shell = self.shells[node.route] = Shell(
+                node.host.start, node.directory, PYTHONPATH=node.python_path,
+                PATH=f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin",
+            )
             shell.run(f"set -a; . {self.unit_file(node)}; set +a")
             shell.run(f"journalctl() {{ cat {node.server_log}; }}")
         return self.shells[node.route]

@@ -11,11 +11,20 @@ from pathlib import Path
 import pytest
 
 from clustersession.agent.metrics_exposition import exposed
+from clustersession.replica.journal.keeper import SYNC_INTERVAL_S
 from tests.drill.document import Command, Drill, drills
 from tests.drill.stand import SECRETS, VERSIONS, Stand, running_stand
 from tests.faults.cluster import pause
 from tests.faults.history import Operation, Outcome
-from tests.support.alerting import Scrape, alert_names, firing, lasting, merged, scraped
+from tests.support.alerting import (
+    Scrape,
+    alert_names,
+    firing,
+    lasting,
+    merged,
+    scraped,
+    steady,
+)
 from tests.support.processes import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -51,21 +60,22 @@ class Rehearsal:
     def watch(self, *wanted: str, silent: str = "") -> None:
         """Note which alerts fire if it stays as it is for some minutes.
 
-        Looks again while some that are wanted do not: workers tell their counts every few seconds.
-        silent: the node whose agent does not answer, so that nobody waits for it.
+        Looks again while some that are wanted do not. silent: the node whose agent does not answer,
+        so that nobody waits for it.
         """
-        first = self._scrape(silent)
+        scrapes, looks = [self._scrape(silent)], []
 
         def seen() -> bool:
             pause(SCRAPE_INTERVAL_S)
-            second = self._scrape(silent)
-            self._alerts |= firing(merged(
+            scrapes.append(self._scrape(silent))
+            first, second = scrapes[-2:]
+            looks.append(firing(merged(
                 lasting(self._before[route], first[route], second[route]) for route in first
-            ))
-            return self._alerts >= set(wanted)
+            )))
+            self._alerts |= steady(looks, wanted)
+            return len(looks) > 1 and self._alerts >= set(wanted)
 
         wait_for(seen, f"the alerts {wanted}, besides {self._alerts}")
-
 
     def finish(self) -> None:
         """The steps that are left; and that the document named the alerts that there were."""
@@ -76,7 +86,7 @@ class Rehearsal:
     def _scrape(self, silent: str = "") -> dict[str, Scrape]:
         found = {}
         for node in self._stand.cluster.nodes:
-            status = {} if node.route == silent else node.status()
+            status = {} if node.route in silent else node.status()
             answers = "agent_pid" in status
             samples = scraped(b"".join(exposed(status)).decode(), node.route) if answers else {}
             found[node.route] = Scrape(time.monotonic(), samples)
@@ -99,7 +109,7 @@ def without_failure(history: list[Operation]) -> None:
 def test_every_drill_of_the_document_is_run_and_every_step_says_what_to_type() -> None:
     run = {
         "A node is lost", "A node is slow", "The network is split", "A disk is full",
-        "The secret is rotated", "A rolling upgrade",
+        "The secret is rotated", "A rolling upgrade", "Every host lost power",
     }
     found = drills()
     assert set(found) == run
@@ -118,6 +128,13 @@ def test_a_document_that_disagrees_with_the_output_is_found() -> None:
     assert table.missing(output.replace("gone", "gone away")) == "tomcat2 (…): gone"
     in_other_order = "\n".join(reversed(output.splitlines()))
     assert table.missing(in_other_order) == "tomcat2  dead  …"
+
+
+def test_what_fires_in_one_look_alone_came_late_and_counts_if_it_is_wanted() -> None:
+    look = frozenset[str]
+    assert steady([look({"a", "b"})], ()) == set()
+    assert steady([look({"a", "b"}), look({"a"}), look({"a", "c"})], ()) == {"a"}
+    assert steady([look({"b"}), look(), look({"c"})], ("b",)) == {"b"}
 
 
 def test_a_command_that_fails_where_the_document_does_not_show_it_is_found(stand: Stand) -> None:
@@ -139,6 +156,23 @@ def test_a_node_is_lost(stand: Stand) -> None:
     stand.judge(history)
     for node in stand.cluster.nodes:
         assert 'peer_up{peer="tomcat2"} 0' not in stand.run(node, "clustersession metrics")[0]
+
+
+def test_every_host_lost_power(stand: Stand) -> None:
+    with rehearsed(stand, "Every host lost power") as drill:
+        _, _, kept = stand.request("tomcat1", "/create", "", "kept")
+        _, _, gone = stand.request("tomcat2", "/create", "", "gone")
+        wait_for(lambda: stand.request("tomcat3", "/read", gone)[0] == 200, "it to be there")
+        # So long that it is on the disk of some host.
+        pause(2 * SYNC_INTERVAL_S)
+        assert stand.request("tomcat3", "/logout", gone)[0] == 200
+        drill.through("Start one host.")
+        assert stand.request("tomcat1", "/read", kept)[0] != 200
+        drill.watch("ClustersessionRecoveryWaits", silent="tomcat2 tomcat3")
+        drill.finish()
+    for node in stand.cluster.nodes:
+        assert stand.request(node.route, "/read", kept)[0] == 200
+        assert stand.request(node.route, "/read", gone)[0] == 410
 
 
 def test_a_node_is_slow(stand: Stand) -> None:
@@ -186,10 +220,13 @@ def test_the_network_is_split(stand: Stand) -> None:
 def test_a_disk_is_full(stand: Stand) -> None:
     with rehearsed(stand, "A disk is full") as drill:
         # They use up within seconds what the replica has free inside.
-        stand.start_load(padding_bytes=2000)
+        stand.start_load(padding_bytes=12_000)
         began_s = time.time()
         drill.through("See that it is this.")
-        drill.watch("ClustersessionReplicaFull")
+        drill.watch(
+            "ClustersessionReplicaFull", "ClustersessionJournalAway",
+            "ClustersessionWritesUnconfirmed",
+        )
         drill.through("Move its users away.")
         moved_s = time.time()
         pause(1.0)

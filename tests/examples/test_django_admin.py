@@ -1,53 +1,21 @@
 """Django's admin on two nodes with one database: a login on one node is a login on the other."""
 
 import os
-import re
 import subprocess
 import sys
-import urllib.parse
-import urllib.request
-from http.cookiejar import CookieJar
 from pathlib import Path
 
 import pytest
 
-from clustersession.tools.demo.nodes import COOKIE_NAME, ClusterPorts, Node, make_node
+from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node
 from clustersession.tools.demo.processes import wait_for
+from tests.examples.browser import Browser
 from tests.support.apps import ROOT, gunicorn_command
 from tests.system.conftest import StartNodes
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 DIRECTORY = ROOT / "examples" / "django_app"
-TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
-
-
-class Browser:
-    """Keeps cookies, for all ports of this host as browsers do, and follows redirects."""
-
-    def __init__(self) -> None:
-        self.jar = CookieJar()
-        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
-        self._token = ""
-
-    def get(self, node: Node, path: str) -> str:
-        return self._read(urllib.request.Request(f"http://127.0.0.1:{node.direct_port}{path}"))
-
-    def post(self, node: Node, path: str, **fields: str) -> str:
-        """Send a form, with the token of the page seen last."""
-        fields["csrfmiddlewaretoken"] = self._token
-        url = f"http://127.0.0.1:{node.direct_port}{path}"
-        return self._read(urllib.request.Request(url, urllib.parse.urlencode(fields).encode()))
-
-    def cookie(self) -> str:
-        return next((c.value or "" for c in self.jar if c.name == COOKIE_NAME), "")
-
-    def _read(self, request: urllib.request.Request) -> str:
-        with self._opener.open(request, timeout=20) as response:
-            text: str = response.read().decode()
-        if found := TOKEN.search(text):
-            self._token = found[1]
-        return text
 
 
 def manage(environment: dict[str, str], *arguments: str) -> None:

@@ -4,6 +4,7 @@ An example joins with a row. It answers the JSON part of examples/flask_app: ``/
 ``/api/session``, ``/api/login``, ``/api/append`` and ``/api/logout``.
 """
 
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -25,13 +26,31 @@ class Example:
     command: list[str]
 
 
+SANIC = [
+    sys.executable, "-m", "sanic", "app:app", "--host", "127.0.0.1", "--port", "{port}",
+    "--workers", "2", "--no-motd",
+]
 EXAMPLES = [
     Example("flask_app", gunicorn_command("-w", "2")),
     Example("django_app", gunicorn_command("-w", "2")),
+    Example("pyramid_app", gunicorn_command("-w", "2")),
+    Example("bottle_app", gunicorn_command("-w", "2")),
     Example("fastapi_app", uvicorn_command("app:app")),
     Example("quart_app", uvicorn_command("app:app")),
     Example("starlette_app", uvicorn_command("app:app")),
     Example("litestar_app", uvicorn_command("app:app")),
+    Example("aiohttp_app", [
+        sys.executable, "-m", "aiohttp.web", "-H", "127.0.0.1", "-P", "{port}", "app:make_app",
+    ]),
+    Example("tornado_app", [sys.executable, "app.py", "{port}"]),
+    Example("sanic_app", SANIC),
+    Example("sanic_app", uvicorn_command("app:app")),
+    Example("falcon_app", uvicorn_command("app:app")),
+    Example("falcon_app", [
+        sys.executable, "-m", "gunicorn", "-w", "2", "-c", "/dev/null", "-b", "127.0.0.1:{port}",
+        "wsgi:app",
+    ]),
+    Example("blacksheep_app", uvicorn_command("app:app")),
 ]
 
 

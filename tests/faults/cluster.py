@@ -1,5 +1,7 @@
 """Nodes in network namespaces, each a real app server with its agent, and what can happen to them.
 
+They are peers, or have a store on a host of its own.
+
 Odd nodes run uvicorn over ASGI, even ones gunicorn over WSGI, with two workers by default.
 The state directory of each is a small file system in memory of its own, so that one can be full.
 The last host of the network has no node: the client lives there.
@@ -25,11 +27,12 @@ from typing import Any
 
 from clustersession.net.agent_link import AgentGone
 from clustersession.operations.nodes import ask_agent
-from clustersession.replica.engines.lmdb.inspection import is_whole
+from clustersession.replica.engines.lmdb.inspection import end_of, is_whole
 from clustersession.replica.home import NodeHome, open_node_replica
 from clustersession.settings.settings import Settings
 from clustersession.wire.local import Operation
 from clustersession.worker.known_secrets import directory_name, nodes_in
+from tests.faults.store import STORE, FaultStore, store_on
 from tests.support.disks import fill, small_disk
 from tests.support.namespaces import Host, network
 from tests.support.processes import StepFailed, kill_hard, kill_node, node_pids, wait_for
@@ -41,6 +44,9 @@ CLUSTER_NAME = "faults"
 GROUP = "228.0.0.4"
 CLOCK_DIRECTORY = Path(__file__).with_name("clock")
 _LINE = re.compile(r"^(\S+ \S+) \w+ \S+ member (added|lost): (\w+) ", re.MULTILINE)
+_STORE_LINE = re.compile(
+    r"^(\S+ \S+) \w+ \S+ the store (?:(is reached): |.*; until it is back )", re.MULTILINE
+)
 _SERVERS = (
     ("gunicorn", "-w", "{workers}", "-k", "gthread", "--threads", "4", "-b", "0.0.0.0:{port}",
      "--graceful-timeout", "2", "--no-control-socket", "-c", "python:tests.faults.app",
@@ -58,7 +64,7 @@ def pause(seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A line of an agent's log: at that wall second a member was lost, or added."""
+    """A line of an agent's log: at that wall second a member, or the store, was lost or added."""
 
     at_s: float
     what: str
@@ -227,7 +233,7 @@ class FaultNode:
 
     def damage(self, chance: random.Random, pages: int) -> None:
         """Overwrite some pages of the replica's file with random bytes, in place."""
-        size = self.data_file.stat().st_size
+        size = end_of(self.data_file) or 0
         with self.data_file.open("r+b") as file:
             for page in chance.sample(range(size // 4096), min(pages, size // 4096)):
                 file.seek(page * 4096)
@@ -235,7 +241,8 @@ class FaultNode:
 
     def truncate(self, share: float) -> None:
         """Cut off the end of the replica's file."""
-        os.truncate(self.data_file, int(self.data_file.stat().st_size * share) // 4096 * 4096)
+        size = end_of(self.data_file) or 0
+        os.truncate(self.data_file, int(size * share) // 4096 * 4096)
 
     # ---- what it says ----------------------------------------------------------------------------
 
@@ -248,8 +255,11 @@ class FaultNode:
             return {"phase": "", "members": [], "workers": []}
 
     def settled(self, members: int) -> bool:
-        """Ready, with all workers, and with so many others that are."""
+        """Ready, with all workers, and with so many others that are; with what the store has."""
         seen = self.status()
+        store = seen.get("store", {"state": "reached", "compared": True})
+        if store["state"] != "reached" or not store["compared"]:
+            return False
         alive = sum(
             m["status"] == "alive" and m["phase"] == "ready" and m["serving"]
             for m in seen["members"]
@@ -258,12 +268,14 @@ class FaultNode:
         return seen["phase"] == "ready" and alive == members and workers == self.workers
 
     def events(self) -> list[Event]:
-        """What its agents have logged of members, in order."""
+        """What its agents have logged of members and of the store, in order."""
         text = self.home.agent_log.read_text(errors="replace")
-        return [
-            Event(datetime.fromisoformat(at).timestamp(), what, route)
-            for at, what, route in _LINE.findall(text)
+        lines = _LINE.findall(text)
+        lines += [
+            (at, "added" if reached else "lost", STORE) for at, reached in _STORE_LINE.findall(text)
         ]
+        found = [Event(datetime.fromisoformat(at).timestamp(), *what) for at, *what in lines]
+        return sorted(found, key=lambda event: event.at_s)
 
     def save_logs(self) -> None:
         """Copy what the agent logged to where it outlives the node's file system."""
@@ -304,18 +316,21 @@ class Client:
 
 @dataclass(slots=True)
 class Cluster:
-    """All nodes and the client, which has a host of its own."""
+    """All nodes and the client, which has a host of its own; the store too, where there is one."""
 
     nodes: list[FaultNode]
     client: Client
     client_host: Host
+    store: FaultStore | None = None
 
     def others(self, node: FaultNode) -> list[FaultNode]:
         """Everybody else."""
         return [n for n in self.nodes if n is not node]
 
     def addresses(self, node: FaultNode) -> str:
-        """What other nodes send to and from, as an nftables set."""
+        """What other nodes, or the store, send to and from, as an nftables set."""
+        if self.store is not None:
+            return "{ " + self.store.host.address + " }"
         return "{ " + ", ".join(o.host.address for o in self.others(node)) + f", {GROUP} " + "}"
 
     def wait_until_settled(self, deadline_s: float = 40.0) -> None:
@@ -335,7 +350,14 @@ class Cluster:
                 ) from None
 
     def wait_until_equal(self, deadline_s: float = 40.0) -> None:
-        """All replicas hold the same."""
+        """All replicas hold the same; the store holds what each of them does."""
+        if self.store is not None:
+            wait_for(
+                lambda: all(node.status().get("store", {}).get("behind") == 0
+                            for node in self.nodes),
+                "the store to hold everything", deadline_s,
+            )
+            return
         wait_for(
             lambda: len({node.digests() for node in self.nodes}) == 1,
             "all replicas to be equal", deadline_s,
@@ -345,17 +367,24 @@ class Cluster:
 @contextlib.contextmanager
 def cluster(
     count: int, directory: Path, state_mib: dict[int, int] | None = None, kind: str = "node",
-    workers: int = 2, **settings: str,
+    workers: int = 2, store: str = "", **settings: str,
 ) -> Iterator[Cluster]:
-    """``count`` nodes that have found each other; ``state_mib`` by number where not 64."""
+    """``count`` nodes that have found each other; ``state_mib`` by number where not 64.
+
+    store: the kind of server that they have in the place of peers.
+    """
     environment = {
         "CLUSTERSESSION_CLUSTER_NAME": CLUSTER_NAME,
         "CLUSTERSESSION_SECRET": secrets.token_urlsafe(32),
         **{f"CLUSTERSESSION_{name.upper()}": value for name, value in settings.items()},
     }
-    with network(count + 1) as hosts, contextlib.ExitStack() as cleanup:
+    with network(count + 1 + bool(store)) as hosts, contextlib.ExitStack() as cleanup:
         nodes = []
-        for number, host in enumerate(hosts[:-1], 1):
+        ours = None
+        if store:
+            ours = cleanup.enter_context(store_on(hosts[-2], store, directory / STORE))
+            environment["CLUSTERSESSION_STORE"] = ours.url
+        for number, host in enumerate(hosts[:count], 1):
             node = FaultNode(host, number, directory / f"node{number}", environment, kind, workers)
             node.state_dir.mkdir(parents=True)
             (node.directory / "clock").write_bytes(bytes(8))
@@ -366,9 +395,9 @@ def cluster(
             nodes.append(node)
         for node in nodes:
             node.start()
-        ours = Cluster(nodes, Client(hosts[-1]), hosts[-1])
-        ours.wait_until_settled()
-        yield ours
+        made = Cluster(nodes, Client(hosts[-1]), hosts[-1], ours)
+        made.wait_until_settled()
+        yield made
 
 
 def _signal(pids: Sequence[int], number: int) -> None:

@@ -1,4 +1,4 @@
-"""The faults: each a name, what is done, and what is allowed."""
+"""The faults of a cluster of peers: each a name, what is done, and what is allowed."""
 
 import shutil
 from collections.abc import Callable
@@ -35,21 +35,22 @@ def kill_agent(scene: Scene) -> None:
 
 
 def kill_node(scene: Scene) -> None:
-    """kill -9 everything of a node, of one after another; each comes back with its store."""
-    _kill_nodes(scene, lose_store=False)
+    """kill -9 everything of a node, of one after another; each comes back with its replica."""
+    _kill_nodes(scene, lose_replica=False)
 
 
-def kill_node_and_store(scene: Scene) -> None:
-    """The same, and the store is gone too."""
-    _kill_nodes(scene, lose_store=True)
+def kill_node_and_replica(scene: Scene) -> None:
+    """The same, and the replica is gone too."""
+    _kill_nodes(scene, lose_replica=True)
 
 
-def _kill_nodes(scene: Scene, *, lose_store: bool) -> None:
-    for victim in scene.chance.sample(scene.cluster.nodes, 1 if scene.brief else NODE_KILLS):
+def _kill_nodes(scene: Scene, *, lose_replica: bool) -> None:
+    nodes = scene.cluster.nodes
+    for victim in scene.chance.sample(nodes, 1 if scene.brief else min(NODE_KILLS, len(nodes))):
         pause(scene.chance.uniform(0.1, 1.0))
         with scene.episode(victim):
             victim.kill()
-            if lose_store:
+            if lose_replica:
                 shutil.rmtree(victim.home.replica)
             pause(1.0 if scene.brief else scene.chance.uniform(*DOWN_S))
             victim.start()
@@ -258,7 +259,7 @@ FAULTS = (
     Fault("kill-agent", "kill -9 of the agent, 5 times", kill_agent, busy=True),
     Fault("kill-node", "kill -9 of a whole node, 3 of them in turn", kill_node, loses="yes",
           busy=True),
-    Fault("kill-node-and-store", "the same, its store lost", kill_node_and_store, loses="yes",
+    Fault("kill-node-and-replica", "the same, its replica lost", kill_node_and_replica, loses="yes",
           busy=True),
     Fault("agent-loop", "agent killed every 300 ms for 10 s", agent_in_a_loop),
     Fault("link-2s", "link down 2 s", link_down_shortly),

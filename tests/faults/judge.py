@@ -4,13 +4,15 @@
 * An id that was ended, by logout or by rotation, works nowhere, whoever wrote under it later.
 * No value that nobody wrote, and no session that shows another's owner.
 * All nodes say the same.
+* While a store is away, or a node has just started, a session may be unknown, but not to a node
+  that has acknowledged something under the same id: it holds that.
 
 Two things are counted and not judged. A response that lacked what was acknowledged before
 (``stale``): reads are not ordered across nodes unless the application asks for it. And the counter
 of a session with an unknown outcome: what is done late wins over what was done before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +24,14 @@ Reads = Mapping[str, Mapping[str, dict[str, Any] | None]]
 
 @dataclass(slots=True)
 class Verdict:
-    """What was found; the lists name every single case."""
+    """What was found; the lists name every single case. guests: unknown where that may be."""
 
     acknowledged: int = 0
     unknown: int = 0
     refused: int = 0
     unstored: int = 0
     stale: int = 0
+    guests: int = 0
     worst_latency_s: float = 0.0
     lost: list[str] = field(default_factory=list)
     resurrected: list[str] = field(default_factory=list)
@@ -41,11 +44,12 @@ class Verdict:
 
 @dataclass(slots=True)
 class Life:
-    """One session as its history tells it."""
+    """One session as its history tells it. holders: who has acknowledged under its current id."""
 
     owner: str
     current: str = ""
     certain: bool = True
+    holders: set[str] = field(default_factory=set)
     ended: list[str] = field(default_factory=list)
     written: list[Operation] = field(default_factory=list)
     possible: set[str] = field(default_factory=set)
@@ -60,11 +64,22 @@ class Life:
         return 1 + len(self.written) + len(self.users) + (self.count is not None)
 
 
-def judge(history: Sequence[Operation], reads: Reads) -> Verdict:
-    """The verdict. ``reads`` names every id that ``ids_of`` finds in the history."""
+def nowhere_unknown(operation: Operation) -> bool:
+    """No session may be unknown."""
+    return False
+
+
+def judge(
+    history: Sequence[Operation], reads: Reads,
+    may_be_unknown: Callable[[Operation], bool] = nowhere_unknown,
+) -> Verdict:
+    """The verdict. ``reads`` names every id that ``ids_of`` finds in the history.
+
+    may_be_unknown: whether the node that was asked may have been unable to reach who has a session.
+    """
     verdict = Verdict()
     _count(history, verdict)
-    for life in lives(history, verdict):
+    for life in lives(history, verdict, may_be_unknown):
         for node, found in sorted(reads.items()):
             for identifier in life.ended:
                 if found[identifier] is not None:
@@ -81,7 +96,10 @@ def ids_of(history: Iterable[Operation]) -> list[str]:
     return sorted({i for o in history for i in (o.sent_id, o.new_id) if i})
 
 
-def lives(history: Iterable[Operation], verdict: Verdict) -> list[Life]:
+def lives(
+    history: Iterable[Operation], verdict: Verdict,
+    may_be_unknown: Callable[[Operation], bool] = nowhere_unknown,
+) -> list[Life]:
     """The sessions that were acknowledged. Notes in the verdict what responses gave away."""
     found: dict[str, Life] = {}
     for operation in history:
@@ -89,6 +107,7 @@ def lives(history: Iterable[Operation], verdict: Verdict) -> list[Life]:
             continue
         life = found.setdefault(operation.owner, Life(operation.owner))
         _follow(life, operation)
+        _look_at_missing(life, operation, verdict, may_be_unknown)
         _look_at_response(life, operation, verdict)
     return [life for life in found.values() if life.current or life.ended]
 
@@ -115,6 +134,9 @@ def _follow(life: Life, operation: Operation) -> None:
     done = operation.outcome is Outcome.ACKNOWLEDGED
     if operation.outcome not in MAY_BE_DONE:
         return
+    if done:
+        before = life.holders if operation.kind in ("add", "count") else set()
+        life.holders = {*before, operation.node}
     match operation.kind:
         case "create" if done:
             life.current = operation.new_id
@@ -138,10 +160,21 @@ def _follow(life: Life, operation: Operation) -> None:
             life.certain = False
 
 
+def _look_at_missing(
+    life: Life, operation: Operation, verdict: Verdict, may_be_unknown: Callable[[Operation], bool]
+) -> None:
+    if operation.outcome is not Outcome.MISSING or not life.current or not life.certain:
+        return
+    if operation.node not in life.holders and may_be_unknown(operation):
+        verdict.guests += 1
+        return
+    held = "held it, " if operation.node in life.holders else ""
+    verdict.vanished.append(f"{life.owner}: {operation.kind} on {operation.node}, {held}"
+                            f"at {operation.began_s:.3f}")
+
+
 def _look_at_response(life: Life, operation: Operation, verdict: Verdict) -> None:
     where = f"{life.owner}: {operation.kind} on {operation.node}"
-    if operation.outcome is Outcome.MISSING and life.current and life.certain:
-        verdict.vanished.append(where)
     data = operation.data
     if operation.outcome is not Outcome.ACKNOWLEDGED or data is None:
         return

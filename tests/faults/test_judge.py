@@ -115,6 +115,28 @@ def test_a_live_session_that_a_node_denies_has_vanished() -> None:
     assert found(judge(logged_out, everywhere(a=None))) == {}
 
 
+def test_a_session_may_be_unknown_where_that_is_excused_to_a_node_that_never_held_it() -> None:
+    elsewhere = undecided("add", "x", Outcome.MISSING)
+    elsewhere.node = "n2"
+    verdict = judge([CREATED, elsewhere], everywhere(a=holding("u")), lambda operation: True)
+    assert (found(verdict), verdict.guests) == ({}, 1)
+    not_excused = judge([CREATED, elsewhere], everywhere(a=holding("u")), lambda operation: False)
+    assert (found(not_excused), not_excused.guests) == ({"vanished": 1}, 0)
+
+
+def test_no_excuse_counts_for_a_node_that_has_acknowledged_something_under_the_id() -> None:
+    denied = undecided("add", "x", Outcome.MISSING)
+    excused = lambda operation: True  # noqa: E731
+    assert found(judge([CREATED, denied], everywhere(a=holding("u")), excused)) == {"vanished": 1}
+    # Under the new id it is another node that holds it.
+    renewed = done("login", "ann", "b")
+    renewed.node = "n2"
+    history = [CREATED, renewed, denied]
+    now = holding("u", user="ann")
+    verdict = judge(history, everywhere(a=None, b=now), excused)
+    assert (found(verdict), verdict.guests) == ({}, 1)
+
+
 def test_the_counter_must_be_the_last_one_acknowledged() -> None:
     history = [CREATED, done("count", count=1), done("count", count=2)]
     assert found(judge(history, everywhere(a=holding("u", count=2)))) == {}

@@ -32,8 +32,11 @@ def read_results(report: Path) -> list[Result]:
     return results
 
 
-def complaints(entry: Entry, results: list[Result]) -> list[str]:
-    """What is not as the entry says; nothing when all is well."""
+def complaints(entry: Entry, results: list[Result], stored: int | None = None) -> list[str]:
+    """What is not as the entry says; nothing when all is well.
+
+    ``stored``: how many sessions are in the store afterwards; None without one.
+    """
     found = []
     by_test = {result.test: result for result in results}
     expected = {difference.test for difference in entry.differences}
@@ -55,6 +58,8 @@ def complaints(entry: Entry, results: list[Result]) -> list[str]:
         found.append(f"{len(passed)} tests pass, expected are {entry.passed}")
     if not any(result.opened for result in passed):
         found.append("no test that passes has opened a session of ours: the plugin does nothing")
+    if stored == 0:
+        found.append("no session is in the store: that there was one shows nothing")
     return found
 
 

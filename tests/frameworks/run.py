@@ -1,6 +1,6 @@
 """Runs the frameworks' own tests against our sessions; see the package's docstring.
 
-    python -m tests.frameworks.run [--fetch] [--strict] [--verbose] [NAME ...]
+    python -m tests.frameworks.run [--mode store] [--fetch] [--strict] [--verbose] [NAME ...]
 """
 
 import argparse
@@ -11,14 +11,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from clustersession.worker.run_of_tests import CONFIGURED
 from tests.frameworks.entry import DIRECTORY, ROOT, Entry, load_entries
 from tests.frameworks.judge import Result, complaints, read_results, report
 from tests.frameworks.sources import fetch, interpreter
+from tests.store.servers import Server, store_of, take_sessions
 
 RUN_S_MAX = 300
 
 
-def run(entry: Entry, *, verbose: bool = False) -> list[Result]:
+def run(entry: Entry, *, store: Server | None = None, verbose: bool = False) -> list[Result]:
     """Run one framework's tests. Raises RuntimeError when they cannot even be collected."""
     source, packages = fetch(entry)
     with tempfile.TemporaryDirectory(prefix="frameworks-") as name:
@@ -35,8 +37,8 @@ def run(entry: Entry, *, verbose: bool = False) -> list[Result]:
             *(["-k", entry.keyword.strip()] if entry.keyword else []),
         ]
         result = subprocess.run(
-            command, cwd=source, env=prepare(directory, packages), capture_output=True, text=True,
-            check=False, timeout=RUN_S_MAX,
+            command, cwd=source, env=prepare(directory, packages, store), capture_output=True,
+            text=True, check=False, timeout=RUN_S_MAX,
         )
         if verbose:
             print(result.stdout)
@@ -45,8 +47,18 @@ def run(entry: Entry, *, verbose: bool = False) -> list[Result]:
         return read_results(junit)
 
 
-def prepare(directory: Path, packages: Path) -> dict[str, str]:
-    """The environment of a run: nothing of the caller's settings, a state directory of its own."""
+def prepare(directory: Path, packages: Path, store: Server | None) -> dict[str, str]:
+    """The environment of a run: nothing of the caller's settings, a state directory of its own.
+
+    With a store the agent is a thread of each process. It is on this host, so the secrets are those
+    that the tests of the framework have.
+    """
+    stored = {} if store is None else {
+        "DISTRIBUTABLE": "true", "AGENT": "thread", "BIND": "127.0.0.1", "STORE": store.url,
+        "NEAR_CACHE_BYTES_MAX": str(2**25),
+        # So that sessions go where the settings say, though this is a run of tests.
+        "TEST_STATE_DIR": CONFIGURED,
+    }
     environment = {
         name: value for name, value in os.environ.items()
         if not name.startswith(("CLUSTERSESSION_", "PYTEST_"))
@@ -59,6 +71,7 @@ def prepare(directory: Path, packages: Path) -> dict[str, str]:
         "XDG_STATE_HOME": str(directory / "state"),
         "CLUSTERSESSION_ROUTE": "a",
         "CLUSTERSESSION_MAP_BYTES": str(2**26),
+        **{f"CLUSTERSESSION_{name}": value for name, value in stored.items()},
     }
 
 
@@ -66,6 +79,7 @@ def main() -> int:
     """Run what was asked for; 1 when something is not as expected."""
     parser = argparse.ArgumentParser(description="The frameworks' own session tests with ours.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="frameworks; default: all")
+    parser.add_argument("--mode", choices=("alone", "store"), default="alone")
     parser.add_argument("--fetch", action="store_true", help="only download")
     parser.add_argument("--strict", action="store_true", help="fail where a Python is missing")
     parser.add_argument("--verbose", action="store_true", help="print what pytest says")
@@ -73,6 +87,14 @@ def main() -> int:
     entries = {entry.name: entry for entry in load_entries()}
     if unknown := set(arguments.names) - set(entries):
         parser.error(f"not among {', '.join(entries)}: {', '.join(sorted(unknown))}")
+    with store_of(arguments.mode) as store:
+        return run_all(arguments, entries, store)
+
+
+def run_all(
+    arguments: argparse.Namespace, entries: dict[str, Entry], store: Server | None
+) -> int:
+    """Run them one after the other; 1 when something is not as expected."""
     wrong = 0
     for name in arguments.names or entries:
         entry, began_s = entries[name], time.monotonic()
@@ -83,9 +105,13 @@ def main() -> int:
         if arguments.fetch:
             fetch(entry)
             continue
-        results = run(entry, verbose=arguments.verbose)
+        results = run(entry, store=store, verbose=arguments.verbose)
         print(f"{report(entry, results)}\n    {time.monotonic() - began_s:.1f} s")
-        for complaint in complaints(entry, results):
+        stored = None
+        if store is not None:
+            stored = take_sessions(store)
+            print(f"    {stored} sessions in the store")
+        for complaint in complaints(entry, results, stored):
             wrong += 1
             print(f"    WRONG {complaint}")
     return 1 if wrong else 0

@@ -1,26 +1,13 @@
 """Downloads source packages and what they need, once, into the cache."""
 
-import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 from pathlib import Path
 
-from tests.frameworks.entry import ROOT, Entry
-
-FETCH_S_MAX = 300
-
-
-def cache_directory() -> Path:
-    """Where downloads are kept between runs."""
-    chosen = os.environ.get("FRAMEWORKS_CACHE")
-    if chosen:
-        return Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "clustersession" / "frameworks"
+from tests.frameworks.entry import Entry
+from tests.support.downloads import NewDirectory, cache_directory, install, own_requirements, pip
 
 
 def interpreter(entry: Entry) -> str | None:
@@ -51,13 +38,11 @@ def fetch(entry: Entry) -> tuple[Path, Path]:
     requirements = entry.requirements
     if python != sys.executable:
         # Another interpreter has nothing of our environment.
-        requirements += (*_own_requirements(), "pytest", "pytest-asyncio")
-    wanted = hashlib.sha256(repr((python, sorted(requirements))).encode()).hexdigest()[:12]
-    source = cache_directory() / "source" / entry.source
-    packages = cache_directory() / "packages" / f"{entry.name}-{wanted}"
+        requirements += (*own_requirements(), "pytest", "pytest-asyncio")
+    source = cache_directory("source") / entry.source
     if not source.exists():
-        with _new(source) as directory:
-            _pip(
+        with NewDirectory(source) as directory:
+            pip(
                 python, "download", "--no-deps", "--no-binary", _name(entry.source),
                 "--dest", str(directory), entry.source,
             )
@@ -65,44 +50,10 @@ def fetch(entry: Entry) -> tuple[Path, Path]:
             with tarfile.open(archive) as tar:
                 tar.extractall(directory, filter="data")
             archive.unlink()
-    if not packages.exists():
-        with _new(packages) as directory:
-            _pip(python, "install", "--target", str(directory), *requirements)
+    packages = install(entry.name, python, requirements)
     (top,) = source.iterdir()
     return top, packages
 
 
-class _new:
-    """A directory that appears under its name only when it is complete."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        return self._partial
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None and not self._path.exists():
-            self._partial.rename(self._path)
-        shutil.rmtree(self._partial, ignore_errors=True)
-
-
 def _name(requirement: str) -> str:
     return requirement.partition("==")[0]
-
-
-def _own_requirements() -> list[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return list(project["dependencies"])
-
-
-def _pip(python: str, *arguments: str) -> None:
-    result = subprocess.run(
-        [python, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments],
-        capture_output=True, text=True, check=False, timeout=FETCH_S_MAX,
-    )
-    if result.returncode:
-        raise RuntimeError(f"pip {' '.join(arguments)}:\n{result.stderr[-2000:]}")

@@ -47,6 +47,9 @@ def test_all_is_well_only_when_every_failure_has_its_reason() -> None:
     assert complaints(both, RESULTS) == [
         "t.py::a passed, but is expected to fail", "gone was not run, but is expected to fail",
     ]
+    fine = entry(Difference("t.py::b", "chosen"))
+    assert complaints(fine, RESULTS, 1) == []
+    assert "no session is in the store" in complaints(fine, RESULTS, 0)[0]
     untouched = [Result("t.py::a", "passed", 0)]
     assert "the plugin does nothing" in complaints(entry(), untouched)[0]
 

@@ -89,8 +89,11 @@ class _Driver:
         self.answer: Callable[[Reply], None]
         self.event_log = SimpleNamespace(counters=Counter(), recent=[])
 
-    def feed_moved(self) -> None:
-        """Stream, as the driver does in the next turn of its loop."""
+    def grant(self) -> None:
+        """Grant nothing: there is no store."""
+
+    def feed_moved(self, *, held: bool = False) -> None:
+        """Stream, as the driver does in the next turn of its loop, or in a while."""
         self.engine.feed_moved(self.world.at(self.world.nodes["a"]))
         self.pump()
 

@@ -118,7 +118,7 @@ def _heartbeat(rng: Random) -> m.Heartbeat:
         identity(rng), number(rng), rng.choice(list(Phase)), _flag(rng), number(rng), number(rng),
         number(rng), cursors(rng), tuple(node(rng) for _ in range(rng.randint(0, 4))),
         tuple((node(rng), number(rng)) for _ in range(rng.randint(0, 3))),
-        tuple(address(rng) for _ in range(rng.randint(0, 3))), _flag(rng),
+        tuple(address(rng) for _ in range(rng.randint(0, 3))), _flag(rng), _flag(rng),
     )
 
 
@@ -126,7 +126,7 @@ MESSAGES: dict[str, Callable[[Random], Any]] = {
     "Hello": lambda r: m.Hello(number(r), text(r), identity(r)),
     "Heartbeat": _heartbeat,
     "Changes": lambda r: m.Changes(batch(r), _flag(r)),
-    "Progress": lambda r: m.Progress(cursor(r), _flag(r), _flag(r)),
+    "Progress": lambda r: m.Progress(cursor(r), _flag(r), _flag(r), number(r)),
     "Fetch": lambda r: m.Fetch(key(r), state(r).versions if _flag(r) else None, number(r)),
     "Fetched": lambda r: m.Fetched(
         key(r), state(r) if _flag(r) else None, state(r).versions if _flag(r) else None
@@ -149,6 +149,8 @@ MESSAGES: dict[str, Callable[[Random], Any]] = {
     "Pong": lambda r: m.Pong(number(r)),
     "ProbeRequest": lambda r: m.ProbeRequest(node(r)),
     "ProbeReply": lambda r: m.ProbeReply(node(r), _flag(r)),
+    "DirectChange": lambda r: m.DirectChange(batch(r), number(r)),
+    "DirectAnswer": lambda r: m.DirectAnswer(node(r), number(r), _flag(r)),
 }
 
 

@@ -90,6 +90,8 @@ def request(rng: Random) -> bytes:
         Operation.UNWATCH: [rng.randrange(99)],
         Operation.LISTEN: [rng.random() < 0.5, rng.randrange(99999)],
         Operation.LOCATE: [samples.key(rng), 1000],
+        Operation.GATHER: [rng.randbytes(16)],
+        Operation.DISMISS: [[rng.randbytes(8)]],
         Operation.REPORT: [{"commits": samples.number(rng), "fetches": rng.randrange(9)}],
     }
     operation = rng.choice(list(Operation))

@@ -1,8 +1,14 @@
-"""The unit file and the compose file, as far as they can be checked without their engines."""
+"""The unit file and the compose file, as far as they can be had without their engines."""
 
+import http.client
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +18,7 @@ import yaml
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
 from tests.support.apps import ROOT
-from tests.support.processes import require_programs
+from tests.support.processes import free_port, require_programs, require_root, wait_for
 
 UNIT = ROOT / "examples" / "systemd" / "clustersession-agent.service"
 COMPOSE = ROOT / "examples" / "compose" / "compose.yaml"
@@ -86,3 +92,82 @@ def test_what_the_compose_file_builds_is_there() -> None:
             for source in line.split():
                 assert (context / source).exists(), source
     assert set(found["volumes"]) == {"state1", "state2"}
+
+
+USER = 10_001
+"""Of the image: it has no name, no home, and may write in its state and the temporary directory."""
+
+# An interpreter below /root can be reached by others with this capability only.
+AS_USER = (
+    "setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
+    "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search",
+)
+
+
+@pytest.fixture
+def image() -> Iterator[Path]:
+    """The directory that the image serves from, and ``state`` beside it. Others may read it."""
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        shutil.copytree(
+            ROOT / "examples" / "flask_app", root / "app",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        (root / "state").mkdir(mode=0o700)
+        os.chown(root / "state", USER, USER)
+        root.chmod(0o755)
+        yield root
+
+
+@pytest.mark.system
+def test_what_the_compose_file_runs_serves_where_hardly_anything_can_be_written(
+    image: Path,
+) -> None:
+    require_root("running as another user")
+    require_programs("setpriv")
+    dockerfile = (COMPOSE.parent / "Dockerfile").read_text()
+    (served,) = re.findall(r"(?m)^CMD (.+)$", dockerfile)
+    assert f"USER {USER}:{USER}" in dockerfile
+    services = compose()["services"]
+    port = free_port()
+    programs = Path(sys.executable).parent
+    environment = {
+        "PATH": f"{programs}:/usr/bin:/bin", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1",
+        **services["app1"]["environment"],
+        "CLUSTERSESSION_SECRET": SECRET,
+        "CLUSTERSESSION_STATE_DIR": str(image / "state"),
+        "CLUSTERSESSION_BIND": "127.0.0.1",
+        "CLUSTERSESSION_SEEDS": "",
+    }
+    before = sorted((image / "app").iterdir())
+    running: list[subprocess.Popen[bytes]] = []
+    log = image / "log"
+    try:
+        for command in (services["agent1"]["command"], json.loads(served)):
+            words = [word.replace("0.0.0.0:8000", f"127.0.0.1:{port}") for word in command]
+            with log.open("ab") as output:
+                running.append(subprocess.Popen(
+                    [*AS_USER, str(programs / words[0]), *words[1:]], cwd=image / "app",
+                    env=environment, stdout=output, stderr=output,
+                ))
+        wait_for(lambda: is_ready(port), "the application to be ready", 40.0)
+    finally:
+        for process in reversed(running):
+            process.terminate()
+            process.wait(30)
+    said = log.read_text()
+    assert "Starting gunicorn" in said
+    for word in ("ERROR", "WARNING", "Traceback"):
+        assert word.lower() not in said.lower(), said
+    assert sorted((image / "app").iterdir()) == before
+
+
+def is_ready(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/ready")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()

@@ -20,6 +20,7 @@ from clustersession.tools.demo.nodes import ClusterPorts, Node, make_node
 from clustersession.tools.demo.scenario import ADDED
 from tests.support.apps import ROOT
 from tests.support.processes import wait_for
+from tests.support.starting import start_together
 from tests.system.client import agent_status, get, post, settled
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
@@ -52,9 +53,7 @@ def nodes(tmp_path: Path) -> Iterator[dict[str, Node]]:
             )
             for route, command in SERVERS.items()
         }
-        for node in made.values():
-            cleanup.callback(node.stop)
-            node.start()
+        start_together([*made.values()], cleanup)
         for node in made.values():
             get(node, "/hello")
         for node in made.values():

@@ -11,6 +11,7 @@ from clustersession.node import claims as module
 from clustersession.node import news
 from clustersession.node.claims import Claims
 from clustersession.node.context import Context
+from clustersession.node.journaling import Journaling
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 from clustersession.settings.settings import Settings
@@ -39,7 +40,9 @@ def write(replica: Replica, writes: int) -> None:
 def claims_over(replica: Replica) -> Claims:
     own = Identity(NODE, 2 << REFUTATION_BITS, "own", Address("10.0.0.1", 4000))
     membership = Membership(own, FailureDetector(0.5, 3.0))
-    return Claims(Context(Settings(), replica, membership, lambda n: 0, multicast=False))
+    return Claims(Context(
+        Settings(), replica, membership, lambda n: 0, False, Journaling(Settings(), replica)
+    ))
 
 
 def believes(claims: Claims, peer: Identity, position: int, **kind: bool) -> bool:
@@ -186,3 +189,37 @@ def test_a_past_lost_is_noticed_even_when_new_writes_have_passed_it() -> None:
     node.events.clear()
     hand_over(world, "a", "b", hand_over_cursor)
     assert node.seen(news.PastLost)
+
+
+def test_a_peer_cannot_know_changes_that_were_sent_to_nobody_since_the_opening() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims = claims_over(replica)
+    claims._context.membership.linked(OLDER, 0.0)
+    write(replica, 2)
+    # It has taken the place 4 from a worker of ours, in a past that this replica has lost.
+    assert not claims.knows(OLDER.node, 4, provisional=False)
+    assert claims.trusted_head == 3
+
+
+def test_a_peer_may_know_what_our_workers_have_sent_it() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims = claims_over(replica)
+    claims._context.membership.linked(OLDER, 0.0)
+    assert claims.knows(OLDER.node, 3, provisional=False)
+    write(replica, 2)
+    assert claims.knows(OLDER.node, 5, provisional=False)
+    assert not claims.knows(OLDER.node, 6, provisional=False)
+    assert claims.trusted_head == 3
+
+
+def test_a_peer_that_started_later_may_know_more() -> None:
+    replica = replica_with(3)
+    replica.note_opening()
+    claims = claims_over(replica)
+    later = OLDER._replace(incarnation=3 << REFUTATION_BITS)
+    claims._context.membership.linked(later, 0.0)
+    write(replica, 2)
+    assert claims.knows(later.node, 5, provisional=False)
+    assert not claims.knows(later.node, 6, provisional=False)

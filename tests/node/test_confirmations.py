@@ -125,7 +125,7 @@ def test_where_heartbeats_are_too_long_for_cursors_a_message_confirms() -> None:
 def _brief(engine: object, at: object) -> bytes:
     heartbeat = engine.heartbeat  # type: ignore[attr-defined]
     heartbeat.brief = True
-    return m.encode_message(heartbeat._heartbeat(at, brief=True))
+    return m.encode_message(heartbeat.message(at, brief=True))
 
 
 def test_a_late_datagram_of_a_loading_peer_confirms_nothing() -> None:

@@ -51,6 +51,18 @@ def test_a_node_that_met_somebody_is_apart_from_its_next_start_until_it_is_ready
     assert noted(replica) == MET
 
 
+def test_a_node_killed_before_it_was_ready_is_apart_too() -> None:
+    """Its peers may end the sessions of its first seconds while it is away."""
+    replica = open_memory(b"a" * 8, clock_skew_ms_max=300_000)
+    life = life_over(replica)
+    life.accepted(FakeLink(peer()), at())
+    taken(life)
+    assert life.engine.context.phase is Phase.JOINING
+    assert noted(replica) == MET
+    life_over(replica)
+    assert noted(replica) == APART
+
+
 def test_a_node_that_finds_nobody_again_has_met_whom_it_could() -> None:
     replica = known_before()
     be_ready(life_over(replica))

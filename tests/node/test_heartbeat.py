@@ -54,3 +54,18 @@ def test_the_gossip_of_impossible_addresses_is_refused() -> None:
     )
     with pytest.raises(m.WireError):
         m.decode_message(m.encode_message(beat))
+
+
+def test_a_peer_that_listens_nowhere_is_not_passed_on() -> None:
+    world = formed("ab")
+    first, second = (world.nodes[name].running for name in "ab")
+    own = second.context.own
+    beat = m.Heartbeat(
+        identity=own._replace(address=Address("10.0.0.9", 0)), uptime_ms=0, phase=Phase.READY,
+        serving=True, wall_ms=0, head=0, multicast_head=0, cursors={}, heard=(), suspects=(),
+        members=(), asks=False,
+    )
+    first.receive(own.node, m.encode_message(beat), world.at(world.nodes["a"]), reliable=True)
+    member = first.membership.get(own.node)
+    assert member is not None
+    assert member.identity.address == own.address

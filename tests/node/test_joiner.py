@@ -28,6 +28,7 @@ def joining() -> World:
 
 def test_the_next_page_is_asked_for_before_the_last_one_is_stored() -> None:
     world = joining()
+    world.end("a", key(0))
     asked = watch(world, "a", m.SnapshotRequest)
     b = world.nodes["b"]
     merge, asked_at_merge = b.replica.merge, []
@@ -43,7 +44,8 @@ def test_the_next_page_is_asked_for_before_the_last_one_is_stored() -> None:
     assert pages > 3
     assert asked["b"] == pages
     assert len({after for _, after in asked_at_merge}) == pages - 1
-    assert b.seen(news.SnapshotLoading)[-1].loaded == SESSIONS
+    last = b.seen(news.SnapshotLoading)[-1]
+    assert last.loaded == last.total == SESSIONS, "what has ended is loaded, too"
     assert b.replica.digests() == world.nodes["a"].replica.digests()
 
 
@@ -108,9 +110,9 @@ def test_the_last_page_ends_the_loading_once_though_it_comes_twice() -> None:
     finish, finished = engine.receiver.finish_loading, []
     on_page = engine.joiner.on_page
 
-    def noting(inherited: Mapping[bytes, Cursor]) -> None:
+    def noting(inherited: Mapping[bytes, Cursor], at: Moment) -> None:
         finished.append(inherited)
-        finish(inherited)
+        finish(inherited, at)
 
     def twice(node: bytes, page: m.SnapshotPageMessage, at: Moment) -> None:
         on_page(node, page, at)

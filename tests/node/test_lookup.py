@@ -6,7 +6,7 @@ from clustersession.core.identity import Phase
 from clustersession.core.state import ENDED_INVALIDATED, Change, Creation, Ended
 from clustersession.node.lookup import SMALL_COPY_BYTES_MAX
 from clustersession.wire import messages as m
-from tests.node.world import World, formed, key
+from tests.node.world import LATENCY_S, World, formed, key
 
 
 def test_a_session_that_is_not_here_is_fetched_from_a_peer() -> None:
@@ -239,3 +239,31 @@ def test_a_session_that_is_here_will_do_when_one_of_several_peers_does_not_answe
     token = world.fetch("d", key(2))
     world.run(1.1)
     assert world.answer("d", token) is False
+
+
+def test_what_is_wanted_later_is_asked_for_when_the_peers_have_answered_what_was_asked() -> None:
+    world = formed("ab", carrier="multicast", fetch_timeout_s=30, repair_interval_s=3600)
+    world.run(2)
+    world.lose_datagram = lambda sender, receiver: True
+    first = world.write("a", key(1), create=True, user="ann")
+    earlier = world.fetch("b", key(1), a=first)
+    world.run(1.5 * LATENCY_S)
+    second = world.write("a", key(1), user="bob")
+    later = world.fetch("b", key(1), a=second)
+    world.run(3 * LATENCY_S)
+    assert world.answer("b", earlier) is True
+    assert world.answer("b", later) is True
+    assert world.values("b", key(1)) == {"user": "bob"}
+
+
+def test_what_began_after_a_question_was_asked_is_found_by_who_asks_then() -> None:
+    world = formed("ab", carrier="multicast", fetch_timeout_s=30, repair_interval_s=3600)
+    world.run(2)
+    world.lose_datagram = lambda sender, receiver: True
+    earlier = world.fetch("b", key(1))
+    world.run(1.5 * LATENCY_S)
+    world.write("a", key(1), create=True, user="ann")
+    later = world.fetch("b", key(1))
+    world.run(3 * LATENCY_S)
+    assert world.answer("b", later) is True
+    assert world.answer("b", earlier) is True

@@ -95,12 +95,15 @@ class World:
             node = self.nodes[name]
             node.starts += 1
             own = Identity(node.replica.node, first_incarnation(node.starts), name, node.address)
-            node.engine = Engine(
-                self.settings, node.replica, own, multicast=self.multicast, choose=lambda n: 0
-            )
+            node.engine = self.new_engine(node, own)
             node.engine.start(self.at(node))
             node.engine.set_serving(serving, self.at(node))
             self._pump(node)
+
+    def new_engine(self, node: Node, own: Identity) -> Engine:
+        return Engine(
+            self.settings, node.replica, own, multicast=self.multicast, choose=lambda n: 0
+        )
 
     def kill(self, name: str) -> None:
         node = self.nodes[name]

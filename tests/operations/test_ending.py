@@ -1,36 +1,22 @@
-"""Sessions are found by every name that people have, and ended; with nobody to ask."""
+"""Sessions are ended; with nobody to ask."""
 
 from pathlib import Path
 
 import pytest
 
-from clustersession.core.ids import log_name
-from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import ENDED_REVOKED
 from clustersession.operations.ending import (
     EndResult,
     end_principal,
     end_session,
     end_text,
-    find_session,
     peers_holding,
 )
 from clustersession.replica.home import NodeHome
-from clustersession.session.users import handle_of
+from clustersession.replica.journal.reading import JournalReading
+from clustersession.replica.journal.segments import JournalMark, write_mark
 from clustersession.settings.settings import Settings
 from tests.operations.sessions import KEYS, filled
-
-
-def test_a_session_is_found_by_each_of_its_names() -> None:
-    replica = filled()
-    key = KEYS[1]
-    identifier = key + "s" * 16
-    for name in (key, identifier, f"{identifier}.tomcat1", handle_of(key), log_name(key)):
-        found = find_session(replica, name)
-        assert found is not None, name
-        assert found[0] == key
-    for name in ("", "a", log_name(key)[:7], "0" * 32, RESERVED_PREFIX * 23):
-        assert find_session(replica, name) is None, name
 
 
 def test_a_session_is_ended_once(tmp_path: Path) -> None:
@@ -63,3 +49,20 @@ def test_without_an_agent_nobody_confirms(tmp_path: Path) -> None:
 ])
 def test_what_an_end_came_to_is_one_line(result: EndResult, text: str) -> None:
     assert end_text(result) == text
+
+
+def test_an_end_is_in_the_journal_where_no_agent_keeps_it(tmp_path: Path) -> None:
+    """Whoever keeps it reads it from the feed in a second; the power may go before."""
+    replica, home = filled(), NodeHome(tmp_path)
+    write_mark(home.journal, JournalMark(replica.node, 1))
+    end_session(replica, home, KEYS[0])
+    end_principal(replica, home, Settings(), "ann")
+    pages = JournalReading(home.journal).ends()
+    ended = {key for page in pages for key, state in page if state.ended is not None}
+    assert ended == {key for key in KEYS if replica.get(key).ended is not None}  # type: ignore
+
+
+def test_no_journal_is_begun_for_an_end(tmp_path: Path) -> None:
+    replica, home = filled(), NodeHome(tmp_path)
+    end_session(replica, home, KEYS[0])
+    assert not home.journal.exists()

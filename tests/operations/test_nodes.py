@@ -1,6 +1,7 @@
 """Finding the node of this host that is meant."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,17 +80,38 @@ def begun(base: Path, *secrets: str) -> NodeHome:
 
 def test_of_two_applications_the_secret_or_the_directory_tells_which(tmp_path: Path) -> None:
     bank, wiki = begun(tmp_path, "secret of the bank"), begun(tmp_path, "secret of the wiki")
-    held = HeldDirectory(bank.replica)
-    with pytest.raises(NoSuchNode) as refused:
-        found(tmp_path)
+    with closing(HeldDirectory(wiki.replica)), pytest.raises(NoSuchNode) as refused:
+        find_home(Settings(state_dir=str(tmp_path)), in_use=False)
     told = str(refused.value)
-    assert f"{bank.directory.name}: open in process {os.getpid()}" in told
-    assert f"{wiki.directory.name}: not open in any process" in told
-    assert f"--state-dir {min(bank.directory, wiki.directory)}" in told
-    held.close()
+    assert f"{wiki.directory.name}: open in process {os.getpid()}" in told
+    assert f"{bank.directory.name}: not open in any process" in told
+    assert told.endswith(f"before the command, with --state-dir {wiki.directory}")
     for home, secret in ((bank, "secret of the bank"), (wiki, "secret of the wiki")):
         assert find_home(Settings(state_dir=str(home.directory))) == home
         settings = Settings(state_dir=str(tmp_path), secret=("another of sixteen", secret))
         assert find_home(settings) == home
     with pytest.raises(NoSuchNode, match="with the secret that is set here"):
         find_home(Settings(state_dir=str(tmp_path), secret=("another of sixteen",)))
+
+
+def test_of_nodes_that_were_left_and_one_in_use_that_one_is_meant(tmp_path: Path) -> None:
+    bank, wiki = begun(tmp_path, "secret of the bank"), begun(tmp_path, "secret of the wiki")
+    made(tmp_path, "shop.tomcat2")
+    held = HeldDirectory(wiki.replica)
+    assert find_home(Settings(state_dir=str(tmp_path))) == wiki
+    assert find_home(Settings(state_dir=str(tmp_path), route="tomcat1")) == wiki
+    assert found(tmp_path, route="tomcat2") == "shop.tomcat2"
+    both = HeldDirectory(bank.replica)
+    with pytest.raises(NoSuchNode, match=r"several nodes live .*(?s:.*)--cluster-name and --route"):
+        found(tmp_path)
+    both.close()
+    held.close()
+
+
+def test_a_host_with_many_left_nodes_is_told_of_some(tmp_path: Path) -> None:
+    made(tmp_path, *(f"shop.tomcat{number}" for number in range(1, 9)))
+    with pytest.raises(NoSuchNode) as refused:
+        found(tmp_path)
+    told = str(refused.value)
+    assert told.count("never used") + told.count("last used") == 5
+    assert "and 3 more" in told

@@ -18,13 +18,15 @@ from types import FrameType
 
 from clustersession import __file__ as package_file
 from tests.simulation import test_scripts
-from tests.simulation.drawing import plan_of
+from tests.simulation.drawing import plan_of, plan_with_store
 from tests.simulation.plan import Plan
 from tests.simulation.swarm import problem
 
 PLAN_CPU_S_MAX = 60.0
 MEMORY_BYTES_MAX = 3 * 2**30
 Attempt = Callable[[], str | None]
+WITH_STORE = "store:"
+"""Stands before seeds that are drawn with a store."""
 CORPUS = Path(__file__).parents[1] / "simulation" / "corpus"
 
 
@@ -35,7 +37,8 @@ class Hangs(BaseException):
 def attempts(places: list[str]) -> Iterator[tuple[str, Attempt]]:
     """Name of everything at some places, and a call that says what is wrong with it, if anything.
 
-    A place is "scripts", "corpus", the name of one script or kept plan, a seed, or FROM-TO.
+    A place is "scripts", "corpus", the name of one script or kept plan, a seed, or FROM-TO, with
+    "store:" before it for plans with a store.
     """
     for place in places:
         if place in ("scripts", *test_scripts.SCRIPTS):
@@ -45,9 +48,11 @@ def attempts(places: list[str]) -> Iterator[tuple[str, Attempt]]:
             for path in sorted(CORPUS.glob("*.json" if place == "corpus" else place)):
                 yield path.name, partial(problem, Plan.from_json(path.read_text()))
         else:
-            first, _, last = place.rpartition("-")
+            kind = WITH_STORE if place.startswith(WITH_STORE) else ""
+            draw = plan_with_store if kind else plan_of
+            first, _, last = place.removeprefix(kind).rpartition("-")
             for seed in range(int(first or last), int(last) + 1):
-                yield f"seed {seed}", partial(problem, plan_of(seed))
+                yield f"{kind or 'seed '}{seed}", partial(problem, draw(seed))
 
 
 def _wrong_with_script(name: str) -> str | None:

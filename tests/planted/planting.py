@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LISTS = Path(__file__).parent / "bugs"
 SIMULATION = "simulation"
+SIMULATION_WITH_STORE = "simulation with a store"
 TREE = ("clustersession", "tests", "examples", "pyproject.toml")
 
 
@@ -31,14 +32,19 @@ class Edit:
 
 @dataclass(frozen=True)
 class Bug:
-    """``means``: what a user would suffer. ``check``: what must catch it, "simulation" or the path
-    of tests; ``why_not_simulated`` says why it is not the simulation."""
+    """``means``: what a user would suffer. ``check``: what must catch it, "simulation",
+    "simulation with a store" or the path of tests; ``why_not_simulated`` says why it is none."""
 
     name: str
     means: str
     edits: tuple[Edit, ...]
     check: str = SIMULATION
     why_not_simulated: str = ""
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the simulator must catch it."""
+        return self.check in (SIMULATION, SIMULATION_WITH_STORE)
 
 
 def load_bugs() -> list[Bug]:
@@ -59,7 +65,8 @@ def planted(bug: Bug, package: Path) -> dict[Path, str]:
         path = package / edit.file
         text = texts.get(path) or path.read_text()
         texts[path] = edit.applied_to(text)
-        compile(texts[path], str(path), "exec")
+        if path.suffix == ".py":
+            compile(texts[path], str(path), "exec")
     return texts
 
 

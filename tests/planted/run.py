@@ -18,9 +18,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from tests.planted.hunt import WITH_STORE
 from tests.planted.planting import ROOT, SIMULATION, Bug, copy_tree, load_bugs, plant
 
 SEEDS = 2000
+KEPT_WITH_STORE = ("store_*.json",)
 BUG_S_MAX = 900.0
 PYTEST_FAILED = 1
 # A bug that names what is not there any more is noticed by Python and not by the suite.
@@ -69,14 +71,19 @@ class Campaign:
         began_s = time.monotonic()
         try:
             tree = self.tree_with(bug)
-            check = self._simulate if bug.check == SIMULATION else self._test
+            check = self._simulate if bug.is_simulated else self._test
             verdict = check(bug, tree)
         except ValueError as error:
             verdict = Verdict(bug, Fate.BROKEN, said=str(error))
         return replace(verdict, seconds=time.monotonic() - began_s)
 
     def _simulate(self, bug: Bug, tree: Path) -> Verdict:
-        found = hunt_in(tree, [*self._kept, f"0-{self._seeds - 1}"])
+        seeds = f"0-{self._seeds - 1}"
+        if bug.check == SIMULATION:
+            places = [*self._kept, seeds]
+        else:
+            places = [*(KEPT_WITH_STORE if self._kept else ()), WITH_STORE + seeds]
+        found = hunt_in(tree, places)
         if isinstance(found, str):
             return Verdict(bug, Fate.BROKEN, said=found)
         if found is None:
@@ -142,6 +149,8 @@ def explain(campaign: Campaign, verdict: Verdict) -> None:
     options = ["--seed", place]
     if place.endswith(".json"):
         options = ["--plan", f"tests/simulation/corpus/{place}"]
+    elif place.startswith(WITH_STORE):
+        options = ["--store", "--seed", place.removeprefix(WITH_STORE)]
     elif not place.isdigit():
         print(f"\n=== {verdict.bug.name}: the story of tests/simulation/test_scripts.py: {place}")
         return
@@ -175,7 +184,7 @@ def main() -> int:
         escaped = sum(verdict.fate is not Fate.CAUGHT for verdict in verdicts)
         print(f"{len(bugs)} bugs planted, {len(bugs) - escaped} caught")
         for verdict in verdicts:
-            if options.explain and verdict.fate is Fate.CAUGHT and verdict.bug.check == SIMULATION:
+            if options.explain and verdict.fate is Fate.CAUGHT and verdict.bug.is_simulated:
                 explain(campaign, verdict)
     return 1 if escaped else 0
 

@@ -1,22 +1,33 @@
 """Run as a process of its own by the LMDB tests: ``replica_worker.py <what> <directory> ...``."""
 
+import itertools
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from clustersession.core.errors import ReplicaUnusable
+from clustersession.core.errors import ReplicaFull, ReplicaUnusable
 from clustersession.replica.opening import LmdbReplica, open_lmdb
-from tests.replica.replica_checks import NODE_A, SKEW_MS, WALL_MS, check, creation, key_of, write
+from tests.replica.replica_checks import (
+    NODE_A,
+    SKEW_MS,
+    WALL_MS,
+    check,
+    creation,
+    end,
+    key_of,
+    write,
+)
 
 
-def opened(directory: str) -> LmdbReplica:
+def opened(directory: str, map_bytes: int = 2**28, *, mapped: bool = False) -> LmdbReplica:
     return open_lmdb(
-        directory, new_node=lambda: NODE_A, map_bytes=2**28, clock_skew_ms_max=SKEW_MS,
-        boot_id="boot",
+        directory, new_node=lambda: NODE_A, map_bytes=map_bytes, clock_skew_ms_max=SKEW_MS,
+        boot_id="boot", mapped=mapped,
     )
 
 
@@ -39,6 +50,66 @@ def commits_for_ever(directory: str) -> None:
             replica.sweep(WALL_MS, 1)
         if number % 10 == 0:
             print(number, flush=True)
+
+
+def maps_for_ever(directory: str, map_bytes: str) -> None:
+    """Write through the map until killed; say once when begun."""
+    replica = opened(directory, int(map_bytes), mapped=True)
+    number = replica.head()
+    for round_ in itertools.count():
+        number += 1
+        key = key_of(number % 7)
+        if round_ % 10 == 0:
+            replica.commit([creation(n) for n in range(7) if replica.get(key_of(n)) is None],
+                           WALL_MS)
+            replica.commit([creation(number, {"v": bytes(number * 37 % 6000)})], WALL_MS)
+            replica.sweep(WALL_MS, 3)
+        replica.get(key)
+        replica.commit([write(number % 7, x=b"%d" % number)], WALL_MS)
+        if round_ == 20:
+            print(number, flush=True)
+
+
+def commits_large(directory: str, map_bytes: str) -> None:
+    """Make the file some mebibytes longer, as an agent does."""
+    replica = opened(directory, int(map_bytes))
+    for number in range(200):
+        replica.commit([creation(number, {"v": bytes(40_000)})], WALL_MS)
+    replica.close()
+
+
+def fills_through_the_map(directory: str, carelessly: str = "") -> None:
+    """Use up a small disk beside somebody who fills it too, in steps of all sizes."""
+    disk = Path(directory)
+    replica = opened(str(disk / "r"), 2**34, mapped=True)
+    assert replica._lmdb.is_mapped
+    # What is kept for ends is allocated as well, and not what is tested here.
+    replica._lmdb.reserve.admits = lambda *_: True  # type: ignore[method-assign]
+    if carelessly:
+        # As LMDB does it by itself.
+        ahead = replica._lmdb._ahead
+        assert ahead is not None
+        ahead._allocated = 2**40
+    for number in range(50):
+        replica.commit([creation(number)], WALL_MS)
+    number = 50
+    full = 0
+    with (disk / "filling").open("wb", buffering=0) as filling:
+        while full < 20:
+            try:
+                filling.write(bytes(30_000))
+            except OSError:
+                pass
+            try:
+                size = (1, 300, 3000, 50_000)[number % 4]
+                replica.commit([creation(number, {"v": bytes(size)})], WALL_MS)
+                number += 1
+            except ReplicaFull:
+                full += 1
+    for ended in range(50):
+        assert replica.commit([end(ended)], WALL_MS).effective
+    check(replica)
+    replica.close()
 
 
 def holds_open(directory: str) -> None:

@@ -6,6 +6,7 @@ from clustersession.core.errors import ReplicaUnusable
 from clustersession.core.feed import START, Cursor
 from clustersession.core.state import Delta, Register, SessionState
 from clustersession.replica import reading, tables
+from clustersession.replica.decoded import DecodedRecords
 from clustersession.replica.replica import Replica
 from tests.replica.replica_checks import NODE_A, NODE_B, WALL_MS, creation, key_of, write
 
@@ -28,9 +29,9 @@ def test_a_node_never_heard_of_is_at_the_start(replica: Replica) -> None:
 def test_a_delta_has_what_was_written_above_the_floor(replica: Replica) -> None:
     replica.commit([creation(1, {"a": b"1"}), write(1, b=b"2")], WALL_MS)
     with replica._engine.read() as transaction:
-        whole = reading.delta_of(transaction, key_of(1), NODE_A, 0)
-        part = reading.delta_of(transaction, key_of(1), NODE_A, 1)
-        assert reading.delta_of(transaction, key_of(2), NODE_A, 0) is None
+        whole = reading.delta_of(transaction, DecodedRecords(), key_of(1), NODE_A, 0)
+        part = reading.delta_of(transaction, DecodedRecords(), key_of(1), NODE_A, 1)
+        assert reading.delta_of(transaction, DecodedRecords(), key_of(2), NODE_A, 0) is None
     assert whole is not None
     assert part is not None
     assert (whole.full, set(part.state.registers)) == (True, {"b"})
@@ -41,7 +42,7 @@ def test_one_that_is_unreadable_has_no_delta(replica: Replica) -> None:
     with replica._engine.write() as transaction:
         transaction.put(tables.SESSIONS, tables.session_key(key_of(1)), b"x" * 40)
     with replica._engine.read() as transaction:
-        assert reading.delta_of(transaction, key_of(1), NODE_A, 0) is None
+        assert reading.delta_of(transaction, DecodedRecords(), key_of(1), NODE_A, 0) is None
 
 
 def test_the_estimate_of_a_size_follows_the_values() -> None:
@@ -52,3 +53,14 @@ def test_the_estimate_of_a_size_follows_the_values() -> None:
     empty = reading.size_about(delta(None))
     assert 0 < empty < 200
     assert reading.size_about(delta(b"x" * 10_000)) == empty + 10_000
+
+
+def test_who_reads_what_the_feed_has_just_read_decodes_nothing(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica.commit([creation(1)], WALL_MS)
+    # Another process has written it.
+    replica._decoded = DecodedRecords()
+    replica.feed(0, 0, 2**20)
+    monkeypatch.delattr(tables, "state_of_record")
+    assert replica.get(key_of(1)) is not None

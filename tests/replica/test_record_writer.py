@@ -242,3 +242,28 @@ def test_the_allowance_is_of_the_node_and_not_of_one_process(replica: Replica) -
         assert worker.commit([limited(number)], WALL_MS).states != [None]
     assert first.commit([limited(98)], WALL_MS).states == [None]
     assert second.commit([limited(99)], WALL_MS).states == [None]
+
+
+def test_the_copy_of_a_request_stands_in_for_what_has_left_and_for_nothing_else(
+    replica: Replica
+) -> None:
+    held = replica.commit([creation(1, {"a": b"1"})], WALL_MS).states[0]
+    assert held is not None
+    assert replica.evict([(key_of(1), held)]) == 1
+    later = replace(write(1, b=b"2"), held=held)
+    committed = replica.commit([later], WALL_MS)
+    state = committed.states[0]
+    assert state is not None
+    assert {name: state.registers[name].value for name in "ab"} == {"a": b"1", "b": b"2"}
+    assert committed.stored == [(key_of(1), held, state)], "it does not begin anew"
+    assert replica.stats().sessions == replica.stats().feed_entries == 1
+    check(replica)
+    replica.commit([end(1)], WALL_MS)
+    assert not replica.commit([later], WALL_MS).effective
+    replica.commit([creation(2)], WALL_MS)
+    ended = replica.get(key_of(1))
+    assert not replica.commit([replace(write(3, b=b"2"), held=ended)], WALL_MS).effective
+    too_late_ms = expires_ms(held) + 1
+    late = replace(write(4, wall_ms=too_late_ms, b=b"2"), held=held)
+    assert not replica.commit([late], too_late_ms).effective
+    check(replica)

@@ -139,7 +139,7 @@ def test_own_batches_are_ignored(replica: Replica) -> None:
     assert replica.cursors() == {}
 
 
-def test_a_batch_applied_whole_or_not_at_all(open_replica: Open) -> None:
+def test_a_cursor_waits_for_sessions_that_are_missing(open_replica: Open) -> None:
     a, b = open_replica(NODE_A), open_replica(NODE_B)
     a.commit([creation(1), write(1, x=b"1")], WALL_MS)
     b.inherit({NODE_A: Cursor(2, 2)})
@@ -147,17 +147,17 @@ def test_a_batch_applied_whole_or_not_at_all(open_replica: Open) -> None:
     seen: list[object] = []
     b.observe(seen.extend)
     applied = b.apply(a.feed(2, 2, 2**20), WALL_MS, whole=True)
-    assert (applied.missing, applied.changed, applied.cursor) == ([key_of(1)], 0, Cursor(2, 2))
+    assert (applied.missing, applied.changed, applied.cursor) == ([key_of(1)], 2, Cursor(2, 2))
     assert b.cursors() == {NODE_A: Cursor(2, 2)}
-    assert b.stats().sessions == 0
-    assert not any(b.digests())
-    assert not seen
+    assert sessions_of(b).keys() == {key_of(2), key_of(3)}
+    assert len(seen) == 2
     check(b)
     state = a.get(key_of(1))
     assert state is not None
     b.merge([(key_of(1), state)], WALL_MS)
     applied = b.apply(a.feed(2, 2, 2**20), WALL_MS, whole=True)
-    assert not applied.missing
+    assert (applied.missing, applied.changed) == ([], 0)
+    assert len(seen) == 3
     assert b.digests() == a.digests()
     check(b)
 
@@ -244,6 +244,25 @@ def test_the_sweeper_obeys_its_limit(replica: Replica) -> None:
     replica.commit([creation(n) for n in range(5)], WALL_MS)
     late_ms = WALL_MS + LIFE_MS
     assert [replica.sweep(late_ms, 2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_what_leaves_for_a_store_leaves_nothing_behind(replica: Replica) -> None:
+    replica.commit([creation(1), creation(2), creation(3)], WALL_MS)
+    kept, left = replica.get(key_of(1)), replica.get(key_of(2))
+    assert kept is not None
+    assert left is not None
+    replica.commit([write(1, x=b"later")], WALL_MS)
+    reported: list[object] = []
+    replica.observe(reported.extend)
+    assert replica.evict([(key_of(1), kept), (key_of(2), left), (key_of(9), left)]) == 1
+    assert replica.get(key_of(2)) is None
+    assert replica.get(key_of(1)) is not None
+    assert reported == []
+    assert replica.head() == 4
+    assert replica.stats().feed_entries == replica.stats().sessions == 2
+    assert replica.stats().tombstones == 0
+    check(replica)
+    assert replica.merge([(key_of(2), left)], WALL_MS) == 1
 
 
 def test_notes_are_kept(replica: Replica) -> None:

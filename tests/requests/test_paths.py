@@ -84,6 +84,7 @@ def test_an_excluded_session_reads_as_empty_and_refuses_every_change() -> None:
         lambda: session.update(a=1), lambda: session.setdefault("a", 1), session.rotate,
         session.invalidate, lambda: setattr(session, "principal", "ann"),
         lambda: setattr(session, "permanent", True), lambda: setattr(session, "idle_timeout", 5.0),
+        lambda: setattr(session, "label", "Firefox"), lambda: setattr(session, "lifetime", 5.0),
     ):
         with pytest.raises(SessionError, match="exclude"):
             change()

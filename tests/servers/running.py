@@ -22,8 +22,8 @@ START_S = 40.0
 LINGER_S = 60.0
 # What a node keeps by design: the locks are files, and whoever holds them is what counts.
 KEPT = {
-    "agent.launch", "agent.lock", "agent.log", "known-secrets", "replica", "replica.claim",
-    "replica.lock",
+    "agent.launch", "agent.lock", "agent.log", "journal", "known-secrets", "replica",
+    "replica.claim", "replica.lock", "settings", "settings.lock",
 }
 
 

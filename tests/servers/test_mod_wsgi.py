@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -117,10 +118,20 @@ def _require_mod_wsgi() -> None:
         cannot_run(f"mod_wsgi is of another Python than this one, {ours[3:-1]}")
 
 
+def _require_a_way_for_others() -> None:
+    """As root, httpd serves as another user, who has to reach what it imports."""
+    needed = (ROOT, Path(sysconfig.get_path("purelib")))
+    ways = [place for path in needed for place in (path, *path.parents)]
+    closed = next((place for place in ways if not place.stat().st_mode & stat.S_IXOTH), None)
+    if os.geteuid() == 0 and closed is not None:
+        cannot_run(f"httpd serves as a user who cannot enter {closed}: clone the project elsewhere")
+
+
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """One that the user that httpd serves as can read, with what it needs."""
     _require_mod_wsgi()
+    _require_a_way_for_others()
     with tempfile.TemporaryDirectory(prefix="mod-wsgi-", ignore_cleanup_errors=True) as made:
         Path(made).chmod(0o755)
         yield Path(made)

@@ -42,6 +42,17 @@ from clustersession.quart import ClusterSession
 app = Quart("app")
 ClusterSession(app)
 """,
+    "sanic": """
+from sanic import Sanic, text
+from clustersession.sanic import ClusterSession
+
+app = Sanic("app")
+ClusterSession(app)
+
+@app.get("/")
+async def page(request):
+    return text("")
+""",
     "asgi": """
 from clustersession.asgi import ClusterSessionMiddleware
 
@@ -51,6 +62,29 @@ async def inner(scope, receive, send):
             await send({"type": "lifespan.startup.complete"})
 
 app = ClusterSessionMiddleware(inner)
+""",
+    "aiohttp": """
+from aiohttp import web
+from clustersession.aiohttp import ClusterSession
+
+app = web.Application()
+ClusterSession(app)
+if __name__ == "__main__":
+    import sys
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]))
+""",
+    "tornado": """
+import asyncio, sys
+from tornado.web import Application
+from clustersession.tornado import ClusterSession
+
+async def main():
+    app = Application()
+    ClusterSession(app).start()
+    app.listen(int(sys.argv[1]), "127.0.0.1")
+    await asyncio.Event().wait()
+
+asyncio.run(main())
 """,
     "flask": """
 from flask import Flask
@@ -173,6 +207,7 @@ def start(
     return subprocess.Popen(
         [word.replace("{port}", str(port)) for word in command], cwd=directory, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,  # Sanic's manager kills its process group when a worker fails
         env={**kept, "XDG_STATE_HOME": str(directory / "home"), **variables},
     ), port
 
@@ -204,12 +239,37 @@ def test_uvicorn_says_it_in_one_line(fault: Fault, tmp_path: Path) -> None:
     assert process.returncode == 3
 
 
-@pytest.mark.parametrize("app", ["fastapi", "litestar", "quart", "asgi"])
+@pytest.mark.parametrize("app", ["fastapi", "litestar", "quart", "sanic", "asgi"])
 @pytest.mark.parametrize("fault", ["unknown", "secret"])
 def test_every_asgi_adapter_stops_its_server(app: str, fault: str, tmp_path: Path) -> None:
     process, _ = start(tmp_path, app, ASGI["uvicorn"], FAULTS[fault])
     assert FAULTS[fault].said in said_at_its_end(process)
     assert process.returncode != 0
+
+
+@pytest.mark.parametrize("fault", ["unknown", "secret", "state"])
+def test_sanic_s_own_server_stops(fault: str, tmp_path: Path) -> None:
+    command = (PYTHON, "-m", "sanic", "app:app", "--port", "{port}", "--no-motd")
+    process, _ = start(tmp_path, "sanic", command, FAULTS[fault])
+    assert FAULTS[fault].said in said_at_its_end(process)
+    assert process.returncode != 0
+
+
+@pytest.mark.parametrize("app", ["aiohttp", "tornado"])
+@pytest.mark.parametrize("fault", ["unknown", "secret", "state"])
+def test_frameworks_with_a_server_of_their_own_do_not_start_it(
+    app: str, fault: str, tmp_path: Path
+) -> None:
+    process, _ = start(tmp_path, app, (PYTHON, "app.py", "{port}"), FAULTS[fault])
+    assert FAULTS[fault].said in said_at_its_end(process)
+    assert process.returncode != 0
+
+
+def test_aiohttp_under_gunicorn_does_not_start_it_either(tmp_path: Path) -> None:
+    command = (*WSGI["gunicorn"], "-k", "aiohttp.GunicornWebWorker", "-c", "/dev/null")
+    process, _ = start(tmp_path, "aiohttp", command, FAULTS["unknown"])
+    assert FAULTS["unknown"].said in said_at_its_end(process)
+    assert process.returncode == 3
 
 
 @pytest.mark.parametrize("app", ["flask", "wsgi", "django"])

@@ -42,7 +42,7 @@ class FakeReplica:
         results: list[SessionState | None] = []
         stored: list[Stored] = []
         for change in changes:
-            current = self.states.get(change.key)
+            current = self.states.get(change.key) or change.held
             if current is not None and wall_ms > expires_ms(current):
                 results.append(None)
                 continue
@@ -83,6 +83,8 @@ class FakeCluster:
         self.confirmed: list[int] = []
         self.feed_heads: list[int] = []
         self.fetched: list[str] = []
+        self.gathered: list[str] = []
+        self.ends_confirmed: list[int] = []
         self.wanted: list[Mapping[bytes, int]] = []
         self.elsewhere: dict[str, SessionState] = {}
         self.replica: FakeReplica | None = None
@@ -91,12 +93,17 @@ class FakeCluster:
     def serving_routes(self) -> frozenset[str]:
         return self.serving
 
-    def confirm(self, head: int) -> bool:
+    def confirm(
+        self, head: int, stored: Sequence[Stored] = (), *, ends: bool = False
+    ) -> bool:
         self.confirmed.append(head)
+        self.ends_confirmed += [head] if ends else []
         return self.confirms
 
-    async def confirm_async(self, head: int) -> bool:
-        return self.confirm(head)
+    async def confirm_async(
+        self, head: int, stored: Sequence[Stored] = (), *, ends: bool = False
+    ) -> bool:
+        return self.confirm(head, stored, ends=ends)
 
     def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         self.fetched.append(key)
@@ -104,6 +111,13 @@ class FakeCluster:
         if key in self.elsewhere and self.replica is not None:
             self.replica.states[key] = self.elsewhere[key]
         return key in self.elsewhere
+
+    def gather(self, principal: str) -> bool:
+        self.gathered.append(principal)
+        return True
+
+    async def gather_async(self, principal: str) -> bool:
+        return self.gather(principal)
 
     async def fetch_async(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         return self.fetch(key, wanted)

@@ -25,6 +25,22 @@ def test_ack_policies() -> None:
     assert world.commit(session).set_cookie is not None
 
 
+@pytest.mark.parametrize("ack", ["none", "one", "all"])
+def test_an_end_is_waited_for_whatever_ack_says(ack: str) -> None:
+    world = World(ack=ack)
+    cookie = world.store(a=1)
+    assert world.cluster.ends_confirmed == []
+    session = world.open([cookie])
+    session.invalidate()
+    world.commit(session)
+    assert world.cluster.ends_confirmed == [2]
+    world = World(ack="none", durability="none")
+    session = world.open([world.store(a=1)])
+    session.invalidate()
+    world.commit(session)
+    assert world.cluster.confirmed == []
+
+
 def test_a_full_replica_is_no_error_page(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     cookie = world.store(a=1)

@@ -7,7 +7,7 @@ from itsdangerous import Signer
 
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.state import ENDED_REVOKED, Change, Creation
-from clustersession.session.legacy import record_key
+from clustersession.session.legacy import record_key, record_key_of_file
 from clustersession.session.lifetimes import ROTATION_GRACE_MS
 from clustersession.session.outcome import VARY, Outcome
 from clustersession.session.session import Session
@@ -321,3 +321,40 @@ def test_before_the_peers_were_met_a_record_is_asked_for_too(ended_elsewhere: bo
     assert session == ({} if ended_elsewhere else {"user": "ann"})
     session["n"] = 1
     assert here.commit(session).set_cookie is not None
+
+
+STORE = {"store": "valkey://127.0.0.1", "distributable": True, "secret": ("s" * 32,)}
+MD5_OF_OLD = "9873002e7dc1d35a7ccfe5d756c37815"
+
+
+@pytest.mark.parametrize("key", [record_key(OLD), record_key_of_file(MD5_OF_OLD)])
+def test_with_a_store_a_record_that_is_not_here_is_asked_for(key: str) -> None:
+    here, elsewhere = world(**STORE), world()
+    imported(elsewhere, user="ann")
+    here.cluster.elsewhere[key] = elsewhere.replica.states[record_key(OLD)]
+    session = opened(here)
+    assert visit_of(session).missing
+    here.fetch(session)
+    assert here.cluster.fetched[-1] == key
+    assert session == {"user": "ann"}
+    outcome = here.commit(session)
+    assert outcome.set_cookie is not None
+    assert outcome.delete_legacy_cookie is not None
+    assert here.replica.states[key].ended is not None
+
+
+def test_with_a_store_an_old_id_that_nobody_knows_is_not_adopted() -> None:
+    w = world(**STORE)
+    session = opened(w)
+    w.fetch(session)
+    assert len(w.cluster.fetched) == 3
+    assert (w.commit(session), session.sid, w.replica.commits) == (Outcome(), None, [])
+
+
+def test_with_a_store_a_logout_takes_an_old_cookie_away_whose_record_is_not_here() -> None:
+    w = world(**STORE)
+    session = opened(w, ours=w.store(user="grace"))
+    assert not visit_of(session).missing
+    session.invalidate()
+    assert w.commit(session).delete_legacy_cookie is not None
+    assert w.cluster.fetched == []

@@ -230,11 +230,10 @@ def test_which_accesses_are_owed_is_decided_by_the_newest_copy() -> None:
     assert key is not None
     assert state is not None
     due_ms = state.accessed_ms + COARSE_MS
-    replica: Any = world.replica
-    assert owed_accesses([visit], replica, due_ms - 1) == []
-    owed = owed_accesses([visit], replica, due_ms)
+    assert owed_accesses([visit], due_ms - 1) == []
+    owed = owed_accesses([visit], due_ms)
     assert [(change.key, change.accessed_ms) for change in owed] == [(key, due_ms)]
     visit.recorded_until_ms = 0
-    assert owed_accesses([visit], replica, expires_ms(state)) != []
+    assert owed_accesses([visit], expires_ms(state)) != []
     visit.recorded_until_ms = 0
-    assert owed_accesses([visit], replica, expires_ms(state) + 1) == []
+    assert owed_accesses([visit], expires_ms(state) + 1) == []

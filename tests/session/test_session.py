@@ -163,8 +163,8 @@ def test_flags(world: World) -> None:
 
 PUBLIC = {
     "accessed", "areload", "asave", "cluster", "created_at", "idle_timeout", "invalidate",
-    "lifetime", "mark_accessed", "mark_modified", "modified", "new", "permanent", "principal",
-    "reload", "rotate", "save", "sid", "watch",
+    "label", "lifetime", "mark_accessed", "mark_modified", "modified", "new", "permanent",
+    "principal", "reload", "rotate", "save", "sid", "watch",
 }  # fmt: skip
 
 

@@ -2,9 +2,25 @@
 
 from dataclasses import replace
 
-from clustersession.core.state import IDLE_TIMEOUT, LIFETIME, LOCAL_PREFIX, Register, SessionState
-from clustersession.session.changes import UNLOADED, Original
-from clustersession.session.stored import stored_attributes, stored_values
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clustersession.core.state import (
+    IDLE_TIMEOUT,
+    LIFETIME,
+    LOCAL_PREFIX,
+    Change,
+    Register,
+    SessionState,
+    apply_change,
+)
+from clustersession.session.changes import UNLOADED, AttributeChanges, Original
+from clustersession.session.stored import (
+    StoredAttributes,
+    follow,
+    stored_attributes,
+    stored_values,
+)
 from clustersession.wire.values import encode_value
 
 NOW_MS = 1_800_000_000_000
@@ -35,6 +51,34 @@ def test_what_was_decoded_of_the_copy_before_serves_the_next_if_its_bytes_are_th
         **before.registers, "n": Register(2, b"nodenode", 2, encode_value(2)),
     })
     assert stored_attributes(newer, before).values == {"user": "ann", "n": UNLOADED}
+
+
+@given(
+    held=st.dictionaries(st.sampled_from("abcd"), st.none() | st.integers(0, 9)),
+    sets=st.dictionaries(st.sampled_from(["a", "b", "c", "d", "_permanent"]), st.integers(0, 9)),
+    deletes=st.lists(st.sampled_from("abcd"), max_size=1),
+    idle=st.sampled_from([None, b"60000", b"0"]), later_ms=st.integers(0, 9),
+)
+def test_what_follows_from_a_change_is_what_follows_from_the_whole_copy(
+    held: dict[str, int | None], sets: dict[str, int], deletes: list[str], idle: bytes | None,
+    later_ms: int,
+) -> None:
+    before = state(**held)
+    if idle is not None:
+        registers = {IDLE_TIMEOUT: Register(1, b"nodenode", 1, idle), **before.registers}
+        before = replace(before, registers=registers)
+    changes = AttributeChanges(
+        {name: encode_value(value) for name, value in sets.items()},
+        tuple(name for name in deletes if name not in sets),
+    )
+    change = Change("key", NOW_MS + later_ms, changes.sets, changes.deletes)
+    after = apply_change(before, change, time=2, node=b"nodenode", seq=2)
+    assert after is not None
+    whole = StoredAttributes(after, stored_attributes(before))
+    follow(stored_attributes(before), before, after, changes)
+    for name in StoredAttributes.__slots__:
+        assert getattr(stored_attributes(after, before), name) == getattr(whole, name)
+    assert list(stored_attributes(after).values) == list(whole.values)
 
 
 def test_a_value_of_other_bytes_is_not_shared() -> None:

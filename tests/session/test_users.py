@@ -232,3 +232,24 @@ def test_a_user_named_by_a_member_of_an_enum_is_the_member_s_value() -> None:
     assert sessions.end_all(Admin.ANN) == 1
     assert sessions.end_all(Number.SEVEN) == 1
     assert not any(map(world.is_alive, cookies))
+
+
+async def test_the_whole_cluster_is_asked_for_a_users_sessions() -> None:
+    world = Users(sessions_per_principal_max=2)
+    asked = world.manager.cluster.gathered  # type: ignore[attr-defined]
+    world.login()
+    assert asked == ["ann"], "whose sessions are counted"
+    sessions = world.manager.sessions()
+    [view] = await sessions.asessions_of("ann")
+    assert [view] == sessions.sessions_of("ann")
+    assert await sessions.aend(view)
+    assert not sessions.end(view.handle, "ann")
+    sessions.end_all("ann")
+    await sessions.aend_all("ann")
+    assert asked == ["ann"] * 7
+
+
+def test_without_a_limit_a_login_asks_nobody() -> None:
+    world = Users()
+    world.login()
+    assert world.manager.cluster.gathered == []  # type: ignore[attr-defined]

@@ -61,6 +61,14 @@ def test_unconfirmed_writes_are_a_line_a_minute(caplog: pytest.LogCaptureFixture
     assert "(11 so far)" in caplog.text
 
 
+def test_beside_a_store_it_is_the_store_that_has_not_confirmed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    warnings, _ = made(Clock(), distributable=True, store="valkey://db")
+    warnings.unconfirmed()
+    assert caplog.messages[0].startswith("the store has not confirmed a session within 1 s")
+
+
 def test_an_application_that_asked_for_errors_gets_each_one() -> None:
     warnings, counters = made(Clock(), ack_failure="error")
     for _ in range(3):

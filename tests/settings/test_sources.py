@@ -277,6 +277,7 @@ def test_a_secret_that_can_be_guessed_is_refused_beyond_loopback() -> None:
         with pytest.raises(ConfigurationError, match=r"10\.0\.0\.1.*guessed.*token_urls") as told:
             require_secret(settings, "10.0.0.1")
         assert weak not in str(told.value)
+        assert "CLUSTERSESSION_BIND to 127.0.0.1" in str(told.value)
 
 
 def test_what_no_later_configuration_could_mend_is_refused_early(

@@ -6,6 +6,7 @@ seals and opens datagrams, answers the workers, and sweeps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from clustersession.wire.local import Operation, Request, decode_request, encode
 from clustersession.wire.messages import SnapshotRequest, decode_message
 from tests.simulation.ledger import Violation
 from tests.simulation.network import LATENCY_S, End, Station
+from tests.simulation.store import StoreLine
 
 if TYPE_CHECKING:
     from tests.simulation.host import Host
@@ -54,8 +56,14 @@ class Agent:
         )
         self.life: Life[End] = Life(
             replace(world.settings, route=host.name), host.replica, Address(host.ip, 4000), chance,
-            self.at(),
+            self.at(), journal=host.journal,
         )
+        if world.plan.direct and host.name not in world.plan.indirect:
+            self.engine.context.takes_direct = True
+            self._direct_opener = Opener(world.keys, "simulated")
+            name = world.bytes_for(f"direct {world.next_number()}", 8)
+            self._direct_sealer = Sealer(world.keys, "simulated", name, 1)
+        self.line = None if world.store is None else StoreLine(self, world.store)
         self.engine.start(self.at())
         self.tell_workers()
         self._sweep_later()
@@ -78,6 +86,8 @@ class Agent:
         silently: not even the kernel is left to close the connections.
         """
         was_alive, self.alive = self.alive, False
+        if was_alive and self.line is not None:
+            self.line.close(silently=silently)
         if silently or not was_alive:
             return
         for end in self.life.connections:
@@ -93,6 +103,8 @@ class Agent:
         self.pump()
         self.alive = False
         self.life.connections.close_all("leaving")
+        if self.line is not None:
+            self.line.close()
         for ask in list(self.asked.values()):
             ask.again()
 
@@ -136,8 +148,58 @@ class Agent:
                 ask = self.asked.pop(token, None)
                 if ask is not None:
                     ask.answer(encode_answer(ask.token, value))
+            case effects.AskStore(number, calls):
+                assert self.line is not None
+                self.line.send(number, calls)
+            case effects.DropStore():
+                assert self.line is not None
+                self.line.drop()
             case effects.BeginAgain():
                 self._tell()
+            case effects.SyncJournal() | effects.LoadRecovered() | effects.RecoveryOver():
+                self._keep_journal(effect)
+
+    def _keep_journal(self, effect: effects.Journaled) -> None:
+        """Do what ``agent.journal`` does with files, later; a disk that fails says so."""
+        journal, engine, later = self.host.journal, self.engine, self.world.timeline.later
+        assert journal is not None
+
+        def do(act: Callable[[], None], after_s: float) -> None:
+            def then() -> None:
+                if self.alive and engine is self.engine:
+                    act()
+                    self.pump()
+
+            later(after_s, lambda: self.host.do(then))
+
+        match effect:
+            case effects.SyncJournal(number):
+                begun = journal.begin_sync()
+
+                def synced() -> None:
+                    journal.end_sync(begun)
+                    if journal.works:
+                        engine.journal_synced(number, self.at())
+
+                do(synced, journal.sync_s)
+            case effects.LoadRecovered(ends, after_key):
+                def read() -> None:
+                    if journal.waiting is not None:
+                        engine.recovered(journal.page(ends, after_key), self.at())
+
+                do(read, LATENCY_S)
+            case effects.RecoveryOver() if journal.works:
+                journal.rewrite(self.host.replica)
+
+    def journal_failed(self) -> None:
+        """The disk under the journal takes no more."""
+        self.engine.journal_failed(self.at())
+        self.pump()
+
+    def journal_works(self) -> None:
+        """It does again, and the journal is begun anew."""
+        self.engine.journal_works(self.at())
+        self.pump()
 
     def note_sent(self, end: End, data: bytes) -> None:
         """A message is on its way to a peer."""
@@ -239,6 +301,21 @@ class Agent:
         self.engine.receive(opened.sender, opened.payload, self.at(), reliable=False)
         self.pump()
 
+    def direct(self, data: bytes) -> bytes | None:
+        """A worker of another host has sent a change; returns the answer."""
+        opened = self._direct_opener.open(data)
+        if not isinstance(opened, Opened):
+            self.world.marks[f"direct change {opened.reason.value}"] += 1
+            return None
+        self.world.trace(self.host, "direct", opened.payload)
+        changes = self.engine.direct_changes
+        taken = changes.taken
+        answer = self.engine.receive_direct(opened.sender, opened.payload, self.at())
+        self.pump()
+        word = "taken" if changes.taken > taken else "refused"
+        self.world.marks[f"direct change {word}"] += 1
+        return self._direct_sealer.seal(answer)
+
     # ---- workers ---------------------------------------------------------------------------------
 
     def request(self, data: bytes, ask: Ask | None) -> None:
@@ -250,15 +327,23 @@ class Agent:
             self.asked[self._tokens] = ask
         match request.operation:
             case Operation.CONFIRM:
-                head, all_peers, timeout_ms = request.argument
+                head, all_peers, timeout_ms, ends = request.argument
                 engine.confirm(
                     self._tokens, head, all_peers=all_peers,
-                    deadline_s=at.now_s + timeout_ms / 1000,
+                    deadline_s=at.now_s + timeout_ms / 1000, ends=ends,
                 )
                 engine.feed_moved(at)
             case Operation.FETCH:
                 key, wanted = request.argument
                 engine.fetch(self._tokens, key, VERSIONS.unpack(wanted), at)
+            case Operation.GATHER:
+                engine.gather(self._tokens, request.argument[0], at)
+            case Operation.FEED_MOVED if len(request.argument) > 2:
+                _, number, places = request.argument
+                if engine.note_held(number, places, at):
+                    self.world.marks["carried write counted by its agent"] += 1
+                else:
+                    engine.feed_moved(at)
             case _:
                 engine.feed_moved(at)
         self.pump()
@@ -274,6 +359,8 @@ class Agent:
                 pass
             self.engine.context.view_is_stale = True
             self.pump()
+            if self.host.journal is not None and self.host.journal.has_grown:
+                self.host.journal.rewrite(self.host.replica)
             self._sweep_later()
 
         self.world.timeline.later(SWEEP_INTERVAL_S, lambda: self.host.do(sweep))

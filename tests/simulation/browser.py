@@ -105,6 +105,8 @@ class Visits:
         disturbances = world.disturbances if at_peace(world) else -1
         key = self._key_of(cookie)
         begun_at, over = world.disturbances, bool(key) and know_the_end(host, key)
+        # What is on its way to the store when that is asked is not there yet.
+        could_before = world.store is None or could_tell(host, key)
         if visit.missing:
             await manager.fetch_async(visit)
         found = visit.state is not None
@@ -121,7 +123,7 @@ class Visits:
             undisturbed &= not idle_s or slack_s < access_coarseness_ms(idle_s * 1000) / 1000
             # One whose disk was full may know of an end that it could not store.
             undisturbed &= not host.was_full
-            if not found and undisturbed and could_tell(host, key):
+            if not found and undisturbed and could_before and could_tell(host, key):
                 raise Violation(f"{host.name} does not know {key[:6]}, and could have asked")
         outdated = cookie is not None and not found and _was_just_replaced(host, key)
         if action != DOWNLOAD:
@@ -194,6 +196,8 @@ class Visits:
         ):
             return
         for other in world.hosts:
+            if world.store is not None and other.replica.get(key) is None:
+                continue
             if not is_live(other.replica.get(key), other.clock.wall_ms()):
                 raise Violation(
                     f"{key[:6]} is over on {other.name} while a request is open on {host.name}"
@@ -238,8 +242,8 @@ class Visits:
         if before is not None and action in MOVES:
             users.moved(before, after)
         if action == "login" and users.logins.get(after, ("", 0.0))[0] != name:
-            # The same user again is no new login.
-            users.logged_in(after, name, at_s)
+            # The same user again is no new login. It may have waited for the user's other sessions.
+            users.logged_in(after, name, request.committed_s() or at_s)
 
     # ---- what a browser may expect ---------------------------------------------------------------
 
@@ -280,7 +284,8 @@ class Visits:
             raise Violation(f"{host.name} served {key[:6]}, which has ended there")
         check_served(host, key, state)
         for fact in ledger.facts[key]:
-            if fact.end and fact.holders >= len(world.hosts) and not ledger.ever_lost:
+            everywhere = fact.holders >= len(world.hosts) and world.store is None
+            if fact.end and everywhere and not ledger.ever_lost:
                 raise Violation(f"{host.name} served {key[:6]}, which all know to have ended")
         for name, register in state.registers.items():
             written = ledger.written.get((key, name, register.time, register.node), b"")
@@ -326,7 +331,11 @@ class Visits:
         return int(world.settings.idle_timeout_s), 2 * skew_ms / 1000 + 0.1
 
     def _accessed(self, host: Host, key: str, at_s: float) -> None:
-        for known_s in (self._world.ledger.access_s, host.replica.life.last_access_s):
+        known = [self._world.ledger.access_s]
+        if host.world.store is None or host.replica.get(key) is not None:
+            # What has left before its request was answered is the store's to know.
+            known.append(host.replica.life.last_access_s)
+        for known_s in known:
             known_s[key] = max(known_s.get(key, 0.0), at_s)
 
     def _check_route(self, value: str) -> None:

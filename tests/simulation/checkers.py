@@ -13,12 +13,15 @@ from clustersession.core.state import (
 from tests.simulation.claims import check_digests
 from tests.simulation.host import Host
 from tests.simulation.ledger import Fact, Violation
+from tests.simulation.lists import index_lacks
+from tests.simulation.store import SimulatedStore
 from tests.simulation.timeline import WALL_START_MS
 from tests.simulation.users import may_be_revoked
 from tests.simulation.world import World
 
 EVENTS_PENDING_MAX = 50_000
 LATE_S_MAX = 0.5
+ANY_REVOCATION = Ended(0, b"", ENDED_REVOKED)
 
 
 def difference(world: World) -> str | None:
@@ -29,6 +32,8 @@ def difference(world: World) -> str | None:
         engine = host.agent.engine
         if engine.context.phase not in (Phase.READY, Phase.DRAINING):
             return f"{host.name} is {engine.context.phase.name}"
+        if not engine.recovery.is_over:
+            return f"{host.name} recovers"
         for other in world.hosts:
             if other is host:
                 continue
@@ -45,6 +50,8 @@ def difference(world: World) -> str | None:
 
 
 def _disagreement(world: World) -> str | None:
+    if world.store is not None:
+        return _disagreement_with_store(world, world.store)
     for key in world.ledger.facts:
         copies = [_unexpired(world, _shared(host, key)) for host in world.hosts]
         if any(copy is _PERHAPS for copy in copies):
@@ -56,16 +63,37 @@ def _disagreement(world: World) -> str | None:
     return None
 
 
+def _disagreement_with_store(world: World, store: SimulatedStore) -> str | None:
+    """What a host holds, the store holds; a host need not hold what the store does."""
+    for key in world.ledger.facts:
+        truth = _unexpired(world, _told(world, key, store.get(key)))
+        for host in world.hosts:
+            copy = _unexpired(world, _shared(host, key))
+            if copy is _PERHAPS or truth is _PERHAPS:
+                return f"{key[:6]} is about to expire"
+            if truth is None and copy is not None and copy.ended == ANY_REVOCATION:
+                # Expired before its user was revoked; the record ends it wherever it is met.
+                continue
+            if copy is not None and copy != truth:
+                return f"{host.name} has {copy} of {key[:6]}, the store {truth}"
+        if not host.running.engine.context.peers:
+            return f"{host.name} has no store"
+    return index_lacks(store)
+
+
 _PERHAPS = SessionState(0, 0, 0)
 
 
 def _shared(host: Host, key: str) -> SessionState | None:
-    state = host.replica.get(key)
+    return _told(host.world, key, host.replica.get(key))
+
+
+def _told(world: World, key: str, state: SessionState | None) -> SessionState | None:
     if state is None:
         return None
-    if state.ended is not None and may_be_revoked(host.world.ledger, key):
+    if state.ended is not None and may_be_revoked(world.ledger, key):
         # Of several ends at once each node may have met another first; over it is everywhere.
-        return replace(state, ended=Ended(0, b"", ENDED_REVOKED))
+        return replace(state, ended=ANY_REVOCATION)
     return shared(state)
 
 
@@ -86,7 +114,9 @@ def note_calm(world: World) -> None:
     if not all(host.awake for host in world.hosts) or world.network.blocked:
         return
     if difference(world) is None:
-        world.ledger.calm()
+        if world.store is None:
+            # With a store nobody makes up for a copy that was lost.
+            world.ledger.calm()
         for key, access_s in world.ledger.access_s.items():
             for host in world.hosts:
                 if host.replica.get(key) is not None:
@@ -104,7 +134,10 @@ def check_bounds(world: World) -> None:
         engine = host.agent.engine
         if engine.context.effects:
             raise Violation(f"{host.name} has unsent output")
-        due_s = min(engine.confirmations.next_deadline(), engine.lookup.next_deadline())
+        waits = engine.confirmations, engine.lookup
+        due_s = min(part.next_deadline() for part in waits)
+        if engine.store is not None:
+            due_s = min(due_s, engine.store.users.next_deadline())
         if due_s < world.timeline.now_s - LATE_S_MAX:
             raise Violation(f"{host.name} lets somebody wait for ever")
 
@@ -113,23 +146,28 @@ def check_end(world: World) -> None:
     """After mending: what the nodes hold against what really happened."""
     for key, facts in world.ledger.facts.items():
         for host in world.hosts:
-            _check_session(world, host, key, facts)
+            state = host.replica.get(key)
+            if state is not None or world.store is None:
+                _check_session(world, host.name, state, key, facts)
+        if world.store is not None:
+            _check_session(world, world.store.name, world.store.get(key), key, facts)
     hosts = len(world.hosts)
-    if world.network.connections > hosts * (hosts - 1):
+    if world.network.connections > hosts * (1 if world.store is not None else hosts - 1):
         raise Violation(f"{world.network.connections} connections among {hosts} hosts")
     for host in world.hosts:
         peers = host.running.engine.context.peers
-        if len(peers) != hosts - 1:
+        if len(peers) != (1 if world.store is not None else hosts - 1):
             raise Violation(f"{host.name} has {len(peers)} peers")
         check_digests(host.replica, host.name)
 
 
-def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> None:
-    state = host.replica.get(key)
+def _check_session(
+    world: World, name: str, state: SessionState | None, key: str, facts: list[Fact]
+) -> None:
     sure = [fact for fact in facts if fact.surely_there]
     if state is None:
         if sure and _must_be_there(world, key, sure):
-            raise Violation(f"{host.name} has lost {key[:6]}: {sure[-1]}")
+            raise Violation(f"{name} has lost {key[:6]}: {sure[-1]}")
         return
     if state.ended is not None:
         if any(fact.end == state.ended.reason for fact in facts):
@@ -137,23 +175,23 @@ def _check_session(world: World, host: Host, key: str, facts: list[Fact]) -> Non
         if state.ended.reason == ENDED_REVOKED and may_be_revoked(world.ledger, key):
             world.marks["session ended by a revocation that met it"] += 1
         else:
-            raise Violation(f"{host.name} believes that {key[:6]} has ended; nobody ended it")
+            raise Violation(f"{name} believes that {key[:6]} has ended; nobody ended it")
         return
     if _unexpired(world, state) is None:
         return
     if any(fact.end for fact in sure):
-        raise Violation(f"{key[:6]} has ended and lives on {host.name}")
+        raise Violation(f"{key[:6]} has ended and lives on {name}")
     if world.users.must_be_over(key, _slack_s(world)):
-        raise Violation(f"{key[:6]} lives on {host.name}, and its user was revoked after the login")
+        raise Violation(f"{key[:6]} lives on {name}, and its user was revoked after the login")
     for fact in sure:
-        for name in fact.values:
-            register = state.registers.get(name)
+        for word in fact.values:
+            register = state.registers.get(word)
             if register is None or (register.time, register.node) < fact.stamp:
-                raise Violation(f"{host.name} has lost {name!r} of {key[:6]}: {fact}")
-    for name, register in state.registers.items():
-        written = world.ledger.written.get((key, name, register.time, register.node), b"")
+                raise Violation(f"{name} has lost {word!r} of {key[:6]}: {fact}")
+    for word, register in state.registers.items():
+        written = world.ledger.written.get((key, word, register.time, register.node), b"")
         if written != register.value:
-            raise Violation(f"{host.name}: {key[:6]}[{name!r}] holds what nobody wrote")
+            raise Violation(f"{name}: {key[:6]}[{word!r}] holds what nobody wrote")
 
 
 def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:

@@ -4,7 +4,7 @@ from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
 from clustersession.core.feed import Cursor
 from clustersession.core.state import SessionState
 from clustersession.replica.replica import Replica
-from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.ledger import Fact, Ledger, Violation
 
 KEYS_MAX = 10_000
 
@@ -29,7 +29,8 @@ def check_claim(
 def check_versions(ledger: Ledger, host: str, key: str, state: SessionState) -> None:
     """A copy's versions name only writes that are in it: half a session never stands for it.
 
-    One that a later write of anybody has replaced need not have been here.
+    One that a later write of anybody has replaced need not have been here, nor one that was lost as
+    it may be, and that nobody has any more.
     """
     if state.ended is not None:
         return
@@ -42,8 +43,24 @@ def check_versions(ledger: Ledger, host: str, key: str, state: SessionState) -> 
             register = state.registers.get(name)
             if register is not None and (register.time, register.node) >= fact.stamp:
                 continue
-            if not any(other.stamp > fact.stamp and name in other.values for other in facts):
+            if any(other.stamp > fact.stamp and name in other.values for other in facts):
+                continue
+            if not _is_nowhere(ledger, fact, name):
                 raise Violation(f"{host} has {state.versions} of {key[:6]} and lacks {fact}")
+
+
+def _is_nowhere(ledger: Ledger, fact: Fact, name: str) -> bool:
+    """Whether a write is gone that nobody had promised to keep, and no copy has it any more.
+
+    Its host let it go: to the store, which then lost it, or because the session was over there,
+    which somebody kept in use elsewhere. What its node writes next to the session claims it, since
+    nobody remembers what was written to a session that is not here. That harms nobody. Versions say
+    whether a copy is worth waiting for (``consistency="causal"``), and no copy has more.
+    """
+    if fact.surely_there:
+        return False
+    registers = [state.registers.get(name) for state in ledger.copies_of(fact.key)]
+    return all(r is None or (r.time, r.node) < fact.stamp for r in registers)
 
 
 def check_digests(replica: Replica, host: str) -> None:

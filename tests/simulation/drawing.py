@@ -4,12 +4,14 @@ import random
 from typing import Any
 
 from tests.simulation.plan import Plan, Step
+from tests.simulation.power_drawing import SHARE, add_power_cuts
 
 NAMES = ["x", "y", "z"]
 ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "late", "end"]
 USERS = ["login", "login", "login", "revoke", "local", "local"]
 WITH_USERS = 0.5
 CAUSAL = 0.2
+DIRECT = 0.5
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
 DONORS_DIE = 0.04
 TWINS = 0.1
@@ -25,9 +27,18 @@ FAULTS: dict[str, list[str]] = {
     "clocks": ["step", "step", "drift", "pause"],
     "power": ["off", "start", "start", "pause", "isolate", "heal"],
 }
+STORE_FAULTS: dict[str, list[str]] = {
+    "away": ["store_away", "store_back", "store_back"],
+    "still": ["store_pause"],
+    "network": ["store_cut", "heal", "heal", "store_reset", "store_slow"],
+    "memory": ["store_empty", "store_save", "store_fall_back"],
+    "space": ["store_full", "store_full", "store_space"],
+}
+EVICTING = 0.7
+FULL_CACHES = 0.3
 
 
-def plan_of(seed: int) -> Plan:
+def plan_of(seed: int, *, without_power: bool = False) -> Plan:
     """The plan that a seed stands for."""
     rng = random.Random(seed)
     plan = Plan(
@@ -40,6 +51,9 @@ def plan_of(seed: int) -> Plan:
     if random.Random(f"{seed}.causal").random() < CAUSAL:
         # Drawn apart, so that all other plans stay what they were.
         plan.settings["consistency"] = "causal"
+    direct = random.Random(f"{seed}.direct")
+    plan.direct = direct.random() < DIRECT
+    plan.indirect = direct.choice(["", "", "", "a", "b"])
     if "absolute_timeout_s" in plan.settings and random.Random(f"{seed}.short").random() < 0.5:
         plan.settings["anonymous_absolute_timeout_s"] = 6.0
     if rng.random() < WITH_USERS:
@@ -70,7 +84,68 @@ def plan_of(seed: int) -> Plan:
     if plan.hosts > 2 and rng.random() < DONORS_DIE:
         plan.tiny = True
         plan.steps += _join_without_donor(rng, plan)
+    power = random.Random(f"{seed}.power")
+    if power.random() < SHARE and not without_power:
+        add_power_cuts(plan, power)
     return plan
+
+
+def plan_with_power(seed: int) -> Plan:
+    """The plan of a seed with journals and power cuts in any case."""
+    plan = plan_of(seed, without_power=True)
+    add_power_cuts(plan, random.Random(f"{seed}.power"))
+    return plan
+
+
+def plan_with_store(seed: int) -> Plan:
+    """The plan of a seed with a store in the place of links, to which things happen as well."""
+    plan, rng = plan_of(seed, without_power=True), random.Random(f"{seed}.store")
+    plan.store, plan.loss, plan.duplication = True, 0.0, 0.0
+    plan.jitter_s = rng.choice([0.0, 0.0, 0.003, 0.03])
+    plan.steps = [other for step in plan.steps for other in _with_store(step)]
+    if rng.random() < EVICTING and "idle_timeout_s" in plan.settings:
+        plan.settings["near_cache_idle_s"] = rng.choice([0.5, 1.0, 3.0])
+    bounds = random.Random(f"{seed}.bound")
+    if bounds.random() < FULL_CACHES:
+        plan.settings.setdefault("near_cache_idle_s", 3.0)
+        plan.settings["near_cache_bytes_max"] = bounds.choice([2**20, 2**23, 2**25])
+    kinds = [kind for kind in STORE_FAULTS if rng.random() < 0.35]
+    faults = [fault for kind in kinds for fault in STORE_FAULTS[kind]]
+    for _ in range(rng.randint(1, 8) if faults else 0):
+        place = rng.randint(0, len(plan.steps))
+        plan.steps.insert(place, _store_fault(rng, rng.choice(faults), plan.hosts))
+    return plan
+
+
+def _with_store(step: Step) -> list[Step]:
+    """What a step becomes where hosts are not linked."""
+    match step:
+        case ["cut" | "deafen", one, _] | ["isolate", one]:
+            return [["store_cut", one]]
+        case ["split", count]:
+            return [["store_cut", host] for host in range(count)]
+        case ["reset", one, _]:
+            return [["store_reset", one]]
+        case ["delay" | "slow" | "clog", one, _, ms]:
+            return [["store_slow", one, ms]]
+        case ["drop" | "double", *_]:
+            return []
+        case _:
+            return [step]
+
+
+def _store_fault(rng: random.Random, kind: str, hosts: int) -> Step:
+    match kind:
+        case "store_pause":
+            return [kind, rng.choice([1.0, 100.0, 400.0, 3000.0, 8000.0])]
+        case "store_full":
+            return [kind, rng.choice([0, 0, 100, 400])]
+        case "store_cut" | "store_reset":
+            return [kind, rng.randrange(hosts)]
+        case "store_slow":
+            return [kind, rng.randrange(hosts), rng.choice([1.0, 30.0, 200.0, 400.0])]
+        case _:
+            return [kind]
 
 
 def _join_without_donor(rng: random.Random, plan: Plan) -> list[Step]:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ReplicaError, ReplicaFull
 from clustersession.worker.host_clock import HostClock
+from tests.simulation import power
 from tests.simulation.agent import Agent
+from tests.simulation.journal import SimulatedJournal
+from tests.simulation.ledger import Store
 from tests.simulation.neighbours import at_peace
 from tests.simulation.timeline import Action, WallClock
 from tests.simulation.watched_replica import WatchedReplica
@@ -42,16 +45,26 @@ class Host:
         self._paused_in_peace = -1
         self._paused_s = self._woke_s = -1.0
         self._backlog: deque[Action] = deque()
+        self.journal = SimulatedJournal() if world.plan.power else None
+        # Whom the host took for members when its power was cut, and which nodes an operator has
+        # told it to do without since.
+        self.members_at_cut: frozenset[str] = frozenset()
+        self.dismissed: set[str] = set()
+        self.cut_s = -1.0
+        # Since when what its workers write is brought to the disk in time.
+        self.watched_since_s = float("inf")
         self.replica = self._new_replica()
 
-    def _new_replica(self) -> WatchedReplica:
+    def _new_replica(self, life: Store | None = None) -> WatchedReplica:
         world = self.world
         replica = WatchedReplica(
             world.new_node(), world.ledger, self.name, lambda: world.timeline.now_s,
-            world.settings.stamp_lead_ms_max,
+            world.settings.stamp_lead_ms_max, life,
         )
         kernel = HostClock(world.settings.stamp_lead_ms_max, self.clock.wall_ms)
         replica.check_clock(kernel.checked)
+        if world.store is not None:
+            replica.in_store = world.store.get
         return replica
 
     # ---- running ---------------------------------------------------------------------------------
@@ -148,9 +161,63 @@ class Host:
         self.dark = True
         self.kill(silently=True)
 
+    def lose_power(self) -> None:
+        """Everything stops, and all is lost that is not on the disk: of the replica, all."""
+        journal, world = self.journal, self.world
+        assert journal is not None
+        self.watched_since_s = float("inf")
+        if self.agent is not None and self.agent.alive:
+            self.members_at_cut = power.members_of(self)
+            if self.awake and journal.works:
+                self.watched_since_s = max(self.began_s, self._woke_s, journal.worked_since_s)
+        self.power_off()
+        self.cut_s = world.timeline.now_s
+        self.dismissed = set()
+        journal.lose_power(world.random_int(journal.unsynced + 1))
+        self.was_full = False
+        if journal.waiting is None:
+            world.ledger.lose(self.replica.life, world.timeline.now_s)
+            self.replica = self._new_replica()
+        else:
+            power.note_cut(self, journal.waiting)
+            self.replica = self._new_replica(self.replica.life)
+
+    def damage_journal(self, place: int) -> None:
+        """A part of the journal cannot be read any more, as is found when the host boots."""
+        journal = self.journal
+        if self.up or journal is None or journal.waiting is None:
+            return
+        if journal.damage(place):
+            power.note_damage(self)
+
+    def fail_journal(self) -> None:
+        """The disk under the journal takes no more."""
+        journal = self.journal
+        if journal is None or not journal.works:
+            return
+        power.note_lost_disk(self)
+        if journal.waiting is not None:
+            power.note_dropped(self, ends=True)
+        journal.fail()
+        if self.has_agent:
+            self.running.journal_failed()
+
+    def mend_journal(self) -> None:
+        """It does again."""
+        journal = self.journal
+        if journal is None or journal.works:
+            return
+        journal.rewrite(self.replica)
+        journal.worked_since_s = self.world.timeline.now_s
+        if self.has_agent:
+            self.running.journal_works()
+
     def wipe(self) -> None:
         """Kill, and lose the store: what comes up is a new node."""
         self.kill()
+        if self.journal is not None:
+            power.note_lost_disk(self)
+            self.journal.wipe()
         self.world.ledger.lose(self.replica.life, self.world.timeline.now_s)
         self.replica = self._new_replica()
         self.was_full = False

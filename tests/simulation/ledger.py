@@ -5,10 +5,11 @@ order in which they happened.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from clustersession.core.clock import wall_ms_of
-from clustersession.core.state import PRINCIPAL
+from clustersession.core.state import PRINCIPAL, SessionState
 
 
 class Violation(AssertionError):
@@ -28,7 +29,11 @@ class Store:
 
 @dataclass(eq=False)
 class Fact:
-    """One committed change. ``holders`` is how many nodes were said to hold it."""
+    """One committed change. ``holders`` is how many nodes were said to hold it.
+
+    told: of an end that was acknowledged where hosts have journals, those on whose disks it was
+    then; keepers: those that have not lost their disks since.
+    """
 
     key: str
     stamp: tuple[int, bytes]
@@ -40,10 +45,20 @@ class Fact:
     holders: int = 1
     safe: bool = True
     expires_ms: int = 0
+    evicted: bool = False
+    expired: bool = False
+    keepers: set[str] | None = None
+    told: set[str] = field(default_factory=set)
 
     @property
     def surely_there(self) -> bool:
         """Whether it must have survived everything that has happened so far."""
+        if self.expired and self.end is None:
+            return False
+        if self.keepers:
+            return True
+        if self.evicted:
+            return self.safe
         return not self.store.lost or (self.holders > 1 and self.safe)
 
 
@@ -60,6 +75,8 @@ class Ledger:
         self.ever_lost = False
         self.marks: Counter[str] = Counter()
         self.stores: list[Store] = []
+        # What all hosts and their store have of a session now.
+        self.copies_of: Callable[[str], Iterable[SessionState]] = lambda key: ()
         self.by_writer: dict[tuple[bytes, int], Fact] = {}
         self.nodes_fallen_back: set[bytes] = set()
         self._last_time: dict[bytes, int] = {}
@@ -94,8 +111,31 @@ class Ledger:
         """The client was told that so many peers hold these writes; returns them."""
         facts = [fact for seq in seqs if (fact := self._by_seq.get((store, node, seq)))]
         for fact in facts:
-            fact.holders = max(fact.holders, 1 + peers)
+            # What has left before the answer came stays with the peer alone.
+            fact.holders = max(fact.holders, peers if fact.evicted else 1 + peers)
         return facts
+
+    def ends_alone(self, store: Store, node: bytes, seqs: range) -> bool:
+        """Whether a commit has ended sessions and done nothing else."""
+        facts = [self._by_seq.get((store, node, seq)) for seq in seqs]
+        return bool(facts) and all(fact is not None and fact.end for fact in facts)
+
+    def evicted(self, store: Store, key: str, *, is_held: bool) -> None:
+        """A store has let go of a session: what was written there only its peer holds, if it does.
+        """
+        store.last_access_s.pop(key, None)
+        self.marks["session left for the store"] += 1
+        for fact in self.facts[key]:
+            if fact.store is store:
+                fact.evicted, fact.safe, fact.holders = True, is_held, 1
+
+    def expired(self, key: str, store: Store | None) -> None:
+        """A store has removed a session that was over there; None: the peer of those that evict.
+
+        Who kept it in use elsewhere need not have heard what was written here.
+        """
+        for fact in self.facts[key]:
+            fact.expired |= fact.evicted if store is None else fact.store is store
 
     def reissued(self, store: Store, node: bytes, floor: int) -> None:
         """What the node wrote here beyond a place goes on under other stamps."""
@@ -112,6 +152,17 @@ class Ledger:
                 fact for fact in facts
                 if fact.end or fact.store is not store or wall_ms_of(fact.stamp[0]) <= beyond_ms
             ]
+
+    def power_cut(
+        self, store: Store, survived: Callable[[Fact], bool], now_s: float
+    ) -> None:
+        """A host lost its power: of what was written there, so much is in its journal."""
+        lost = Store(store.host, -1, lost=True)
+        for fact in self._all():
+            if fact.store is store and not survived(fact):
+                fact.store = lost
+        self._by_seq = {(f.store, f.stamp[1], f.seq): f for f in self._all()}
+        self.lose(lost, now_s)
 
     def losses_since(self, at_s: float) -> int:
         """How many stores were lost since."""

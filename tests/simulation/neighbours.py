@@ -16,14 +16,27 @@ if TYPE_CHECKING:
 
 def at_peace(world: World) -> bool:
     """Every host runs and is connected with every other, and nothing stands between them."""
-    network = world.network
+    network, store = world.network, world.store
     if network.blocked or network.extra_s or network.clogged_until_s:
         return False
+    if store is not None:
+        return store.is_well and all(
+            host.awake and not host.replica.disk.full and host.agent is not None
+            and host.agent.alive and _hears_store(host)
+            for host in world.hosts
+        )
     nodes = {host.replica.node for host in world.hosts}
     return all(
         host.awake and not host.replica.disk.full and host.agent is not None and host.agent.alive
         and host.agent.engine.context.peers.keys() == nodes - {host.replica.node}
         for host in world.hosts
+    )
+
+
+def _hears_store(host: Host) -> bool:
+    engine = host.running.engine
+    return bool(engine.context.peers) and not (
+        engine.store is not None and engine.store.is_silent(host.running.at())
     )
 
 
@@ -33,6 +46,8 @@ def could_tell(host: Host, key: str) -> bool:
     if own is not None and own.ended is not None:
         return False
     states = [other.replica.get(key) for other in host.world.hosts if other is not host]
+    if host.world.store is not None:
+        states = [host.world.store.get(key)]
     return any(
         all(is_live(state, any_host.clock.wall_ms()) for any_host in host.world.hosts)
         for state in states
@@ -53,8 +68,13 @@ def know_the_end(host: Host, key: str) -> bool:
     ends = [fact for fact in ledger.facts[key] if fact.end]
     for user in ledger.users[key]:
         ends += ledger.facts.get(revocation_key(principal_tag(user)), ())
-    if host.was_full or not any(fact.at_s < host.began_s for fact in ends):
+    # With its host's power an end may have gone of which nobody was told.
+    stays = [fact for fact in ends if fact.told or not world.plan.power]
+    if host.was_full or not any(fact.at_s < host.began_s for fact in stays):
         return False
+    if world.store is not None:
+        state = world.store.get(key)
+        return world.store.is_well and state is not None and state.ended is not None
     return all(_knows_the_end(other, key) for other in world.hosts if other is not host)
 
 
@@ -76,6 +96,8 @@ def check_holders(host: Host, fact: Fact, peers: int) -> None:
         return
     node = fact.stamp[1]
     states = [other.replica.get(fact.key) for other in world.hosts if other is not host]
+    if world.store is not None:
+        states = [world.store.get(fact.key)]
     holding = sum(state is not None and state.versions.get(node, 0) >= fact.seq for state in states)
     if holding + world.ledger.losses_since(fact.at_s) < peers:
         raise Violation(f"{host.name} was told that {peers} peers hold {fact}; {holding} do")

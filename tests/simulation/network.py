@@ -78,6 +78,7 @@ class Network:
         self.clogged_until_s: dict[Way, float] = {}
         self.disturbed = False
         self._random = random.Random(f"{seed}.network")
+        self._direct_random = random.Random(f"{seed}.direct network")
         self._connections: dict[int, Connection] = {}
         self._numbers = 0
 
@@ -135,6 +136,38 @@ class Network:
                 if self.weather.jitter_s and sender != receiver:
                     delay_s += self._random.random() * self.weather.jitter_s
                 self.timeline.later(delay_s, lambda w=way: self._arrive(w, data))
+
+    def unicast(self, sender: str, receiver: str, action: Action) -> None:
+        """A datagram to one host alone; the same happens to it as to those of the group.
+
+        What befalls it is drawn apart, so that the group's datagrams stay what they were.
+        """
+        way, weather = (sender, receiver), self.weather
+        lost = weather.loss and self._direct_random.random() < weather.loss
+        if self.to_drop[way]:
+            self.to_drop[way] -= 1
+            lost = True
+        if way in self.blocked or self.stations[sender].dark or lost:
+            return
+        copies = 1 + bool(self.to_double[way])
+        if copies > 1:
+            self.to_double[way] -= 1
+        elif weather.duplication and self._direct_random.random() < weather.duplication:
+            copies = 2
+        for number in range(copies):
+            delay_s = self._delay_s(way) + self.to_delay.pop(way, 0.0) + number * LATENCY_S
+            if weather.jitter_s:
+                delay_s += self._direct_random.random() * weather.jitter_s
+            self.timeline.later(delay_s, lambda: self._hand_over(way, action))
+
+    def draw_direct(self) -> float:
+        """A number for what goes to one host alone."""
+        return self._direct_random.random()
+
+    def _hand_over(self, way: Way, action: Action) -> None:
+        station = self.stations[way[1]]
+        if way not in self.blocked and not station.dark:
+            station.do(action)
 
     def _is_lost(self, way: Way) -> bool:
         if self.to_drop[way]:

@@ -26,6 +26,17 @@ that every list of steps is a plan and a failing one can be shortened.
 ``["drop", a, b, count]`` ``["double", a, b, count]``      the next datagrams from a to b
 ``["delay", a, b, ms]``                                    the next datagram from a to b
 ``["slow", a, b, ms]`` ``["clog", a, b, ms]``              all traffic from a to b is late, or waits
+``["dark", host]`` ``["blackout"]``                         a power cut of one host, of all at once
+``["damage", host, place]``                                the journal of one without power rots
+``["slow_disk", host, ms]``                                its syncs take so long
+``["bad_disk", host]`` ``["good_disk", host]``             its journal fails; is begun anew
+``["dismiss", host, other]``                               the operator's word: without that one
+``["store_away"]`` ``["store_back"]``                      the store stops, and starts as it was
+``["store_pause", ms]`` ``["store_empty"]``                it stands still; FLUSHALL
+``["store_save"]`` ``["store_fall_back"]``                 a backup, and be set back to the last one
+``["store_full", bytes]`` ``["store_space"]``               it has space for no more; and again
+``["store_cut", host]`` ``["store_reset", host]``          no way to it; connections break
+``["store_slow", host, ms]``                               all traffic between the two is late
 ========================================================== ========================================
 """
 
@@ -35,7 +46,7 @@ from typing import Any
 
 Step = list[Any]
 
-HARMLESS = {"visit", "wait", "sync"}
+HARMLESS = {"visit", "wait", "sync", "store_full", "store_space"}
 
 
 @dataclass
@@ -43,17 +54,26 @@ class Plan:
     """Everything a run follows from.
 
     settings: of the product, beside the defaults of ``World``. tiny: batches, pages and windows of
-    a few bytes, so that a handful of sessions takes many of each. loss, duplication, jitter_s: what
-    happens to every datagram.
+    a few bytes, so that a handful of sessions takes many of each. store: the hosts have one, and no
+    links between them; jitter_s is then how late it says what has changed. loss, duplication,
+    jitter_s: what happens to every datagram. direct: workers send changes to other hosts
+    themselves, but not to those whose names are in ``indirect``.
+    links between them; jitter_s is then how late it says what has changed. power: hosts have
+    journals, and their power may be cut. loss, duplication, jitter_s: what happens to every
+    datagram.
     """
 
     hosts: int = 3
     browsers: int = 3
     seed: int = 0
     tiny: bool = False
+    store: bool = False
+    power: bool = False
     loss: float = 0.0
     duplication: float = 0.0
     jitter_s: float = 0.0
+    direct: bool = False
+    indirect: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 

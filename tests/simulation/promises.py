@@ -28,7 +28,11 @@ MOVES = ("rotate", "login")
 
 
 class Request:
-    """One request, from just before its action; nothing else happens until it commits."""
+    """One request, from just before its action.
+
+    Nothing else happens until it commits, but where the user's sessions are gathered first, or the
+    session is fetched again that has left meanwhile.
+    """
 
     def __init__(self, host: Host, visit: Visit, action: str, name: str) -> None:
         self.host = host
@@ -66,6 +70,11 @@ class Request:
         if self.key is not None and self.visit.key == self.key and cookie is not None:
             self._judge_route(cookie, set_cookie)
 
+    def committed_s(self) -> float | None:
+        """When what the request wrote was committed; None for nothing."""
+        fact = self._written()
+        return None if fact is None else fact.at_s
+
     def _own_writes(self, state: SessionState | None) -> int:
         return 0 if state is None else state.versions.get(self.host.replica.node, 0)
 
@@ -76,7 +85,7 @@ class Request:
         coarse_ms = max(access_coarseness_ms(idle_timeout_ms(state)), 1)
         # Not by the head: an end that once found no space may be stored in any request.
         after = self.host.replica.get(self.key or "")
-        if after is not None and after.ended is not None:
+        if after is None or after.ended is not None:
             return
         moved = self._own_writes(after) != self._own_writes(self.copy)
         if moved and now_ms - state.accessed_ms < coarse_ms:
@@ -86,13 +95,16 @@ class Request:
 
     def _judge_ended(self, what: str) -> None:
         state = None if self.key is None else self.host.replica.get(self.key)
+        if state is None and self.host.world.store is not None and is_live(
+            self.seen, self.host.clock.wall_ms()
+        ):
+            raise Violation(f"{self.key} {what}, and {self.host.name} tells nobody")
         # Expired is over as well: nothing can end it any more.
         if is_live(state, self.host.clock.wall_ms()):
             raise Violation(f"{self.key} {what} and lives on {self.host.name}")
 
     def _judge_moved(self) -> None:
-        before, after = self.copy, self.visit.state
-        assert before is not None
+        before, after = self.host.replica.last_copies[self.key or ""], self.visit.state
         assert after is not None
         settings, deadlines = self.host.world.settings, {before.deadline_ms}
         if self.action == "login" and PRINCIPAL not in before.registers:
@@ -109,18 +121,21 @@ class Request:
         fact = self._written()
         if fact is None:
             raise Violation(f"{self.host.name} did not store {self.names} of {self.visit.key}")
-        written = {name for name in fact.values if not name.startswith(SYSTEM_PREFIX)}
+        written = _names_written(fact)
         if written != self.names:
             raise Violation(f"{self.host.name} stored {written} and not {self.names}")
 
     def _written(self) -> Fact | None:
-        """What the request wrote: the first that this store added since."""
+        """What the request wrote, of what this store has added since."""
         # Not by how many there were: facts go when a node writes them again under a new id.
         before = {id(fact) for fact in self.facts_before}
-        for fact in self.host.world.ledger.facts.get(self.visit.key or "", []):
-            if id(fact) not in before and fact.store is self.host.replica.life:
-                return fact
-        return None
+        added = [
+            fact for fact in self.host.world.ledger.facts.get(self.visit.key or "", [])
+            if id(fact) not in before and fact.store is self.host.replica.life
+        ]
+        # Another request may have written first.
+        own = (fact for fact in added if _names_written(fact) == self.names)
+        return next(own, added[0] if added else None)
 
     def _judge_local(self) -> None:
         state = self.visit.state
@@ -139,6 +154,10 @@ class Request:
         route = "" if set_cookie is None else set_cookie.split(";")[0].partition(".")[2]
         if world.owners.setdefault((self.visit.key, serving), route) != route or not route:
             raise Violation(f"{self.host.name} sends {self.key} to {route or parsed[1]!r}")
+
+
+def _names_written(fact: Fact) -> set[str]:
+    return {name for name in fact.values if not name.startswith(SYSTEM_PREFIX)}
 
 
 def _names_changed(session: dict[str, Any], action: str, name: str) -> set[str]:

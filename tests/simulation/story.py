@@ -10,14 +10,24 @@ from typing import Any
 from clustersession.agent.sweeper import SWEEP_INTERVAL_S
 from clustersession.core import progress
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.node import anti_entropy, lookup, puller, sender, snapshot
+from clustersession.node import (
+    anti_entropy,
+    lookup,
+    puller,
+    sender,
+    snapshot,
+    store_reader,
+    store_sender,
+)
+from clustersession.session import causal
 from clustersession.wire import messages
 from clustersession.wire.messages import decode_message
-from tests.simulation import checkers
+from tests.simulation import checkers, lists, power
 from tests.simulation.browser import Browser, Visits
 from tests.simulation.host import Host
 from tests.simulation.ledger import Violation
 from tests.simulation.plan import HARMLESS, Plan, Step
+from tests.simulation.store import SimulatedStore
 from tests.simulation.world import World
 
 SETTLE_S_MAX = 20.0
@@ -35,6 +45,9 @@ TINY = [
     (anti_entropy, "BUCKETS_PER_ROUND_MAX", 4),
     (progress, "WINDOW_BATCHES", 2),
     (lookup, "SMALL_COPY_BYTES_MAX", 400),
+    (store_sender, "BATCH_BYTES_MAX", 200),
+    (store_reader, "KEYS_AT_ONCE", 2),
+    (store_reader, "GROUPS_MAX", 1),
 ]
 
 
@@ -68,6 +81,8 @@ class Story:
             self.write_again()
             self._until_converged(CONVERGE_S_MAX)
             checkers.check_end(self.world)
+            if self.world.store is not None:
+                self.list_users(self.world.store)
             if "clock_skew_s_max" in self.plan.settings:
                 self.outlive()
         world = self.world
@@ -97,10 +112,15 @@ class Story:
         world.disturb()
         world.say("everything is mended")
         world.network.heal()
+        if world.store is not None:
+            world.store.come_back()
+            world.store.resume()
+            world.store.drain()
         for host in world.hosts:
             host.clock.set(0.0)
             host.resume()
             host.fill_disk(False)
+            host.mend_journal()
             host.start()
             for worker in host.workers:
                 worker.moved_ms = 0
@@ -114,6 +134,9 @@ class Story:
                 for visitor in [browser, *thieves]:
                     self.visits.send(visitor, host, 0, "read", "", 0.0)
         self.world.timeline.run(1.0)
+        if self.visits.hanging and self.world.plan.power:
+            # Who ends a user's sessions and then writes waits for a slow disk at each of both.
+            self.world.timeline.run(2 * self.world.settings.ack_timeout_s)
         if self.visits.hanging:
             raise Violation(f"{self.visits.hanging} requests were never answered")
 
@@ -128,6 +151,9 @@ class Story:
             keys = host.replica.keys("", 10_000)
             if kept := [key for key in keys if not key.startswith(RESERVED_PREFIX)]:
                 raise Violation(f"{host.name} keeps {kept[0][:6]} for ever")
+        keys = [] if self.world.store is None else self.world.store.keys()
+        if kept := [key for key in keys if not key.startswith(RESERVED_PREFIX)]:
+            raise Violation(f"the store keeps {kept[0][:6]} for ever")
 
     def write_again(self) -> None:
         """Everybody writes everywhere at once; the second time each host finds a peer to confirm.
@@ -140,6 +166,21 @@ class Story:
                 browser = self.browsers[number % len(self.browsers)]
                 self.visits.send(browser, host, 0, "set", "x", 0.0)
             self.world.timeline.run(0.5)
+
+    def list_users(self, store: SimulatedStore) -> None:
+        """Whoever asks where a user is logged in gets the same answer; and limits hold."""
+        world = self.world
+        lists.check_lists(world, store)
+        limit, users = world.settings.sessions_per_principal_max, lists.users_of(world)
+        if not limit or not users:
+            return
+        for host in world.hosts * 2:
+            # A browser that has no cookie logs in with another session each time.
+            self.visits.send(Browser("newcomer"), host, 0, "login", users[0], 0.0)
+            world.timeline.run(0.5)
+            if len(live := lists.sessions_in(store, users[0])) > limit:
+                raise Violation(f"{users[0]} has {len(live)} sessions, and may have {limit}")
+        world.marks["limit of sessions held"] += 1
 
     def _until_converged(self, limit_s: float) -> float:
         world = self.world
@@ -210,6 +251,35 @@ class Story:
             leaver.leave()
             if calm:
                 self.world.expect_silence(leaver)
+
+    def _dark(self, host: int) -> None:
+        victim = self._host(host)
+        watched = victim.awake
+        victim.lose_power()
+        if watched:
+            self.world.expect_notice(victim, silent=True)
+
+    def _blackout(self) -> None:
+        for host in self.world.hosts:
+            host.lose_power()
+
+    def _damage(self, host: int, place: int) -> None:
+        self._host(host).damage_journal(place)
+
+    def _slow_disk(self, host: int, ms: float) -> None:
+        journal = self._host(host).journal
+        assert journal is not None
+        journal.sync_s = ms / 1000
+        journal.sync_s_max = max(journal.sync_s_max, journal.sync_s)
+
+    def _bad_disk(self, host: int) -> None:
+        self._host(host).fail_journal()
+
+    def _good_disk(self, host: int) -> None:
+        self._host(host).mend_journal()
+
+    def _dismiss(self, host: int, other: int) -> None:
+        power.dismiss(self._host(host), self._host(other))
 
     def _drain(self, host: int) -> None:
         self._host(host).drain()
@@ -290,10 +360,61 @@ class Story:
             self.world.network.clogged_until_s[pair] = until_s
 
 
+    # ---- the store -------------------------------------------------------------------------------
+
+    @property
+    def _store(self) -> SimulatedStore:
+        store = self.world.store
+        assert store is not None, "the plan has no store"
+        return store
+
+    def _store_away(self) -> None:
+        self._store.go_away()
+
+    def _store_back(self) -> None:
+        self._store.come_back()
+
+    def _store_pause(self, ms: float) -> None:
+        self._store.pause(ms / 1000)
+
+    def _store_empty(self) -> None:
+        self._store.empty()
+
+    def _store_full(self, space: int) -> None:
+        self._store.fill(space)
+
+    def _store_space(self) -> None:
+        self._store.drain()
+
+    def _store_save(self) -> None:
+        self._store.save()
+
+    def _store_fall_back(self) -> None:
+        self._store.fall_back()
+
+    def _store_cut(self, host: int) -> None:
+        name = self._host(host).name
+        self.world.network.block(name, self._store.name)
+        self.world.network.block(self._store.name, name)
+
+    def _store_reset(self, host: int) -> None:
+        self.world.network.reset(self._host(host).name, self._store.name)
+
+    def _store_slow(self, host: int, ms: float) -> None:
+        name = self._host(host).name
+        for way in ((name, self._store.name), (self._store.name, name)):
+            self.world.network.extra_s[way] = ms / 1000
+
+
 @contextmanager
 def laboratory(*, tiny: bool) -> Iterator[None]:
     """Quiet, with every datagram decoded once for all, and batches of a few bytes if ``tiny``."""
-    changes = [(messages, "decode_message", lru_cache(256)(decode_message))]
+    changes = [
+        (messages, "decode_message", lru_cache(256)(decode_message)),
+        # A plan may have more requests of one browser wait at once than a process has places for;
+        # those that find none are served as they are, which has tests of its own.
+        (causal, "WAITING_MAX", 64),
+    ]
     changes += TINY if tiny else []
     before: list[Any] = [getattr(module, name) for module, name, _ in changes]
     logger = logging.getLogger("clustersession")

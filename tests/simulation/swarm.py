@@ -2,6 +2,8 @@
 
     python -m tests.simulation.swarm 1000              seeds 0 to 999
     python -m tests.simulation.swarm 5000-5999 --jobs 2
+    python -m tests.simulation.swarm 1000 --store      the same hosts with a store and no links
+    python -m tests.simulation.swarm 1000 --power      power cuts in every plan, not in a quarter
     python -m tests.simulation.swarm --seed 4711       one seed, its story printed
     python -m tests.simulation.swarm --plan FILE       a plan that was kept
 
@@ -16,11 +18,12 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from tests.simulation.drawing import plan_of
+from tests.simulation.drawing import plan_of, plan_with_power, plan_with_store
 from tests.simulation.plan import Plan
 from tests.simulation.shorten import shorten
 from tests.simulation.story import Story
@@ -28,6 +31,9 @@ from tests.simulation.story import Story
 CHUNK = 50
 PROGRESS_S = 15.0
 FINDINGS_MAX = 10
+FLAGS: dict[Callable[[int], Plan], str] = {
+    plan_with_store: " --store", plan_with_power: " --power",
+}
 COMMAND = "python -m tests.simulation.swarm --seed"
 
 
@@ -59,35 +65,37 @@ def problem(plan: Plan) -> str | None:
     return None
 
 
-def try_seeds(seeds: Iterable[int]) -> Tally:
+def try_seeds(seeds: Iterable[int], draw: Callable[[int], Plan] = plan_of) -> Tally:
     """Run some seeds, every fiftieth twice: the same plan must take the same course."""
     tally = Tally()
     for seed in seeds:
         tally.seeds += 1
-        story = Story(plan_of(seed))
+        story = Story(draw(seed))
         try:
             report = story.run()
-            if seed % 50 == 0 and Story(plan_of(seed)).run().trace_hash != report.trace_hash:
+            if seed % 50 == 0 and Story(draw(seed)).run().trace_hash != report.trace_hash:
                 raise AssertionError("the same plan took another course")
         except Exception:
-            tally.findings.append((seed, problem(plan_of(seed)) or "only sometimes"))
+            tally.findings.append((seed, problem(draw(seed)) or "only sometimes"))
         else:
             tally.marks.update(report.marks)
             tally.converged_s.append(report.converged_s)
     return tally
 
 
-def campaign(seeds: range, jobs: int) -> Iterator[Tally]:
+def campaign(
+    seeds: range, jobs: int, draw: Callable[[int], Plan] = plan_of
+) -> Iterator[Tally]:
     """The tally so far, after each chunk."""
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     total = Tally()
     if jobs == 1:
         for chunk in chunks:
-            total.add(try_seeds(chunk))
+            total.add(try_seeds(chunk, draw))
             yield total
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for tally in pool.imap_unordered(try_seeds, chunks):
+        for tally in pool.imap_unordered(partial(try_seeds, draw=draw), chunks):
             total.add(tally)
             yield total
 
@@ -116,10 +124,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="one seed, told as a story")
     parser.add_argument("--plan", type=Path, help="a plan in a file, told as a story")
+    parser.add_argument("--store", action="store_true", help="hosts with a store, not with links")
+    parser.add_argument("--power", action="store_true", help="power cuts in every plan")
     options = parser.parse_args()
+    draw = plan_with_store if options.store else plan_with_power if options.power else plan_of
     if options.plan is not None or options.seed is not None:
         plan = (
-            plan_of(options.seed) if options.plan is None
+            draw(options.seed) if options.plan is None
             else Plan.from_json(options.plan.read_text())
         )
         if explain(plan) is None:
@@ -130,19 +141,20 @@ def main() -> int:
         return 1
     first, _, last = options.seeds.rpartition("-")
     seeds = range(int(first), int(last) + 1) if first else range(int(last))
-    return _report(seeds, options.jobs)
+    return _report(seeds, options.jobs, draw)
 
 
-def _report(seeds: range, jobs: int) -> int:
+def _report(seeds: range, jobs: int, draw: Callable[[int], Plan]) -> int:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     ).stdout.strip()
     print(f"seeds {seeds.start} to {seeds.stop - 1}, {jobs} jobs, commit {commit or 'unknown'}")
     began_s = told_s = time.monotonic()
     tally, known = Tally(), 0
-    for tally in campaign(seeds, jobs):
+    for tally in campaign(seeds, jobs, draw):
         for seed, wrong in tally.findings[known:]:
-            print(f"seed {seed}: {wrong}\n    {COMMAND} {seed}", flush=True)
+            flag = FLAGS.get(draw, "")
+            print(f"seed {seed}: {wrong}\n    {COMMAND} {seed}{flag}", flush=True)
         known = len(tally.findings)
         if time.monotonic() - told_s > PROGRESS_S:
             told_s = time.monotonic()

@@ -4,13 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.drawing import plan_of
+from tests.simulation.drawing import plan_of, plan_with_store
 from tests.simulation.ledger import Fact, Ledger, Violation
 from tests.simulation.plan import Plan
 from tests.simulation.shorten import shorten
+from tests.simulation.story import run
 from tests.simulation.swarm import campaign
 
 SEEDS = range(400)
+SEEDS_WITH_STORE = range(300)
 RARE_PATHS = {
     "death noticed in time",
     "failover rewrote a route",
@@ -18,10 +20,13 @@ RARE_PATHS = {
     "late delta under a tombstone",
     "node that lost its past began again",
     "probe saved a slow member",
+    "recovery given up",
+    "recovery waited for members",
     "repaired after a death",
     "repaired by anti-entropy",
     "session ended by a revocation that met it",
     "session fetched from a peer",
+    "sessions recovered",
     "what a client has seen was there",
     "snapshot resumed with another donor",
     "suspicion refuted",
@@ -29,6 +34,26 @@ RARE_PATHS = {
     "tombstone collected",
     "write that waited in vain",
 }
+RARE_PATHS_WITH_STORE = {
+    "end learned by coming back",
+    "failover rewrote a route",
+    "node that lost its past began again",
+    "session ended by a revocation that met it",
+    "session fetched from a peer",
+    "silent store dropped",
+    "store told what it had forgotten",
+    "store wanted a whole copy",
+    "tombstone collected",
+    "what a client has seen was there",
+    "write that waited in vain",
+}
+
+
+@pytest.mark.timeout(300)
+def test_plans_with_a_store_hold_and_take_every_rare_path() -> None:
+    *_, tally = campaign(SEEDS_WITH_STORE, jobs=2, draw=plan_with_store)
+    assert tally.findings == []
+    assert {path for path in RARE_PATHS_WITH_STORE if not tally.marks[path]} == set()
 
 
 @pytest.mark.timeout(300)
@@ -37,6 +62,11 @@ def test_seeded_plans_hold_and_take_every_rare_path() -> None:
     assert tally.findings == []
     assert tally.seeds == len(SEEDS)
     assert {path for path in RARE_PATHS if not tally.marks[path]} == set()
+
+
+def test_with_a_store_a_death_is_noticed_by_silence() -> None:
+    report = run(Plan(store=True, steps=[["wait", 1000.0], ["kill", 1], ["wait", 8000.0]]))
+    assert report.marks["death noticed in time"] == 2
 
 
 def test_a_seed_always_stands_for_the_same_plan() -> None:

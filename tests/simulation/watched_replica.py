@@ -7,11 +7,14 @@ and falling back to an earlier state.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import START, Batch, Cursor
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import (
+    ENDED_REVOKED,
     LOCAL_PREFIX,
     Change,
     Register,
@@ -23,11 +26,14 @@ from clustersession.replica.engines.memory import MemoryEngine, MemoryTransactio
 from clustersession.replica.replica import Replica
 from clustersession.replica.results import Applied, Committed
 from clustersession.replica.tables import META, NOTES
+from clustersession.replica.turns import CountedTurn
 from tests.simulation.claims import check_claim, check_versions
-from tests.simulation.ledger import Fact, Ledger, Violation
+from tests.simulation.ledger import Fact, Ledger, Store, Violation
+from tests.simulation.timeline import WALL_START_MS
 from tests.simulation.users import check_local
 
 SPARE_MAX = 5
+SESSIONS_A_TURN = 2
 
 Put = Callable[[int, bytes, bytes], None]
 Tables = list[tuple[list[bytes], dict[bytes, bytes]]]
@@ -61,6 +67,10 @@ class Disk(MemoryEngine):
                 transaction.put = self._running_out(transaction.put)  # type: ignore[method-assign]
             yield transaction
 
+    def bytes_used(self) -> int:
+        # So that a few small sessions are more than the smallest bound that may be set.
+        return 10_000 * super().bytes_used()
+
     def copy(self) -> Tables:
         """Everything as it stands."""
         return [(list(table.order), dict(table.values)) for table in self._tables]
@@ -77,17 +87,28 @@ class WatchedReplica(Replica):
     """One store of one host."""
 
     def __init__(
-        self, node: bytes, ledger: Ledger, host: str, now_s: Callable[[], float], skew_ms_max: int
+        self, node: bytes, ledger: Ledger, host: str, now_s: Callable[[], float], skew_ms_max: int,
+        life: Store | None = None,
     ) -> None:
         self.disk = Disk()
-        super().__init__(self.disk, lambda: node, clock_skew_ms_max=skew_ms_max, ends_at_once=1)
-        self.life = ledger.new_store(host)
+        super().__init__(
+            self.disk, lambda: node, clock_skew_ms_max=skew_ms_max, ends_at_once=1,
+            turn=partial(CountedTurn, SESSIONS_A_TURN),
+        )
+        # After a power cut what is in the journal goes on, in the same life of the store.
+        self.life = ledger.new_store(host) if life is None else life
         self._ledger = ledger
         self._now_s = now_s
         self._cursors_seen: dict[bytes, Cursor] = {}
         self._wall_ms = 0
         self._own_nodes = {self.node}
+        self.in_store: Callable[[str], SessionState | None] = lambda key: None
+        # What a request has put in the place of a session that had left, because the store did not
+        # give it. It may lack what was written here before, until the store is heard.
+        self._taken_back: set[str] = set()
         self.commits: dict[int, tuple[bytes, range]] = {}
+        # What a session was when a commit here ended it.
+        self.last_copies: dict[str, SessionState] = {}
         self._synced = (self.disk.copy(), self.node, 0)
 
     # ---- the disk --------------------------------------------------------------------------------
@@ -125,6 +146,12 @@ class WatchedReplica(Replica):
             if state is None:
                 continue
             seq += 1
+            last = change.held if old is None else old
+            if change.end is not None and last is not None:
+                self.last_copies[change.key] = last
+            if old is None and change.creation is None:
+                self._taken_back.add(change.key)
+                self._ledger.marks["session taken back by its request"] += 1
             self._grown(change.key, old, state)
             self._take_down(change, state, seq)
         return committed
@@ -144,15 +171,28 @@ class WatchedReplica(Replica):
             self._moved(batch.sender, applied.cursor)
         return applied
 
-    def merge(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
-        """Merge, and see that nothing went back."""
+    def restore(self, sessions: Iterable[tuple[str, SessionState]], wall_ms: int) -> int:
+        """Merge or restore, and see that nothing went back."""
         self._wall_ms = wall_ms
         copies = list(sessions)
+        self._taken_back.difference_update(key for key, _ in copies)
         before = {key: self.get(key) for key, _ in copies}
-        changed = super().merge(copies, wall_ms)
+        changed = super().restore(copies, wall_ms)
         for key, old in before.items():
             self._grown(key, old, self.get(key))
         return changed
+
+    def take(self, batch: Batch, wall_ms: int) -> bool:
+        """Take a change ahead of its stream, and see that nothing went back and no cursor moved."""
+        self._wall_ms = wall_ms
+        before = {delta.key: self.get(delta.key) for delta in batch.deltas}
+        cursors = self.cursors()
+        taken = super().take(batch, wall_ms)
+        for key, old in before.items():
+            self._grown(key, old, self.get(key))
+        if self.cursors() != cursors:
+            raise Violation(f"{self.life.host}: a change that came directly moved a cursor")
+        return taken
 
     def inherit(self, cursors: Mapping[bytes, Cursor]) -> None:
         """Inherit, and see that no cursor went back."""
@@ -174,7 +214,28 @@ class WatchedReplica(Replica):
                                 " ms early")
             if state.ended is not None:
                 self._ledger.marks["tombstone collected"] += 1
+            else:
+                self._ledger.expired(key, self.life)
         return swept
+
+    def evict(self, copies: Iterable[tuple[str, SessionState]]) -> int:
+        """Evict, and see that the store holds what goes."""
+        given = [key for key, _ in copies]
+        before = {key: state for key in given if (state := self.get(key)) is not None}
+        gone = super().evict(copies)
+        lately_lost = self._ledger.losses_since(self._now_s() - 1.0)
+        for key, state in before.items():
+            if self.get(key) is not None:
+                continue
+            theirs = self.in_store(key)
+            if expires_ms(state) <= WALL_START_MS + self._now_s() * 1000:
+                continue
+            is_held = theirs is not None and merge(state, theirs) == theirs
+            if not is_held and not lately_lost:
+                raise Violation(f"{self.life.host} let go of {key[:6]}: {theirs} is in the store")
+            # A store that was emptied a moment ago may not have been able to say so.
+            self._ledger.evicted(self.life, key, is_held=is_held)
+        return gone
 
     def renew_identity(self, node: bytes, floor: int, date_again_ms: int | None = None) -> None:
         """Renew, and take down under which stamps the last writes go on."""
@@ -248,9 +309,10 @@ class WatchedReplica(Replica):
             if old is not None:
                 raise Violation(f"{self.life.host} lost its copy of {key[:6]}")
             return
-        if old is not None and merge(old, new) != new:
+        if old is not None and merge(_revoked_as(old, new), new) != new:
             raise Violation(f"{self.life.host}: a copy of {key[:6]} went back: {old} -> {new}")
-        check_versions(self._ledger, self.life.host, key, new)
+        if key not in self._taken_back:
+            check_versions(self._ledger, self.life.host, key, new)
         check_local(self.life.host, self._own_nodes, key, new)
         if new.ended is not None:
             self.life.ended.add(key)
@@ -264,3 +326,15 @@ class WatchedReplica(Replica):
         latest_ms = self._wall_ms + self._clock_skew_ms_max
         check_claim(self, self.life.host, self._ledger, node, (seen, cursor), latest_ms)
         self._cursors_seen[node] = cursor
+
+
+def _revoked_as(old: SessionState, new: SessionState) -> SessionState:
+    """The old copy with the end of the new one, if both were revoked.
+
+    Until the end of a session is stored, the record stands for it, and that of a later revocation
+    takes the place of an earlier one's.
+    """
+    ends = old.ended, new.ended
+    if all(end is not None and end.reason == ENDED_REVOKED for end in ends):
+        return replace(old, ended=new.ended)
+    return old

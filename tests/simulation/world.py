@@ -14,17 +14,21 @@ from clustersession.core.membership import (
     MemberRefuted,
     MemberSuspected,
 )
+from clustersession.core.state import SessionState
 from clustersession.node import news
 from clustersession.node.news import News
 from clustersession.session.token import IdSigner
 from clustersession.settings.settings import Settings
 from clustersession.wire.keys import ClusterKeys
+from tests.simulation import power
 from tests.simulation.agent import Agent
+from tests.simulation.direct import DirectTraffic
 from tests.simulation.host import Host
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.neighbours import check_holders
 from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Plan
+from tests.simulation.store import SimulatedStore
 from tests.simulation.timeline import Timeline
 from tests.simulation.users import LOCAL_MARK, LOCAL_NAME, Users
 
@@ -33,6 +37,7 @@ SETTINGS: dict[str, Any] = {
     "local_attributes": (LOCAL_NAME,),
 }
 KILL_KNOWN_S = 1.0
+RECOVERY_WAIT_S = 15.0
 QUIET_S = 0.3
 EVENTS = {
     MemberAdded: "added", MemberSuspected: "suspects", MemberRefuted: "trusts again",
@@ -51,7 +56,10 @@ class World:
         self.ledger = Ledger()
         self.users = Users()
         self.marks: Counter[str] = self.ledger.marks
-        self.settings = Settings(**{**SETTINGS, **plan.settings})
+        store = {"store": "valkey://simulated", "near_cache_idle_s": 0.0} if plan.store else {}
+        if plan.power:
+            store = {"recovery_wait_s": RECOVERY_WAIT_S}
+        self.settings = Settings(**{**SETTINGS, **store, **plan.settings})
         self.keys, self.signer = _secrets()
         self.lines: list[str] | None = [] if remember else None
         self.disturbances = 0
@@ -66,9 +74,14 @@ class World:
         self._incarnations: dict[bytes, int] = {}
         self._left: dict[bytes, int] = {}
         self.owners: dict[tuple[str, frozenset[str]], str] = {}
+        self.store = SimulatedStore(self) if plan.store else None
         self.hosts = [Host(self, chr(ord("a") + n), n + 1) for n in range(plan.hosts)]
         self.network.stations.update({host.name: host for host in self.hosts})
+        if self.store is not None:
+            self.network.stations[self.store.name] = self.store
+        self.direct = DirectTraffic()
         self._by_ip = {host.ip: host for host in self.hosts}
+        self.ledger.copies_of = self._copies_of
 
     # ---- what hosts ask for ----------------------------------------------------------------------
 
@@ -92,6 +105,12 @@ class World:
     def host_at(self, address: Address) -> Host | None:
         """Who listens there."""
         return self._by_ip.get(address.host)
+
+    def _copies_of(self, key: str) -> list[SessionState]:
+        copies = [host.replica.get(key) for host in self.hosts]
+        if self.store is not None:
+            copies.append(self.store.get(key))
+        return [copy for copy in copies if copy is not None]
 
     # ---- what is noticed -------------------------------------------------------------------------
 
@@ -142,10 +161,26 @@ class World:
             case news.BecameReady(how):
                 self.say(f"{host.name}: ready, {how}")
                 self.marks["snapshot loaded"] += "snapshot" in how
+            case news.RecoveryWaits(required):
+                self.say(f"{host.name}: waits for {sorted(required.values())}")
+                self.marks["recovery waited for members"] += bool(required)
+            case news.Recovered(count):
+                self.say(f"{host.name}: recovered {count} sessions")
+                self.marks["sessions recovered"] += count > 0
+                power.check_recovered(host)
+            case news.RecoveryDropped():
+                self.say(f"{host.name}: recovery is given up")
+                self.marks["recovery given up"] += 1
+                power.note_dropped(host)
             case news.MessageDropped(_, reason):
                 self.marks[f"dropped: {reason}"] += 1
             case news.FutureRefused():
                 self.marks["future refused"] += 1
+            case news.StoreFull():
+                self.say(f"{host.name}: the store is full")
+            case news.StoreHasSpace():
+                self.marks["store took what it had refused"] += 1
+                self.say(f"{host.name}: the store has space")
             case news.TooLarge():
                 raise Violation(f"{host.name} found a session too large to send")
             case _:
@@ -178,11 +213,19 @@ class World:
         if peers < 0:
             self.marks["write that waited in vain"] += 1
         if peers > 0:
-            for fact in self.ledger.confirmed(host.replica.life, node, seqs, peers):
+            facts = self.ledger.confirmed(host.replica.life, node, seqs, peers)
+            for fact in facts:
                 if node not in self.ledger.nodes_fallen_back:
                     check_holders(host, fact, peers)
+        if peers >= 0 and host.journal is not None:
+            power.acknowledged(host, node, seqs)
         undisturbed = self.plan.is_harmless and self.settled_s is not None
-        wanted = len(self.hosts) - 1 if self.settings.ack == "all" else min(len(self.hosts) - 1, 1)
+        if self.store is not None and self.store.is_full and peers < 0:
+            if undisturbed and self.ledger.ends_alone(host.replica.life, node, seqs):
+                raise Violation(f"{host.name}: an end was not taken by a store that is full")
+            return
+        others = len(self.hosts) - 1 if self.store is None else 1
+        wanted = others if self.settings.ack == "all" else min(others, 1)
         if (undisturbed or self.recovered) and peers < wanted:
             raise Violation(f"{host.name} got {peers} confirmations, and nothing had happened")
 
@@ -199,6 +242,8 @@ class World:
     def expect_silence(self, leaver: Host) -> None:
         """A host has left gracefully: unless more happens, nobody may make a stir about it."""
         network = self.network
+        if self.store is not None and not self.store.is_well:
+            return
         if network.blocked or network.extra_s or network.clogged_until_s:
             # Its goodbye may be on its way for longer than a silence is borne.
             return
@@ -210,8 +255,10 @@ class World:
         network = self.network
         if network.blocked or network.extra_s or network.clogged_until_s or network.to_drop:
             return
-        if self.quiet_s < QUIET_S:
+        if self.quiet_s < QUIET_S or (self.store is not None and not self.store.is_well):
             return
+        # By the store nobody learns more of a death than silence.
+        silent |= self.store is not None
         others = [host for host in self.hosts if host is not victim]
         if any(host.dark or (host.up and not host.awake) for host in others):
             # A helper that stands still is waited for.

@@ -4,8 +4,9 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -87,6 +88,16 @@ def firing(series: Mapping[str, Sequence[float | None]]) -> frozenset[str]:
     if found is None:
         raise AssertionError(said)
     return frozenset(name for name in alert_names() if re.search(rf"\b{name}\b", found[1]))
+
+
+def steady(looks: Sequence[Set[str]], wanted: Iterable[str]) -> set[str]:
+    """The alerts that last, of looks that follow each other.
+
+    A worker tells its counts after somebody has looked, so what it counted before shows as growth
+    in one look, and no more in the next. What is wanted may grow too slowly for each look.
+    """
+    lasts = {name for one, next_ in pairwise(looks) for name in one & next_}
+    return lasts | {name for look in looks for name in look if name in wanted}
 
 
 def alert_names() -> list[str]:

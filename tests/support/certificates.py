@@ -1,6 +1,7 @@
 """A private certificate authority for tests, and the files of a node that has its certificate."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -9,6 +10,11 @@ from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=True, content_commitment=False, key_encipherment=False,
+    data_encipherment=False, key_agreement=False, key_cert_sign=True, crl_sign=True,
+    encipher_only=False, decipher_only=False,
+)  # fmt: skip
 NO_HASH: HashAlgorithm | None = None  # Ed25519 brings its own
 
 
@@ -23,12 +29,15 @@ class Authority:
         certificate = self._certificate(name, self._key, is_ca=True)
         self.ca_path.write_bytes(certificate)
 
-    def files(self, name: str) -> dict[str, str]:
-        """The three settings of one node; each call with a new name makes a certificate."""
+    def files(self, name: str, address: str = "") -> dict[str, str]:
+        """The three settings of one node; each call with a new name makes a certificate.
+
+        address: the IP address of a server that clients check.
+        """
         key = Ed25519PrivateKey.generate()
         certificate_path = self._directory / f"{self._name}-{name}.pem"
         key_path = self._directory / f"{self._name}-{name}.key"
-        certificate_path.write_bytes(self._certificate(name, key, is_ca=False))
+        certificate_path.write_bytes(self._certificate(name, key, is_ca=False, address=address))
         key_path.write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         )
@@ -38,7 +47,9 @@ class Authority:
             "tls_ca": str(self.ca_path),
         }
 
-    def _certificate(self, name: str, key: Ed25519PrivateKey, *, is_ca: bool) -> bytes:
+    def _certificate(
+        self, name: str, key: Ed25519PrivateKey, *, is_ca: bool, address: str = ""
+    ) -> bytes:
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
@@ -50,6 +61,15 @@ class Authority:
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         )
+        # Without these OpenSSL's strict checks, which Python 3.13 has on, trust none.
+        mine = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        theirs = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(mine, critical=False).add_extension(theirs, critical=False)
+        if is_ca:
+            builder = builder.add_extension(_SIGNS, critical=True)
+        if address:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+            builder = builder.add_extension(names, critical=False)
         return builder.sign(self._key, NO_HASH).public_bytes(Encoding.PEM)
 
 

@@ -1,11 +1,13 @@
-"""Small file systems in memory, which can be full."""
+"""Small file systems, which can be full."""
 
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.support.processes import require, require_programs, require_root
+import pytest
+
+from tests.support.processes import find_program, require, require_programs, require_root
 
 
 @contextmanager
@@ -16,6 +18,26 @@ def small_disk(path: Path, size: str) -> Iterator[None]:
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "clustersession", str(path)]
     done = subprocess.run(command, capture_output=True, text=True)
     require("" if done.returncode == 0 else f"the right to mount ({done.stderr.strip()})")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@contextmanager
+def small_ext4(path: Path, size: str) -> Iterator[None]:
+    """As ``small_disk``, of the kind that most hosts have, in a file beside the directory."""
+    require_programs("mount", "mkfs.ext4")
+    require_root("mounting")
+    image = path.with_name(f"{path.name}.image")
+    subprocess.run(["truncate", "-s", size, str(image)], check=True)
+    make = [str(find_program("mkfs.ext4")), "-q", "-F", "-m", "0", "-O", "^has_journal", str(image)]
+    subprocess.run(make, check=True)
+    command = ["mount", "-o", "loop", str(image), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        # Not every kernel has loop devices, whoever asks.
+        pytest.skip(f"no loop device here: {done.stderr.strip()}")
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
-"""Waits of coroutines for a condition, with a deadline."""
+"""Waits for a condition, with a deadline: coroutines, and what has a thread to itself."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 
@@ -10,3 +11,10 @@ async def until(condition: Callable[[], object], deadline_s: float = 10.0) -> No
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the condition did not come true in time")
+
+
+def wait_until(condition: Callable[[], object], deadline_s: float = 20.0) -> None:
+    until_s = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < until_s, "the condition did not come true in time"
+        time.sleep(0.002)

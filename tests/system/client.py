@@ -5,7 +5,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,9 @@ def request(
         else UnixConnection(node)
     )
     try:
-        connection.request(method, path, content, headers)
+        # A server may answer before it has read the body, and close; its answer can still be read.
+        with suppress(BrokenPipeError):
+            connection.request(method, path, content, headers)
         response = connection.getresponse()
         text = response.read()
         set_cookie = response.getheader("Set-Cookie")

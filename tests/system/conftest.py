@@ -18,9 +18,7 @@ def start_nodes(tmp_path: Path) -> Iterator[StartNodes]:
         def start(make: Callable[[str, Path, ClusterPorts], Node], *routes: str) -> list[Node]:
             ports = ClusterPorts()
             nodes = [make(route, tmp_path, ports) for route in routes]
-            for node in nodes:
-                cleanup.callback(node.stop)
-                node.start()
+            start_together(nodes, cleanup)
             for node in nodes:
                 get(node, "/api/whoami")
             for node in nodes:
@@ -36,4 +34,5 @@ def start_nodes(tmp_path: Path) -> Iterator[StartNodes]:
 
 from clustersession.tools.demo.processes import wait_for  # noqa: E402
 from clustersession.tools.demo.scenario import ADDED  # noqa: E402
+from tests.support.starting import start_together  # noqa: E402
 from tests.system.client import get, settled  # noqa: E402

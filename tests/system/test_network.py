@@ -166,6 +166,31 @@ def test_seeds_also_work_where_multicast_is_configured_and_blocked(tmp_path: Pat
         failover(first, second)
 
 
+def test_without_udp_between_hosts_writes_are_confirmed_by_the_agents(tmp_path: Path) -> None:
+    settings = [on(OVER_SEEDS, n, ack_timeout_s="10") for n in (1, 2)]
+    with cluster(tmp_path, settings) as (first, second):
+        cookie = new_session(first.web, user="ann")
+
+        def taken_after_writes() -> int:
+            before = second.status()["direct"]["changes"]["taken"]
+            for number in range(20):
+                body = {"key": "n", "value": number}
+                assert post(first.web, "/api/set", cookie, body).status == 200
+            taken: int = second.status()["direct"]["changes"]["taken"]
+            return taken - before
+
+        wait_for(taken_after_writes, "writes to go directly")
+        second.host.drop(arriving="ip protocol udp")
+        try:
+            assert taken_after_writes() == 0
+            assert data(first.web, cookie) == data(second.web, cookie) == {"user": "ann", "n": 19}
+            # What waits for nobody in vain is said nowhere.
+            assert not first.log("unconfirmed")
+        finally:
+            second.host.drop_nothing()
+        wait_for(taken_after_writes, "writes to go directly again")
+
+
 def test_three_hosts_send_each_change_once_by_multicast(tmp_path: Path) -> None:
     settings = [on(OVER_MULTICAST, n) for n in (1, 2, 3, 4)]
     with cluster(tmp_path, settings) as nodes:

@@ -71,7 +71,7 @@ def test_no_name_of_an_application_steers_the_terminal() -> None:
         detail_text({"principal": HOSTILE, "attribute_list": [attribute]}),
         members_text({**STATUS, "members": [member]}),
         status_text({**STATUS, "counters": {HOSTILE: 1}}),
-        sessions_text([dict.fromkeys("abcdefg", HOSTILE)]),
+        sessions_text([dict.fromkeys("abcdefgh", HOSTILE)]),
     ]
     for text in shown:
         assert all(c.isprintable() for c in text.replace("\n", "")), text

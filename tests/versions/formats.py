@@ -45,12 +45,14 @@ SHAPES: dict[str, Any] = {
     # Of later phases an older node knows that the other is there.
     "PHASE": "uint",
     "IDENTITY": {"row": [NODE, "uint", "route", ADDRESS]},
+    "MEMBER": {"row": [NODE, "uint", "route", ADDRESS]},
     "ADDRESS": ADDRESS,
     "ADDRESSES": {"list": ADDRESS},
     "NODES": {"list": NODE},
     "MAYBE_NODES": {"maybe": {"list": NODE}},
     "VERSIONS": VERSIONS,
     "MAYBE_VERSIONS": {"maybe": VERSIONS},
+    "PAST": {"maybe": {"row": [{"list": NODE}, "bool", {"list": NODE}, {"list": NODE}]}},
     "CURSOR": {"row": ["uint", "uint"]},
     "CURSORS": {"list": {"row": [NODE, "uint", "uint"]}},
     "SUSPICIONS": {"list": {"row": [NODE, "uint"]}},
@@ -66,7 +68,8 @@ SHAPES: dict[str, Any] = {
 ARGUMENTS: dict[Operation, list[Any]] = {
     Operation.ATTACH: ["uint"],
     Operation.FEED_MOVED: ["uint"],
-    Operation.CONFIRM: ["uint", "bool", "uint"],
+    Operation.PEERS_HOLD: ["uint"],
+    Operation.CONFIRM: ["uint", "bool", "uint", "bool"],
     Operation.FETCH: ["key", VERSIONS],
     Operation.STATUS: [],
     Operation.DRAIN: [],
@@ -76,6 +79,9 @@ ARGUMENTS: dict[Operation, list[Any]] = {
     Operation.LISTEN: ["bool", "uint"],
     Operation.EVENTS: [],
     Operation.LOCATE: ["key", "uint"],
+    Operation.GATHER: ["bytes"],
+    Operation.GRANT: [],
+    Operation.DISMISS: ["any"],
     Operation.REPORT: ["any"],
 }
 

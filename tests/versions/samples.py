@@ -17,7 +17,7 @@ from clustersession.core.identity import Address, Identity, Phase, first_incarna
 from clustersession.core.serving_view import View
 from clustersession.core.state import Delta, Ended, Register, SessionState
 from clustersession.wire import messages as m
-from clustersession.wire.fields import Entry
+from clustersession.wire.fields import Entry, Past
 from clustersession.wire.local import Operation
 
 WALL_MS = 1_800_000_000_000
@@ -76,11 +76,18 @@ def messages() -> dict[str, m.Message]:
             A, 123_456, Phase.READY, True, WALL_MS, 12, 11, {NODE_B: Cursor(4, 5)}, (NODE_B,),
             ((NODE_B, B.incarnation),), (A.address, B.address), False,
         ),
+        "heartbeat of one that takes direct changes": m.Heartbeat(
+            A, 2, Phase.READY, True, WALL_MS, 12, 11, {}, (), (), (), False, True,
+        ),
         "first heartbeat": m.Heartbeat(
             B, 0, Phase.JOINING, False, WALL_MS, 0, 0, {}, (), (), (), True,
         ),
         "draining heartbeat": m.Heartbeat(
             A, 1, Phase.DRAINING, True, 0, HIGHEST, 0, {}, (), (), (), False,
+        ),
+        "heartbeat after a power cut": m.Heartbeat(
+            A, 1, Phase.READY, True, WALL_MS, 0, 0, {}, (), (), (), False, False,
+            Past((NODE_B,), False, (NODE_A, NODE_B), (NODE_B,)),
         ),
         "goodbye": m.Heartbeat(A, 1, Phase.LEAVING, False, 0, 1, 1, {}, (), (), (), False),
         "changes": m.Changes(BATCHES["complete"], True),
@@ -88,6 +95,7 @@ def messages() -> dict[str, m.Message]:
         "changes that one confirms": m.Changes(BATCHES["complete"], True, (NODE_B,)),
         "progress": m.Progress(Cursor(4, HIGHEST), False, False),
         "resume": m.Progress(Cursor(0, 0), True, True),
+        "resume, with more known": m.Progress(Cursor(4, 4), True, False, HIGHEST),
         "fetch": m.Fetch(KEY),
         "fetch of a small one with more": m.Fetch(KEY, {NODE_A: 12, NODE_B: HIGHEST}, 12_288),
         "fetched": m.Fetched(KEY, STATE),
@@ -95,6 +103,8 @@ def messages() -> dict[str, m.Message]:
         "kept back": m.Fetched(OTHER_KEY, None, {NODE_A: 12}),
         "first page, please": m.SnapshotRequest(""),
         "next page, please": m.SnapshotRequest(KEY),
+        "next page of ends, please": m.SnapshotRequest(KEY, True),
+        "page of ends": m.SnapshotPageMessage(KEY, ((KEY, ENDED),), KEY, True, {}, 0, True),
         "page": m.SnapshotPageMessage(
             "", ((KEY, STATE), (OTHER_KEY, ENDED)), OTHER_KEY, False,
             {NODE_A: Cursor(12, 12), NODE_B: Cursor(4, 5)}, 1_000,
@@ -111,14 +121,18 @@ def messages() -> dict[str, m.Message]:
         "probe, please": m.ProbeRequest(NODE_B),
         "probed": m.ProbeReply(NODE_B, True),
         "not reached": m.ProbeReply(NODE_A, False),
+        "direct change": m.DirectChange(BATCHES["complete"], 7),
+        "taken": m.DirectAnswer(NODE_A, HIGHEST, True),
+        "refused": m.DirectAnswer(NODE_B, 0, False),
     }
 
 
 REQUESTS: dict[str, tuple[Operation, int, list[Any]]] = {
     "attach": (Operation.ATTACH, 1, [4711]),
     "moved": (Operation.FEED_MOVED, 0, [12]),
-    "confirm": (Operation.CONFIRM, 2, [12, False, 1000]),
-    "confirm all": (Operation.CONFIRM, 2**31, [HIGHEST, True, 250]),
+    "peers hold": (Operation.PEERS_HOLD, 0, [12]),
+    "confirm": (Operation.CONFIRM, 2, [12, False, 1000, False]),
+    "confirm all": (Operation.CONFIRM, 2**31, [HIGHEST, True, 250, True]),
     "fetch": (Operation.FETCH, 3, [KEY, []]),
     "fetch writes": (Operation.FETCH, 11, [KEY, [[NODE_A, 12], [NODE_B, HIGHEST]]]),
     "status": (Operation.STATUS, 4, []),
@@ -129,6 +143,9 @@ REQUESTS: dict[str, tuple[Operation, int, list[Any]]] = {
     "listen": (Operation.LISTEN, 8, [True, 4711]),
     "events": (Operation.EVENTS, 9, []),
     "locate": (Operation.LOCATE, 10, [KEY, 1000]),
+    "gather": (Operation.GATHER, 14, [b"t" * 16]),
+    "grant": (Operation.GRANT, 15, []),
+    "dismiss": (Operation.DISMISS, 16, [[NODE_A]]),
     "report": (Operation.REPORT, 0, [{"commits": 3, "fetches": 1}]),
 }
 

@@ -36,21 +36,20 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
     "wire/messages.py": [
         (f"PROTOCOL_VERSION = {PROTOCOL_VERSION}\n",
          f"PROTOCOL_VERSION = {PROTOCOL_VERSION + 1}\n"),
-        ("    asks: bool = kept_as(BOOL)\n",
-         '    asks: bool = kept_as(BOOL)\n    mood: str = kept_as(NAME, default="unknown")\n'),
+        ("    past: Past | None = kept_as(PAST, default=None)\n",
+         "    past: Past | None = kept_as(PAST, default=None)\n"
+         '    mood: str = kept_as(NAME, default="unknown")\n'),
         ("ProbeReply: 16,", "ProbeReply: 16, Rumour: 99,"),
         ("\nMessage = (\n", NEW_MESSAGE),
     ],
     "node/heartbeat.py": [
         ("import Heartbeat, encode_message", "import Heartbeat, Rumour, encode_message"),
-        ("asks=context.phase is Phase.JOINING,",
-         'asks=context.phase is Phase.JOINING, mood="well",'),
+        ("            past=past,\n", '            past=past, mood="well",\n'),
         ('        """Send a heartbeat to one peer, with where the others listen."""\n',
          '        """Greet."""\n        self._context.send(peer.node, Rumour("no news"))\n'),
     ],
     "worker/agent_client.py": [
-        ("int(settings.ack_timeout_s * 1000)\n",
-         'int(settings.ack_timeout_s * 1000), "and more"\n'),
+        ("int(timeout_s * 1000), ends\n", 'int(timeout_s * 1000), ends, "and more"\n'),
     ],
     "worker/attachment.py": [
         ("link.ask(Operation.ATTACH, self._pid,", 'link.ask(Operation.ATTACH, self._pid, "more",'),

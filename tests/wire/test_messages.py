@@ -59,10 +59,10 @@ messages: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(
         m.Heartbeat, identities, numbers, st.sampled_from(Phase), flags, numbers, numbers, numbers,
         st.dictionaries(nodes, cursors, max_size=4), few(nodes), few(st.tuples(nodes, numbers)),
-        few(addresses), flags,
+        few(addresses), flags, flags,
     ),
     st.builds(m.Changes, batches(), flags),
-    st.builds(m.Progress, cursors, flags, flags),
+    st.builds(m.Progress, cursors, flags, flags, numbers),
     st.builds(m.Fetch, keys, st.none() | vectors, numbers),
     st.builds(m.Fetched, keys, st.none() | states, st.none() | vectors),
     st.builds(m.SnapshotRequest, places),
@@ -78,6 +78,8 @@ messages: st.SearchStrategy[m.Message] = st.one_of(
     st.builds(m.Pong, numbers),
     st.builds(m.ProbeRequest, nodes),
     st.builds(m.ProbeReply, nodes, flags),
+    st.builds(m.DirectChange, batches(), numbers),
+    st.builds(m.DirectAnswer, nodes, numbers, flags),
 )
 
 

@@ -4,11 +4,14 @@ import logging
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from clustersession import __version__
+from clustersession.net.agent_link import BlockingLink
 from clustersession.replica.home import NodeHome
-from clustersession.settings.settings import Settings
+from clustersession.settings.settings import AgentMode, Settings
 from clustersession.tools.demo.processes import wait_for
 from clustersession.worker import attachment, launch
 from clustersession.worker.attachment import Attachment, _require_threads
@@ -44,3 +47,31 @@ def test_an_agent_that_nobody_starts_is_missed_once_it_should_be_there(
     (record,) = caplog.records
     assert str(home.agent_socket) in record.getMessage()
     assert "same secret" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("status", "agent", "goes"),
+    [
+        ({"store_mark": "", "workers": []}, "process", True),
+        ({"store_mark": "0123", "workers": []}, "process", True),
+        ({"store_mark": "0123", "workers": [7]}, "process", False),
+        ({"store_mark": "0123", "workers": []}, "external", False),
+        ({"store_mark": None, "workers": [7]}, "process", False),
+        # It knows the store, but could not read what is sealed by a secret that has come since.
+        ({"store_mark": None, "workers": []}, "process", True),
+    ],
+)
+def test_an_agent_with_another_store_goes_when_nobody_uses_it_any_more(
+    status: dict[str, Any], agent: AgentMode, goes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(
+        distributable=True, agent=agent, store="valkey://:p4ssw0rd@db", secret=("s" * 32, "o" * 32)
+    )
+    if same := status["store_mark"] is None:
+        status["store_mark"] = settings.store_marks[1]
+    tested = Attachment.__new__(Attachment)
+    tested._settings, tested._starts_in_thread = settings, False
+    link = SimpleNamespace(ask=lambda *_, timeout_s: {"version": __version__, **status})
+    assert tested._is_outdated(cast(BlockingLink, link)) is goes
+    assert len(caplog.records) == (not goes and not same)
+    assert len(set(settings.store_marks)) == 2

@@ -74,7 +74,7 @@ def test_an_agent_that_was_replaced_costs_a_worker_one_retry(tmp_path: Path) -> 
         pool = port._pool
         taken = [pool._take() for _ in range(60)]
         for link in taken:
-            pool._give(link)
+            pool._idle.give(link)
         agent.kill()
         agent = Answering(home)
         begin_s = time.monotonic()

@@ -63,7 +63,7 @@ def test_a_secret_replaced_at_one_go_begins_a_node_and_names_the_older(
     begun = [node(tmp_path, NEW), node(tmp_path, NEW)]
     assert begun[0] == begun[1] != older
     (line,) = [record.getMessage() for record in caplog.records]
-    assert str(older.directory) in line
+    assert older.directory.name in line
     assert str(begun[0].directory) in line
     # The one with the sessions of now is the one of the newest secret, and the older keeps its own.
     assert node(tmp_path, NEW, OLD) == begun[0]

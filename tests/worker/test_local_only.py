@@ -54,12 +54,9 @@ async def test_expired_sessions_go_at_intervals_and_a_few_at_a_time(clock: list[
     replica = replica_with(SWEEP_LIMIT + 1)
     cluster = LocalOnly("a", replica, HostClock(1000))
     assert cluster.confirm(1)
-    assert replica.stats().sessions == SWEEP_LIMIT + 1, "not at every commit"
-    clock[0] += SWEEP_INTERVAL_S
+    assert replica.stats().sessions == 1, "at the first commit: the process may be a short one"
     assert await cluster.confirm_async(1)
-    assert replica.stats().sessions == 1
-    cluster.feed_moved(1)
-    assert replica.stats().sessions == 1
+    assert replica.stats().sessions == 1, "not at every commit"
     clock[0] += SWEEP_AGAIN_S
     cluster.feed_moved(1)
     assert replica.stats().sessions == 0

@@ -1,6 +1,5 @@
 """Where a node's files are, whatever the user and the cluster are called."""
 
-import logging
 import os
 from pathlib import Path
 
@@ -21,7 +20,8 @@ def test_a_cluster_name_leads_out_of_no_directory(
 def test_without_a_home_the_state_is_in_the_temporary_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("XDG_STATE_HOME", "HOME", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"):
+    monkeypatch.setattr(places, "is_test_run", lambda: False)
+    for name in ("XDG_STATE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     assert places.user_state_dir().name == f"clustersession-{os.getuid()}"
     monkeypatch.setenv("HOME", "/nonexistent")
@@ -31,8 +31,8 @@ def test_without_a_home_the_state_is_in_the_temporary_directory(
 def test_a_service_of_systemd_keeps_its_state_where_its_unit_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("XDG_STATE_HOME", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(places, "is_test_run", lambda: False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/shop:/var/lib/other")
     assert places.user_state_dir() == Path("/var/lib/shop/clustersession")
     monkeypatch.setenv("XDG_STATE_HOME", "/srv/state")
@@ -40,16 +40,13 @@ def test_a_service_of_systemd_keeps_its_state_where_its_unit_says(
 
 
 def test_under_pytest_the_users_own_state_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    places._place_of_tests.cache_clear()
-    with caplog.at_level(logging.INFO, "clustersession"):
-        place = places.user_state_dir()
+    place = places.user_state_dir()
     assert place.is_dir()
-    assert place.name.startswith("clustersession-pytest-")
-    assert str(place) in caplog.text
+    assert place.name.startswith("clustersession-tests-")
     assert places.user_state_dir() == place, "all of a process have one place"
     secret = ("a secret of sixteen",)
     assert places.node_home(Settings(secret=secret)).directory.parent == place
@@ -58,10 +55,10 @@ def test_under_pytest_the_users_own_state_is_left_alone(
     assert places.node_home(place_given).directory.parent == tmp_path / "given"
 
 
-def test_a_server_that_only_has_pytest_loaded_is_no_test(
+def test_a_server_keeps_its_state_in_its_users_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("XDG_STATE_HOME", "PYTEST_CURRENT_TEST", "PYTEST_VERSION"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(places, "is_test_run", lambda: False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert places.user_state_dir() == tmp_path / ".local" / "state" / "clustersession"

@@ -27,7 +27,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(**options: Any) -> Runtime:
-    return Runtime(Settings(route="a", map_bytes=MAP_BYTES, **options))
+    return Runtime(Settings(**{"route": "a", "map_bytes": MAP_BYTES, **options}))
 
 
 def store(manager: SessionManager, **values: Any) -> str:
@@ -119,13 +119,16 @@ def test_a_forked_worker_opens_its_own() -> None:
     runtime.close()
 
 
-def test_nodes_with_different_state_directories_share_the_secret(tmp_path: Path) -> None:
-    one, two = make(state_dir=str(tmp_path / "1")), make(state_dir=str(tmp_path / "2"))
+def test_nodes_of_one_state_directory_share_its_secret(tmp_path: Path) -> None:
+    places = (("1", "a"), ("1", "b"), ("2", "a"))
+    one, sibling, elsewhere = (
+        make(state_dir=str(tmp_path / place), route=route) for place, route in places
+    )
     sid = store(one.manager(), a=1)
-    visit = two.manager().open([sid])
-    assert visit.missing
-    one.close()
-    two.close()
+    assert sibling.manager().open([sid]).missing
+    assert not elsewhere.manager().open([sid]).missing, "an id of another secret is a forged one"
+    for runtime in (one, sibling, elsewhere):
+        runtime.close()
 
 
 def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A table is named by its number in ``replica.tables``. A reading transaction sees one state of all
 tables throughout. A writing transaction excludes every other writer, takes effect as a whole when
-its block ends, and not at all when the block raises; ``Undo`` it keeps to itself.
+its block ends, and not at all when the block raises.
 
 An engine whose space is bounded keeps a **reserve**: so much free space as the end of a session
 needs while it is stored, which frees more than it takes. A write says what share of the reserve it
@@ -14,13 +14,15 @@ To add an engine, implement ``StorageEngine``, open it in ``replica.opening``, a
 parameters of ``tests/replica/conftest.py``: every test of the replica then runs on it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from clustersession.core.errors import ReplicaFull
 
-class Undo(Exception):
-    """Leaves the block of a writing transaction, of which then nothing takes effect."""
+
+class StartAnew(ReplicaFull):
+    """There is no space for this transaction as it was begun; there may be when it is repeated."""
 
 
 class ReadTransaction(Protocol):
@@ -28,6 +30,10 @@ class ReadTransaction(Protocol):
 
     def get(self, table: int, key: bytes) -> bytes | None:
         """Return the value under a key."""
+        ...
+
+    def get_all(self, places: Sequence[tuple[int, bytes]]) -> list[bytes | None]:
+        """Return the values under some keys, each with its table."""
         ...
 
     def scan(self, table: int, start: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -43,10 +49,17 @@ class ReadTransaction(Protocol):
 
 
 class WriteTransaction(ReadTransaction, Protocol):
-    """Reads and writes, as the only writer. Raises ReplicaFull when there is no space left."""
+    """Reads and writes, as the only writer. Raises ReplicaFull when there is no space left.
+
+    StartAnew, at most once in the life of an engine, is raised for what should be repeated.
+    """
 
     def put(self, table: int, key: bytes, value: bytes) -> None:
         """Set the value under a key."""
+        ...
+
+    def put_all(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """Set some values, each with its table and its key, in this order."""
         ...
 
     def delete(self, table: int, key: bytes) -> None:

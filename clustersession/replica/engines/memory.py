@@ -4,11 +4,10 @@ It has no lock: one thread at a time.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from clustersession.core.errors import ReplicaUnusable
-from clustersession.replica.engines.contract import Undo
 from clustersession.replica.tables import TABLE_NAMES
 
 
@@ -44,6 +43,9 @@ class MemoryTransaction:
     def get(self, table: int, key: bytes) -> bytes | None:
         return self._tables[table].values.get(key)
 
+    def get_all(self, places: Sequence[tuple[int, bytes]]) -> list[bytes | None]:
+        return [self._tables[table].values.get(key) for table, key in places]
+
     def scan(self, table: int, start: bytes) -> Iterator[tuple[bytes, bytes]]:
         order, values = self._tables[table].order, self._tables[table].values
         for place in range(bisect_left(order, start), len(order)):
@@ -55,6 +57,10 @@ class MemoryTransaction:
 
     def put(self, table: int, key: bytes, value: bytes) -> None:
         self._undo.append((table, key, self._tables[table].set(key, value)))
+
+    def put_all(self, rows: Sequence[tuple[int, bytes, bytes]]) -> None:
+        for table, key, value in rows:
+            self.put(table, key, value)
 
     def pop(self, table: int, key: bytes) -> bytes | None:
         value = self.get(table, key)
@@ -105,10 +111,9 @@ class MemoryEngine:
         transaction = MemoryTransaction(self._tables)
         try:
             yield transaction
-        except BaseException as error:
+        except BaseException:
             transaction.undo()
-            if not isinstance(error, Undo):
-                raise
+            raise
 
     def bytes_used(self) -> int:
         return sum(

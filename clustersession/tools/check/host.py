@@ -9,10 +9,11 @@ import re
 import resource
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -24,6 +25,7 @@ from clustersession.replica.engines.lmdb import directory as directories
 from clustersession.replica.engines.lmdb.engine import peek
 from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.home import NodeHome
+from clustersession.replica.journal.segments import bytes_of
 from clustersession.replica.reading import head_from
 from clustersession.settings.settings import Settings
 from clustersession.tools.check.report import Verdict, ok, problem, warning
@@ -34,7 +36,9 @@ SPACE_BYTES_GOOD = 2**30
 FILES_MIN = 256
 FILES_GOOD = 1024
 _YEAR_MIN, _YEAR_MAX = 2025, 2100
-_FRAMEWORKS = ("starlette", "fastapi", "flask", "quart", "litestar", "django")
+_FRAMEWORKS = (
+    "starlette", "fastapi", "flask", "quart", "litestar", "aiohttp", "tornado", "sanic", "django",
+)
 _REQUIREMENT = re.compile(r"([A-Za-z0-9-]+)>=([\d.]+)")
 
 
@@ -78,6 +82,26 @@ def check_state(home: NodeHome, *, agent_runs: bool) -> Iterator[Verdict]:
     yield _space(existing)
     if (home.replica / directories.DATA_FILE).exists() or user_pids(home.replica):
         yield _replica(home.replica, agent_runs)
+
+
+def check_journal(
+    home: NodeHome, settings: Settings, status: Mapping[str, Any] | None
+) -> Iterator[Verdict]:
+    """Check whether sessions survive a power cut of all nodes, where they are to."""
+    if settings.effective_durability == "none":
+        return
+    existing = next(path for path in (home.directory, *home.directory.parents) if path.exists())
+    kind = directories.file_system_here(existing.resolve())
+    failed = (status or {}).get("journal", {}).get("failed")
+    if failed:
+        yield problem("journal", f"the disk does not take it: {failed}; make room, or see to the "
+                                 "disk")
+    elif kind in directories.MEMORY_FILE_SYSTEMS:
+        yield warning("journal", f"{existing} is in memory ({kind}), so no session survives a "
+                                 "power cut of all nodes; set state_dir to a disk, or durability "
+                                 "to \"none\"")
+    else:
+        yield ok("journal", f"kept on {kind or 'disk'}, {bytes_of(home.journal):,} bytes")
 
 
 def check_nodes(nodes: Iterable[NodeHome], own: NodeHome) -> Iterator[Verdict]:

@@ -174,6 +174,10 @@ def _peers(
             yield ok("peer", f"{answer.address}: this node itself")
         elif answer.identity is not None:
             yield ok("peer", f"{answer.address}: {answer.identity.route}, same cluster and secret")
+            if not answer.by_udp:
+                yield warning("udp", f"{answer.address}: no answer by UDP, so writes to it are "
+                                     "confirmed by the agents, which takes longer; open UDP at "
+                                     "that port, or leave it at that")
     if not answers and settings.seeds:
         yield warning("peer", "no seed has an address; this node would be alone")
 

@@ -11,12 +11,15 @@ import socket
 import ssl
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from clustersession.core.errors import OtherVersion, WireError
+from clustersession.core.feed import Batch
 from clustersession.core.identity import NODE_ID_BYTES, Address, Identity
 from clustersession.net.cluster_certificate import cluster_certificate
 from clustersession.net.link_server import dial
+from clustersession.net.loop_channel import LoopChannels
 from clustersession.net.multicast import MulticastChannel
 from clustersession.net.operator_certificates import operator_certificates
 from clustersession.net.tls import TlsContexts, tls_contexts
@@ -25,6 +28,7 @@ from clustersession.wire.envelope import DropReason, Opened, Opener, Sealer
 from clustersession.wire.keys import ClusterKeys, SecretKeys
 from clustersession.wire.messages import (
     QUESTION_VERSION,
+    DirectChange,
     Heartbeat,
     Hello,
     Pong,
@@ -36,19 +40,22 @@ from clustersession.wire.messages import (
 DIAL_TIMEOUT_S = 2.0
 PEERS_MAX = 64
 LISTEN_S_MAX = 3.0
+UDP_TIMEOUT_S = 0.5
+UDP_ATTEMPTS = 3
 
 
 @dataclass(slots=True)
 class PeerAnswer:
     """Holds what a peer answered. ``trouble``: why it cannot be a peer of ours, what to change.
 
-    ``absent``: nobody is there, which may change.
+    ``absent``: nobody is there, which may change. ``by_udp``: it answers by UDP at the same port.
     """
 
     address: Address
     identity: Identity | None = None
     trouble: str = ""
     absent: bool = False
+    by_udp: bool = False
 
 
 @dataclass(slots=True)
@@ -103,7 +110,27 @@ class Asker:
         else:
             link.abort("only asked")
             self._judge(link.hello, answer)
+        if answer.identity is not None and not answer.trouble:
+            answer.by_udp = await self._answers_by_udp(address)
         return answer
+
+    async def _answers_by_udp(self, address: Address) -> bool:
+        """Send a change that nobody can take, and see whether that is said."""
+        nobody = secrets.token_bytes(NODE_ID_BYTES)
+        channels = LoopChannels(self._keys, self._settings.cluster_name)
+        try:
+            channel = await channels.open(address)
+            for number in range(1, UDP_ATTEMPTS + 1):
+                question = encode_message(DirectChange(Batch(nobody, 0, 0, 0, 0, ()), number))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(UDP_TIMEOUT_S):
+                        if await channel.ask(number, question) is not None:
+                            return True
+        except OSError:
+            pass
+        finally:
+            channels.close()
+        return False
 
     def _judge(self, hello: Hello, answer: PeerAnswer) -> None:
         answer.identity = hello.identity

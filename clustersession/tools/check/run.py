@@ -9,21 +9,29 @@ import dataclasses
 import secrets
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from clustersession.core.errors import ClusterSessionError, ConfigurationError
 from clustersession.net.agent_link import AgentGone
 from clustersession.net.interfaces import bind_address
 from clustersession.operations.nodes import ask_agent
-from clustersession.replica.home import SECRET_FILE_SUFFIX, NodeHome, parse_name
+from clustersession.replica.home import NodeHome, parse_name
 from clustersession.settings.rules import SECRET_COMMAND
 from clustersession.settings.settings import Settings
-from clustersession.settings.sources import guessable_secret, load_settings, require_secret
+from clustersession.settings.sources import (
+    PREFIX,
+    guessable_secret,
+    load_settings,
+    require_secret,
+    require_secret_for_store,
+)
 from clustersession.tools.check.host import (
     check_clock,
     check_cookie,
     check_files,
     check_frameworks,
+    check_journal,
     check_nodes,
     check_state,
     check_times,
@@ -31,15 +39,17 @@ from clustersession.tools.check.host import (
 )
 from clustersession.tools.check.network import check_network
 from clustersession.tools.check.report import Verdict, ok, problem, warning
+from clustersession.tools.check.store import check_store
 from clustersession.wire.local import Operation
-from clustersession.worker.completion import complete
+from clustersession.worker.completion import complete, is_local
 from clustersession.worker.known_secrets import (
     digests_of,
     directory_name,
     find_node,
     nodes_in,
 )
-from clustersession.worker.places import route_of, state_dir_of, user_state_dir
+from clustersession.worker.places import route_of, state_dir_of
+from clustersession.worker.secret import own_secret_file
 
 
 def check_all(options: Mapping[str, object]) -> list[Verdict]:
@@ -65,25 +75,37 @@ def run_checks(settings: Settings) -> list[Verdict]:
     if isinstance(status, str):
         verdicts.append(problem("agent", status))
         status = None
+    verdicts += check_journal(home, settings, status)
     workers = status["workers"] if status else []
     verdicts += [check_files(workers), check_frameworks(), *check_cookie(settings)]
+    if settings.store:
+        secret = settings.secret or (secrets.token_urlsafe(),)
+        verdicts += asyncio.run(check_store(dataclasses.replace(settings, secret=secret)))
     skews: dict[str, int] = {}
     if not settings.distributable:
         verdicts.append(ok("network", "distributable is false: this node has no peers"))
     else:
         try:
             completed = _completed(settings)
-            # The names that somebody else's cluster_name is likely to be.
-            found = {parse_name(path)[0] for path in base.glob("*.*.*") if path.is_dir()}
-            names = {Settings().cluster_name, *filter(None, found)}
             verdicts.insert(0, ok("settings", "all valid"))
-            verdicts += asyncio.run(check_network(completed, names, status, skews))
+            verdicts += _network(completed, base, status, skews)
         except ConfigurationError as error:
             verdicts.insert(0, problem("settings", str(error)))
     verdicts.append(check_clock(time.time(), skews, settings.clock_skew_s_max))
     latest_ms = status.get("latest_time_ms", 0) if status else latest_time_ms(home)
     verdicts += check_times(latest_ms, time.time(), settings.stamp_lead_ms_max)
     return verdicts
+
+
+def _network(
+    settings: Settings, base: Path, status: dict[str, Any] | None, skews: dict[str, int]
+) -> list[Verdict]:
+    if settings.store:
+        return [ok("network", "a store is set: hosts have no connections with each other")]
+    # The names that somebody else's cluster_name is likely to be.
+    found = {parse_name(path)[0] for path in base.glob("*.*.*") if path.is_dir()}
+    names = {Settings().cluster_name, *filter(None, found)}
+    return asyncio.run(check_network(settings, names, status, skews))
 
 
 def _home(settings: Settings, nodes: list[NodeHome]) -> NodeHome:
@@ -111,10 +133,24 @@ def _ask_status(home: NodeHome) -> dict[str, Any] | str | None:
         return str(error)
 
 
+def _require_secret(settings: Settings) -> None:
+    try:
+        if settings.store:
+            require_secret_for_store(settings, is_local(settings.store))
+        else:
+            require_secret(settings, bind_address(settings.bind, settings.multicast_address))
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{error} What only the application says is not seen here: if its framework's secret "
+            "key is the secret, set what follows from that (docs/operations/move.md); if it runs "
+            f"on one host alone, set {PREFIX}DISTRIBUTABLE to false."
+        ) from error
+
+
 def _completed(settings: Settings) -> Settings:
     """Complete the settings without making the user's own secret: a check leaves no files."""
     if not settings.secret:
-        require_secret(settings, bind_address(settings.bind, settings.multicast_address))
-        if not (user_state_dir() / f"{settings.cluster_name}{SECRET_FILE_SUFFIX}").exists():
+        _require_secret(settings)
+        if not own_secret_file(settings).exists():
             settings = dataclasses.replace(settings, secret=(secrets.token_urlsafe(),))
     return complete(settings)

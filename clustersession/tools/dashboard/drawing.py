@@ -5,7 +5,10 @@ only repeats it.
 """
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
+
+from clustersession.tools.store_view import AWAY, FULL, SLOW, store_place, store_word
 
 NODES_DRAWN_MAX = 24
 NAME_SHOWN_MAX = 16
@@ -56,9 +59,15 @@ class Picture(NamedTuple):
     left_out: int
 
 
-def draw(own: dict[str, Any], members: list[dict[str, Any]]) -> tuple[Picture, Picture]:
-    """Draw the cluster for wide screens and for narrow ones. ``own`` looks like a member."""
-    return _picture(own, members, upright=False), _picture(own, members, upright=True)
+def draw(
+    own: dict[str, Any], members: list[dict[str, Any]], store: dict[str, Any] | None = None
+) -> tuple[Picture, Picture]:
+    """Draw the cluster for wide screens and for narrow ones. ``own`` looks like a member.
+
+    Without a ``store`` this node is in the middle, with one it stands among the others.
+    """
+    picture = _picture if store is None else partial(_picture_with_store, store)
+    return picture(own, members, upright=False), picture(own, members, upright=True)
 
 
 def status_word(member: dict[str, Any]) -> str:
@@ -78,6 +87,49 @@ def _picture(own: dict[str, Any], members: list[dict[str, Any]], *, upright: boo
         [*(_node(point, member, False) for point, member in placed), _node(middle, own, True)],
         len(members) - len(shown),
     )
+
+
+def _picture_with_store(
+    store: dict[str, Any], own: dict[str, Any], members: list[dict[str, Any]], *, upright: bool
+) -> Picture:
+    shown = [own, *members[: NODES_DRAWN_MAX - 1]]
+    points, width, height, middle = (_upright if upright else _around)(len(shown))
+    placed = list(zip(points, shown, strict=True))
+    word = store_word(store)
+    status = {AWAY: "dead", FULL: "suspect", SLOW: "suspect"}.get(word, "alive")
+    links = [
+        _line(middle, point, *(_own_way(store) if member is own else _way(store, member)))
+        for point, member in placed
+    ]
+    return Picture(
+        "upright" if upright else "wide", width, height,
+        f"The store is {word}. {_label(own, members)}", links,
+        [
+            *(_node(point, member, member is own) for point, member in placed),
+            _box(status, False, middle, store_place(store), f"store · {word}", ""),
+        ],
+        1 + len(members) - len(shown),
+    )
+
+
+def _own_way(store: dict[str, Any]) -> tuple[str, str]:
+    """Tell kind and label of the link that we know by ourselves."""
+    waiting = f" ↑{_short(store['behind'])}" if store["behind"] else ""
+    match store_word(store):
+        case "away":
+            return "dead", f"away{waiting}"
+        case "slow" | "full" as word:
+            return "late", f"{word}{waiting}"
+    return ("late", waiting.strip()) if waiting else ("alive", "reached")
+
+
+def _way(store: dict[str, Any], member: dict[str, Any]) -> tuple[str, str]:
+    """Tell what the beats say that another node leaves in the store, as far as we can read them."""
+    if store_word(store) == AWAY:
+        return "left", "not known"
+    if member["status"] == "alive":
+        return "alive", "reached"
+    return member["status"], "silent" if member["status"] == "suspect" else "no link"
 
 
 def _around(count: int) -> tuple[list[Point], int, int, Point]:
@@ -114,12 +166,15 @@ def _link(start: Point, end: Point, member: dict[str, Any]) -> DrawnLink:
     present = member["status"] in ("alive", "suspect")
     late = present and bool(member["behind_us"] or member["we_are_behind"])
     label = _lag(member["behind_us"], member["we_are_behind"]) if present else "no link"
+    return _line(start, end, "late" if late else member["status"], label)
+
+
+def _line(start: Point, end: Point, kind: str, label: str) -> DrawnLink:
     x, y = ((a + b) / 2 for a, b in zip(start, end, strict=True))
     box = 13 + 7.4 * len(label)
     return DrawnLink(
-        "late" if late else member["status"], round(start[0]), round(start[1]), round(end[0]),
-        round(end[1]), round(x - box / 2), round(y - 11), round(box), round(x), round(y + 4.5),
-        label,
+        kind, round(start[0]), round(start[1]), round(end[0]), round(end[1]), round(x - box / 2),
+        round(y - 11), round(box), round(x), round(y + 4.5), label,
     )
 
 
@@ -130,10 +185,19 @@ def _lag(behind_us: int, we_are_behind: int) -> str:
 
 def _node(point: Point, member: dict[str, Any], own: bool) -> DrawnNode:
     sessions = member.get("last_written")
-    return DrawnNode(
-        member["status"], own, round(point[0] - _BOX_WIDTH / 2), round(point[1] - _BOX_HEIGHT / 2),
-        _clip(member["route"]), status_word(member) + (" · this node" if own else ""),
+    return _box(
+        member["status"], own, point, member["route"],
+        status_word(member) + (" · this node" if own else ""),
         "" if sessions is None else f"{sessions:,} session{'' if sessions == 1 else 's'}",
+    )
+
+
+def _box(
+    status: str, own: bool, point: Point, name: str, first: str, second: str
+) -> DrawnNode:
+    return DrawnNode(
+        status, own, round(point[0] - _BOX_WIDTH / 2), round(point[1] - _BOX_HEIGHT / 2),
+        _clip(name), first, second,
     )
 
 

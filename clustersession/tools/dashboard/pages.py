@@ -111,7 +111,7 @@ def _facts(detail: dict[str, Any], has_user: bool) -> list[tuple[str, str]]:
     return [
         ("State", detail["state"]), ("Created", detail["created"]),
         ("Last used", detail["last_access"]), ("Expires", detail["expires"]),
-        ("User", "set, not shown" if has_user else "none"),
+        ("User", "set, not shown" if has_user else "none"), ("Label", detail["label"] or "none"),
     ]
 
 

@@ -9,6 +9,17 @@ from clustersession.operations.observing import Snapshot
 from clustersession.session.lifetimes import utc
 from clustersession.tools.dashboard.drawing import draw
 from clustersession.tools.dashboard.rendering import render
+from clustersession.tools.journal_view import journal_text, journal_word, recovery_line
+from clustersession.tools.store_view import (
+    AWAY,
+    FULL,
+    SLOW,
+    errors_text,
+    reads_text,
+    store_advice,
+    store_place,
+    store_word,
+)
 
 PARTS = ("summary", "figures", "picture", "nodes", "timeline", "others", "clock")
 EVENTS_SHOWN = 40
@@ -30,11 +41,14 @@ def sections(snapshot: Snapshot) -> dict[str, Markup]:
         return parts
     own, members = own_row(snapshot), member_rows(snapshot)
     kind, text = _summary(snapshot, members)
+    store = snapshot.status.get("store")
     return {
         **parts,
         "summary": render("live/summary.html", kind=kind, text=text, looked=True),
         "figures": render("live/figures.html", figures=_figures(snapshot, members)),
-        "picture": render("live/picture.html", pictures=draw(own, members)),
+        "picture": render(
+            "live/picture.html", pictures=draw(own, members, store), has_store=store is not None
+        ),
         "nodes": render("live/nodes.html", columns=COLUMNS, rows=_rows(own, members)),
         "timeline": render("live/timeline.html", events=_events(snapshot.events)),
         "others": render("live/others.html", commands=_drain_commands(members)),
@@ -76,16 +90,28 @@ def _summary(snapshot: Snapshot, members: list[dict[str, Any]]) -> tuple[str, st
         m["route"] for m in members
         if m["status"] == "alive" and (m["behind_us"] or m["we_are_behind"])
     ]
-    phase = snapshot.status["phase"]
+    phase, store = snapshot.status["phase"], snapshot.status.get("store", {})
+    if store and store_word(store) == AWAY:
+        why = store["reason"] or "nothing was heard yet"
+        return "bad", f"The store is away: {why}. {store_advice(store)}"
+    if store.get("drops"):
+        return "bad", (
+            "The store is full and drops sessions: users are logged out. Raise its maxmemory, and "
+            "set noeviction."
+        )
+    if store and store_word(store) == FULL:
+        return "bad", f"The store is full. {store_advice(store)}"
     if dead:
         return "bad", f"{_names(dead)} lost. The others serve its users."
     if suspect:
         return "warn", f"{_names(suspect)} not heard for a while; being probed."
+    if store and store_word(store) == SLOW:
+        return "warn", "The store is slow: requests that ask it are answered late."
     if phase != "ready":
         return "warn", f"This node is {phase}."
     if late:
         return "warn", f"Changes are on their way: {_names(late)} not in step."
-    if not any(m["status"] == "alive" for m in members):
+    if not store and not any(m["status"] == "alive" for m in members):
         return "warn", "This node is alone: nothing it writes has a copy elsewhere."
     return "good", "All nodes are there and in step."
 
@@ -100,6 +126,8 @@ def _figures(snapshot: Snapshot, members: list[dict[str, Any]]) -> list[tuple[st
     status = snapshot.status
     present = sum(m["status"] in ("alive", "suspect") for m in members) + 1
     workers = status.get("workers")
+    store = status.get("store")
+    way = [("Carrier", status.get("carrier", "-"), f"multicast {status.get('multicast', '-')}")]
     return [
         ("Nodes", f"{present}", f"of {len(members) + 1} known"),
         ("Live sessions", f"{status['sessions']:,}",
@@ -107,9 +135,34 @@ def _figures(snapshot: Snapshot, members: list[dict[str, Any]]) -> list[tuple[st
         ("Workers here", "-" if workers is None else f"{len(workers)}",
          ", ".join(map(str, (workers or [])[:6])) or "none attached"),
         ("Phase", status["phase"], f"ack {status.get('ack', '-')}"),
-        ("Carrier", status.get("carrier", "-"), f"multicast {status.get('multicast', '-')}"),
+        *(_store_figures(store, status.get("work", {})) if store else way),
         ("Replica", _size(status["replica_bytes"]), f"{status['feed_head']:,} changes written"),
+        *_journal_figures(status),
     ]
+
+
+def _journal_figures(status: dict[str, Any]) -> list[tuple[str, str, str]]:
+    word, waits = journal_word(status), recovery_line(status)
+    figures = [("Journal", word, journal_text(status))] if word not in ("", "none") else []
+    return [*figures, ("Recovery", "waits", waits)] if waits else figures
+
+
+def _store_figures(store: dict[str, Any], work: dict[str, int]) -> list[tuple[str, str, str]]:
+    word, took_ms = store_word(store), store["round_trip_ms"]
+    since, oldest_s = _ago(store["since_s"]), store.get("oldest_s")
+    figures = [
+        ("Store", word, f"{store_place(store)}, "
+         + (f"{since}: {store['reason']}" if word == AWAY else f"{took_ms} ms, {since}")),
+        ("Waiting for it", f"{store['behind']:,}",
+         "changes" if oldest_s is None else f"to be told, the oldest since {_ago(oldest_s)}"),
+    ]
+    if "evicted" in store:
+        figures += [
+            ("Misses", f"{work.get('fetches', 0):,}", reads_text(store, work)),
+            ("Evictions", f"{store['evicted']:,}", f"{store['dropped']:,} keys dropped there"),
+            ("Store errors", f"{sum(store['errors'].values()):,}", errors_text(store) or "none"),
+        ]
+    return figures
 
 
 class _NodeRow(NamedTuple):

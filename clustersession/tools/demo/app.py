@@ -9,7 +9,7 @@ from html import escape
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from clustersession.asgi import ClusterSessionMiddleware
+from clustersession.fastapi import ClusterSessionMiddleware, SessionDependency
 
 NODE = os.environ.get("CLUSTERSESSION_ROUTE", "this node")
 
@@ -46,6 +46,15 @@ async def tea(request: Request) -> RedirectResponse:
 async def show(request: Request) -> dict[str, object]:
     """Tell who answered, and the session; change nothing."""
     return {"node": NODE, "pid": os.getpid(), "data": dict(request.session)}
+
+
+@app.post("/api/login")
+async def log_in(request: Request, session: SessionDependency) -> dict[str, object]:
+    """Log a user in, under a new id: {"user": ...}."""
+    content = await request.json()
+    session.rotate()
+    session["user"] = session.principal = content["user"]
+    return await show(request)
 
 
 @app.post("/api/set")

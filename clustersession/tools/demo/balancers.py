@@ -36,7 +36,11 @@ def make_balancer(port: int, ports: Mapping[str, int], directory: Path) -> tuple
     nodes = [f"{route}={node_port}" for route, node_port in ports.items()]
     module = "clustersession.tools.demo.embedded_balancer"
     command = [sys.executable, "-m", module, str(port), COOKIE_NAME]
-    return "the embedded balancer", Program([*command, *nodes], log_path)
+    return "the embedded balancer", Program(
+        [*command, *nodes], log_path,
+        # By this it is found as one of the demo's, as the others are by their configuration.
+        environment={"TMPDIR": str(directory)},
+    )
 
 
 def haproxy_configuration(port: int, ports: Mapping[str, int]) -> str:

@@ -20,6 +20,7 @@ from clustersession.tools.demo.processes import (
 
 COOKIE_NAME = "CLUSTERSESSION"
 CLUSTER_PORTS = 20
+KILL_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True)
@@ -43,8 +44,16 @@ class Node:
 
     def start(self, deadline_s: float = 20.0) -> None:
         """Start it, or start it again, and wait until it accepts connections."""
+        self.launch()
+        self.wait_until_up(deadline_s)
+
+    def launch(self) -> None:
+        """Start it, without waiting."""
         self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.program.start()
+
+    def wait_until_up(self, deadline_s: float = 20.0) -> None:
+        """Wait until it accepts connections."""
         self.program.wait_until_listening(self.port, deadline_s)
         self.program.wait_until_listening(self.direct_port, deadline_s)
 
@@ -57,8 +66,9 @@ class Node:
         pids = kill_node(self.state_dir)
         if self.program.process is not None:
             self.program.process.wait()
-        if accepts_connections(self.port):
-            raise StepFailed(f"{self.route} still accepts connections after kill -9")
+        # What says whose a process is goes before its sockets do.
+        wait_for(lambda: not accepts_connections(self.port), f"{self.route} to refuse connections",
+                 KILL_TIMEOUT_S)
         return pids
 
     def stop(self) -> None:

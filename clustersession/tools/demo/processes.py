@@ -141,15 +141,19 @@ def node_pids(state_dir: Path) -> list[int]:
 def kill_node(state_dir: Path, deadline_s: float = 5.0) -> list[int]:
     """End every process of a node with kill -9, wait until none is left; return their ids.
 
-    Repeated until nothing is found: a dying worker's sibling may just have started an agent.
+    Repeated until nothing is found twice: a dying worker's sibling may just have started an agent,
+    and a process that begins has no command line for a moment.
     """
     killed: list[int] = []
+    empty_looks = 0
 
     def none_left() -> bool:
+        nonlocal empty_looks
         pids = node_pids(state_dir)
         kill_hard(pids)
         killed.extend(pid for pid in pids if pid not in killed)
-        return not pids
+        empty_looks = 0 if pids else empty_looks + 1
+        return empty_looks == 2
 
     wait_for(none_left, f"the end of every process of {state_dir}", deadline_s)
     return killed
@@ -167,12 +171,33 @@ def _all_pids() -> list[int]:
 
 
 def _belongs(pid: int, marker: bytes) -> bool:
-    for file in ("environ", "cmdline", "maps"):
-        try:
-            content = Path(f"/proc/{pid}/{file}").read_bytes()
-        except OSError:
+    process = Path(f"/proc/{pid}")
+    try:
+        # Everybody may read the first of them; who may not read the second may not end it, either.
+        command = (process / "cmdline").read_bytes()
+        environment = (process / "environ").read_bytes()
+        if _looks_on(command.split(b"\0")):
             return False
-        # The next byte must end the path, or /tmp/x/node1 would also be found as /tmp/x/node10.
-        if any(content.find(marker + end) >= 0 for end in (b"\0", b"\n", b"/", b" ")):
+        if _names(command, marker) or _names(_chosen(environment), marker):
             return True
-    return False
+        return _names((process / "maps").read_bytes(), marker)
+    except OSError:
+        return False
+
+
+def _names(content: bytes, marker: bytes) -> bool:
+    # The next byte must end the path, or /tmp/x/node1 would also be found as /tmp/x/node10.
+    return any(content.find(marker + end) >= 0 for end in (b"\0", b"\n", b"/", b" "))
+
+
+def _chosen(environment: bytes) -> bytes:
+    """Leave out where a shell has been, which it hands on to all that is started from it."""
+    return b"".join(
+        entry + b"\0" for entry in environment.split(b"\0")
+        if not entry.startswith((b"PWD=", b"OLDPWD="))
+    )
+
+
+def _looks_on(arguments: Sequence[bytes]) -> bool:
+    """Tell whether this is somebody's ``clustersession top`` or the like, who is no part of it."""
+    return b"--state-dir" in arguments and b"agent" not in arguments

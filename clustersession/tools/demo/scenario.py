@@ -146,7 +146,7 @@ class Scenario:
             raise StepFailed("the first write set no cookie")
         expect(self.browser.route, node, "the cookie ends in the name of the node that answered")
         expect(self.browser.cookie.count("."), 1, "the cookie has exactly one dot")
-        self.say(f"{node} answered; cookie {COOKIE_NAME}={_short(self.browser.cookie)}")
+        self.say(f"{node} answered; cookie {COOKIE_NAME}={short(self.browser.cookie)}")
 
     def refresh(self) -> None:
         """Check that every refresh comes to the same node."""
@@ -191,7 +191,7 @@ class Scenario:
         for number, other in enumerate(self.others):
             expect(self._data(other), {"visitor": number}, "other visitors' sessions are there")
         self.say(f"{survivor.route} answered the next request; cookie {COOKIE_NAME}="
-                 f"{_short(self.browser.cookie or '')}")
+                 f"{short(self.browser.cookie or '')}")
         self.say(f"session data {json.dumps(answer.body.get('data'))}")
 
     def read_loss(self, dead: Node, survivor: Node) -> None:
@@ -232,6 +232,7 @@ def expect(seen: object, wanted: object, what: str) -> None:
         raise StepFailed(f"{what}: wanted {wanted!r}, saw {seen!r}")
 
 
-def _short(cookie: str) -> str:
+def short(cookie: str) -> str:
+    """Leave out most of a cookie's id."""
     identifier, _, route = cookie.partition(".")
     return f"{identifier[:8]}….{route}"

@@ -32,7 +32,7 @@ def import_sessions(
 
     settings = settings_of(options)
     found, name = source_of(kind, source, prefix)
-    home = find_home(settings)
+    home = find_home(settings, in_use=False)
     with replica(home) as opened:
         importer = Importer(
             opened, settings, name, dry_run=dry_run, keep_gone=keep_gone,

@@ -71,7 +71,7 @@ def source_of(kind: str, source: str, prefix: str | None) -> tuple[Found, str]:
         return read_redis(kind, source, prefix), name
     if kind == "django" and source == "database":
         return read_django_database(), f"{kind} database"
-    if not divider and kind != "starsessions":
+    if not divider and kind != "starsessions" and not _is_broken_url(source):
         directory = Path(source).absolute()
         if kind == "django":
             return read_django_files(directory, prefix), f"{kind} {directory}"
@@ -82,6 +82,11 @@ def source_of(kind: str, source: str, prefix: str | None) -> tuple[Found, str]:
         + ("" if kind == "starsessions" else ", a directory")
         + (", or the word database" if kind == "django" else "")
     )
+
+
+def _is_broken_url(source: str) -> bool:
+    """Tell whether a URL is meant, which has no :// and may have a password."""
+    return source.startswith(("redis:", "rediss:", "unix:"))
 
 
 def read_redis(kind: str, url: str, prefix: str | None) -> Found:

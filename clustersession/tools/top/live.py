@@ -2,7 +2,6 @@
 
 import os
 import select
-import shutil
 import signal
 import sys
 import time
@@ -78,7 +77,8 @@ class _Live:
     def run(self) -> None:
         due_s, drawn = 0.0, os.terminal_size((0, 0))
         while True:
-            size = shutil.get_terminal_size()
+            # Not by shutil, which believes COLUMNS of the environment, and that does not change.
+            size = os.get_terminal_size(sys.stdout.fileno())
             if not self._paused and time.monotonic() >= due_s:
                 self._look()
                 due_s, drawn = time.monotonic() + self._interval_s, os.terminal_size((0, 0))

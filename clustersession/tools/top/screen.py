@@ -7,6 +7,16 @@ from enum import Enum
 from typing import Any
 
 from clustersession.operations.listing import in_order
+from clustersession.tools.journal_view import journal_text, journal_word, recovery_line
+from clustersession.tools.store_view import (
+    AWAY,
+    FULL,
+    SLOW,
+    errors_text,
+    reads_text,
+    store_line,
+    store_word,
+)
 from clustersession.tools.terminal import members_text, printable
 
 RATES = (
@@ -57,7 +67,8 @@ def screen(
     """Lay out at most ``height`` lines, none longer than ``width``."""
     lines = [(_title(now, paused), Style.TITLE), (_numbers(now), Style.PLAIN)]
     per_second = ", ".join(f"{name} {rate:.1f}" for name, rate in rates(before, now).items())
-    lines += [(f"per second: {per_second}", Style.PLAIN), ("", Style.PLAIN)]
+    lines.append((f"per second: {per_second}", Style.PLAIN))
+    lines += [*_store(now), *_journal(now), ("", Style.PLAIN)]
     lines += _members(now, max(height - len(lines) - LINES_LEFT_FOR_LOG_MIN, 2))
     room = height - len(lines) - 2
     if room > 0 and now.events:
@@ -87,9 +98,35 @@ def _numbers(now: Look) -> str:
     )
 
 
+def _journal(now: Look) -> list[Line]:
+    """Return what is wrong with the journal, or waits in it."""
+    lines: list[Line] = []
+    if journal_word(now.status) == "away":
+        lines.append((f"journal {journal_text(now.status)}", Style.ERROR))
+    if waits := recovery_line(now.status):
+        lines.append((f"recovery: {waits}", Style.WARNING))
+    return lines
+
+
+def _store(now: Look) -> list[Line]:
+    store = now.status.get("store")
+    if store is None:
+        return []
+    styles = {AWAY: Style.ERROR, FULL: Style.ERROR, SLOW: Style.WARNING}
+    style = styles.get(store_word(store), Style.PLAIN)
+    if "evicted" not in store:
+        return [(store_line(store), style)]
+    more = (
+        f"store: {reads_text(store, now.status.get('work', {}))}, {store['evicted']} evictions here"
+        f", {store['dropped']} there; errors {errors_text(store) or 'none'}"
+    )
+    return [(store_line(store), style), (more, Style.PLAIN)]
+
+
 def _members(now: Look, rows_max: int) -> list[Line]:
-    members = [{"status": "self"}, *in_order(dict(now.status))]
-    header, *rows = members_text(dict(now.status)).split("\n")
+    status = {name: value for name, value in now.status.items() if name != "store"}
+    members = [{"status": "self"}, *in_order(status)]
+    header, *rows = members_text(status).split("\n")
     reasons = [(text, Style.PLAIN) for text in rows[len(members):]]
     # This node first, then those in trouble: a small terminal must not hide them.
     styled = [

@@ -7,6 +7,7 @@ from django.core import management
 from django.test import override_settings
 
 from clustersession.django.apps import check_settings
+from clustersession.testing import isolated
 from tests.adapters.django_project import OURS
 
 
@@ -59,3 +60,35 @@ def test_the_engine_alone_refuses_to_exclude_paths() -> None:
 def test_listeners_that_are_none_are_found_by_the_check(listeners: str, said: str) -> None:
     with override_settings(CLUSTERSESSION={"LISTENERS": listeners}):
         assert [said in message.msg for message in check_settings()] == [True]
+
+
+def test_a_choice_to_follow_logins_that_is_none_is_found_by_the_check() -> None:
+    with override_settings(CLUSTERSESSION={"FOLLOW_LOGINS": "no"}):
+        (message,) = check_settings()
+        assert message.msg == "FOLLOW_LOGINS in CLUSTERSESSION is 'no'; it must be True or False"
+
+
+@pytest.mark.parametrize(
+    ("bind", "expected"), [("0.0.0.0", ["clustersession.W003"]), ("127.0.0.1", [])]
+)
+def test_the_key_of_startproject_is_found_by_the_check_where_it_would_be_refused(
+    bind: str, expected: list[str]
+) -> None:
+    with override_settings(
+        SECRET_KEY="django-insecure-6h#s7&k2v_9q!x0w@z^4n8b+c3m5p",
+        CLUSTERSESSION={"distributable": True, "bind": bind},
+    ):
+        messages = check_settings()
+        assert [message.id for message in messages] == expected
+        assert all("startproject" in message.msg for message in messages)
+
+
+def test_in_a_run_of_tests_no_key_is_refused() -> None:
+    with (
+        override_settings(
+            SECRET_KEY="django-insecure-6h#s7&k2v_9q!x0w@z^4n8b+c3m5p",
+            CLUSTERSESSION={"distributable": True, "bind": "0.0.0.0"},
+        ),
+        isolated(),
+    ):
+        assert not check_settings()

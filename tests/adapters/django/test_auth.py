@@ -8,7 +8,13 @@ import django
 import pytest
 from django.contrib import auth, messages
 from django.contrib.auth import SESSION_KEY as USER_ID
-from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth import (
+    get_user_model,
+    login,
+    logout,
+    update_session_auth_hash,
+    user_logged_in,
+)
 from django.http import HttpRequest, JsonResponse
 from django.middleware.csrf import get_token
 from django.test import AsyncClient, Client, override_settings
@@ -16,10 +22,11 @@ from django.utils.safestring import mark_safe
 
 from clustersession.core.creation_rate import BURST_S
 from clustersession.core.ids import KEY_LENGTH
-from clustersession.django import SessionStore
+from clustersession.django import SessionStore, sessions
 from clustersession.django.configuration import manager
 from tests.adapters import django_project
 from tests.adapters.django.views import User, aget, cookie, data, get, setting, with_cookie
+from tests.adapters.django_project import OTHERS
 
 # Django 4.2 has neither.
 alogin = getattr(auth, "alogin", None)
@@ -198,3 +205,95 @@ def test_a_login_passes_when_too_many_sessions_begin(
     assert not cookie(client)
     get(client, lambda request: login(request, user))
     assert data(client)[USER_ID] == str(user.pk)
+
+
+def principals_of(user: User) -> list[str | None]:
+    """Whose the sessions are that a user's name finds."""
+    return [view.principal for view in sessions().sessions_of(user.pk)]
+
+
+def test_the_session_belongs_to_the_user_from_the_login_on(middleware: str, user: User) -> None:
+    client, seen = Client(), []
+
+    def log_in(request: HttpRequest) -> None:
+        user_logged_in.connect(receive)
+        login(request, user)
+        user_logged_in.disconnect(receive)
+
+    def receive(request: HttpRequest, **_: Any) -> None:
+        seen.append(request.session.principal)
+
+    get(client, log_in)
+    assert seen == [str(user.pk)]
+    assert principals_of(user) == [str(user.pk)]
+    get(client, lambda request: update_session_auth_hash(request, user))
+    assert principals_of(user) == [str(user.pk)]
+    get(client, logout)
+    assert principals_of(user) == []
+    get(client, setting(cart=[1]))
+    get(client, lambda request: seen.append(request.session.principal))
+    assert seen[1:] == [None]
+
+
+def test_the_session_belongs_to_a_user_that_another_login_follows(
+    middleware: str, user: User
+) -> None:
+    other = get_user_model().objects.create_user("bob")
+    client = Client()
+    for one in (user, other):
+        get(client, lambda request, one=one: login(request, one))
+    assert principals_of(user) == []
+    assert principals_of(other) == [str(other.pk)]
+
+
+def test_the_session_belongs_to_the_user_of_a_test_client(middleware: str, user: User) -> None:
+    Client().force_login(user)
+    assert principals_of(user) == [str(user.pk)]
+
+
+@pytest.mark.skipif(django.VERSION < (5, 1), reason="sessions have no async methods")
+async def test_the_session_belongs_to_the_user_of_an_async_login(
+    middleware: str, user: User
+) -> None:
+    client = AsyncClient()
+    await client.aforce_login(user)
+    assert principals_of(user) == [str(user.pk)]
+    client = AsyncClient()
+    await aget(client, lambda request: alogin(request, user))
+    assert principals_of(user) == [str(user.pk)] * 2
+    await aget(client, auth.alogout)
+    assert principals_of(user) == [str(user.pk)]
+
+
+def test_the_session_belongs_to_the_user_whom_the_web_server_names(
+    middleware: str, user: User
+) -> None:
+    remote = "django.contrib.auth.{}".format
+    with override_settings(
+        MIDDLEWARE=[middleware, *OTHERS, remote("middleware.RemoteUserMiddleware")],
+        AUTHENTICATION_BACKENDS=[remote("backends.RemoteUserBackend")],
+    ):
+        client = Client()
+        get(client, lambda request: None, REMOTE_USER="ann")
+        assert principals_of(user) == [str(user.pk)]
+        held = cookie(client)
+        get(client, lambda request: None, REMOTE_USER="ann")
+        assert cookie(client) == held
+        get(client, lambda request: None)
+        assert principals_of(user) == []
+
+
+def test_logins_need_not_be_followed(middleware: str, user: User) -> None:
+    with override_settings(CLUSTERSESSION={"FOLLOW_LOGINS": False}):
+        client = Client()
+        get(client, lambda request: login(request, user))
+        assert principals_of(user) == []
+
+        def say(request: HttpRequest) -> None:
+            request.session.principal = "ann@example.com"
+
+        get(client, say)
+        get(client, setting(cart=[1]))
+        assert [view.principal for view in sessions().sessions_of("ann@example.com")] == [
+            "ann@example.com"
+        ]

@@ -10,6 +10,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, JsonResponse
 from django.test import Client, override_settings
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from clustersession.core.state import shared
 from clustersession.django import SessionStore
@@ -76,6 +77,20 @@ class Copied(SessionMiddleware):
         request.session.save()
         response.set_cookie(settings.SESSION_COOKIE_NAME, request.session.session_key)
         return response
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_the_middleware_of_channels_sends_the_route_too(is_lazy: bool) -> None:
+    """Channels keeps the session in a LazyObject, and makes its key the cookie in ``send``."""
+    channels: dict[str, Any] = {"__name__": "channels.sessions"}
+    exec("def send(session): return session.session_key\n"
+         "def look(session): return session.session_key", channels)
+    store = SessionStore()
+    store["a"] = 1
+    store.save()
+    session = SimpleLazyObject(lambda: store) if is_lazy else store
+    assert channels["send"](session) == f"{store.sid}.a"
+    assert channels["look"](session) == store.sid
 
 
 @pytest.mark.parametrize("kept", ["id", "cookie"])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import django
@@ -18,9 +19,11 @@ from django.utils.module_loading import import_string
 import clustersession.django
 from clustersession.core.errors import ConfigurationError, ReplicaFull, SessionError
 from clustersession.django import SessionStore, configuration
+from clustersession.tools.demo.processes import wait_for
 from tests.adapters import django_project
 from tests.adapters.django.views import User, aget, cookie, data, get, setting, with_cookie
 from tests.adapters.django_project import DJANGOS, OTHERS, OURS
+from tests.adapters.modes import environment_of, store_of_this_process
 
 
 def test_the_session_works_as_ever(middleware: str) -> None:
@@ -213,6 +216,30 @@ def test_saving_every_request_renews_the_cookie(middleware: str) -> None:
         get(client, setting(a=1))
         response = get(client, lambda request: None)
         assert response.cookies["sessionid"]["max-age"] == settings.SESSION_COOKIE_AGE
+
+
+def test_saving_every_request_renews_a_session_that_only_the_store_has(
+    middleware: str, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        override_settings(SESSION_SAVE_EVERY_REQUEST=True), environment_of("store") as given,
+    ):
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        client = Client()
+        get(client, setting(a=1))
+        stored = f"clustersession:{given['CLUSTERSESSION_CLUSTER_NAME']}:s:*"
+        keys = store_of_this_process().admin
+        wait_for(lambda: list(keys.scan_iter(stored)), "the session to be in the store")
+        configuration.close()
+        monkeypatch.setenv("XDG_STATE_HOME", str(state / "another host"))
+        monkeypatch.setenv("CLUSTERSESSION_ROUTE", "b")
+        renewed = get(client, lambda request: None).cookies["sessionid"]
+        assert renewed["max-age"] == settings.SESSION_COOKIE_AGE
+        if middleware == OURS:
+            assert renewed.value.endswith(".b")
+        assert data(client) == {"a": 1}
+        configuration.close()
 
 
 def test_saving_every_request_names_no_id_that_has_ended(middleware: str) -> None:

@@ -1,7 +1,9 @@
 """The SessionStore by itself."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 import django
@@ -17,8 +19,9 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
 from clustersession.core.errors import UnserializableValue
-from clustersession.django import SessionStore
-from tests.adapters.django.views import data, get, setting
+from clustersession.django import SessionStore, configuration
+from clustersession.session.session import Session
+from tests.adapters.django.views import cookie, data, get, setting
 
 
 def test_what_cannot_be_stored_is_named(middleware: str) -> None:
@@ -96,3 +99,43 @@ def test_clearsessions_does_no_harm() -> None:
     store.save()
     management.call_command("clearsessions")
     assert SessionStore(store.session_key).load() == {"a": 1}
+
+
+def test_with_other_frameworks_the_last_writer_says_how_long_and_flush_ends_all(
+    middleware: str,
+) -> None:
+    def elsewhere(change: Callable[[Session], object]) -> Session:
+        """A request to an application of another framework on the same node."""
+        manager = configuration.manager()
+        visit = manager.open([cookie(client)])
+        session = cast(Session, visit.session)
+        change(session)
+        header = manager.commit(visit).set_cookie
+        if header:
+            client.cookies["sessionid"] = header.partition(";")[0].partition("=")[2]
+        return session
+
+    client = Client()
+    get(client, setting(django=1))
+
+    def log_in(session: Session) -> None:
+        session.rotate()
+        session.principal, session.label, session.idle_timeout = "7", "Firefox", 60
+        session.update(_permanent=True, _flashes=[("message", "Hi!")], pair=("tea", 2))
+
+    elsewhere(log_in)
+    assert data(client)["_flashes"] == [("message", "Hi!")]
+    get(client, setting(django=2))
+    get(client, lambda request: request.session.cycle_key())
+    found = elsewhere(lambda session: None)
+    assert found == {
+        "django": 2, "_permanent": True, "_flashes": [("message", "Hi!")], "pair": ("tea", 2),
+    }
+    assert (found.principal, found.label, found.idle_timeout) == ("7", "Firefox", 1_209_600)
+    get(client, lambda request: request.session.clear())
+    found = elsewhere(lambda session: None)
+    assert (dict(found), found.principal) == ({}, "7"), "Django's clear() is no logout"
+    before = cookie(client)
+    get(client, lambda request: request.session.flush())
+    client.cookies["sessionid"] = before
+    assert elsewhere(lambda session: None).principal is None

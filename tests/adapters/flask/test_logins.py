@@ -153,6 +153,27 @@ def test_flask_principal_is_followed_where_it_keeps_identities(signals: Any) -> 
     assert client.get("/principal").text == "None"
 
 
+def test_an_identity_that_the_application_has_named_takes_a_new_id(
+    signals: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLUSTERSESSION_ABSOLUTE_TIMEOUT_S", "3600")
+    monkeypatch.setenv("CLUSTERSESSION_ANONYMOUS_ABSOLUTE_TIMEOUT_S", "3600")
+    app = with_views(make_app(), signals)
+    Principal(app, use_sessions=True)
+
+    @app.get("/named")
+    def named() -> str:
+        session.principal = "ann"  # type: ignore[attr-defined]
+        signals.identity_changed.send(this_app(), identity=SimpleNamespace(id="ann"))
+        return "ok"
+
+    client = app.test_client()
+    client.get("/set")
+    planted = id_of(client)
+    client.get("/named")
+    assert id_of(client) != planted
+
+
 def test_an_identity_of_one_request_begins_no_session(signals: Any) -> None:
     app = with_views(make_app(), signals)
     Principal(app, use_sessions=False)

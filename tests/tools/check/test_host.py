@@ -110,6 +110,7 @@ def test_a_cookie_that_contradicts_itself() -> None:
     ("now_s", "skews", "level"),
     [(0, {}, "problem"), (time.time(), {}, "ok"), (time.time(), {"b": 90}, "ok"),
      (time.time(), {"b": 90, "c": -5_000}, "warning"), (time.time(), {"b": 400_000}, "problem")],
+    ids=["unset", "alone", "close", "apart", "far apart"],
 )
 def test_clocks(now_s: float, skews: dict[str, int], level: str) -> None:
     assert check_host.check_clock(now_s, skews, 300).level == level
@@ -153,3 +154,19 @@ def test_times_that_no_clock_has_shown_yet(tmp_path: Path) -> None:
     assert found.level == "problem"
     assert "86,400 s ahead" in found.text
     assert not list(check_host.check_times(in_2050_ms, now_s + 86_000, 600_000))
+
+
+def test_whether_sessions_survive_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, settings = NodeHome(tmp_path / "clustersession.a"), Settings()
+    monkeypatch.setattr(check_host.directories, "file_system_here", lambda path: "ext4")
+    (kept,) = check_host.check_journal(home, settings, None)
+    assert (kept.level, kept.text) == ("ok", "kept on ext4, 0 bytes")
+    failed = {"journal": {"failed": "No space left on device"}}
+    (away,) = check_host.check_journal(home, settings, failed)
+    assert (away.level, "No space" in away.text) == ("problem", True)
+    monkeypatch.setattr(check_host.directories, "file_system_here", lambda path: "tmpfs")
+    (volatile,) = check_host.check_journal(home, settings, None)
+    assert volatile.level == "warning"
+    assert [*check_host.check_journal(home, Settings(durability="none"), None)] == []

@@ -139,10 +139,15 @@ def test_beside_a_running_node(hosts: list[Host], states: list[Path]) -> None:
     assert own.status == 0
     assert "this node's agent" in own.of("ports")[0][1]
 
+    hosts[0].drop(arriving="udp dport 4000")
+    without_udp = check(hosts[1], states[1], **seed)
+    assert without_udp.status == 0
+    assert "no answer by UDP" in without_udp.of("udp")[0][1]
+
     # Nobody noticed but for the counters, and those refused are no members either.
     after = status(home)
     assert after["members"] == []
-    assert after["counters"]["questions who we are"] == 3
+    assert after["counters"]["questions who we are"] == 4
 
 
 @pytest.mark.system

@@ -35,7 +35,20 @@ def test_no_secret_on_an_address_that_others_reach(
 ) -> None:
     found = run(tmp_path, monkeypatch, SECRET="", BIND="10.77.0.9")
     assert found.status == 1
-    assert "without a secret" in found.of("settings")[0][1]
+    said = found.of("settings")[0][1]
+    assert "without a secret" in said
+    assert "its framework's secret key" in said
+    assert "set CLUSTERSESSION_DISTRIBUTABLE to false" in said
+
+
+def test_no_secret_for_a_store_that_others_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = "valkey://store.invalid"
+    found = run(tmp_path, monkeypatch, SECRET="", DISTRIBUTABLE="true", STORE=store)
+    said = found.of("settings")[0][1]
+    assert "a store is set, and there is no secret" in said
+    assert "its framework's secret key" in said
 
 
 def test_not_distributable_needs_no_network(

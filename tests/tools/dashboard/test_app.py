@@ -41,6 +41,7 @@ async def test_it_shares_the_node_of_the_middleware(client: httpx.AsyncClient) -
     visit = manager.open([])
     visit.session.principal = "<b>bob-the-user</b>"
     visit.session["cart"] = ["tea"]
+    visit.session.label = "Firefox on <i>Linux</i>"
     manager.commit(visit)
     await sign_in(client)
     page = await client.get("/cluster/")
@@ -51,6 +52,7 @@ async def test_it_shares_the_node_of_the_middleware(client: httpx.AsyncClient) -
     page = await client.get(f"/cluster/session/{handle}")
     assert "set, not shown" in page.text
     assert "bob-the-user" not in page.text
+    assert "Firefox on &lt;i&gt;Linux&lt;/i&gt;" in page.text
     token = re.findall(r'name="form_token" value="([\w-]+)"', page.text)[0]
     ended = await client.post(
         f"/cluster/session/{handle}/end-principal", data={"form_token": token, "sure": "yes"}

@@ -7,6 +7,7 @@ import pytest
 from clustersession.operations.observing import Snapshot
 from clustersession.tools.dashboard.sections import MEMBERS_SHOWN_MAX, PARTS, member_rows, sections
 from tests.tools.dashboard.hostile import member
+from tests.tools.stores import away, reached
 
 
 def snapshot(
@@ -22,6 +23,10 @@ def snapshot(
                     trouble=trouble)
 
 
+SLOW = reached(slow=True, round_trip_ms=900.0)
+AWAY = away(behind=3, oldest_s=95.0)
+
+
 @pytest.mark.parametrize(("seen", "kind", "text"), [
     (snapshot(member("b")), "good", "All nodes are there and in step."),
     (snapshot(), "warn", "This node is alone"),
@@ -31,11 +36,28 @@ def snapshot(
     (snapshot(member("b", status="dead"), member("c", status="suspect")), "bad", "b is lost"),
     (snapshot(member("b", status="dead"), trouble="no agent"), "bad", "no agent"),
     (Snapshot(0, {}, trouble="no node"), "bad", "no node"),
+    (snapshot(store=reached()), "good", "All nodes are there"),
+    (snapshot(store=SLOW), "warn", "The store is slow"),
+    (snapshot(store=reached(drops=True)), "bad", "The store is full and drops sessions"),
+    (snapshot(member("b", status="dead"), store=AWAY), "bad", "away: nobody listens. This node"),
 ])
 def test_the_banner_says_the_worst(seen: Snapshot, kind: str, text: str) -> None:
     summary = sections(seen)["summary"]
     assert f'"banner {kind}"' in summary
     assert text in summary
+
+
+def test_a_store_is_told_of_in_the_place_of_the_carrier() -> None:
+    work = {"fetches": 9, "fetched": 8}
+    shown = sections(snapshot(store=reached(), work=work))["figures"]
+    for text in ("valkey:6379, 0.4 ms", "9 misses here, 8 of them found; 5 refreshes",
+                 "closed: 2", "4 keys dropped there"):
+        assert text in shown
+    assert "multicast" not in shown
+    shown = sections(snapshot(store=AWAY))["figures"]
+    assert "valkey:6379, 1 min: nobody listens" in shown
+    assert "to be told, the oldest since 1 min" in shown
+    assert "multicast off" in sections(snapshot(multicast="off"))["figures"]
 
 
 def test_every_part_is_always_there_and_only_the_clock_moves() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from clustersession.tools.demo import processes
 from clustersession.tools.demo.processes import (
     Program,
     StepFailed,
@@ -49,6 +50,15 @@ def test_detached_processes_of_a_node_are_found_and_killed(node: Path) -> None:
     assert node_pids(node) == []
 
 
+def test_one_that_a_first_look_misses_while_it_begins_is_killed_too(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", WAIT], stdin=subprocess.PIPE) as process:
+        looks = iter([[], [process.pid]])
+        monkeypatch.setattr(processes, "node_pids", lambda _: next(looks, []))
+        assert kill_node(node) == [process.pid]
+
+
 def test_a_process_that_maps_a_file_of_the_node_is_found(node: Path) -> None:
     file = node / "data.mdb"
     file.write_bytes(b"x" * 4096)
@@ -64,6 +74,62 @@ def test_a_process_that_maps_a_file_of_the_node_is_found(node: Path) -> None:
         process.stdin.flush()
         assert process.stdout.readline() == "up\n"
         assert node_pids(node) == [process.pid]
+        assert kill_node(node) == [process.pid]
+
+
+def test_who_looks_at_a_node_from_a_terminal_is_no_part_of_it(node: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAIT, "--state-dir", str(node), "top"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as top, subprocess.Popen(
+        [sys.executable, "-c", WAIT, "--state-dir", str(node), "agent"], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as agent:
+        for process in (top, agent):
+            assert process.stdout is not None
+            process.stdout.readline()
+        assert kill_node(node) == [agent.pid]
+        assert top.poll() is None
+        top.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_a_process_of_another_user_is_no_part_of_it(node: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAIT, str(node)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        child = os.fork()
+        if child == 0:
+            # Not by exec: another user need not be able to reach this interpreter.
+            status = 1
+            try:
+                os.setresgid(65534, 65534, 65534)
+                os.setresuid(65534, 65534, 65534)
+                status = len(kill_node(node, 1.0))
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_who_was_started_where_somebody_looked_around_is_no_part_of_it(node: Path) -> None:
+    shell = {**os.environ, "PWD": str(node), "OLDPWD": str(node)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=shell
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert node_pids(node) == []
+        process.kill()
+    with subprocess.Popen(
+        [sys.executable, "-c", WAIT], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**shell, "NODE": str(node)},
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         assert kill_node(node) == [process.pid]
 
 

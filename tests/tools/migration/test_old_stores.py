@@ -54,3 +54,10 @@ def test_a_directory_that_is_not_there_is_one_clear_error() -> None:
     found, _ = source_of("flask-session", "/nonexistent", None)
     with pytest.raises(ImportFailed, match="give the directory"):
         next(found)
+
+
+@pytest.mark.parametrize("source", ["redis:/:hunter2@h/0", "rediss:h", "unix:/run/redis.sock"])
+def test_a_url_with_a_slash_too_few_is_no_directory(source: str) -> None:
+    with pytest.raises(ImportFailed, match="give a Redis URL such as redis://") as caught:
+        source_of("flask-session", source, None)
+    assert "hunter2" not in str(caught.value)

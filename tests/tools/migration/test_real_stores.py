@@ -8,6 +8,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 import flask
@@ -22,7 +23,7 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Importing = Callable[..., dict[str, Any]]
 
 
@@ -114,6 +115,33 @@ def new_shop(**config: Any) -> flask.Flask:
     return app
 
 
+@pytest.fixture
+def in_the_same(
+    emptied: redis.Redis, redis_url: str, environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[dict[str, str]]:
+    """The environment in which ours keeps its sessions in the server of the old application.
+
+    At the end it is seen that it did, and that each left the other's keys alone.
+    """
+    stored = {
+        "DISTRIBUTABLE": "true", "BIND": "127.0.0.1", "STORE": redis_url, "AGENT_LINGER_S": "0.5",
+        "SECRET": token_urlsafe(32), "NEAR_CACHE_BYTES_MAX": str(2**25),
+    }
+    for name, value in stored.items():
+        monkeypatch.setenv(f"CLUSTERSESSION_{name}", value)
+        environment[f"CLUSTERSESSION_{name}"] = value
+    yield environment
+    wait_for(lambda: list(emptied.scan_iter("clustersession:*:s:*")), "ours to be there")
+    assert any(not name.startswith(b"clustersession:") for name in emptied.scan_iter())
+
+
+def kept(client: redis.Redis) -> dict[bytes, bytes | None]:
+    """What the old application has in its server."""
+    names = [name for name in client.scan_iter() if not name.startswith(b"clustersession:")]
+    return {name: client.dump(name) for name in sorted(names)}  # type: ignore[misc]
+
+
 def check_flask(app: flask.Flask, cookie: str) -> None:
     """Logged in, cart kept, old cookie gone, replay refused once ours has ended."""
     browser = app.test_client()
@@ -155,6 +183,30 @@ def test_flask_session_in_redis(
     app.session_interface.runtime(app).close()  # type: ignore[attr-defined]
 
 
+def test_flask_session_and_ours_side_by_side_in_one_redis(
+    emptied: redis.Redis, redis_url: str, in_the_same: dict[str, str]
+) -> None:
+    from flask_session import Session
+
+    old = shop(SESSION_TYPE="redis", SESSION_REDIS=emptied)
+    Session(old)
+    staying, moving = old.test_client(), old.test_client()
+    old_cookie(staying)
+    cookie = old_cookie(moving)
+    app = new_shop()
+    before = kept(emptied)
+    assert bring(in_the_same, "flask-session", redis_url)["imported"] == 2
+    check_flask(app, cookie)
+    assert kept(emptied) == before
+    # Who is still on the old hosts is at home there, and those who come later are taken along.
+    assert staying.get("/look").json == {"user": "ada", "cart": ["tea", {"cakes": 2}]}
+    late = old_cookie(old.test_client())
+    report = bring(in_the_same, "flask-session", redis_url)
+    assert (report["read"], report["imported"], report["exchanged"]) == (3, 1, 1)
+    check_flask(app, late)
+    app.session_interface.runtime(app).close()  # type: ignore[attr-defined]
+
+
 def test_flask_session_in_files(tmp_path: Path, environment: dict[str, str]) -> None:
     from cachelib import FileSystemCache
     from flask_session import Session
@@ -190,9 +242,11 @@ def test_a_logout_in_the_old_application_ends_the_record(
     app.session_interface.runtime(app).close()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("place", ["environment", "in_the_same"])
 def test_starsessions_in_redis(
-    emptied: redis.Redis, redis_url: str, environment: dict[str, str]
+    emptied: redis.Redis, redis_url: str, place: str, request: pytest.FixtureRequest
 ) -> None:
+    environment: dict[str, str] = request.getfixturevalue(place)
     import redis.asyncio
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -229,23 +283,40 @@ def test_starsessions_in_redis(
                    cookie_https_only=False),
         Middleware(SessionAutoloadMiddleware),
     ])
-    with TestClient(old) as client:
-        client.get("/login")
-        cookie = client.cookies["old"]
     ours = Starlette(routes=routes, middleware=[
         Middleware(ClusterSessionMiddleware, legacy_cookie_name="old"),
     ])
-    with TestClient(ours) as browser:
-        browser.get("/look")
-        assert bring(environment, "starsessions", redis_url)["imported"] == 1
-        browser.cookies.set("old", cookie)
-        response = browser.get("/look")
+
+    def logged_in(client: TestClient) -> str:
+        client.cookies.clear()
+        client.get("/login")
+        return str(client.cookies["old"])
+
+    def check_moved(client: TestClient, cookie: str) -> None:
+        client.cookies.clear()
+        client.cookies.set("old", cookie)
+        response = client.get("/look")
         assert response.json() == {"user": "ada", "cart": ["tea"]}
         assert any(
             line.startswith("old=; Max-Age=0") for line in response.headers.get_list("set-cookie")
         )
-        assert "CLUSTERSESSION" in browser.cookies
+        assert "CLUSTERSESSION" in client.cookies
+
+    with TestClient(old) as staying, TestClient(ours) as moving:
+        cookie = logged_in(staying)
+        logged_in(staying)
+        before = kept(emptied)
+        moving.get("/look")
+        assert bring(environment, "starsessions", redis_url)["imported"] == 2
+        check_moved(moving, cookie)
         assert bring(environment, "starsessions", redis_url)["exchanged"] == 1
+        assert kept(emptied) == before
+        # Who is still on the old hosts is at home there, and those who come later are taken along.
+        assert staying.get("/look").json() == {"user": "ada", "cart": ["tea"]}
+        late = logged_in(staying)
+        report = bring(environment, "starsessions", redis_url)
+        assert (report["read"], report["imported"], report["exchanged"]) == (3, 1, 1)
+        check_moved(moving, late)
 
 
 @pytest.mark.parametrize(("engine", "source"), [
@@ -258,41 +329,80 @@ def test_django(
     engine: str, source: str, emptied: redis.Redis, redis_url: str, tmp_path: Path,
     environment: dict[str, str],
 ) -> None:
-    files = tmp_path / "files"
-    files.mkdir()
-    environment |= {
-        "SHOP_DATABASE": str(tmp_path / "shop.sqlite3"), "SHOP_REDIS": redis_url,
-        "SHOP_FILES": str(files), "SHOP_ENGINE": engine,
-    }
+    shops = DjangoShops(engine, source, redis_url, tmp_path, environment)
+    cookie = shops.old("login")
+    stranger = shops.ours("look", "a-cookie-of-nobody-in-particular")
+    assert stranger == {"user": "", "cart": None, "cookies": {}}
+    report = shops.bring()
+    assert (report["read"], report["imported"], report["refused"]) == (1, 1, {})
+    shops.check_moved(cookie)
+    assert shops.bring()["exchanged"] == 1
 
-    def run(engine: str, *arguments: str) -> Any:
+
+def test_django_s_cache_and_ours_side_by_side_in_one_redis(
+    emptied: redis.Redis, redis_url: str, tmp_path: Path, in_the_same: dict[str, str]
+) -> None:
+    engine = "django.contrib.sessions.backends.cache"
+    shops = DjangoShops(engine, "redis", redis_url, tmp_path, in_the_same)
+    cookie, staying = shops.old("login"), shops.old("login")
+    shops.ours("look", "a-cookie-of-nobody-in-particular")  # the node has to have run once
+    before = kept(emptied)
+    assert shops.bring()["imported"] == 2
+    shops.check_moved(cookie)
+    assert kept(emptied) == before
+    # Who is still on the old hosts is at home there, and those who come later are taken along.
+    seen = shops.old("look", staying)
+    assert (seen["user"], seen["cart"]) == ("ada", ["tea", {"cakes": 2}])
+    late = shops.old("login")
+    report = shops.bring()
+    assert (report["read"], report["imported"], report["exchanged"]) == (3, 1, 1)
+    shops.check_moved(late)
+
+
+class DjangoShops:
+    """A shop with an old engine, the same with ours, and the command that imports."""
+
+    def __init__(
+        self, engine: str, source: str, redis_url: str, tmp_path: Path, environment: dict[str, str]
+    ) -> None:
+        files = tmp_path / "files"
+        files.mkdir()
+        settings = tmp_path / "old_settings.py"
+        settings.write_text(
+            "from tests.tools.migration.django_shop import settings as _s\n"
+            "for _n in dir(_s):\n"
+            "    if _n.isupper(): globals()[_n] = getattr(_s, _n)\n"
+        )
+        self._environment = environment | {
+            "SHOP_DATABASE": str(tmp_path / "shop.sqlite3"), "SHOP_REDIS": redis_url,
+            "SHOP_FILES": str(files), "SHOP_ENGINE": engine,
+            "DJANGO_SETTINGS_MODULE": "old_settings", "PYTHONPATH": f"{ROOT}:{tmp_path}",
+        }
+        self._place = {"files": str(files), "redis": redis_url}.get(source, source)
+
+    def old(self, *arguments: str) -> Any:
+        """What a request finds in the old shop."""
+        return self._run({}, *arguments)
+
+    def ours(self, *arguments: str) -> Any:
+        """What a request finds in the new one."""
+        return self._run({"SHOP_ENGINE": "clustersession.django"}, *arguments)
+
+    def bring(self) -> dict[str, Any]:
+        """What an import reports."""
+        return bring(self._environment, "django", self._place)
+
+    def check_moved(self, cookie: str) -> None:
+        """Whoever has a cookie of the old shop is logged in with ours, and has no other then."""
+        seen = self.ours("look", cookie)
+        assert (seen["user"], seen["cart"]) == ("ada", ["tea", {"cakes": 2}])
+        assert seen["cookies"]["sessionid"] == ""
+        assert seen["cookies"]["shop_new"].endswith(".a")
+
+    def _run(self, more: dict[str, str], *arguments: str) -> Any:
         done = subprocess.run(
             [sys.executable, "-m", "tests.tools.migration.django_shop", *arguments], cwd=ROOT,
-            env={**environment, "SHOP_ENGINE": engine}, capture_output=True, text=True, timeout=50,
+            env=self._environment | more, capture_output=True, text=True, timeout=50,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
-
-    ours = "clustersession.django"
-    cookie = run(engine, "login")
-    stranger = run(ours, "look", "a-cookie-of-nobody-in-particular")
-    assert stranger == {"user": "", "cart": None, "cookies": {}}
-    environment["DJANGO_SETTINGS_MODULE"] = "tests.tools.migration.django_shop"
-    place = {"files": str(files), "redis": redis_url}.get(source, source)
-    settings = tmp_path / "old_settings.py"
-    settings.write_text(
-        "from tests.tools.migration.django_shop import settings as _s\n"
-        "for _n in dir(_s):\n"
-        "    if _n.isupper(): globals()[_n] = getattr(_s, _n)\n"
-    )
-    environment["DJANGO_SETTINGS_MODULE"] = "old_settings"
-    environment["PYTHONPATH"] = f"{ROOT}:{tmp_path}"
-    report = bring(environment, "django", place)
-    assert (report["read"], report["imported"], report["refused"]) == (1, 1, {})
-    seen = run(ours, "look", cookie)
-    assert (seen["user"], seen["cart"]) == ("ada", ["tea", {"cakes": 2}])
-    assert seen["cookies"]["sessionid"] == ""
-    assert seen["cookies"]["shop_new"].endswith(".a")
-    assert bring(environment, "django", place)["exchanged"] == 1
-
-

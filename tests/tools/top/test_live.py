@@ -36,7 +36,7 @@ class Terminal:
         try:
             self.process = subprocess.Popen(
                 command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                env={**os.environ, "TERM": term},
+                env={**os.environ, "TERM": term, "COLUMNS": "120", "LINES": "30"},
             )
         finally:
             signal.signal(signal.SIGINT, before)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaUnusable
+from clustersession.replica.lasting_files import replace_text
 from clustersession.replica.private_directory import HeldDirectory, make_private, private_opener
 
 DATA_FILE = "data.mdb"
@@ -31,6 +32,10 @@ NETWORK_FILE_SYSTEMS = frozenset({
 })
 
 
+MEMORY_FILE_SYSTEMS = frozenset({"ramfs", "tmpfs"})
+"""What is there goes with the power."""
+
+
 def prepare(directory: Path) -> None:
     """Make the directory, private to this user, or raise ReplicaUnusable saying why not."""
     make_private(directory)
@@ -38,11 +43,18 @@ def prepare(directory: Path) -> None:
         if (directory / name).is_symlink():
             raise ReplicaUnusable(f"{directory / name} is a symbolic link; remove it")
     if sys.platform == "linux":
-        kind = file_system_of(str(directory), Path("/proc/self/mountinfo").read_text())
+        kind = file_system_here(directory)
         if kind in NETWORK_FILE_SYSTEMS:
             raise ReplicaUnusable(
                 f"{directory} is on a network file system ({kind}); choose a local state_dir"
             )
+
+
+def file_system_here(directory: Path) -> str:
+    """Return the type of the file system that an absolute path is on; empty where none is told."""
+    if sys.platform != "linux":
+        return ""
+    return file_system_of(str(directory), Path("/proc/self/mountinfo").read_text())
 
 
 def file_system_of(path: str, mountinfo: str) -> str:
@@ -139,21 +151,7 @@ def _write_boot(directory: Path, text: str) -> None:
     with suppress(OSError, ValueError):
         if path.read_text() == text:
             return
-    fresh = directory / f"{_BOOT_FILE}.new"
-    with open(fresh, "w", opener=private_opener) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    _sync_directory(directory)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_text(path, text)
 
 
 def is_used(directory: Path) -> bool:

@@ -7,16 +7,15 @@ of the map alone is kept to. A best effort: a reader that stands still keeps fre
 used again, and of several processes each may have let a few writes pass since it last looked.
 """
 
-import ctypes
 import errno
 import os
 import resource
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import lmdb
+
+from clustersession.replica.engines.lmdb.allocation import find_fallocate
 
 RESERVE_BYTES = 2**20
 RESERVE_SHARE_MAX = 4
@@ -32,7 +31,6 @@ _STEP_BYTES = 2**14
 _STEP_SHARE = 64
 _STEP_BYTES_MAX = 2**24
 _BLOCK_BYTES = 512
-_KEEP_SIZE = 1
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -118,26 +116,6 @@ class DiskReserve:
             os.close(descriptor)
 
 
-def _find_fallocate() -> Callable[[int, int, int], int] | None:
-    """Find Linux's fallocate(2), which keeps the file's size and returns an error number.
-
-    ``os.posix_fallocate`` moves the end of the file, and writes to it where it cannot allocate.
-    """
-    if sys.maxsize <= 2**32:
-        return None
-    try:
-        function = ctypes.CDLL(None, use_errno=True).fallocate
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    function.restype = ctypes.c_int
-
-    def allocate(descriptor: int, start: int, count: int) -> int:
-        return ctypes.get_errno() if function(descriptor, _KEEP_SIZE, start, count) else 0
-
-    return allocate
-
-
-_fallocate = _find_fallocate()
+_fallocate = find_fallocate()
 
 __all__ = ["RESERVE_BYTES", "DiskReserve"]

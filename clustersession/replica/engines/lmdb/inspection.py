@@ -16,9 +16,13 @@ _FORMAT = 1
 _READABLE_HERE = sys.byteorder == "little" and sys.maxsize > 2**32
 _BRANCH, _LEAF = 1, 2
 _HEADER_BYTES = 16
+_PAGE_BYTES_MAX = 2**16
+HEAD_BYTES = 2**13
+"""Holds the two pages that say where everything is, where pages have 4 KiB."""
 _NO_ROOT = 2**64 - 1
 _HOLDS_TREE = 2
 _META = Struct("<16xII16xI36xQ40xQQQ")
+_LAST = Struct("<136xQ")
 _PAGE = Struct("<Q2xHHH")
 _NODE = Struct("<HHHH")
 _ROOT = Struct("<40xQ")
@@ -47,6 +51,32 @@ def is_whole(path: Path) -> bool:
     except (error, ValueError, OverflowError):
         return False
     return True
+
+
+def end_of(path: Path) -> int | None:
+    """Return how many bytes of a file are in use, 0 without one; None where that is not known."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2 * _PAGE_BYTES_MAX)
+    except FileNotFoundError:
+        return 0
+    if not head:
+        return 0
+    try:
+        magic, version, page_bytes, *_ = _META.unpack_from(head)
+        if not _READABLE_HERE or magic != _MAGIC or version != _FORMAT:
+            return None
+        return end_in(head, page_bytes)
+    except error:
+        return None
+
+
+def end_in(head: "bytes | mmap.mmap", page_bytes: int) -> int:
+    """Return how many bytes of a file are in use that begins so. Raises struct.error."""
+    last: int = _LAST.unpack_from(head)[0]
+    other: int = _LAST.unpack_from(head, page_bytes)[0]
+    # What is used never becomes less, and one of the two may be just being written.
+    return ((last if last > other else other) + 1) * page_bytes
 
 
 def _named(data: mmap.mmap, page_bytes: int, main: int) -> Iterator[int]:

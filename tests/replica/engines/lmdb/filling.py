@@ -12,10 +12,10 @@ from tests.replica.replica_checks import NODE_A, SKEW_MS, WALL_MS, creation
 USER = {PRINCIPAL: b"ann"}
 
 
-def opened(path: Path, map_bytes: int) -> LmdbReplica:
+def opened(path: Path, map_bytes: int, *, mapped: bool = False) -> LmdbReplica:
     return open_lmdb(
         path, new_node=lambda: NODE_A, map_bytes=map_bytes, clock_skew_ms_max=SKEW_MS,
-        boot_id="boot",
+        boot_id="boot", mapped=mapped,
     )
 
 

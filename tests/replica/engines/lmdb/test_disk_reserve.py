@@ -11,6 +11,7 @@ from clustersession.core.revocation import revoke
 from clustersession.core.state import Change
 from clustersession.replica.engines.lmdb import disk_reserve as reserve
 from clustersession.replica.opening import LmdbReplica, open_memory
+from clustersession.replica.sweeping import sweep_in_parts
 from tests.replica.engines.lmdb.filling import USER, filled, opened
 from tests.replica.replica_checks import (
     IDLE_MS,
@@ -26,18 +27,19 @@ from tests.replica.replica_checks import (
 from tests.support.disks import fill, small_disk
 
 
-@pytest.fixture(params=["map", "disk"])
+@pytest.fixture(params=["map", "disk", "mapped, map", "mapped, disk"])
 def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[LmdbReplica, int]]:
     """A replica that takes no more sessions, and how many it has."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if request.param == "map":
-        replica = opened(disk / "r", 4 * 2**20)
+    kind, mapped = request.param.split()[-1], request.param.startswith("mapped")
+    if kind == "map":
+        replica = opened(disk / "r", 4 * 2**20, mapped=mapped)
         yield replica, filled(replica)
         replica.close()
         return
     with small_disk(disk, "16m"):
-        replica = opened(disk / "r", 2**34)
+        replica = opened(disk / "r", 2**34, mapped=mapped)
         for number in range(20):
             replica.commit([creation(number, {"v": bytes(2000), **USER})], WALL_MS)
         fill(disk / "filling")
@@ -70,7 +72,7 @@ def test_an_access_is_recorded_and_what_is_expired_is_removed(
     with pytest.raises(ReplicaFull):
         replica.commit([write(0, more=bytes(100_000))], WALL_MS)
     late_ms = WALL_MS + 3 * 60_000 + 2 * IDLE_MS
-    assert replica.sweep(late_ms, count) == count
+    assert sweep_in_parts(replica, late_ms, count) == count
     assert filled(replica, 10**6) > 10**6 + count // 2
     check(replica)
 

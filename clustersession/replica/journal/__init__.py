@@ -1,0 +1,1 @@
+"""Keeps a node's journal on the disk: what its sessions are made anew from after a power cut."""

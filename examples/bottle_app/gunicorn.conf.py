@@ -1,0 +1,5 @@
+"""gunicorn reads this file where it is started: the node joins now, not at its first request."""
+
+
+def post_worker_init(worker):
+    worker.wsgi.start()

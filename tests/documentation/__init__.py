@@ -1,0 +1,1 @@
+"""How the documentation's site and pictures are made."""

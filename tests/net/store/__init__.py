@@ -1,0 +1,1 @@
+"""What the connection to a store does, on real servers and on ones that misbehave."""

@@ -1,0 +1,1 @@
+"""The tutorials of the documentation, typed word by word."""

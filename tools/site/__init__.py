@@ -1,0 +1,1 @@
+"""What makes a site, with mkdocs, of pages that are written for a repository."""
