@@ -76,6 +76,8 @@ class Server:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        # What a loop keeps for a node that others use further ends with the loop's generators.
+        await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 @contextmanager

@@ -138,15 +138,15 @@ async def test_memory_is_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     await tested.stop()
 
 
-
-
 async def test_what_was_appended_is_brought_to_the_disk_though_the_interpreter_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    of_others = set(threading.enumerate())
     made = driver(tmp_path, b"onlyone1")
     await made.start()
     commit(made, 1)
     await until(lambda: kept(tmp_path) == {key(1)})
+    mine = [t for t in set(threading.enumerate()) - of_others if t.name == "clustersession-journal"]
 
     def refuse(*arguments: object) -> None:
         raise RuntimeError("cannot schedule new futures after shutdown")
@@ -154,4 +154,4 @@ async def test_what_was_appended_is_brought_to_the_disk_though_the_interpreter_e
     monkeypatch.setattr(asyncio, "to_thread", refuse)
     await made.stop()
     assert made.journal is not None
-    assert not [t for t in threading.enumerate() if t.name == "clustersession-journal"]
+    assert len(mine) == 1 and not mine[0].is_alive()
