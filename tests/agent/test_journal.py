@@ -154,4 +154,5 @@ async def test_what_was_appended_is_brought_to_the_disk_though_the_interpreter_e
     monkeypatch.setattr(asyncio, "to_thread", refuse)
     await made.stop()
     assert made.journal is not None
-    assert len(mine) == 1 and not mine[0].is_alive()
+    assert len(mine) == 1
+    assert not mine[0].is_alive()
