@@ -138,7 +138,7 @@ who = st.integers(0, len(NODES) - 1)
 steps = st.lists(
     st.tuples(who, st.sampled_from(["append", "remove", "clear", "replace", "count", "count_anew",
                                     "hear"]), st.integers(0, 5), st.integers(0, 3)),
-    max_size=40,
+    min_size=5, max_size=40,
 )
 
 
@@ -215,6 +215,43 @@ def test_one_element_more_costs_its_own_bytes() -> None:
     delta = delta_since("k", a.state, NODES[0], a.seq - 1)
     assert len(delta.state.registers) == 1
     assert apply_delta(before, delta) == a.state
+
+
+def test_a_deletion_made_later_leaves_what_was_put_in_the_place_meanwhile() -> None:
+    a, b = Node(NODES[0]), Node(NODES[1])
+    a.append(5)
+    b.hear(a)
+    a.clear(6)
+    a.append(7)
+    b.clear(900)
+    for one, other in ((a, b), (b, a)):
+        one.hear(other)
+        one.check()
+
+
+def test_the_counts_of_a_node_add_up_and_those_not_seen_stay() -> None:
+    a = Node(NODES[0])
+    a.count(5, 5)
+    seen = {name: r for name, r in a.state.registers.items() if name.startswith(COUNTS)}
+    a.count(2, 5)
+    assert total(a.state) == 7
+    a.write(ElementWrites(retired=seen), 900)
+    assert total(a.state) == 2
+
+
+def test_of_two_who_set_a_counter_anew_the_one_who_saw_more_counts() -> None:
+    a, b, c = (Node(node) for node in NODES)
+    a.count(5, 5)
+    b.hear(a)
+    a.count(2, 6)
+    c.hear(a)
+    c.count_anew(7)
+    b.count_anew(900)
+    for one, other in ((b, c), (c, b), (a, b)):
+        one.hear(other)
+        one.check()
+    a.count(1, 1000)
+    a.check()
 
 
 def test_what_was_not_seen_in_a_place_stays() -> None:
