@@ -16,8 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from clustersession.tools.demo.port_block import PortBlock, claim_block
+
 POLL_INTERVAL_S = 0.02
 _LOG_TAIL_BYTES_MAX = 4000
+_NODES_ON_ONE_PORT = 8
+_block: PortBlock | None = None
+"""The ports of this process, once it has asked for one."""
 
 T = TypeVar("T")
 
@@ -38,11 +43,21 @@ def wait_for(condition: Callable[[], T], what: str, deadline_s: float = 15.0) ->
         time.sleep(POLL_INTERVAL_S)
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Find a port of the loopback interface that was free a moment ago."""
+def free_port(
+    kind: socket.SocketKind = socket.SOCK_STREAM, count: int = _NODES_ON_ONE_PORT
+) -> int:
+    """Find a port, the first of ``count``, that is free and given to no other process like this.
+
+    count: as many nodes as share the setting ``port`` take this one and those that follow.
+    """
+    global _block
+    if _block is None or _block.pid != os.getpid():
+        _block = claim_block()
+    if _block is not None:
+        return _block.take(kind, count)
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        return min(int(probe.getsockname()[1]), 65_536 - count)
 
 
 def accepts_connections(port: int) -> bool:
