@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from clustersession.tools.demo.port_block import PortBlock, claim_block
+from clustersession.tools.demo.port_block import ProcessPorts
 
 POLL_INTERVAL_S = 0.02
 _LOG_TAIL_BYTES_MAX = 4000
 _NODES_ON_ONE_PORT = 8
-_block: PortBlock | None = None
-"""The ports of this process, once it has asked for one."""
+_ports = ProcessPorts()
 
 T = TypeVar("T")
 
@@ -50,14 +49,11 @@ def free_port(
 
     count: as many nodes as share the setting ``port`` take this one and those that follow.
     """
-    global _block
-    if _block is None or _block.pid != os.getpid():
-        _block = claim_block()
-    if _block is not None:
-        return _block.take(kind, count)
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return min(int(probe.getsockname()[1]), 65_536 - count)
+    global _ports
+    # One that was forked has claimed nothing yet.
+    if _ports.pid != os.getpid():
+        _ports = ProcessPorts()
+    return _ports.take(kind, count)
 
 
 def accepts_connections(port: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clustersession.tools.demo import port_block
-from clustersession.tools.demo.port_block import PortBlock, claim_block
+from clustersession.tools.demo.port_block import PortBlock, ProcessPorts
 from clustersession.tools.demo.processes import free_port
 from tests.support.processes import wait_for
 
@@ -74,12 +74,13 @@ def test_what_something_has_is_passed_over(kind: socket.SocketKind, address: str
         assert [block.take(kind, 2) for _ in range(3)] == [first + 2, first + 4, first + 2]
 
 
-def test_a_block_without_free_ports_says_so() -> None:
-    first = free_port(count=1)
+def test_who_has_used_up_a_block_has_another() -> None:
+    ports = ProcessPorts()
+    half = port_block._BLOCK_PORTS // 2 + 1
+    first = ports.take(socket.SOCK_STREAM, half)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", first))
-        with pytest.raises(OSError, match="no 1 free ports"):
-            PortBlock(range(first, first + 1)).take(socket.SOCK_STREAM, 1)
+        assert block_of(ports.take(socket.SOCK_STREAM, half)) != block_of(first)
 
 
 def test_a_block_is_free_again_after_its_process() -> None:
@@ -94,6 +95,5 @@ def test_where_nothing_can_be_claimed_the_kernel_chooses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(port_block, "_claim", lambda _: False)
-    assert claim_block() is None
-    monkeypatch.setattr("clustersession.tools.demo.processes._block", None)
-    assert 0 < free_port() <= 65_528
+    low, high = map(int, port_block._OF_CONNECTIONS.read_text().split())
+    assert low <= ProcessPorts().take(socket.SOCK_STREAM, 8) <= high
