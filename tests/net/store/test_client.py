@@ -420,7 +420,7 @@ async def test_a_slow_server_with_much_to_do_is_not_sent_more_and_more(server: S
         try:
             for number in range(40):
                 owner.send(Merge(f"k{number}", state(b"x" * 100_000), True))
-            await eventually(lambda: owner.reasons, 2.0, owner)
+            await eventually(lambda: owner.reasons, 4.0, owner)
         finally:
             server.go_on()
         assert "too slow" in owner.reasons[0]
