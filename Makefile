@@ -50,6 +50,9 @@ PLANS ?= 60
 PORTS ?=
 TESTS ?= tests/adapters tests/wire tests/replica tests/session
 
+# Where this is set, as in many containers, each of a thousand processes compiles all modules again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo serve test lint clean swarm explore planted faults balancers fuzz servers frameworks
 
 WITH_STORE = $(if $(findstring --store,$(ARGS)),$(VENV)/.demo-store)
