@@ -15,6 +15,7 @@ BENCHMARKS = {
     "burst": "benchmarks.burst",
     "replication": "benchmarks.replication",
     "failover": "benchmarks.failover",
+    "forming": "benchmarks.forming",
     "snapshot": "benchmarks.snapshot",
     "storage": "benchmarks.storage",
     "journal": "benchmarks.journal",

@@ -250,6 +250,7 @@ class Engine:
             self.link_down(identity.node, "replaced", at)
         peer = Peer(identity.node, identity.address)
         self.context.peers[identity.node] = peer
+        self.dialer.linked(peer)
         self.context.view_is_stale = True
         self._member_events.tell(self.membership.linked(identity, at.now_s), at)
         self.prober.vouch(identity.node, True)
@@ -259,8 +260,10 @@ class Engine:
 
     def link_down(self, node: bytes, reason: str, at: Moment) -> None:
         """Note that the last connection with a node is gone."""
-        if self.context.peers.pop(node, None) is None:
+        peer = self.context.peers.pop(node, None)
+        if peer is None:
             return
+        self.dialer.unlinked(peer)
         self.context.view_is_stale = True
         for part in (
             self.receiver, self.puller, self.lookup, self.joiner, self.wrong_times, self.recovery,
@@ -519,7 +522,7 @@ class Engine:
         peer = self.context.peers.get(node)
         if peer is None:
             if not reliable:
-                self.dialer.heard_of(message.identity.address, at, fresh=True)
+                self.dialer.heard_of(identity.address, at, identity=identity)
             return
         self._member_events.tell(self.membership.heard(message.identity, at.now_s), at)
         self.prober.vouch(node, True)
