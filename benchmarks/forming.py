@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.nodes import BenchNode, bench_nodes
+from benchmarks.progress import Progress
 from benchmarks.result import Cell, Result, Table, Target
 from tests.support.namespaces import network
 
@@ -104,8 +105,7 @@ def measure(count: int, way: str, seconds: float, settle_s: float = SETTLE_S) ->
         began_s = time.perf_counter()
         for node in nodes:
             node.start_agent()
-        listening_s, formed_s = _await(nodes, began_s)
-        _progress(f"{count} by {way} {'have' if formed_s else 'do NOT have'} all\n", began_s)
+        listening_s, formed_s = _await(nodes, began_s, Progress(f"{count} nodes by {way}"))
         time.sleep(settle_s)
         before = Seen.now(nodes)
         begun_s, cpu_s, sent = time.perf_counter(), *_used(nodes)
@@ -164,7 +164,9 @@ def cluster(count: int, way: str) -> Iterator[list[BenchNode]]:
                     node.agent.kill()
 
 
-def _await(nodes: Sequence[BenchNode], began_s: float) -> tuple[float, float | None]:
+def _await(
+    nodes: Sequence[BenchNode], began_s: float, progress: Progress
+) -> tuple[float, float | None]:
     """When the last one listened, and when each had all others; None: not in time.
 
     One is asked at a time: answers of all would take the processors from what they answer about.
@@ -178,7 +180,7 @@ def _await(nodes: Sequence[BenchNode], began_s: float) -> tuple[float, float | N
             while not is_done(node):
                 if time.perf_counter() - began_s > FORMED_S_MAX:
                     return listening_s, None
-                _progress(f"{number} of {len(nodes)} {step}", began_s)
+                progress.tell(f"{number} of {len(nodes)} {step}")
                 time.sleep(LOOK_S)
         if step == "listen":
             listening_s = time.perf_counter() - began_s
@@ -208,7 +210,3 @@ def _loopback_bytes(network_files: Path) -> int:
         line for line in (network_files / "dev").read_text().splitlines() if "lo:" in line
     )
     return int(line.partition(":")[2].split()[0])
-
-
-def _progress(text: str, began_s: float) -> None:
-    print(f"\r{time.perf_counter() - began_s:5.1f} s: {text}   ", end="", flush=True)
