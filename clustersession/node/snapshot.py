@@ -23,7 +23,8 @@ from clustersession.wire.messages import SnapshotPageMessage, SnapshotRequest
 
 LOADED_NOTE = "loaded"
 PAGE_TIMEOUT_S = 5.0
-PAGE_BYTES_MAX = 256 * 1024
+PAGE_BYTES_MAX = 32 * 1024
+"""Some hundred small sessions: reading, encoding and storing them holds up nobody for long."""
 CURSORS_MAX = 4096
 
 
