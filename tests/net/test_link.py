@@ -111,7 +111,7 @@ asyncio.run(main())
             try:
                 await until(lambda: server.links)
                 child.send_signal(signal.SIGKILL)
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(5):
                     await server.links[0].wait_closed()
                 await until(lambda: server.closed)
             finally:

@@ -253,7 +253,7 @@ def test_a_bad_hello_is_refused(run, tls, until, first_bytes, refusal) -> None:
 
 
 def test_too_many_at_once_are_turned_away_and_friends_get_in_later(run, tls, until) -> None:
-    limits = LinkLimits(handshake_timeout_s=0.5, close_timeout_s=0.5, unauthenticated_max=4)
+    limits = LinkLimits(handshake_timeout_s=1.5, close_timeout_s=0.5, unauthenticated_max=4)
 
     async def scenario() -> None:
         async with peer(tls, limits=limits) as server:
