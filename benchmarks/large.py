@@ -33,6 +33,7 @@ PER_FILL = 500
 VALUE = b"x" * 200
 DEADLINE_S = 900.0
 OWN_PLACE = 10**9
+LOOK_S = 0.1
 COLUMNS = ("milliseconds", "write p50", "p99", "longest", "commit p50", "p99", "longest",
            "not confirmed", "writes", "seconds")
 
@@ -129,9 +130,15 @@ def _donate(seen: Seen, size: Size, first: BenchNode, second: BenchNode) -> None
     first.start_agent()
     wait_until(lambda: first.is_ready(0), "the donor")
     first.attach()
+
+    def is_joined() -> bool:
+        # To ask for the status costs the node what it could load sessions in.
+        time.sleep(LOOK_S)
+        return second.is_ready(1)
+
     with seen.beside("donation", donor=first):
         second.start_agent()
-        wait_until(lambda: second.is_ready(1), "the new node", DEADLINE_S)
+        wait_until(is_joined, "the new node", DEADLINE_S)
     second.attach()
     _wait_until_same(first, second)
     with seen.beside("nothing", first=first, second=second):

@@ -11,7 +11,7 @@ from clustersession.wire.fields import LISTED_MAX
 from clustersession.wire.messages import Sessions, SessionsRequest
 
 ANSWER_BYTES_MAX = 32 * 1024
-"""As in a page of a snapshot, so that neither side is held up for long."""
+"""Half a page of a snapshot, so that neither side is held up for long."""
 ASKED_MAX = 128
 """How many sessions are asked for at a time: about as many as an answer holds, if they are small.
 """
