@@ -147,7 +147,7 @@ async def test_who_is_silent_is_dropped_and_a_clock_that_jumped_is_none(empty: S
         assert (await owner.ask(Beat(NODE, b"one")))[0].members == {}
         assert not empty.admin.hexists(keys.members, name)
         empty.admin.hset(keys.members, name, b"%d:%b" % (now_ms + 3_600_000, told))
-        assert (await owner.ask(Beat(NODE, b"one")))[0].members == {OTHER: (b"two", 0)}
+        assert (await owner.ask(Beat(NODE, b"one")))[0].members == {OTHER: (b"two", 0, False)}
         kept = empty.admin.hget(keys.members, name)  # type: ignore[assignment]
         assert int(kept.partition(b":")[0]) < now_ms + 60_000
 
@@ -511,13 +511,13 @@ async def test_nodes_of_two_versions_share_a_store(
     """The newer one loads its library beside the older one's, and both merge the same hash."""
     async with connected(server.url) as older:
         await older.ask(Merge("k", state(), True))
-        newer = source().replace("clustersession3", "clustersession4")
+        newer = source().replace("clustersession4", "clustersession5")
         with monkeypatch.context() as patch:
             patch.setattr("clustersession.net.store.server.source", lambda: newer)
-            patch.setattr("clustersession.net.store.server.MERGE", "clustersession4_merge")
+            patch.setattr("clustersession.net.store.server.MERGE", "clustersession5_merge")
             for name in ("BEAT", "KEEP", "MERGE", "ENTER", "SQUEEZE"):
                 patch.setattr(f"clustersession.net.store.calls.{name}",
-                              f"clustersession4_{name.lower()}")
+                              f"clustersession5_{name.lower()}")
             async with connected(server.url) as one:
                 assert await one.ask(Merge("k", state(at=2), True)) == [MergeAnswer.DONE]
                 beats = (await one.ask(KeepCursor(NODE, Cursor(1, 1)), Beat(NODE, b"new")))[1]
