@@ -13,6 +13,7 @@ BENCHMARKS = {
     "http": "benchmarks.http",
     "http_held": "benchmarks.http_held",
     "burst": "benchmarks.burst",
+    "large": "benchmarks.large",
     "replication": "benchmarks.replication",
     "failover": "benchmarks.failover",
     "forming": "benchmarks.forming",

@@ -267,6 +267,7 @@ class Engine:
         self.context.view_is_stale = True
         for part in (
             self.receiver, self.puller, self.lookup, self.joiner, self.wrong_times, self.recovery,
+            self.anti_entropy,
         ):
             part.forget(node)
         self.prober.vouch(node, False)
@@ -623,7 +624,7 @@ class Engine:
             case m.SnapshotPageMessage():
                 self._on_page(node, message, at)
             case m.Digests():
-                self.anti_entropy.on_digests(node, message)
+                self.anti_entropy.on_digests(node, message, at)
             case m.Listing():
                 self.anti_entropy.on_listing(node, message, at)
             case m.SessionsRequest():
@@ -632,6 +633,7 @@ class Engine:
                 changed = self.puller.on_sessions(node, message, at)
                 if changed and not self.receiver.is_held(node):
                     self.context.tell(Repaired(node, changed))
+                    self.anti_entropy.repaired(node, at)
                 self.receiver.pulled(node, at)
             case _:
                 pass
