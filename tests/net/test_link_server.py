@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -49,7 +50,25 @@ def test_nobody_listens(run, tls) -> None:
 def test_whoever_listens_says_nothing(run, tls) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(TimeoutError):
-            run(dial(*silent.getsockname(), tls.client, b"", bytes.decode, 0.3))
+            run(dial(*silent.getsockname(), tls.client, b"", bytes.decode, 0.3, QUICK))
+
+
+def test_whoever_listens_and_is_busy_is_given_longer_than_who_does_not_answer(run, tls) -> None:
+    """Both have computed for the handshake, which would be lost."""
+    def check_slowly(hello: bytes) -> str:
+        until_s = time.monotonic() + 0.2
+        while time.monotonic() < until_s:
+            pass
+        return hello.decode()
+
+    async def scenario() -> None:
+        async with peer(tls, check_hello=check_slowly) as server:
+            link = await server.dial(tls, LinkLimits(), timeout_s=0.1)
+            assert not link.is_closed
+            link.close()
+            await link.wait_closed()
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"\x00" * 5000, b"\x16\x03\x01\xff"])
