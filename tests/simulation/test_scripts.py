@@ -54,10 +54,10 @@ SCRIPTS = {
         """
         browser0 at a: set unknown
         off 0
-        c: suspects a (silent for 2.0 s)
         b: suspects a (silent for 2.0 s)
-        c: lost a (silent for 3.5 s)
+        c: suspects a (silent for 2.0 s)
         b: lost a (silent for 3.5 s)
+        c: lost a (silent for 3.5 s)
         browser0 at b: read known
         """,
         ("death noticed in time",),
@@ -89,8 +89,8 @@ SCRIPTS = {
         a: lost b (silent for 3.2 s)
         b: lost a (silent for 3.2 s)
         heal
-        a: added b
         b: added a
+        a: added b
         """,
     ),
     "a logout behind a cut ends what the other side still writes to": Script(
@@ -108,8 +108,8 @@ SCRIPTS = {
         a: lost b (silent for 3.2 s)
         b: lost a (silent for 3.2 s)
         heal
-        a: added b
         b: added a
+        a: added b
         browser0 at a: read unknown
         browser0 at b: read unknown
         """,
@@ -130,14 +130,14 @@ SCRIPTS = {
         slow 1 0 100
         slow 2 0 100
         start 0
-        b: suspects a (connection lost)
         c: suspects a (connection lost)
-        a: added b
+        b: suspects a (connection lost)
         a: added c
-        b: lost a (replaced by a new node at its address)
-        b: added a
+        a: added b
         c: lost a (replaced by a new node at its address)
         c: added a
+        b: lost a (replaced by a new node at its address)
+        b: added a
         kill 1
         c: suspects b (connection lost)
         a: suspects b (connection lost)
@@ -179,10 +179,10 @@ SCRIPTS = {
         drop 0 1 1
         browser0 at a: end known
         kill 0
-        b: suspects a (connection lost)
         c: suspects a (connection lost)
-        b: lost a (connection lost, connection refused)
+        b: suspects a (connection lost)
         c: lost a (connection lost, connection refused)
+        b: lost a (connection lost, connection refused)
         browser0 at b: read unknown
         browser0 at c: read unknown
         """,
@@ -209,11 +209,11 @@ SCRIPTS = {
         c: saw leave a (left)
         browser1 at b: revoke unknown
         start 0
-        a: added b
         a: added c
-        b: added a
         c: added a
         browser0 at a: read unknown
+        b: added a
+        a: added b
         """,
         ("end learned by coming back",),
     ),
@@ -297,10 +297,10 @@ SCRIPTS = {
         """
         browser0 at a: set unknown
         kill 0
-        b: suspects a (connection lost)
         c: suspects a (connection lost)
-        b: lost a (connection lost, connection refused)
+        b: suspects a (connection lost)
         c: lost a (connection lost, connection refused)
+        b: lost a (connection lost, connection refused)
         browser0 at c: login known
         browser0 at b: read known
         browser0 at b: read known
