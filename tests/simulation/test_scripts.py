@@ -118,7 +118,7 @@ SCRIPTS = {
     "when its donor dies a joining node goes on with another": Script(
         Plan(hosts=3, browsers=4, tiny=True, seed=1, steps=[
             *(visit(1, "set", browser=number) for number in range(4)), wait(100), ["wipe", 0],
-            ["slow", 1, 0, 100], ["slow", 2, 0, 100], ["start", 0], wait(290), ["kill", 1],
+            ["slow", 1, 0, 100], ["slow", 2, 0, 100], ["start", 0], wait(290), ["kill", 2],
             wait(2000),
         ]),
         """
@@ -138,11 +138,11 @@ SCRIPTS = {
         c: added a
         b: lost a (replaced by a new node at its address)
         b: added a
-        kill 1
-        c: suspects b (connection lost)
-        a: suspects b (connection lost)
-        a: lost b (connection lost, connection refused)
-        c: lost b (connection lost, connection refused)
+        kill 2
+        b: suspects c (connection lost)
+        a: suspects c (connection lost)
+        a: lost c (connection lost, connection refused)
+        b: lost c (connection lost, connection refused)
         a: ready, loaded a snapshot
         """,
         ("snapshot resumed with another donor",),
