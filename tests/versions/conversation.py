@@ -256,7 +256,8 @@ class Part:
         self.settings = Settings(distributable=True, **first["settings"])
         self.said: list[bytes] = []
         self.events: list[Effect | News] = []
-        self.now_s = 0.0
+        # Until when it was played, and when the engine's timer ran last.
+        self.now_s = self._looked_s = 0.0
         self.engine: Engine
 
     def play(self, change: Callable[[bytes], bytes] = lambda data: data) -> dict[str, Any]:
@@ -297,8 +298,11 @@ class Part:
         self.now_s = at.now_s
 
     def _pass_time(self, to_s: float) -> None:
-        while (due_s := max(self.engine.next_deadline(), self.now_s + STEP_S)) < to_s:
-            self.now_s = due_s
+        def due() -> float:
+            return max(self.engine.next_deadline(), self.now_s, self._looked_s + STEP_S)
+
+        while (due_s := due()) < to_s:
+            self.now_s = self._looked_s = due_s
             wall_ms = worlds.WALL_START_MS + int(due_s * 1000)
             self.engine.handle_timer(Moment(due_s, wall_ms))
             self._take()
