@@ -38,7 +38,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-JOBS ?= auto
+# The tests mostly wait, for processes that start and for peers: three for two processors, of which
+# two then leave a third of them idle.
+JOBS ?= $(shell expr $$(nproc) + $$(nproc) / 2)
 ROUNDS ?= 2
 SEEDS ?= 1000
 MINUTES ?= 10
@@ -47,6 +49,9 @@ INPUTS ?= 1000000
 PLANS ?= 60
 PORTS ?=
 TESTS ?= tests/adapters tests/wire tests/replica tests/session tests/worker/test_tracing.py
+
+# Where this is set, as in many containers, each of a thousand processes compiles all modules again.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo serve test lint clean swarm explore planted faults balancers fuzz servers frameworks
 

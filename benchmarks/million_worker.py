@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.nodes import p50_p99_max
+from benchmarks.progress import Progress
 from clustersession.asgi import ClusterSessionMiddleware
 from clustersession.session.token import IdSigner, id_signer
 from clustersession.worker.runtime import Runtime
@@ -48,6 +49,7 @@ class Walk:
         self.taken_ms: list[float] = []
         self.lost = self.late = 0
         self._began_s = time.perf_counter()
+        self._progress = Progress("sessions opened")
         numbers = iter(range(first, first + count))
         await asyncio.gather(*(self._some(numbers, first, per_s) for _ in range(at_once)))
         took_s = time.perf_counter() - self._began_s
@@ -63,6 +65,7 @@ class Walk:
             # Without a pause too: a server reads and writes sockets between two requests.
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
             await self._request(number)
+            self._progress.tell(f"{number - first + 1:,}")
 
     async def _request(self, number: int) -> None:
         cookie = f"{COOKIE_NAME}={identifier(self._signer, number)}".encode()

@@ -118,11 +118,12 @@ class BenchNode:
 
 @contextmanager
 def bench_nodes(
-    count: int, *, hosts: Sequence[Host] = (), **settings: Any
+    count: int, *, hosts: Sequence[Host] = (), binds: Sequence[str] = (), **settings: Any
 ) -> Iterator[list[BenchNode]]:
     """Nodes in a temporary directory; everything is gone at the end.
 
     Their agents are on loopback, or each on a host of its own; the files are shared either way.
+    ``binds``: where each listens, other than at 127.0.0.1 or the address of its host.
     """
     with tempfile.TemporaryDirectory(prefix="clustersession-bench-") as directory:
         common = {
@@ -135,6 +136,8 @@ def bench_nodes(
             for number in range(1, count + 1):
                 host = hosts[number - 1] if hosts else None
                 bind = {} if host is None else {"bind": host.address}
+                if binds:
+                    bind = {"bind": binds[number - 1]}
                 own = complete(load_settings(**{**common, **bind, "route": f"node{number}"}))
                 home = node_home(own)
                 nodes.append(BenchNode(own, home, open_node_replica(home, own), host=host))

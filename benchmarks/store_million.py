@@ -24,6 +24,7 @@ from typing import TextIO
 from benchmarks.memory import Memory, memory_of
 from benchmarks.million_worker import identifier
 from benchmarks.nodes import BenchNode, bench_nodes, wait_until
+from benchmarks.progress import Progress
 from benchmarks.result import Chart, Result, Table, Target, as_text
 from benchmarks.store_server import StoreServer, store_server
 from clustersession.core.clock import first_time
@@ -140,12 +141,14 @@ def fill(store: StoreServer, settings: Settings, scale: Scale) -> float:
 def _merges(settings: Settings, scale: Scale) -> Iterator[list[bytes]]:
     calls, writer = plan_of(settings).calls, FunctionWriter()
     signer = id_signer(settings.secret, settings.cluster_name)
+    progress = Progress("the store is filled")
     for start in range(0, scale.sessions, PIPELINED):
         merges = [
             Merge(identifier(signer, number)[:KEY_LENGTH], _state(number, scale), whole=True)
             for number in range(start, min(start + PIPELINED, scale.sessions))
         ]
         yield [calls.command(merge, calls.keys_of(merge)[0], writer, b"") for merge in merges]
+        progress.tell(f"{start + len(merges):,} of {scale.sessions:,} sessions")
 
 
 def _state(number: int, scale: Scale) -> SessionState:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,16 @@ def test_every_command_of_the_makefile_runs_in_ci() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     run = set(re.findall(r"^ *timed (?:timeout .*)?make ([a-z-]+)", script, re.MULTILINE))
     assert commands - run == NOT_IN_CI.keys()
+
+
+def test_make_lets_python_keep_what_it_has_compiled() -> None:
+    """Half of what a process of ours costs at its start, and the tests start a thousand."""
+    told = subprocess.run(
+        ["make", "--eval", 'told:; @echo "told [$$PYTHONDONTWRITEBYTECODE]"', "told"], cwd=ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True,
+        check=True,
+    )
+    assert told.stdout.splitlines()[-1] == "told []"
 
 
 @pytest.mark.parametrize(

@@ -369,10 +369,9 @@ class Driver:
             self.pump(moment())
 
     def _on_message(self, link: Link, payload: bytes) -> None:
-        node = link.identity.node
         reads = link.pending_bytes <= UNREAD_BYTES_MAX
         at = moment()
-        self.life.engine.receive(node, payload, at, reliable=True, reads=reads)
+        self.life.received(link, payload, at, reads=reads)
         self.pump(at)
 
     def _on_closed(self, link: Link, reason: str) -> None:

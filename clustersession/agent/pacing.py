@@ -1,7 +1,12 @@
-"""Does at once what is seldom asked for, and together what is asked for all the time."""
+"""Does at once what is seldom asked for, and together what is asked for all the time.
+
+What is much is done in parts that take a bounded time each.
+"""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Paced:
@@ -38,3 +43,28 @@ class Paced:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class TimedParts:
+    """Says how much to do at a time, so that a part takes about ``part_s``.
+
+    count: how many things the next part has, 1 to ``count_max``. taken_s: how long the last part
+    took; whoever rests as long leaves half of the time to others.
+    """
+
+    def __init__(self, count_max: int, part_s: float) -> None:
+        self._count_max, self._part_s = count_max, part_s
+        self.count = count_max
+        self.taken_s = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Do a part in the block of a ``with`` statement, and judge the next one by it."""
+        began_s = time.monotonic()
+        yield
+        self.taken_s = time.monotonic() - began_s
+        if self.taken_s > self._part_s:
+            self.count = max(1, int(self.count * self._part_s / self.taken_s))
+        else:
+            # Slowly back: a single part that met a busy moment says little of the next ones.
+            self.count = min(self._count_max, self.count + 1 + self.count // 4)

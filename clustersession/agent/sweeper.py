@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from clustersession.agent.driver import moment
 from clustersession.agent.event_log import EventLog
+from clustersession.agent.pacing import TimedParts
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.replica.replica import Replica
@@ -13,10 +14,12 @@ from clustersession.replica.sweeping import (
     end_revoked_in_parts,
     sweep_in_parts,
 )
+from clustersession.replica.turns import TURN_S
 
 SWEEP_INTERVAL_S = 5.0
 SWEEP_LIMIT = 64
-"""At some 25 µs each, so that other writers wait for no more than ``replica.turns`` lets them."""
+"""At some 25 µs each, so that other writers wait for no more than ``replica.turns`` lets them.
+Where they take longer, a part has fewer, see ``agent.pacing``."""
 READER_CHECK_SWEEPS = 12
 
 
@@ -57,12 +60,13 @@ class Sweeper:
             self._on_turn()
 
     async def _sweep(self) -> None:
-        swept = SWEEP_LIMIT
-        while swept == SWEEP_LIMIT:
+        parts, swept = TimedParts(SWEEP_LIMIT, TURN_S), 1
+        while swept:
             removed: list[tuple[str, SessionState]] = []
-            swept = sweep_in_parts(self._replica, moment().wall_ms, SWEEP_LIMIT, removed)
+            with parts.measured():
+                swept = sweep_in_parts(self._replica, moment().wall_ms, parts.count, removed)
             self.swept += swept
             self._on_swept(removed)
-            await asyncio.sleep(BETWEEN_PARTS_S)
+            await asyncio.sleep(max(BETWEEN_PARTS_S, parts.taken_s))
         for _ in end_revoked_in_parts(self._replica):
             await asyncio.sleep(BETWEEN_PARTS_S)

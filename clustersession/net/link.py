@@ -8,6 +8,7 @@ in between waits.
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -22,6 +23,8 @@ _RECEIVE_BYTES = 64 * 2**10
 # once would hold up heartbeats, and what is handed over can no longer be counted exactly.
 _WRITE_BYTES = 256 * 2**10
 _TLS_BUFFER_BYTES = 64 * 2**10
+TURN_S = 0.002
+"""How long a link delivers messages until it is everybody else's turn in the event loop."""
 
 logger = logging.getLogger("clustersession.net")
 
@@ -64,6 +67,7 @@ class Link(asyncio.BufferedProtocol):
     _early: what arrived before ``start``, the hello first; empty from then on.
     _early_arrived: set when ``_early`` has grown, or never will again.
     _decoder: finds the messages in the stream; used from ``start`` on.
+    _undelivered: complete messages that wait for the link's next turn; nothing is read meanwhile.
     _on_message, _on_closed: the owner's callbacks; None before ``start``, ``_on_closed`` also once
         it was called.
     _unsent: framed messages that the transport does not have yet; empty once closed.
@@ -87,6 +91,7 @@ class Link(asyncio.BufferedProtocol):
         self._early = bytearray()
         self._early_arrived = asyncio.Event()
         self._decoder = FrameDecoder(limits.frame_bytes_max)
+        self._undelivered: deque[bytes] = deque()
         self._on_message: Callable[[Link, bytes], None] | None = None
         self._on_closed: Callable[[Link, str], None] | None = None
         self._unsent = bytearray()
@@ -136,8 +141,8 @@ class Link(asyncio.BufferedProtocol):
             return
         early = bytes(self._early)
         self._early.clear()
-        self._deliver(early, on_message)
-        if self._transport is not None and not self.is_closed:
+        self._receive(early, on_message)
+        if self._transport is not None and not self.is_closed and not self._undelivered:
             self._transport.resume_reading()
 
     @property
@@ -236,25 +241,53 @@ class Link(asyncio.BufferedProtocol):
             self._early += self._received[:nbytes]
             self._early_arrived.set()
             return
-        self._deliver(self._received[:nbytes].tobytes(), self._on_message)
+        self._receive(self._received[:nbytes].tobytes(), self._on_message)
 
-    def _deliver(self, data: bytes, on_message: Callable[["Link", bytes], None]) -> None:
+    def _receive(self, data: bytes, on_message: Callable[["Link", bytes], None]) -> None:
         try:
             payloads = self._decoder.receive(data)
         except WireError as error:
             self.abort(str(error))
             return
-        for payload in payloads:
+        # While some wait, the next turn is planned already.
+        is_waited_for = bool(self._undelivered)
+        self._undelivered += payloads
+        if not is_waited_for:
+            self._deliver(on_message, self._loop.time() + TURN_S)
+            if self._undelivered and self._transport is not None:
+                self._transport.pause_reading()
+                self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """Take the next turn with what waits, and read on when that is all."""
+        if self._on_message is None or self._transport is None:
+            return
+        self._deliver(self._on_message, self._loop.time() + TURN_S)
+        if self._close_reason is not None:
+            return
+        if self._undelivered:
+            self._loop.call_soon(self._go_on)
+        else:
+            self._transport.resume_reading()
+
+    def _deliver(self, on_message: Callable[["Link", bytes], None], until_s: float) -> None:
+        """Deliver what waits until a time of the event loop, at least one message."""
+        while self._undelivered:
             try:
-                on_message(self, payload)
+                on_message(self, self._undelivered.popleft())
             except Exception:
                 logger.exception("a message from %s:%d could not be handled", *self.peer_address)
                 self.abort("a message could not be handled")
             if self._close_reason is not None:
+                self._undelivered.clear()
+            elif self._loop.time() >= until_s:
                 return
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the owner that the connection is gone, once."""
+        """Tell the owner that the connection is gone, once; what has come whole comes first."""
+        if self._on_message is not None and self._close_reason is None:
+            self._deliver(self._on_message, float("inf"))
+        self._undelivered.clear()
         if self._close_reason is None:
             self._close_reason = f"connection lost: {exc}" if exc else "closed by the peer"
         self._transport = None

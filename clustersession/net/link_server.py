@@ -226,23 +226,20 @@ async def dial(
 ) -> Link:
     """Open a link; the caller starts it. ``proof``: what hellos must prove beyond TLS.
 
-    Raises ConnectionRefusedError when nobody listens there, TimeoutError when connecting and
-    greeting took longer than ``timeout_s``, other OSErrors as the system reports them, and
-    WireError when whoever answers is not one of us or does not want us.
+    Raises ConnectionRefusedError when nobody listens there, TimeoutError when the host did not
+    answer within ``timeout_s`` or whoever listens there did not greet within the time that
+    ``limits`` give a peer for that, other OSErrors as the system reports them, and WireError when
+    whoever answers is not one of us or does not want us.
     """
-    loop = asyncio.get_running_loop()
     limits = limits or LinkLimits()
     link = Link(limits)
+    # Apart: the kernel accepts at once, and a process that has many to greet may need longer. Were
+    # it given up, what both have computed for the handshake would be lost.
+    sock = await _connected(host, port, timeout_s)
+    greeting_s = max(timeout_s, limits.handshake_timeout_s)
     try:
-        async with asyncio.timeout(timeout_s):
-            transport, _ = await loop.create_connection(
-                lambda: link, host, port, ssl=tls,
-                # No name in the handshake: it would travel in the clear.
-                server_hostname="",
-                # Longer, so that it is always our own timeout that ends a handshake.
-                ssl_handshake_timeout=timeout_s + 1, ssl_shutdown_timeout=limits.close_timeout_s,
-            )
-            tune_socket(transport.get_extra_info("socket"), limits.silence_timeout_s)
+        async with asyncio.timeout(greeting_s):
+            await _secure_dialled(link, sock, tls, limits, greeting_s)
             link.send(_proving(link, hello, proof, True))
             link.hello = check_hello(_proved(link, await link.receive_hello(), proof, True))
     except ssl.SSLError as error:
@@ -252,6 +249,31 @@ async def dial(
         link.abort(str(error) or type(error).__name__)
         raise
     return link
+
+
+async def _connected(host: str, port: int, timeout_s: float) -> socket:
+    sock = socket(AF_INET6 if ip_address(host).version == 6 else AF_INET, SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        async with asyncio.timeout(timeout_s):
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _secure_dialled(
+    link: Link, sock: socket, tls: ssl.SSLContext, limits: LinkLimits, greeting_s: float
+) -> None:
+    tune_socket(sock, limits.silence_timeout_s)
+    await asyncio.get_running_loop().create_connection(
+        lambda: link, sock=sock, ssl=tls,
+        # No name in the handshake: it would travel in the clear.
+        server_hostname="",
+        # Longer, so that it is always our own timeout that ends a handshake.
+        ssl_handshake_timeout=greeting_s + 1, ssl_shutdown_timeout=limits.close_timeout_s,
+    )
 
 
 def _proving(link: Link, hello: bytes, proof: HelloProof | None, we_dialled: bool) -> bytes:

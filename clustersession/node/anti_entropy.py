@@ -2,9 +2,16 @@
 
 It repairs a dead node's last writes that reached only some, copies fetched but not streamed, and
 whatever a bug or a cosmic ray took away. The difference a stream is about to bring is left alone.
+
+What stands in the buckets that differ is listed in slices, with pauses: neither side is held up for
+long. A round that has repaired something is followed by the next one at once, over all that differs
+then; otherwise much would take hours, and a difference that a stream brings would be listed again
+and again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from clustersession.core.digest import BUCKETS, missing_here
 from clustersession.node.context import Context
@@ -14,7 +21,30 @@ from clustersession.wire.fields import LISTED_MAX, Entry
 from clustersession.wire.messages import Digests, Listing
 
 BUCKETS_PER_ROUND_MAX = 64
+ROUND_ENTRIES = 8192
+"""About how many sessions are listed in a round, as long as nothing was found to be missing."""
+SLICE_ENTRIES = 128
+"""To read, encode, decode and look up so many takes either side a millisecond or two."""
+SLICE_PAUSE_S = 0.003
 AFTER_LOSS_S = 0.1
+AGAIN_S = 0.1
+
+
+@dataclass(slots=True)
+class Walk:
+    """Holds what is still to be listed to one peer.
+
+    buckets: in order, each with whether the peer is to list its own. after_key: the last session of
+    the first bucket that was listed; empty at its beginning.
+    """
+
+    buckets: deque[tuple[int, bool]]
+    after_key: str = ""
+
+    def add(self, buckets: Iterable[int], *, answer: bool) -> None:
+        """List more, but nothing twice."""
+        known = set(self.buckets)
+        self.buckets += [(one, answer) for one in buckets if (one, answer) not in known]
 
 
 class AntiEntropy:
@@ -27,6 +57,13 @@ class AntiEntropy:
         self._next_s = 0.0
         # Whether the next round is with every peer, because a member was lost.
         self._with_all = False
+        # What is being listed, by peer; an entry has buckets. When the next slice is due.
+        self._walks: dict[bytes, Walk] = {}
+        self._slice_s = 0.0
+        # Peers from which something was repaired since the last round with them: the next one is
+        # with them, at once. And those whose next round is of that kind, and under way.
+        self._again: set[bytes] = set()
+        self._wide: set[bytes] = set()
 
     def start(self, at: Moment) -> None:
         """Plan the next round, one interval from now."""
@@ -39,27 +76,58 @@ class AntiEntropy:
         self._next_s = min(self._next_s, at.now_s + AFTER_LOSS_S)
         self._context.retimed.add(self)
 
+    def repaired(self, node: bytes, at: Moment) -> None:
+        """Plan a round with a peer at once, because it had what was missing here."""
+        self._again.add(node)
+        self._next_s = min(self._next_s, at.now_s + AGAIN_S)
+        self._context.retimed.add(self)
+
+    def forget(self, node: bytes) -> None:
+        """Forget a node whose connection is gone."""
+        for table in (self._again, self._wide):
+            table.discard(node)
+        self._walks.pop(node, None)
+        self._context.retimed.add(self)
+
     def next_deadline(self) -> float:
-        """Return when the next round is due."""
-        return self._next_s
+        """Return when the next round or slice is due."""
+        return min(self._next_s, self._slice_s) if self._walks else self._next_s
 
     def handle_timer(self, at: Moment) -> None:
-        """Begin a round when it is due."""
+        """List the next slice, and begin a round, when they are due."""
+        if self._walks and at.now_s >= self._slice_s:
+            self._go_on(at)
         if at.now_s < self._next_s:
             return
         self.start(at)
-        settled = [p for p in self._context.peers.values() if p.settled]
+        settled = [p.node for p in self._context.peers.values() if p.settled]
         if not settled:
             return
+        asked = settled
+        if not self._with_all:
+            asked = self._resting(at) if self._again else []
+            asked = asked or [settled[self._context.choose(len(settled))]]
+        self._with_all = False
         digest = Digests(root_of(self._context.replica.digests()), b"")
-        if self._with_all:
-            self._with_all = False
-            for peer in settled:
-                self._context.send(peer.node, digest)
-        else:
-            self._context.send(settled[self._context.choose(len(settled))].node, digest)
+        for node in asked:
+            self._context.send(node, digest)
 
-    def on_digests(self, node: bytes, message: Digests) -> None:
+    def _resting(self, at: Moment) -> list[bytes]:
+        """Return who is to be compared with again and has nothing under way with us.
+
+        The others are looked at again in a moment.
+        """
+        nodes = [
+            node for node in sorted(self._again)
+            if node not in self._walks and not self._puller.pending(node)
+        ]
+        self._again.difference_update(nodes)
+        self._wide.update(nodes)
+        if self._again:
+            self._next_s = at.now_s + AGAIN_S
+        return nodes
+
+    def on_digests(self, node: bytes, message: Digests, at: Moment) -> None:
         """Answer a peer's digests with ours, or with a listing of the buckets that differ."""
         ours = self._context.replica.digests()
         root = root_of(ours)
@@ -75,8 +143,11 @@ class AntiEntropy:
         ]
         if differing:
             start = self._context.choose(len(differing))
-            chosen = (differing[start:] + differing[:start])[:BUCKETS_PER_ROUND_MAX]
-            self._context.send(node, self._listing(chosen, answer=True))
+            chosen = differing[start:] + differing[:start]
+            if node not in self._wide:
+                chosen = chosen[: self._buckets_per_round()]
+            self._wide.discard(node)
+            self._list(node, chosen, at, answer=True)
 
     def on_listing(self, node: bytes, message: Listing, at: Moment) -> None:
         """Take a peer's listing: ask for what we should have, and list ours if it wants that."""
@@ -90,27 +161,58 @@ class AntiEntropy:
             and context.keeps(context.own.node, entry.key)
             and missing_here(entry.versions, self._versions(entry.key), floors, live)
         ]
-        if len(self._puller.pending(node)) < LISTED_MAX:
+        if wanted and len(self._puller.pending(node)) < LISTED_MAX:
             # Otherwise a later round has them, and the streams come first.
             self._puller.pull(node, wanted, at)
         if message.answer:
-            context.send(node, self._listing(message.buckets, answer=False))
+            self._list(node, message.buckets, at, answer=False)
 
     def _versions(self, key: str) -> Mapping[bytes, int]:
         state = self._context.replica.get(key)
         return {} if state is None else state.versions
 
-    def _listing(self, buckets: Sequence[int], *, answer: bool) -> Listing:
-        """List as many whole buckets as fit, the first ones first: the next round has others."""
+    def _buckets_per_round(self) -> int:
+        per_bucket = 1 + self._context.replica.stats().sessions // BUCKETS
+        return max(1, min(BUCKETS_PER_ROUND_MAX, ROUND_ENTRIES // per_bucket))
+
+    def _list(self, node: bytes, buckets: Iterable[int], at: Moment, *, answer: bool) -> None:
+        """Begin to list buckets to a peer; ``answer``: it is to list its own."""
+        walk = self._walks.get(node, Walk(deque()))
+        walk.add((one for one in buckets if one < BUCKETS), answer=answer)
+        if walk.buckets and node not in self._walks:
+            self._walks[node] = walk
+            self._go_on(at)
+
+    def _go_on(self, at: Moment) -> None:
+        """Send the next slice to the peer that has waited longest."""
+        node = next(iter(self._walks))
+        walk = self._walks.pop(node)
+        self._context.send(node, self._slice(walk))
+        if walk.buckets:
+            self._walks[node] = walk
+        self._slice_s = at.now_s + SLICE_PAUSE_S
+        self._context.retimed.add(self)
+
+    def _slice(self, walk: Walk) -> Listing:
+        """List what comes next of a walk, and move it on.
+
+        Only with the end of a bucket is the peer told to list its own, so that it does so once.
+        """
         entries: list[Entry] = []
         listed: list[int] = []
-        for bucket in buckets:
-            rows = self._context.replica.listing([bucket], LISTED_MAX - len(entries) + 1)
-            if listed and len(entries) + len(rows) > LISTED_MAX:
-                break
-            listed.append(bucket)
+        answer = walk.buckets[0][1]
+        while walk.buckets and len(entries) < SLICE_ENTRIES and walk.buckets[0][1] is answer:
+            bucket, _ = walk.buckets[0]
+            room = SLICE_ENTRIES - len(entries)
+            rows = self._context.replica.listing([bucket], room, walk.after_key)
             entries += [Entry(row.key, row.versions, row.expires_ms) for row in rows]
-        return Listing(tuple(listed), tuple(entries[:LISTED_MAX]), answer)
+            if len(rows) == room:
+                walk.after_key = rows[-1].key
+                break
+            walk.after_key = ""
+            walk.buckets.popleft()
+            listed.append(bucket)
+        return Listing(tuple(listed), tuple(entries), answer and bool(listed))
 
 
 def root_of(digests: bytes) -> int:

@@ -3,6 +3,11 @@
 Two nodes that dial each other at the same time have two links, and one that restarts comes back
 before the links of its former life have broken. The engine knows peers and not links: it hears when
 the first link to a node is up, when one of several has broken, and when the last one is gone.
+
+Of several links the newest stays, because an older one may be broken without our knowing it. Were
+both nodes to close what each takes for old, none might be left. So only the one with the lower node
+id does, and only when the other has the newest in its table: that is so where we dialled it, and
+with the first word that comes on it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +33,7 @@ class PeerLink(Protocol):
 
 
 LINKS_PER_NODE_MAX = 8
-"""Two nodes that dial each other have two links, and a few more while old ones are found broken."""
+"""An older node with the lower id keeps them all, and more while old ones are found broken."""
 
 LinkT = TypeVar("LinkT", bound=PeerLink)
 
@@ -73,8 +78,27 @@ class Connections(Generic[LinkT]):
             self._engine.link_down(identity.node, "restarted", at)
         # Taken out and put in again, so that the node whose last link is oldest stands first.
         self._links[identity.node] = [link, *self._links.pop(identity.node, [])]
+        if dialled is not None:
+            self._close_older(link)
         self._engine.link_up(identity, at, dialled)
         self._bound(identity.node, at)
+        return True
+
+    def heard(self, link: LinkT, at: Moment) -> None:
+        """Note that something came on a link; to be called before the engine gets it."""
+        if self._close_older(link):
+            # What the peer sent on an older one may be lost.
+            self._engine.link_up(link.identity, at)
+
+    def _close_older(self, link: LinkT) -> bool:
+        """Close what the newest link takes the place of, if that is ours to do."""
+        node = link.identity.node
+        links = self._links.get(node, [])
+        if len(links) < 2 or links[0] is not link or node < self._engine.context.own.node:
+            return False
+        self._links[node] = [link]
+        for old in links[1:]:
+            old.close("another connection took its place")
         return True
 
     def _bound(self, newest: bytes, at: Moment) -> None:

@@ -34,10 +34,6 @@ class EndsFetcher:
         self.fetched.discard(node)
         self._ask(node, "", at)
 
-    def is_fetching(self, node: bytes) -> bool:
-        """Tell whether pages are to come from a peer."""
-        return node in self._asked
-
     def on_page(self, node: bytes, message: SnapshotPageMessage, at: Moment) -> bool:
         """Take a page; False: it is not one that we asked for."""
         asked = self._asked.get(node)

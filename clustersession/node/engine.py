@@ -250,6 +250,7 @@ class Engine:
             self.link_down(identity.node, "replaced", at)
         peer = Peer(identity.node, identity.address)
         self.context.peers[identity.node] = peer
+        self.dialer.linked(peer)
         self.context.view_is_stale = True
         self._member_events.tell(self.membership.linked(identity, at.now_s), at)
         self.prober.vouch(identity.node, True)
@@ -259,11 +260,14 @@ class Engine:
 
     def link_down(self, node: bytes, reason: str, at: Moment) -> None:
         """Note that the last connection with a node is gone."""
-        if self.context.peers.pop(node, None) is None:
+        peer = self.context.peers.pop(node, None)
+        if peer is None:
             return
+        self.dialer.unlinked(peer)
         self.context.view_is_stale = True
         for part in (
             self.receiver, self.puller, self.lookup, self.joiner, self.wrong_times, self.recovery,
+            self.anti_entropy,
         ):
             part.forget(node)
         self.prober.vouch(node, False)
@@ -519,7 +523,7 @@ class Engine:
         peer = self.context.peers.get(node)
         if peer is None:
             if not reliable:
-                self.dialer.heard_of(message.identity.address, at, fresh=True)
+                self.dialer.heard_of(identity.address, at, identity=identity)
             return
         self._member_events.tell(self.membership.heard(message.identity, at.now_s), at)
         self.prober.vouch(node, True)
@@ -620,7 +624,7 @@ class Engine:
             case m.SnapshotPageMessage():
                 self._on_page(node, message, at)
             case m.Digests():
-                self.anti_entropy.on_digests(node, message)
+                self.anti_entropy.on_digests(node, message, at)
             case m.Listing():
                 self.anti_entropy.on_listing(node, message, at)
             case m.SessionsRequest():
@@ -629,6 +633,7 @@ class Engine:
                 changed = self.puller.on_sessions(node, message, at)
                 if changed and not self.receiver.is_held(node):
                     self.context.tell(Repaired(node, changed))
+                    self.anti_entropy.repaired(node, at)
                 self.receiver.pulled(node, at)
             case _:
                 pass

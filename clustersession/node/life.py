@@ -39,6 +39,8 @@ from clustersession.wire.messages import (
 
 LINKS_MAX = 512
 """How many connections a node keeps where descriptors bound it no further."""
+CHECKERS = 8
+"""How many of the members, about, try whether a newcomer is to be found where it says."""
 
 
 class Chance(NamedTuple):
@@ -133,7 +135,9 @@ class Life(Generic[LinkT]):
     def accepted(self, link: LinkT, at: Moment) -> bool:
         """Take in a node that has come to us; True: let its messages in."""
         adopted = self.connections.adopt(link, None, at)
-        if adopted:
+        peers = len(self.engine.context.peers)
+        # In a large cluster some will do: all others are as well placed to find out.
+        if adopted and (peers <= CHECKERS or self._chance.choose(peers) < CHECKERS):
             self.engine.context.emit(CheckAddress(link.identity))
         return adopted
 
@@ -144,6 +148,11 @@ class Life(Generic[LinkT]):
             link.abort("new node id")
             return False
         return self.connections.adopt(link, address, at)
+
+    def received(self, link: LinkT, payload: bytes, at: Moment, *, reads: bool = True) -> None:
+        """Handle what came on a link; see ``Engine.receive`` for ``reads``."""
+        self.connections.heard(link, at)
+        self.engine.receive(link.identity.node, payload, at, reliable=True, reads=reads)
 
     def dial_failed(self, address: Address, asked: Engine, refused: bool, at: Moment) -> None:
         """Note that a connection attempt failed; ``refused`` when its host said so at once."""

@@ -81,13 +81,16 @@ class NearCache:
         self._looks -= 1
         replica, excess = self._context.replica, self._excess()
         bound_ms = 0.0 if excess else 1000 * idle_s
+        is_early = excess > 0
         keys = replica.keys(self._after, LOOKED_AT_ONCE)
         self._after = keys[-1] if len(keys) == LOOKED_AT_ONCE else ""
         idle = []
         for key in keys:
             state = replica.get(key)
-            if state is not None and key not in self._refused and self._may_go(key, state) and (
-                _is_idle(state, bound_ms, at.wall_ms)
+            if (
+                state is not None and key not in self._refused
+                and _is_idle(state, bound_ms, at.wall_ms)
+                and self._may_go(key, state, at, is_early=is_early)
             ):
                 idle.append((state.accessed_ms, key))
         if excess:
@@ -96,7 +99,6 @@ class NearCache:
             self._after = idle[EVICTED_AT_ONCE - 1][1]
         if idle:
             self._asks = True
-            is_early = excess > 0
             gone = [key for _, key in idle[:EVICTED_AT_ONCE]]
             self._channel.ask(
                 [Read(key) for key in gone],
@@ -111,17 +113,17 @@ class NearCache:
         above_bytes = max(0, stats.bytes_used - bound_bytes)
         return ceil(stats.sessions * above_bytes / max(stats.bytes_used, 1))
 
-    def _may_go(self, key: str, state: SessionState) -> bool:
+    def _may_go(self, key: str, state: SessionState, at: Moment, *, is_early: bool) -> bool:
         # Ends and revocations stay.
         if state.ended is not None or key.startswith(RESERVED_PREFIX):
             return False
-        if self._is_looked_at(key, state):
+        if self._is_looked_at(key, state, at, is_early=is_early):
             return False
         return not any(name.startswith(LOCAL_PREFIX) for name in state.registers)
 
-    def _is_looked_at(self, key: str, state: SessionState) -> bool:
+    def _is_looked_at(self, key: str, state: SessionState, at: Moment, *, is_early: bool) -> bool:
         """Tell whether somebody watches a session, or has asked for it and not opened it since."""
-        return self._context.is_watched(key) or self.stays.holds(key, state)
+        return self._context.is_watched(key) or self.stays.holds(key, state, at, crowded=is_early)
 
     def _evict(
         self, keys: Sequence[str], answers: Sequence[StoreAnswer], at: Moment, *, is_early: bool
@@ -130,7 +132,7 @@ class NearCache:
         held = [
             (key, state) for key, state in zip(keys, answers, strict=True)
             if isinstance(state, SessionState)
-            and not self._is_looked_at(key, state)
+            and not self._is_looked_at(key, state, at, is_early=is_early)
         ]
         # The replica compares: what the store holds otherwise, or a worker has written, stays.
         gone = 0

@@ -7,10 +7,14 @@ from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.node.context import Context, copy_bytes_max
 from clustersession.node.moment import Moment
-from clustersession.wire.fields import KEYS_MAX, LISTED_MAX
+from clustersession.wire.fields import LISTED_MAX
 from clustersession.wire.messages import Sessions, SessionsRequest
 
-ANSWER_BYTES_MAX = 512 * 1024
+ANSWER_BYTES_MAX = 32 * 1024
+"""Half a page of a snapshot, so that neither side is held up for long."""
+ASKED_MAX = 128
+"""How many sessions are asked for at a time: about as many as an answer holds, if they are small.
+"""
 ANSWER_TIMEOUT_S = 5.0
 PENDING_MAX = 2 * LISTED_MAX
 
@@ -19,7 +23,7 @@ PENDING_MAX = 2 * LISTED_MAX
 class Wanted:
     """Holds the sessions that are still to come from one peer.
 
-    keys: the order in which they were and will be asked for; the first KEYS_MAX are under way.
+    keys: the order in which they were and will be asked for; the first ASKED_MAX are under way.
     asked_s: when they were asked for. An answer that takes longer than ANSWER_TIMEOUT_S is not
     expected any more.
     """
@@ -77,7 +81,7 @@ class Puller:
             # The disk may be full. This answer is gone, so whoever wants them must ask anew.
             self.forget(node)
             raise
-        asked = wanted.keys[:KEYS_MAX]
+        asked = wanted.keys[:ASKED_MAX]
         last = message.sessions[-1][0] if message.sessions else ""
         if last and last not in asked:
             # The answer to what was wanted before; the one to this is still to come.
@@ -98,4 +102,4 @@ class Puller:
     def _ask(self, node: bytes, at: Moment) -> None:
         wanted = self._wanted[node]
         wanted.asked_s = at.now_s
-        self._context.send(node, SessionsRequest(tuple(wanted.keys[:KEYS_MAX])))
+        self._context.send(node, SessionsRequest(tuple(wanted.keys[:ASKED_MAX])))

@@ -21,8 +21,11 @@ from clustersession.wire.fields import MESSAGE_BYTES_MAX
 from clustersession.wire.messages import Changes, Progress, encode_message
 
 BATCH_BYTES_MAX = 256 * 1024
-DELTAS_PER_FLUSH_MAX = 2000
-"""Some 60 ms of work; a peer that begins anew must not hold up heartbeats and the others."""
+BATCH_DELTAS_MAX = 64
+"""Whoever applies a batch does nothing else meanwhile: so many take about ``replica.turns.TURN_S``.
+"""
+DELTAS_PER_FLUSH_MAX = 256
+"""Some 5 ms of work; a peer that begins anew must not hold up heartbeats and the others."""
 DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
 MULTICAST_PEERS_MIN = 3
@@ -150,7 +153,7 @@ class Sender:
     def _batch(self, cursor: Cursor, at: Moment, *, asks: bool) -> Ready:
         """Read what comes after a cursor; ``asks``: whoever gets it is to confirm it at once."""
         feed = self._context.replica.feed
-        batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX)
+        batch = feed(cursor.floor, cursor.position, BATCH_BYTES_MAX, BATCH_DELTAS_MAX)
         if lacking := self._context.lacking(batch.deltas):
             self._confirmations.sent_in_part(batch, lacking)
         confirmers = self._confirmations.confirmers(batch, lacking, at) if batch.complete else None

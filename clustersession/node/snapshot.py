@@ -23,7 +23,9 @@ from clustersession.wire.messages import SnapshotPageMessage, SnapshotRequest
 
 LOADED_NOTE = "loaded"
 PAGE_TIMEOUT_S = 5.0
-PAGE_BYTES_MAX = 256 * 1024
+PAGE_BYTES_MAX = 64 * 1024
+"""Some two hundred small sessions: reading, encoding and storing them holds up nobody for long.
+Each page costs a way there and back, which on a busy host is a wait for the processor."""
 CURSORS_MAX = 4096
 
 

@@ -9,6 +9,8 @@ from clustersession.node.moment import Moment
 
 BROUGHT_STAYS_S = 30.0
 """How long a request may take to open what it was brought: the process may be held up."""
+BROUGHT_STAYS_CROWDED_S = 5.0
+"""The same where the replica is too large: as long as an agent waits for a worker's process."""
 LISTED_STAYS_S = 5.0
 
 
@@ -39,6 +41,15 @@ class Stays:
             del self._brought_ms[key]
         self._listed_s = {key: s for key, s in self._listed_s.items() if s > at.now_s}
 
-    def holds(self, key: str, state: SessionState) -> bool:
-        """Tell whether a session is to stay; what was brought until it is used."""
-        return key in self._listed_s or state.accessed_ms < self._brought_ms.get(key, 0)
+    def holds(self, key: str, state: SessionState, at: Moment, *, crowded: bool) -> bool:
+        """Tell whether a session is to stay; what was brought until it is used.
+
+        crowded: the replica is too large. That it was used is not seen of a session whose recorded
+        access was fresh.
+        """
+        if key in self._listed_s:
+            return True
+        brought_ms = self._brought_ms.get(key, 0)
+        if crowded and at.wall_ms - brought_ms >= BROUGHT_STAYS_CROWDED_S * 1000:
+            return False
+        return state.accessed_ms < brought_ms

@@ -92,10 +92,18 @@ class Beat:
     """Tell that we live, and look who else does. Answered by ``Beats``.
 
     data: what the others get to read; empty: we leave, and the others read that too for a while.
+    edition: not below 0; raised when the data differ in more than the time. known: the edition of
+    all, as the last answer had it; empty: whatever it is, we want all that the others told.
+    late_ms, gone_ms: we want to hear of others that were silent for so long, and after the second
+    no more.
     """
 
     node: bytes
     data: bytes
+    edition: int = 0
+    known: bytes = b""
+    late_ms: int = 0
+    gone_ms: int = 0
 
 
 class IndexEntry(NamedTuple):
@@ -142,19 +150,34 @@ class Forget:
 StoreCall = Merge | Read | KeepCursor | Beat | Enter | ReadIndex | Forget
 
 
+class Told(NamedTuple):
+    """Is what another node told last, and how many milliseconds ago.
+
+    is_followed: the edition of all changes before it is silent for too long to be waited for.
+    """
+
+    data: bytes
+    age_ms: int
+    is_followed: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Beats:
     """Says who has beaten lately, and what the store remembers of us.
 
     wall_ms: the store's clock. memory: drawn when the store was first used by this cluster; another
     one, or none before, says that it has forgotten what it had. cursor: what ``KeepCursor`` kept of
-    us, None for nothing. members: what the others told last, and how many milliseconds ago.
+    us, None for nothing. edition: of what all have told. members: what the others told last; None:
+    the edition is the one that we know, and of those that are followed nobody was silent for longer
+    than silence_ms.
     """
 
     wall_ms: int
     memory: bytes
     cursor: Cursor | None
-    members: Mapping[bytes, tuple[bytes, int]]
+    members: Mapping[bytes, Told] | None
+    edition: bytes = b""
+    silence_ms: int = 0
 
 
 StoreAnswer = MergeAnswer | SessionState | Damaged | Beats | tuple[IndexEntry, ...] | None

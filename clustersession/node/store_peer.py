@@ -18,6 +18,7 @@ from clustersession.node.locator import Locator
 from clustersession.node.lookup import SessionLookup
 from clustersession.node.moment import Moment
 from clustersession.node.near_cache import NearCache
+from clustersession.node.own_edition import OwnEdition
 from clustersession.node.store_calls import STORE, Beat, Beats, StoreAnswer
 from clustersession.node.store_channel import StoreChannel
 from clustersession.node.store_index import StoreIndex
@@ -28,6 +29,9 @@ from clustersession.node.store_sender import StoreSender
 from clustersession.node.store_users import StoreUsers
 from clustersession.node.wrong_times import WrongTimes
 from clustersession.wire.messages import Fetch, Heartbeat, Message, encode_message
+
+LATE_SHARE = 1 / 3
+"""Of the drop time, whose half is when a silence is suspicious: who is late is looked at before."""
 
 
 class StorePeer:
@@ -50,8 +54,7 @@ class StorePeer:
         self._claims = claims
         self._confirmations = confirmations
         self._heartbeat = heartbeat
-        self._lookup = lookup
-        self._wrong_times = wrong_times
+        self._lookup, self._wrong_times = lookup, wrong_times
         self._lose_past = lose_past
         self.channel = StoreChannel(context)
         index = StoreIndex()
@@ -72,6 +75,7 @@ class StorePeer:
         self._memory: bytes | None = None
         # A beat is under way; another one is due when it is answered.
         self._beats = self._beats_again = False
+        self._edition = OwnEdition(context.own)
         context.store = self._tell
 
     def succeed(self, before: "StorePeer") -> None:
@@ -92,7 +96,7 @@ class StorePeer:
             self.down(at)
         self.channel.open(at)
         self._heartbeat.soon(at)
-        self._beat(encode_message(self._heartbeat.message(at)), at)
+        self._beat(self._heartbeat.message(at), at)
 
     def down(self, at: Moment) -> None:
         """Give up what the store owes us: it is away."""
@@ -102,6 +106,7 @@ class StorePeer:
         self.users.forget()
         self.overflow.forget()
         self.near_cache.forget()
+        self._members.forget()
         self._memory, self._beats, self._beats_again = None, False, False
         if self._context.peers.pop(STORE, None) is not None:
             self._lookup.forget(STORE)
@@ -119,7 +124,7 @@ class StorePeer:
             self.near_cache.tick(at)
         elif self.channel.is_up and not self._beats:
             # Our past is lost, and there was no space for a new node id: it is to be told again.
-            self._beat(encode_message(self._heartbeat.message(at)), at)
+            self._beat(self._heartbeat.message(at), at)
 
     def is_silent(self, at: Moment) -> bool:
         """Tell whether requests would wait in vain: the store has owed an answer for too long."""
@@ -147,21 +152,26 @@ class StorePeer:
                 self.near_cache.stays.bring(key, self._at)
                 self.reader.miss(key, self._at)
             case Heartbeat():
-                leaves = message.phase is Phase.LEAVING
-                # Nobody has a feed to be followed here, or an address to be dialled.
-                told = replace(message, cursors={}, members=(), heard=())
-                self._beat(b"" if leaves else encode_message(told), self._at)
+                self._beat(message, self._at)
             case _:
                 # What nodes tell each other besides, the store has no use for.
                 pass
 
-    def _beat(self, data: bytes, at: Moment) -> None:
-        if self._beats and data:
+    def _beat(self, message: Heartbeat, at: Moment) -> None:
+        leaves = message.phase is Phase.LEAVING
+        if self._beats and not leaves:
             self._beats_again = True
             return
         self._beats = True
         calls = self.sender.cursor_calls() if self._context.peers else ()
-        beat = Beat(self._context.own.node, data)
+        # Nobody has a feed to be followed here, or an address to be dialled. Whom we suspect, the
+        # others see for themselves.
+        told = replace(message, cursors={}, members=(), heard=(), suspects=())
+        gone_ms = round(self._context.settings.drop_time_s * 1000)
+        beat = Beat(
+            self._context.own.node, b"" if leaves else encode_message(told),
+            self._edition.of(told, at), self._members.known, round(gone_ms * LATE_SHARE), gone_ms,
+        )
         self.channel.ask([beat, *calls], self._beaten, at)
 
     def _beaten(self, answers: Sequence[StoreAnswer], at: Moment) -> None:
@@ -176,7 +186,7 @@ class StorePeer:
         self.reader.skew_ms = beats.wall_ms - at.wall_ms
         # A store that was away, or has forgotten, says nothing of who has not told it again yet.
         told_before = STORE in context.peers and beats.memory == self._memory
-        self._members.beaten(beats.members, at, told_before=told_before)
+        self._members.beaten(beats, at, told_before=told_before)
         if not context.discovered:
             context.discovered = context.view_is_stale = True
         if STORE not in context.peers:

@@ -343,11 +343,13 @@ class Replica:
                 if news:
                     self._adopt([delta], wall_ms, leaving=0.0)
 
-    def feed(self, floor: int, after: int, bytes_max: int) -> Batch:
+    def feed(
+        self, floor: int, after: int, bytes_max: int, deltas_max: int | None = None
+    ) -> Batch:
         """Read our own feed after a place, with everything we wrote above ``floor``.
 
-        At least one session when there is one, at most about ``bytes_max``; ``complete`` when it
-        reached the head.
+        At least one session when there is one, at most about ``bytes_max`` and ``deltas_max``
+        sessions (None: any number); ``complete`` when it reached the head.
         """
         deltas: list[Delta] = []
         bytes_left = bytes_max
@@ -359,7 +361,7 @@ class Replica:
                 delta = delta_of(transaction, self._decoded, session_key, head.node, floor)
                 if delta is not None:
                     bytes_left -= size_about(delta)
-                    if bytes_left < 0 and deltas:
+                    if deltas and (bytes_left < 0 or len(deltas) == deltas_max):
                         return Batch(head.node, floor, after, upto, head.seq, deltas)
                     deltas.append(delta)
                 upto = tables.seq_of_feed(feed_key)
@@ -429,13 +431,19 @@ class Replica:
                 rows[tables.bucket_of_digest(digest_key)] = digest
         return b"".join(rows)
 
-    def listing(self, buckets: Iterable[int], limit: int) -> list[Listed]:
-        """List key, versions and expiry of the sessions in some buckets, at most ``limit``."""
+    def listing(
+        self, buckets: Iterable[int], limit: int, after_key: str = ""
+    ) -> list[Listed]:
+        """List key, versions and expiry of the sessions in some buckets, at most ``limit``.
+
+        ``after_key``: only what follows it in the order of a snapshot.
+        """
         listed: list[Listed] = []
         with self._engine.read() as transaction:
             for bucket in sorted({b for b in buckets if 0 <= b < BUCKETS}):
                 start = tables.start_of_bucket(bucket)
-                for session_key, data in transaction.scan(tables.SESSIONS, start):
+                place = max(start, tables.start_after(after_key))
+                for session_key, data in transaction.scan(tables.SESSIONS, place):
                     if not session_key.startswith(start):
                         break
                     if len(listed) >= limit:

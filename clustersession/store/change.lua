@@ -82,4 +82,4 @@ local function change(keys, args)
   return DONE
 end
 
-redis.register_function('clustersession3_change', change)
+redis.register_function('clustersession4_change', change)

@@ -20,6 +20,8 @@ class StoreKeys:
         nodes = f"{self.prefix}n:{{n}}:"
         self.members = f"{nodes}members".encode()
         self.memory = f"{nodes}memory".encode()
+        self.pulse = f"{nodes}pulse".encode()
+        self.edition = f"{nodes}edition".encode()
         self._cursor = f"{nodes}cursor:".encode()
         self._carried = f"{nodes}carried:".encode()
         self.sessions = f"{self.prefix}s:".encode()

@@ -6,21 +6,21 @@ from typing import Final
 
 from clustersession.node.store_calls import MergeAnswer
 
-LIBRARY: Final = "clustersession3"
+LIBRARY: Final = "clustersession4"
 """Ends in the version of the form and of the answers."""
 
-MERGE: Final = "clustersession3_merge"
-SQUEEZE: Final = "clustersession3_squeeze"
+MERGE: Final = "clustersession4_merge"
+SQUEEZE: Final = "clustersession4_squeeze"
 """Merges where the server is full, unless the session grows by it."""
 
-CHANGE: Final = "clustersession3_change"
+CHANGE: Final = "clustersession4_change"
 """Merges what one write has changed, when that is simple. Answers MergeAnswer.DONE or SAME, else
 AGENT_WANTED."""
 
 AGENT_WANTED: Final = -5
-BEAT: Final = "clustersession3_beat"
-KEEP: Final = "clustersession3_keep"
-ENTER: Final = "clustersession3_enter"
+BEAT: Final = "clustersession4_beat"
+KEEP: Final = "clustersession4_keep"
+ENTER: Final = "clustersession4_enter"
 FUNCTIONS: Final = (MERGE, SQUEEZE, CHANGE, BEAT, KEEP, ENTER)
 _WHERE_FULL: Final = frozenset((SQUEEZE, BEAT, KEEP, ENTER))
 _FILES: Final = ("merge.lua", "users.lua", "change.lua", "beat.lua")

@@ -1,4 +1,4 @@
-#!lua name=clustersession3
+#!lua name=clustersession4
 -- Merges one session in a Valkey or Redis, as clustersession.core.state merges two copies.
 --
 -- A session is one hash. clustersession/store/form.py writes and reads its fields:
@@ -226,6 +226,6 @@ local function merge(keys, args) return merge_within(keys, args, false) end
 -- For a server that is full, which refuses the one above before it has begun.
 local function squeeze(keys, args) return merge_within(keys, args, true) end
 
-redis.register_function('clustersession3_merge', merge)
+redis.register_function('clustersession4_merge', merge)
 redis.register_function{
-  function_name = 'clustersession3_squeeze', callback = squeeze, flags = {'allow-oom'}}
+  function_name = 'clustersession4_squeeze', callback = squeeze, flags = {'allow-oom'}}

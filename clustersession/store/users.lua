@@ -33,4 +33,4 @@ end
 -- An entry is small, there is one for each login that a host holds, and it goes with the session: it
 -- is taken where the server is full, so that no session is there without.
 redis.register_function{
-  function_name = 'clustersession3_enter', callback = enter, flags = {'allow-oom'}}
+  function_name = 'clustersession4_enter', callback = enter, flags = {'allow-oom'}}

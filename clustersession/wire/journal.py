@@ -1,9 +1,10 @@
 """Is the form of a node's journal: what it wrote and received, to be read again after a power cut.
 
-A file begins with a header, which has a random salt; entries follow, each with its length and a
-checksum. The checksum begins with the salt: neither bytes that a user had stored in a session nor a
-former file in the same blocks of the disk pass for an entry of this one. Whatever follows may be
-torn: a reader looks for the next entry whose checksum is right. An entry of a kind that this
+A file begins with a header, which has a random salt; entries follow, each with its kind, its length
+and two checksums, of these and of the body. The checksums begin with the salt: neither bytes that a
+user had stored in a session nor a former file in the same blocks of the disk pass for an entry of
+this one, and what only looks like one costs a reader no look at a whole body. Whatever follows may
+be torn: a reader looks for the next entry whose checksums are right. An entry of a kind that this
 version does not know is passed over.
 """
 
@@ -33,7 +34,7 @@ _TITLE = b"clustersession journal 1\n"
 HEADER_BYTES = len(_TITLE) + SALT_BYTES
 _MARK = b"\xc5\x1bJe"
 _KIND_BYTES, _LENGTH_BYTES, _SUM_BYTES = 1, 4, 4
-ENTRY_HEADER_BYTES = len(_MARK) + _KIND_BYTES + _LENGTH_BYTES + _SUM_BYTES
+ENTRY_HEADER_BYTES = len(_MARK) + _KIND_BYTES + _LENGTH_BYTES + 2 * _SUM_BYTES
 BODY_BYTES_MAX = 20 * 2**20
 ROUTE_LENGTH_MAX = 64
 _OWN_UPTO_BYTES_MAX = 16
@@ -111,7 +112,7 @@ def encode_entry(entry: JournalEntry, salt: bytes) -> bytes:
     kind, plain = _plain_of(entry)
     body: bytes = msgpack.packb(plain)
     head = kind.to_bytes(_KIND_BYTES, "big") + len(body).to_bytes(_LENGTH_BYTES, "big")
-    return b"".join((_MARK, head, _sum_of(salt, head, body), body))
+    return b"".join((_MARK, head, _sum_of(salt, head), _sum_of(salt, head, body), body))
 
 
 def has_ends(deltas: Sequence[Delta]) -> bool:
@@ -180,20 +181,21 @@ class JournalReader:
     def _size_at(self, data: bytes, at: int) -> int:
         """Return the size of the whole entry at a place; 0: more must come; -1: there is none."""
         head_at = at + len(_MARK)
-        sum_at = head_at + _KIND_BYTES + _LENGTH_BYTES
         if not _MARK.startswith(data[at:head_at]):
             return -1
-        if len(data) < at + ENTRY_HEADER_BYTES:
+        body_at = at + ENTRY_HEADER_BYTES
+        if len(data) < body_at:
             return 0
-        length = int.from_bytes(data[head_at + _KIND_BYTES : sum_at], "big")
-        body_at = sum_at + _SUM_BYTES
-        if length > BODY_BYTES_MAX:
+        head = data[head_at : head_at + _KIND_BYTES + _LENGTH_BYTES]
+        sums = data[head_at + len(head) : body_at]
+        length = int.from_bytes(head[_KIND_BYTES:], "big")
+        if length > BODY_BYTES_MAX or _sum_of(self._salt, head) != sums[:_SUM_BYTES]:
             return -1
         if len(data) < body_at + length:
             return 0
-        view = memoryview(data)
-        right = _sum_of(self._salt, view[head_at:sum_at], view[body_at : body_at + length])
-        return ENTRY_HEADER_BYTES + length if right == data[sum_at:body_at] else -1
+        body = memoryview(data)[body_at : body_at + length]
+        right = _sum_of(self._salt, head, body) == sums[_SUM_BYTES:]
+        return ENTRY_HEADER_BYTES + length if right else -1
 
     def _pass_over(self, data: bytes, at: int, *, last: bool) -> int:
         """Return where the next entry may begin; all of it when there is none."""
@@ -262,7 +264,7 @@ def _key_of(delta: bytes) -> str:
     return checked_key(unpacker.unpack())
 
 
-def _sum_of(salt: bytes, head: bytes | memoryview, body: bytes | memoryview) -> bytes:
+def _sum_of(salt: bytes, head: bytes, body: bytes | memoryview = b"") -> bytes:
     return crc32(body, crc32(head, crc32(salt))).to_bytes(_SUM_BYTES, "big")
 
 

@@ -220,10 +220,10 @@ class AdapterContract(ABC):
         return [stack.enter_context(self.serve(views)) for _ in range(2)]
 
     def test_requests_at_the_same_time_lose_no_update(self) -> None:
-        for slow in ("slow_after", "slow_before"):
-            during: list[Callable[[], None]] = []
-            with ExitStack() as stack:
-                first, second = self.two_workers(stack, during)
+        during: list[Callable[[], None]] = []
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, during)
+            for slow in ("slow_after", "slow_before"):
                 cookie = first.get("begin").cookie
                 assert cookie
                 answers: list[Answer] = []
@@ -235,10 +235,10 @@ class AdapterContract(ABC):
                     assert (found["slow"], found["fast"], found["user"]) == (1, 1, "ann")
 
     def test_logout_wins_over_a_request_that_still_runs(self) -> None:
-        for slow in ("slow_after", "slow_before", "slow_in_place"):
-            during: list[Callable[[], None]] = []
-            with ExitStack() as stack:
-                first, second = self.two_workers(stack, during)
+        during: list[Callable[[], None]] = []
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, during)
+            for slow in ("slow_after", "slow_before", "slow_in_place"):
                 cookie = first.get("begin").cookie
                 assert cookie
                 answers: list[Answer] = []
@@ -278,10 +278,10 @@ class AdapterContract(ABC):
             assert first.get("read", again).data == {"user": "bob"}
 
     def test_a_login_wins_over_the_answer_of_a_request_that_still_runs(self) -> None:
-        for slow in ("slow_after", "slow_before", "slow_in_place", "slow_read"):
-            during: list[Callable[[], None]] = []
-            with ExitStack() as stack:
-                first, second = self.two_workers(stack, during)
+        during: list[Callable[[], None]] = []
+        with ExitStack() as stack:
+            first, second = self.two_workers(stack, during)
+            for slow in ("slow_after", "slow_before", "slow_in_place", "slow_read"):
                 value = first.get("begin").cookie
                 assert value
                 # Of a node that is gone, so that the answer would name another one.

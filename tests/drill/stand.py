@@ -210,7 +210,11 @@ class Stand:
         verdict = judge(history, reads)
         verdict.vanished = [v for v in verdict.vanished if v.partition(":")[0] not in misses]
         for name in NEVER:
-            assert not getattr(verdict, name), (name, getattr(verdict, name)[:5])
+            found = getattr(verdict, name)
+            owners = {one.partition(":")[0].partition(" ")[0] for one in found[:5]}
+            assert not found, "\n".join(
+                [name, *found[:5], *(str(o) for o in history if o.owner in owners)]
+            )
         assert verdict.acknowledged > 50
         return verdict
 

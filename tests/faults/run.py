@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from clustersession.worker.circuit_breaker import OPEN_S
 from tests.faults.cluster import Cluster, FaultNode, cluster, pause
 from tests.faults.history import Operation
 from tests.faults.judge import Reads, Verdict, ids_of, judge, nowhere_unknown
@@ -24,6 +25,7 @@ BRIEFLY = 0.5
 """What is left of both where a fault is to be brief: still some fifty writes before and after."""
 DETECTED_WITHIN_S = 10.0
 CERTAIN_AFTER_S = 4.0
+ASKED_AGAIN_MAX = 4
 JUDGED = ("lost", "resurrected", "invented", "swapped", "vanished", "disagreements", "errors")
 NEVER = ("resurrected", "invented", "swapped", "errors")
 CUT_OFF = ("unknown", "refused")
@@ -113,20 +115,28 @@ def _read(running: Cluster, identifiers: list[str], result: Result) -> Reads:
             answers = [None] * len(identifiers)
         found[node.route] = dict(zip(identifiers, answers, strict=True))
     if running.store is not None:
-        for node in running.nodes:
-            _read_again(running, node, found[node.route], result)
+        _read_again(running, found, identifiers, result)
+        for _ in range(ASKED_AGAIN_MAX):
+            known = [i for i in identifiers if any(found[route][i] for route in found)]
+            if all(found[route][i] for route in found for i in known):
+                break
+            # A worker whose agent was late asks it nothing for so long.
+            pause(OPEN_S)
+            _read_again(running, found, known, result)
     return found
 
 
 def _read_again(
-    running: Cluster, node: FaultNode, found: dict[str, dict[str, Any] | None], result: Result
+    running: Cluster, found: dict[str, dict[str, dict[str, Any] | None]],
+    identifiers: Sequence[str], result: Result,
 ) -> None:
     """Ask for what was unknown: while a store owes an answer, a node knows what it holds."""
-    unknown = [identifier for identifier, data in found.items() if data is None]
-    answers = _ask(running, node, unknown)
-    for identifier, data in zip(unknown, answers, strict=False):
-        found[identifier] = data
-        result.found_late += data is not None
+    for node in running.nodes:
+        answers = found[node.route]
+        unknown = [identifier for identifier in identifiers if answers[identifier] is None]
+        for identifier, data in zip(unknown, _ask(running, node, unknown), strict=False):
+            answers[identifier] = data
+            result.found_late += data is not None
 
 
 def _ask(running: Cluster, node: FaultNode, identifiers: list[str]) -> list[Any]:

@@ -118,9 +118,10 @@ class Campaign:
         return pool + list(corpus_of(target.name))
 
     def _judge_time(self, target: Target, data: bytes) -> None:
-        took_s = min(_seconds(target, data) for _ in range(3))
-        if took_s > TIME_S_MAX + TIME_S_PER_BYTE_MAX * len(data):
-            raise Finding(target.name, data, f"took {took_s:.3f} s for {len(data)} bytes")
+        allowed_s = TIME_S_MAX + TIME_S_PER_BYTE_MAX * len(data)
+        # Only what seems slow is looked at again, in case the machine was.
+        if not any(_seconds(target, data) <= allowed_s for _ in range(3)):
+            raise Finding(target.name, data, f"took over {allowed_s:.3f} s for {len(data)} bytes")
 
     def _judge_memory(self, target: Target, data: bytes) -> None:
         peak = peak_bytes(target, data)

@@ -26,7 +26,7 @@ KEYS, SECRETS = StoreKeys("shop"), (b"s" * 32, b"t" * 32)
 CALLS = StoreCalls(
     KEYS, SealedNames(SECRETS, "shop"), UserNames(KEYS, SECRETS, "shop"), 300_000
 )
-READ, BEAT, INDEX = Read(KEY), Beat(b"our node", b"x"), ReadIndex(b"u" * 16)
+READ, BEAT, INDEX = Read(KEY), Beat(b"our node", b"x", 1, b"e"), ReadIndex(b"u" * 16)
 
 
 def _hash(rng: Random) -> bytes:
@@ -38,14 +38,16 @@ def _hash(rng: Random) -> bytes:
 
 def _beats(rng: Random) -> bytes:
     others = b"".join(
-        b"*3\r\n$16\r\n%b\r\n:%d\r\n$%d\r\n%b\r\n" % (node.hex().encode(), rng.randrange(99),
-                                                     len(sealed), sealed)
+        b"*4\r\n$16\r\n%b\r\n:%d\r\n$%d\r\n%b\r\n:1\r\n" % (
+            node.hex().encode(), rng.randrange(99), len(sealed), sealed
+        )
         for node in [samples.node(rng)] for sealed in [CALLS._sealed(node, b"told")]
     )
     carried = rng.choice([b"_\r\n", b"$16\r\n%016x\r\n" % rng.randrange(2**63)])
-    return b"*5\r\n:%d\r\n$16\r\n%b\r\n$5\r\n1 2 3\r\n*1\r\n" % (
+    others = rng.choice([b"*1\r\n" + others, b":%d\r\n" % rng.randrange(999)])
+    return b"*6\r\n:%d\r\n$16\r\n%b\r\n$5\r\n1 2 3\r\n" % (
         samples.NOW_MS, rng.randbytes(16)
-    ) + others + carried
+    ) + others + carried + b"$1\r\ne\r\n"
 
 
 def _index(rng: Random) -> bytes:

@@ -69,6 +69,21 @@ def test_a_decoder_that_breaks_its_promise_is_found(
     assert load(path) == ("broken", caught.value.data)
 
 
+@pytest.mark.parametrize(("took_s", "looks"), [([0.01], 1), ([9, 9, 0.01], 3), ([9, 9, 9], 3)])
+def test_what_seems_slow_is_looked_at_again(
+    took_s: list[float], looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [*took_s]
+    monkeypatch.setattr("tests.fuzzing.campaign._seconds", lambda target, data: left.pop(0))
+    target = Target("quick", lambda rng: b"", lambda data: True)
+    if min(took_s) < 1:
+        assert replay(target, b"x")
+    else:
+        with pytest.raises(Finding, match="took over"):
+            replay(target, b"x")
+    assert len(took_s) - len(left) == looks
+
+
 def test_a_campaign_is_the_same_every_time() -> None:
     campaigns = [Campaign([TARGETS["message.Changes"]], 7) for _ in range(2)]
     for campaign in campaigns:

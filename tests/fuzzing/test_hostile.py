@@ -7,7 +7,7 @@ from clustersession.core.feed import Batch, Cursor
 from clustersession.core.identity import Address, Identity, Phase
 from clustersession.core.state import Change, Creation, Delta, SessionState
 from clustersession.node import effects
-from clustersession.node.puller import PENDING_MAX
+from clustersession.node.puller import ASKED_MAX, PENDING_MAX
 from clustersession.node.sender import DELTAS_PER_FLUSH_MAX
 from clustersession.wire import messages as m
 from clustersession.wire.fields import KEYS_MAX, LISTED_MAX, Entry
@@ -67,8 +67,9 @@ def test_a_listing_answered_a_little_at_a_time_is_followed_to_its_end(plan: Atta
     connect(plan)
     copy = state(plan)
     say(plan, m.Listing((), tuple(Entry(k, {b"elsewher": 1}, 2**62) for k in KEYS[:6000]), False))
-    for start in range(0, 6000, 1000):
-        say(plan, m.Sessions(tuple((key, copy) for key in KEYS[start : start + 1000])))
+    for start in range(0, 6000, ASKED_MAX):
+        keys = KEYS[start : min(start + ASKED_MAX, 6000)]
+        say(plan, m.Sessions(tuple((key, copy) for key in keys)))
     assert plan.victim.replica.get(KEYS[5999]) == copy
     assert not plan.engine.puller.pending(NODE)
 

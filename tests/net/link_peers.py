@@ -7,7 +7,7 @@ from typing import Any
 
 from clustersession.net.link_server import Link, LinkLimits, LinkServer, dial
 
-QUICK = LinkLimits(handshake_timeout_s=0.3, hello_timeout_s=0.3, close_timeout_s=0.5)
+QUICK = LinkLimits(handshake_timeout_s=0.7, hello_timeout_s=0.7, close_timeout_s=0.5)
 
 
 class Peer:

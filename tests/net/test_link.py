@@ -5,7 +5,9 @@ import logging
 import signal
 import sys
 from functools import partial
+from itertools import pairwise
 
+from clustersession.net import link as link_module
 from clustersession.net.link_server import Link, LinkLimits, dial
 from tests.net.link_peers import QUICK, ignore, peer
 
@@ -109,7 +111,7 @@ asyncio.run(main())
             try:
                 await until(lambda: server.links)
                 child.send_signal(signal.SIGKILL)
-                async with asyncio.timeout(1):
+                async with asyncio.timeout(5):
                     await server.links[0].wait_closed()
                 await until(lambda: server.closed)
             finally:
@@ -226,5 +228,80 @@ def test_the_bytes_on_the_wire_are_not_readable(run, tls, until) -> None:
             await until(lambda: server.closed)
         assert b"a user's name" not in seen
         assert len(seen) > 100
+
+    run(scenario())
+
+
+def test_many_messages_that_take_long_leave_the_event_loop_to_others(
+    run, tls, until, monkeypatch
+) -> None:
+    monkeypatch.setattr(link_module, "TURN_S", 0.0)
+    sent = [b"%d" % number for number in range(50)]
+
+    async def scenario() -> None:
+        async with peer(tls, echo=True) as server:
+            link = await server.dial(tls)
+            received: list[bytes] = []
+            turns: list[int] = []
+
+            def on_message(link: Link, payload: bytes) -> None:
+                received.append(payload)
+                asyncio.get_running_loop().call_soon(lambda: turns.append(len(received)))
+
+            link.start(on_message, ignore)
+            for payload in sent:
+                link.send(payload)
+            await until(lambda: len(turns) == len(sent))
+            assert received == sent
+            assert max(after - before for before, after in pairwise([0, *turns])) <= 2
+            link.close()
+            await link.wait_closed()
+
+    run(scenario())
+
+
+def test_what_came_before_the_connection_was_lost_is_delivered_first(
+    run, tls, until, monkeypatch
+) -> None:
+    monkeypatch.setattr(link_module, "TURN_S", 0.0)
+    sent = [b"%d" % number for number in range(50)]
+
+    async def scenario() -> None:
+        async with peer(tls) as server:
+            link = await server.dial(tls)
+            seen: list[bytes | str] = []
+            link.start(
+                lambda link, payload: seen.append(payload),
+                lambda link, reason: seen.append("closed"),
+            )
+            await until(lambda: server.links)
+            for payload in sent:
+                server.links[0].send(payload)
+            server.links[0].close("gone")
+            await until(lambda: "closed" in seen)
+            assert seen == [*sent, "closed"]
+
+    run(scenario())
+
+
+def test_nothing_is_delivered_after_the_link_was_closed_here(run, tls, until, monkeypatch) -> None:
+    monkeypatch.setattr(link_module, "TURN_S", 0.0)
+
+    async def scenario() -> None:
+        async with peer(tls, echo=True) as server:
+            link = await server.dial(tls)
+            received: list[bytes] = []
+
+            def on_message(link: Link, payload: bytes) -> None:
+                received.append(payload)
+                if len(received) == 5:
+                    link.close("enough")
+
+            link.start(on_message, ignore)
+            for number in range(50):
+                link.send(b"%d" % number)
+            await until(lambda: len(received) == 5)
+            await link.wait_closed()
+            assert len(received) == 5
 
     run(scenario())

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -49,7 +50,25 @@ def test_nobody_listens(run, tls) -> None:
 def test_whoever_listens_says_nothing(run, tls) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(TimeoutError):
-            run(dial(*silent.getsockname(), tls.client, b"", bytes.decode, 0.3))
+            run(dial(*silent.getsockname(), tls.client, b"", bytes.decode, 0.3, QUICK))
+
+
+def test_whoever_listens_and_is_busy_is_given_longer_than_who_does_not_answer(run, tls) -> None:
+    """Both have computed for the handshake, which would be lost."""
+    def check_slowly(hello: bytes) -> str:
+        until_s = time.monotonic() + 0.2
+        while time.monotonic() < until_s:
+            pass
+        return hello.decode()
+
+    async def scenario() -> None:
+        async with peer(tls, check_hello=check_slowly) as server:
+            link = await server.dial(tls, LinkLimits(), timeout_s=0.1)
+            assert not link.is_closed
+            link.close()
+            await link.wait_closed()
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"\x00" * 5000, b"\x16\x03\x01\xff"])
@@ -253,7 +272,7 @@ def test_a_bad_hello_is_refused(run, tls, until, first_bytes, refusal) -> None:
 
 
 def test_too_many_at_once_are_turned_away_and_friends_get_in_later(run, tls, until) -> None:
-    limits = LinkLimits(handshake_timeout_s=0.5, close_timeout_s=0.5, unauthenticated_max=4)
+    limits = LinkLimits(handshake_timeout_s=1.5, close_timeout_s=0.5, unauthenticated_max=4)
 
     async def scenario() -> None:
         async with peer(tls, limits=limits) as server:

@@ -24,6 +24,7 @@ from clustersession.node.store_calls import (
     ReadIndex,
     StoreAnswer,
     StoreCall,
+    Told,
 )
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
@@ -37,12 +38,19 @@ STEP_S = 0.01
 
 
 class FakeStore:
-    """What a store holds. ``refuses``: the answer to a merge, where it is not the true one."""
+    """What a store holds. ``refuses``: the answer to a merge, where it is not the true one.
+
+    members: all are followed but those gone. silence_ms: who knows the edition is answered this
+    alone.
+    """
 
     def __init__(self) -> None:
         self.sessions: dict[str, SessionState] = {}
         self.cursors: dict[bytes, Cursor] = {}
         self.members: dict[bytes, tuple[bytes, int]] = {}
+        self.edition = b"one"
+        self.silence_ms: int | None = None
+        self.gone: set[bytes] = set()
         self.indexes: dict[bytes, dict[IndexEntry, int]] = {}
         # The users in the place of whose index something else stands, until it is told.
         self.damaged_indexes: set[bytes] = set()
@@ -84,8 +92,20 @@ class FakeStore:
             case KeepCursor(node, cursor):
                 self.cursors[node] = cursor
                 return None
-            case Beat(node, _):
-                return Beats(self.wall_ms, self.memory, self.cursors.get(node), self.members)
+            case Beat():
+                return self._beats(call)
+
+    def _beats(self, call: Beat) -> Beats:
+        cursor = self.cursors.get(call.node)
+        if self.silence_ms is not None and call.known == self.edition:
+            return Beats(
+                self.wall_ms, self.memory, cursor, None, self.edition, self.silence_ms
+            )
+        members = {
+            node: Told(*told, is_followed=node not in self.gone)
+            for node, told in self.members.items()
+        }
+        return Beats(self.wall_ms, self.memory, cursor, members, self.edition)
 
 
 class Stored:

@@ -17,6 +17,14 @@ def accepted(life: Life[FakeLink], identity: Identity) -> FakeLink:
     return link
 
 
+def dialled(life: Life[FakeLink], identity: Identity) -> FakeLink:
+    link = FakeLink(identity)
+    assert life.dialled(link, identity.address, life.engine, at())
+    taken(life)
+    link.done.clear()
+    return link
+
+
 def is_peer(life: Life[FakeLink], name: str = "b") -> bool:
     return peer(name).node in life.engine.context.peers
 
@@ -129,3 +137,44 @@ def test_a_stranger_pushes_no_known_member_out() -> None:
     life.accepted(stranger, at())
     assert stranger.done[-1] == "aborted: too many connections"
     assert set(life.connections) == known
+
+
+CLOSED = "closed: another connection took its place"
+LOW = Identity(b"A" * 8, 1 << 16, "low", peer().address)
+
+
+def test_of_two_links_the_newest_stays_once_the_other_node_has_it_too() -> None:
+    """We dialled it: the other took it in when it answered. Its id is higher, so we decide."""
+    life = life_over()
+    old = accepted(life, peer())
+    new = dialled(life, peer())
+    assert old.done[-1] == CLOSED
+    assert life.connections.to(peer().node) == [new]
+    life.closed(old, at())
+    assert is_peer(life)
+
+
+def test_a_link_that_came_takes_the_place_of_another_with_the_first_word_on_it() -> None:
+    """Before that the other node may not have it, and would believe that we are gone."""
+    life = life_over()
+    old = dialled(life, peer())
+    new = accepted(life, peer())
+    assert life.connections.to(peer().node) == [new, old]
+    life.received(old, b"", at())
+    assert CLOSED not in old.done
+    new.done.clear()
+    life.received(new, b"", at())
+    taken(life)
+    assert old.done[-1] == CLOSED
+    assert life.connections.to(peer().node) == [new]
+    assert new.done, "what came on the old one may be lost, so the stream is asked for again"
+
+
+def test_the_node_with_the_higher_id_closes_none() -> None:
+    """Else each might close what the other keeps."""
+    life = life_over()
+    old, new = accepted(life, LOW), dialled(life, LOW)
+    life.received(new, b"", at())
+    taken(life)
+    assert life.connections.to(LOW.node) == [new, old]
+    assert CLOSED not in [*old.done, *new.done]

@@ -1,7 +1,7 @@
 """Whole copies are asked for in answers of bounded size, and again after a broken link."""
 
 from clustersession.node.effects import Send
-from clustersession.node.puller import ANSWER_TIMEOUT_S
+from clustersession.node.puller import ANSWER_TIMEOUT_S, ASKED_MAX
 from clustersession.wire import messages as m
 from tests.node.world import MIB, World, equal, foreign, formed, key
 
@@ -69,3 +69,19 @@ def test_copies_that_nobody_asked_for_are_not_taken() -> None:
     a, b = world.nodes["a"], world.nodes["b"].replica.node
     assert a.running.puller.on_sessions(b, m.Sessions((foreign(1, 10),)), world.at(a)) == 0
     assert a.replica.get(key(1)) is None
+
+
+def test_few_sessions_are_asked_for_at_a_time_and_all_come() -> None:
+    world = formed("ab")
+    a, b = world.nodes["a"], world.nodes["b"]
+    for number in range(2 * ASKED_MAX + 5):
+        b.replica.merge([foreign(number, 10)], world.at(b).wall_ms)
+    wanted = [key(number) for number in range(2 * ASKED_MAX + 5)]
+    asked(world, "a")
+    a.running.puller.pull(b.replica.node, wanted, world.at(a))
+    assert asked(world, "a") == [tuple(wanted[:ASKED_MAX])]
+    a.running.puller.forget(b.replica.node)
+    a.running.puller.pull(b.replica.node, wanted, world.at(a))
+    world._pump(a)
+    world.run(0.5)
+    assert equal(world)

@@ -7,6 +7,7 @@ from clustersession.core.membership import MemberLeft
 from clustersession.core.state import Change, Creation
 from clustersession.node import news, sender
 from clustersession.node.effects import Send
+from clustersession.node.moment import Moment
 from clustersession.wire import messages as m
 from tests.node.world import MIB, equal, formed, key
 
@@ -142,3 +143,26 @@ def test_who_was_left_out_of_a_flush_gets_its_part_with_the_next_word_of_anybody
     confirmed = m.Progress(Cursor(6, 6), False, False)
     a.running.sender.on_progress(peers[c.replica.node], confirmed, world.at(a))
     assert receivers() == [b.replica.node]
+
+
+def test_many_changes_go_out_in_batches_that_hold_up_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sender, "BATCH_DELTAS_MAX", 3)
+    world = formed("ab", carrier="tcp")
+    a, b = world.nodes["a"], world.nodes["b"]
+    sizes: list[int] = []
+    on_changes = b.running.receiver.on_changes
+
+    def noting(node: bytes, message: m.Changes, at: Moment, *, reliable: bool) -> None:
+        sizes.append(len(message.batch.deltas))
+        on_changes(node, message, at, reliable=reliable)
+
+    b.running.receiver.on_changes = noting  # type: ignore[method-assign]
+    now_ms = world.at(a).wall_ms
+    creation = Creation(now_ms, now_ms + 10**8, 10**7)
+    a.replica.commit([Change(key(n), now_ms, creation=creation) for n in range(100)], now_ms)
+    world.feed_moved("a")
+    world.run_until(lambda: b.replica.get(key(99)) is not None)
+    assert sum(sizes) >= 100
+    assert max(sizes) == 3

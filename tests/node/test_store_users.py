@@ -159,9 +159,9 @@ def test_what_somebody_looks_at_does_not_leave() -> None:
     state = node.replica.get(key(0))
     assert stays is not None
     assert state is not None
-    assert stays.holds(key(0), state)
+    assert stays.holds(key(0), state, node.at(), crowded=False)
     node.wait(7.0)
-    assert not stays.holds(key(0), state)
+    assert not stays.holds(key(0), state, node.at(), crowded=False)
 
 
 def test_a_damaged_index_is_no_list_and_is_told_anew() -> None:

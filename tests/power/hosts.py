@@ -123,6 +123,10 @@ class PoweredHost:
             return self.say("waits") is False
         return bool(self.status()["recovery"]["stage"] == "over")
 
+    def log(self) -> str:
+        """All that its processes have said."""
+        return (self.directory / "log").read_text()
+
     def do_without(self, route: str) -> None:
         """Say that another host will not come back."""
         do_without(self.home, [route])
@@ -159,7 +163,7 @@ class PoweredHost:
         assert self.worker is not None
         assert self.worker.stdout is not None
         line = self.worker.stdout.readline()
-        assert line, (self.directory / "log").read_text()[-3000:]
+        assert line, self.log()[-3000:]
         return json.loads(line)
 
 
@@ -182,7 +186,12 @@ def hosts_in(directory: Path, count: int, **settings: object) -> list[PoweredHos
 def joined(hosts: list[PoweredHost]) -> None:
     """Wait until all that have booted see each other."""
     for host in hosts:
-        wait_until(partial(host.has_joined, len(hosts) - 1), SETTLED_S)
+        try:
+            wait_until(partial(host.has_joined, len(hosts) - 1), SETTLED_S)
+        except AssertionError as error:
+            for one in hosts:
+                error.add_note(f"{one.route}: {one.status()}\n{one.log()[-2000:]}")
+            raise
 
 
 def _tear(path: Path, synced: int, chance: random.Random) -> None:

@@ -222,6 +222,24 @@ def test_a_listing_covers_the_buckets_asked_for(replica: Replica) -> None:
     assert len(replica.listing(range(1024), 7)) == 7
 
 
+def test_a_listing_goes_on_after_a_session(replica: Replica) -> None:
+    replica.commit([creation(n) for n in range(50)], WALL_MS)
+    bucket = tables.bucket_of(key_of(0))
+    keys = [row.key for row in replica.listing(range(1024), 1000)]
+    rest = [row.key for row in replica.listing(range(1024), 1000, keys[20])]
+    assert rest == keys[21:]
+    assert replica.listing([bucket], 10, replica.listing([bucket], 10)[-1].key) == []
+
+
+def test_a_batch_of_the_feed_has_so_many_sessions_at_most(replica: Replica) -> None:
+    replica.commit([creation(n) for n in range(10)], WALL_MS)
+    first = replica.feed(0, 0, 2**20, 4)
+    assert (len(first.deltas), first.upto, first.complete) == (4, 4, False)
+    last = replica.feed(0, 8, 2**20, 4)
+    assert (len(last.deltas), last.upto, last.complete) == (2, 10, True)
+    assert replica.feed(0, 6, 2**20, 4).complete
+
+
 def test_the_sweeper_takes_the_expired_and_nothing_else(replica: Replica) -> None:
     replica.commit([creation(1), creation(2, idle_ms=60_000), creation(3)], WALL_MS)
     replica.commit([end(3)], WALL_MS)

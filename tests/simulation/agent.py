@@ -6,6 +6,7 @@ seals and opens datagrams, answers the workers, and sweeps.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tests.simulation.worker import Ask
 
 DIAL_TIMEOUT_S = 1.0
+DIALS_AT_ONCE_MAX = 20
 TIMER_S_MIN = 0.001
 EFFECTS_MAX = 10_000
 SNAPSHOT_REQUEST = 7
@@ -51,6 +53,8 @@ class Agent:
         self._timer_s = float("inf")
         self._timers = 0
         self._donor = b""
+        # By life, how many attempts to connect are under way.
+        self._dials: Counter[Engine] = Counter()
         chance = Chance(
             world.random_int, lambda: world.random_int(1 << EPOCH_RANDOM_BITS), world.new_node
         )
@@ -138,6 +142,9 @@ class Agent:
                 assert self._sealer is not None
                 world.network.multicast(self.host.name, self._sealer.seal(data))
             case effects.Dial(address):
+                self._dials[engine] += 1
+                if self._dials[engine] > DIALS_AT_ONCE_MAX:
+                    raise Violation(f"{self.host.name} dials {self._dials[engine]} at a time")
                 world.timeline.later(LATENCY_S, lambda: self._dial(address, engine))
             case effects.SealAs(node, epoch):
                 again = self._sealer is not None
@@ -255,6 +262,7 @@ class Agent:
         theirs.identity = other.life.check_hello(self.life.hello()).identity
 
         def adopt() -> None:
+            self._dials[asked] -= 1
             if self.alive and ours.open:
                 self.life.dialled(ours, address, asked, self.at())
                 self.pump()
@@ -267,6 +275,7 @@ class Agent:
         other.pump()
 
     def _dial_failed(self, address: Address, asked: Engine, refused: bool) -> None:
+        self._dials[asked] -= 1
         if self.alive:
             self.life.dial_failed(address, asked, refused, self.at())
             self.pump()
@@ -278,7 +287,7 @@ class Agent:
             end.abort("gone")
         elif end in self.life.connections.to(node):
             self.world.trace(self.host, "tcp", payload)
-            self.engine.receive(node, payload, self.at(), reliable=True)
+            self.life.received(end, payload, self.at())
             self.pump()
 
     def closed(self, end: End) -> None:

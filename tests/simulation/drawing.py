@@ -36,6 +36,8 @@ STORE_FAULTS: dict[str, list[str]] = {
 }
 EVICTING = 0.7
 FULL_CACHES = 0.3
+MANY = (24, 100)
+STEPS_OF_MANY = 15
 
 
 def plan_of(seed: int, *, without_power: bool = False) -> Plan:
@@ -87,6 +89,14 @@ def plan_of(seed: int, *, without_power: bool = False) -> Plan:
     power = random.Random(f"{seed}.power")
     if power.random() < SHARE and not without_power:
         add_power_cuts(plan, power)
+    return plan
+
+
+def plan_with_many(seed: int) -> Plan:
+    """The plan of a seed with a large cluster, to which the first of the same things happen."""
+    plan, rng = plan_of(seed, without_power=True), random.Random(f"{seed}.many")
+    plan.hosts, plan.tiny = rng.randint(*MANY), False
+    plan.steps = plan.steps[:STEPS_OF_MANY]
     return plan
 
 

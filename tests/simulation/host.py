@@ -20,9 +20,16 @@ from tests.simulation.worker import Worker
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WORKERS = 2
 AGENT_RESTART_S = 0.3
 WORKER_RESTART_S = 0.5
+
+
+def name_of(number: int) -> str:
+    """The name of a host by its place: a to z, then a1 to z1, and so on."""
+    rounds, letter = divmod(number, len(LETTERS))
+    return LETTERS[letter] + str(rounds or "")
 
 
 class Host:

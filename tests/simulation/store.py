@@ -43,6 +43,7 @@ from clustersession.node.store_calls import (
     ReadIndex,
     StoreAnswer,
     StoreCall,
+    Told,
 )
 from clustersession.replica.principals import tag_of
 from clustersession.worker.direct_way import PlainWrite
@@ -77,6 +78,9 @@ class SimulatedStore:
         self._indexes: dict[bytes, dict[IndexEntry, int]] = {}
         self._cursors: dict[bytes, Cursor] = {}
         self._beats: dict[bytes, tuple[bytes, int]] = {}
+        # By node what is followed of it; None: it has left, or is silent for too long.
+        self._pulse: dict[bytes, int | None] = {}
+        self._edition = b""
         self._memory = b""
         self._readers: dict[str, dict[Served, None]] = defaultdict(dict)
         self._served: dict[Served, None] = {}
@@ -148,7 +152,7 @@ class SimulatedStore:
         """FLUSHALL: connections hold, and readers are told that anything may have changed."""
         self._lose()
         self._sessions, self._cursors, self._beats, self._memory = {}, {}, {}, b""
-        self._indexes = {}
+        self._indexes, self._pulse, self._edition = {}, {}, b""
         self._readers.clear()
         for served in self._served:
             served.tell_changed(None)
@@ -186,14 +190,16 @@ class SimulatedStore:
     def fall_back(self) -> None:
         """Fail over to what lagged behind, or be restored: connections break."""
         self._lose()
-        self._sessions, self._cursors, self._beats, self._memory, self._indexes = self._saved
+        self._sessions, self._cursors, self._beats, self._memory, *rest = self._saved
+        self._indexes, self._pulse, self._edition = rest
         self._saved = self._copy()
         self.go_away()
         self.come_back()
 
     def _copy(self) -> Any:
         indexes = {tag: dict(entries) for tag, entries in self._indexes.items()}
-        return dict(self._sessions), dict(self._cursors), dict(self._beats), self._memory, indexes
+        told = dict(self._beats), self._memory, indexes, dict(self._pulse), self._edition
+        return dict(self._sessions), dict(self._cursors), *told
 
     def _lose(self) -> None:
         self._forgotten = set(self._sessions)
@@ -252,8 +258,8 @@ class SimulatedStore:
             case KeepCursor(node, cursor):
                 self._cursors[node] = cursor
                 return None
-            case Beat(node, data):
-                return self._beat(node, data)
+            case Beat():
+                return self._beat(call)
 
     def _merge(self, served: Served, call: Merge) -> MergeAnswer:
         key, state = call.key, call.state
@@ -345,20 +351,42 @@ class SimulatedStore:
         self._indexes.setdefault(call.tag, entries)[call.entry] = call.until_ms
         return MergeAnswer.DONE
 
-    def _beat(self, node: bytes, data: bytes) -> Beats:
+    def _beat(self, call: Beat) -> Beats:
+        node, now_ms = call.node, self.wall_ms()
+        drawn = self.world.bytes_for(f"memory {self.world.next_number()}", 8)
+        self._memory = self._memory or drawn
+        self._beats[node] = call.data, now_ms
+        followed = call.edition if call.data else None
+        is_new = node not in self._pulse or self._pulse[node] != followed or followed is None
+        self._pulse[node] = followed
+        if is_new:
+            self._edition = drawn
+        cursor = self._cursors.get(node)
+        silent_ms = max((now_ms - self._beats[other][1] for other in self._followed()), default=0)
+        if call.known == self._edition and silent_ms <= call.late_ms:
+            self.world.marks["beat answered in short"] += 1
+            return Beats(now_ms, self._memory, cursor, None, self._edition, silent_ms)
+        others = self._look(call, drawn)
+        return Beats(now_ms, self._memory, cursor, others, self._edition)
+
+    def _followed(self) -> list[bytes]:
+        return [node for node, edition in self._pulse.items() if edition is not None]
+
+    def _look(self, call: Beat, drawn: bytes) -> dict[bytes, Told]:
+        """Who is there; who is silent for too long is followed no more."""
         now_ms = self.wall_ms()
-        if not self._memory:
-            self._memory = self.world.bytes_for(f"memory {self.world.next_number()}", 8)
-        self._beats[node] = data, now_ms
         self._beats = {
             other: (told, at_ms) for other, (told, at_ms) in self._beats.items()
             if now_ms - at_ms < BEATS_KEPT_MS
         }
-        others = {
-            other: (told, now_ms - at_ms) for other, (told, at_ms) in self._beats.items()
-            if other != node
+        self._pulse = {node: self._pulse[node] for node in self._beats}
+        for other in self._followed():
+            if now_ms - self._beats[other][1] > call.gone_ms:
+                self._pulse[other], self._edition = None, drawn
+        return {
+            other: Told(told, now_ms - at_ms, self._pulse[other] is not None)
+            for other, (told, at_ms) in self._beats.items() if other != call.node
         }
-        return Beats(now_ms, self._memory, self._cursors.get(node), others)
 
     def _tell_readers(self, key: str, but: Served | None) -> None:
         """Tell each reader once; from then on it has to read again to be told."""

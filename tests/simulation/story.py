@@ -43,6 +43,7 @@ TINY = [
     (sender, "DATAGRAM_FEED_BYTES_MAX", 150),
     (puller, "ANSWER_BYTES_MAX", 300),
     (anti_entropy, "BUCKETS_PER_ROUND_MAX", 4),
+    (anti_entropy, "SLICE_ENTRIES", 1),
     (progress, "WINDOW_BATCHES", 2),
     (lookup, "SMALL_COPY_BYTES_MAX", 400),
     (store_sender, "BATCH_BYTES_MAX", 200),

@@ -4,6 +4,7 @@
     python -m tests.simulation.swarm 5000-5999 --jobs 2
     python -m tests.simulation.swarm 1000 --store      the same hosts with a store and no links
     python -m tests.simulation.swarm 1000 --power      power cuts in every plan, not in a quarter
+    python -m tests.simulation.swarm 100 --many        24 to 100 hosts
     python -m tests.simulation.swarm --seed 4711       one seed, its story printed
     python -m tests.simulation.swarm --plan FILE       a plan that was kept
 
@@ -23,7 +24,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.simulation.drawing import plan_of, plan_with_power, plan_with_store
+from tests.simulation.drawing import (
+    plan_of,
+    plan_with_many,
+    plan_with_power,
+    plan_with_store,
+)
 from tests.simulation.plan import Plan
 from tests.simulation.shorten import shorten
 from tests.simulation.story import Story
@@ -32,7 +38,7 @@ CHUNK = 50
 PROGRESS_S = 15.0
 FINDINGS_MAX = 10
 FLAGS: dict[Callable[[int], Plan], str] = {
-    plan_with_store: " --store", plan_with_power: " --power",
+    plan_with_store: " --store", plan_with_power: " --power", plan_with_many: " --many",
 }
 COMMAND = "python -m tests.simulation.swarm --seed"
 
@@ -126,8 +132,10 @@ def main() -> int:
     parser.add_argument("--plan", type=Path, help="a plan in a file, told as a story")
     parser.add_argument("--store", action="store_true", help="hosts with a store, not with links")
     parser.add_argument("--power", action="store_true", help="power cuts in every plan")
+    parser.add_argument("--many", action="store_true", help="24 to 100 hosts")
     options = parser.parse_args()
-    draw = plan_with_store if options.store else plan_with_power if options.power else plan_of
+    chosen = [draw for draw, flag in FLAGS.items() if getattr(options, flag.strip(" -"))]
+    draw = chosen[0] if chosen else plan_of
     if options.plan is not None or options.seed is not None:
         plan = (
             draw(options.seed) if options.plan is None

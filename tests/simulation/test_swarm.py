@@ -35,6 +35,7 @@ RARE_PATHS = {
     "write that waited in vain",
 }
 RARE_PATHS_WITH_STORE = {
+    "beat answered in short",
     "end learned by coming back",
     "failover rewrote a route",
     "node that lost its past began again",

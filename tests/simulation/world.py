@@ -23,7 +23,7 @@ from clustersession.wire.keys import ClusterKeys
 from tests.simulation import power
 from tests.simulation.agent import Agent
 from tests.simulation.direct import DirectTraffic
-from tests.simulation.host import Host
+from tests.simulation.host import Host, name_of
 from tests.simulation.ledger import Ledger, Violation
 from tests.simulation.neighbours import check_holders
 from tests.simulation.network import Network, Weather
@@ -75,7 +75,7 @@ class World:
         self._left: dict[bytes, int] = {}
         self.owners: dict[tuple[str, frozenset[str]], str] = {}
         self.store = SimulatedStore(self) if plan.store else None
-        self.hosts = [Host(self, chr(ord("a") + n), n + 1) for n in range(plan.hosts)]
+        self.hosts = [Host(self, name_of(n), n + 1) for n in range(plan.hosts)]
         self.network.stations.update({host.name: host for host in self.hosts})
         if self.store is not None:
             self.network.stations[self.store.name] = self.store

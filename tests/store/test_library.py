@@ -102,13 +102,13 @@ def test_too_many_attributes_are_refused_whole(store: redis.Redis) -> None:
 
 def test_an_older_node_goes_on_beside_a_newer_one(store: redis.Redis) -> None:
     """Each version is a library of its own name."""
-    newer = source().replace("clustersession3", "clustersession4")
+    newer = source().replace("clustersession4", "clustersession5")
     store.function_load(newer)
     assert by_function(store, True, copy(1)) == MergeAnswer.DONE
     rest: list[Any] = [KEY, 1, SKEW_MS, 0, *copy(2)]
-    answer: Any = store.fcall("clustersession4_merge", 1, *rest)
+    answer: Any = store.fcall("clustersession5_merge", 1, *rest)
     assert answer == MergeAnswer.DONE
-    assert MERGE.startswith("clustersession3")
+    assert MERGE.startswith("clustersession4")
 
 
 def test_a_session_goes_at_its_time(store: redis.Redis) -> None:

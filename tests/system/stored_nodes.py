@@ -16,7 +16,7 @@ from tests.system.client import agent_status, data, get, new_session, post, sett
 
 FETCH_TIMEOUT_S = 0.25
 ACK_TIMEOUT_S = 1.0
-SLACK_S = 0.75
+SLACK_S = 2.0
 """What a machine that is busy may add to a request."""
 
 Make = Callable[[str, Path, ClusterPorts], Node]

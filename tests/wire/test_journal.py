@@ -1,5 +1,7 @@
 """The journal's form: what is whole is read, what is torn or damaged is told and passed over."""
 
+import zlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,3 +136,23 @@ def test_a_length_that_no_entry_has_is_not_waited_for() -> None:
     data[5:9] = (BODY_BYTES_MAX + 1).to_bytes(4, "big")
     found = JournalReader(SALT).receive(bytes(data) + encode_entry(JournalSynced(1), SALT))
     assert found == [JournalDamage(HEADER_BYTES, len(data)), JournalSynced(1)]
+
+
+def test_what_imitates_entries_in_a_damaged_one_is_not_summed_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    summed_bytes = 0
+
+    def crc32(data: bytes | memoryview, value: int = 0) -> int:
+        nonlocal summed_bytes
+        summed_bytes += len(data)
+        return zlib.crc32(data, value)
+
+    head = encode_entry(JournalWhole(), b"guessed!")[:5] + (100_000).to_bytes(4, "big")
+    outer = bytearray(encode_entry(JournalCopies(0, [session("s", head * 20_000)]), SALT))
+    outer[-1] ^= 1
+    data = bytes(outer) + encode_entry(JournalWhole(), SALT)
+    monkeypatch.setattr("clustersession.wire.journal.crc32", crc32)
+    found, _ = read(data)
+    assert found == [JournalDamage(HEADER_BYTES, len(outer)), JournalWhole()]
+    assert summed_bytes < 4 * len(data)

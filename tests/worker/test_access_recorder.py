@@ -23,48 +23,52 @@ class TickingWorld(World):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.manager.context.now_ms = self.manager.now_ms = lambda: time.time_ns() // 1_000_000
+        self._of_others = set(threading.enumerate())
+
+    def threads(self) -> list[threading.Thread]:
+        """Those of recorders that began after this world: other tests may have left nodes."""
+        return [t for t in set(threading.enumerate()) - self._of_others if t.name == NAME]
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[TickingWorld]:
-    yield TickingWorld(idle_timeout_s=0.5)
+    made = TickingWorld(idle_timeout_s=0.5)
+    threads = made.threads
+    yield made
+    del made
     gc.collect()
     await until(lambda: not threads())
-
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == NAME]
 
 
 async def test_it_starts_with_the_first_request_and_records(world: TickingWorld) -> None:
     recorder = AccessRecorder(world.manager)
     cookie = world.store(a=1)
-    assert threads() == []
+    assert world.threads() == []
     visit = world.manager.open([cookie])
     world.manager.open_visits.add(visit)
     world.manager.open_visits.add(world.manager.open([]))
-    assert len(threads()) == 1
+    assert len(world.threads()) == 1
     await until(lambda: world.manager.counters.touches > 12)
     assert not world.open([cookie]).new
     recorder.stop()
     recorder.stop()
-    assert threads() == []
+    assert world.threads() == []
 
 
 async def test_it_never_starts_after_its_end(world: TickingWorld) -> None:
     AccessRecorder(world.manager).stop()
     world.manager.open_visits.add(world.manager.open([]))
-    await until(lambda: not threads())
+    await until(lambda: not world.threads())
 
 
 async def test_it_goes_with_its_manager(world: TickingWorld) -> None:
     other = TickingWorld()
     AccessRecorder(other.manager)
     other.manager.open_visits.add(other.manager.open([]))
-    assert threads()
+    assert world.threads()
     del other
     gc.collect()
-    await until(lambda: not threads())
+    await until(lambda: not world.threads())
 
 
 @pytest.mark.parametrize("error", [ReplicaError("the test says so"), RuntimeError("a defect")])
@@ -104,8 +108,8 @@ async def test_where_no_thread_can_be_started_requests_are_served(
             world.manager.open_visits.add(world.manager.open([]))
         assert caplog.text.count("not supported") == 1
         recorder.stop()
-        assert threads() == []
+        assert world.threads() == []
     recorder = AccessRecorder(world.manager)
     world.manager.open_visits.add(world.manager.open([]))
-    assert len(threads()) == 1, "the next request tries again"
+    assert len(world.threads()) == 1, "the next request tries again"
     recorder.stop()

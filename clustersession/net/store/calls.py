@@ -29,6 +29,7 @@ from clustersession.node.store_calls import (
     ReadIndex,
     StoreAnswer,
     StoreCall,
+    Told,
 )
 from clustersession.store.form import (
     NODE_DIGITS,
@@ -131,13 +132,18 @@ class StoreCalls:
             case KeepCursor(node, cursor):
                 kept = b"%d %d %d" % cursor
                 return caller.call(KEEP, [self.keys.cursor(node)], kept, NODE_KEPT_MS)
-            case Beat(node, data):
-                own = self.keys.cursor(node), self.keys.carried(node)
-                keys = [self.keys.members, self.keys.memory, *own]
-                return caller.call(
-                    BEAT, keys, node.hex(), self._sealed(node, data), BEATS_KEPT_MS, drawn,
-                    NODE_KEPT_MS,
-                )  # fmt: skip
+            case Beat():
+                return self._beat(call, caller, drawn)
+
+    def _beat(self, call: Beat, caller: FunctionCaller, drawn: bytes) -> bytes:
+        keys, node = self.keys, call.node
+        return caller.call(
+            BEAT,
+            [keys.members, keys.memory, keys.cursor(node), keys.carried(node), keys.pulse,
+             keys.edition],
+            node.hex(), self._sealed(node, call.data), BEATS_KEPT_MS, drawn, NODE_KEPT_MS,
+            call.edition if call.data else b"", call.known, call.late_ms, call.gone_ms,
+        )  # fmt: skip
 
     def squeezed(self, call: Merge, name: bytes, caller: FunctionCaller) -> bytes:
         """Write a merge that a full server has refused, for what of it needs no space."""
@@ -182,8 +188,8 @@ class StoreCalls:
                 return tuple(dict.fromkeys(e for reply in replies for e in _entries(reply)))
             case KeepCursor() | Forget():
                 return None
-            case Beat():
-                return self._beats(replies[0])
+            case Beat(known=known):
+                return self._beats(replies[0], known)
 
     def _session(self, key: str, reply: Any) -> SessionState | Damaged | None:
         if isinstance(reply, ErrorReply):
@@ -195,26 +201,27 @@ class StoreCalls:
         except DamagedSession as error:
             return Damaged(tuple(error.parts), error.is_foreign)
 
-    def _beats(self, reply: Any) -> Beats:
+    def _beats(self, reply: Any, known: bytes) -> Beats:
         match reply:
-            case [int(wall_ms), bytes(memory), cursor, list(others), carried] if (
+            case [int(wall_ms), bytes(memory), kept, others, carried, bytes(edition)] if (
                 0 <= wall_ms < 2**53
             ):
-                members = {}
-                for other in others:
-                    if (found := self._member(other)) is not None:
-                        members[found[0]] = found[1:]
-                return Beats(wall_ms, memory, _with_carried(_cursor(cursor), carried), members)
+                cursor = _with_carried(_cursor(kept), carried)
+                if isinstance(others, list):
+                    found = filter(None, map(self._member, others))
+                    return Beats(wall_ms, memory, cursor, dict(found), edition)
+                if type(others) is int and 0 <= others < 2**53 and edition == known:
+                    return Beats(wall_ms, memory, cursor, None, edition, others)
         raise WireError("the store answers a beat by what is none")
 
     def _sealed(self, node: bytes, data: bytes) -> bytes:
         # So that nobody else can say that a node leaves, or is there.
         return b"".join(self.names.seal(_BEAT_KEY, _STAMP, node.hex(), data))
 
-    def _member(self, other: Any) -> tuple[bytes, bytes, int] | None:
+    def _member(self, other: Any) -> tuple[bytes, Told] | None:
         """Read what another node told; None when another secret has sealed it, or it is forged."""
         match other:
-            case [bytes(digits), int(age_ms), bytes(sealed)] if 0 <= age_ms < 2**53:
+            case [bytes(digits), int(age_ms), bytes(sealed), int(followed)] if 0 <= age_ms < 2**53:
                 tag, rest = sealed[:TAG_BYTES], sealed[TAG_BYTES:]
                 try:
                     name, data = self.names.open(_BEAT_KEY, _STAMP, tag, rest)
@@ -222,7 +229,7 @@ class StoreCalls:
                     return None
                 if _NODE.fullmatch(digits) is None or name != digits.decode() or data is None:
                     return None
-                return bytes.fromhex(name), data, age_ms
+                return bytes.fromhex(name), Told(data, age_ms, followed == 1)
         raise WireError("the store answers a beat by what is none")
 
 

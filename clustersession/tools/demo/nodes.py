@@ -112,7 +112,7 @@ class ClusterPorts:
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     name: str = field(default_factory=lambda: f"run-{secrets.token_hex(4)}")
     multicast_port: int = field(default_factory=lambda: free_port(socket.SOCK_DGRAM))
-    first_port: int = field(default_factory=lambda: min(free_port(), 65_535 - CLUSTER_PORTS))
+    first_port: int = field(default_factory=lambda: free_port(count=CLUSTER_PORTS))
 
     def environment(self, route: str, state_dir: Path) -> dict[str, str]:
         """Make the settings of one node."""

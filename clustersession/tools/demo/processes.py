@@ -16,8 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from clustersession.tools.demo.port_block import ProcessPorts
+
 POLL_INTERVAL_S = 0.02
 _LOG_TAIL_BYTES_MAX = 4000
+_NODES_ON_ONE_PORT = 8
+_ports = ProcessPorts()
 
 T = TypeVar("T")
 
@@ -38,11 +42,18 @@ def wait_for(condition: Callable[[], T], what: str, deadline_s: float = 15.0) ->
         time.sleep(POLL_INTERVAL_S)
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Find a port of the loopback interface that was free a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(
+    kind: socket.SocketKind = socket.SOCK_STREAM, count: int = _NODES_ON_ONE_PORT
+) -> int:
+    """Find a port, the first of ``count``, that is free and given to no other process like this.
+
+    count: as many nodes as share the setting ``port`` take this one and those that follow.
+    """
+    global _ports
+    # One that was forked has claimed nothing yet.
+    if _ports.pid != os.getpid():
+        _ports = ProcessPorts()
+    return _ports.take(kind, count)
 
 
 def accepts_connections(port: int) -> bool:

@@ -64,7 +64,7 @@ def test_no_other_error_comes_of_any_answer(call: StoreCall, reply: Any) -> None
     ],
 )  # fmt: skip
 def test_cursors(kept: Any, cursor: Cursor | None) -> None:
-    beats = CALLS.answer(Beat(NODE, b"x"), [[1, b"m" * 16, kept, [], None]])
+    beats = CALLS.answer(Beat(NODE, b"x"), [[1, b"m" * 16, kept, [], None, b"e"]])
     assert isinstance(beats, Beats)
     assert beats.cursor == cursor
 
@@ -80,7 +80,7 @@ def test_cursors(kept: Any, cursor: Cursor | None) -> None:
 def test_the_position_is_not_behind_what_was_carried(
     kept: Any, carried: Any, cursor: Cursor | None
 ) -> None:
-    beats = CALLS.answer(Beat(NODE, b"x"), [[1, b"m" * 16, kept, [], carried]])
+    beats = CALLS.answer(Beat(NODE, b"x"), [[1, b"m" * 16, kept, [], carried, b"e"]])
     assert isinstance(beats, Beats)
     assert beats.cursor == cursor
 

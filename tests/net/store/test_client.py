@@ -147,7 +147,7 @@ async def test_who_is_silent_is_dropped_and_a_clock_that_jumped_is_none(empty: S
         assert (await owner.ask(Beat(NODE, b"one")))[0].members == {}
         assert not empty.admin.hexists(keys.members, name)
         empty.admin.hset(keys.members, name, b"%d:%b" % (now_ms + 3_600_000, told))
-        assert (await owner.ask(Beat(NODE, b"one")))[0].members == {OTHER: (b"two", 0)}
+        assert (await owner.ask(Beat(NODE, b"one")))[0].members == {OTHER: (b"two", 0, False)}
         kept = empty.admin.hget(keys.members, name)  # type: ignore[assignment]
         assert int(kept.partition(b":")[0]) < now_ms + 60_000
 
@@ -406,9 +406,10 @@ async def test_a_connection_that_its_owner_drops_is_made_again(empty: Server) ->
 
 
 async def test_an_idle_connection_is_not_given_up(empty: Server) -> None:
-    async with connected(empty.url, silence_timeout_s=0.1) as owner:
+    # As long as a busy machine may take for an answer.
+    async with connected(empty.url, silence_timeout_s=0.5) as owner:
         await owner.ask(Read("k"))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.2)
         await owner.ask(Read("k"))
         assert not owner.reasons
 
@@ -419,7 +420,7 @@ async def test_a_slow_server_with_much_to_do_is_not_sent_more_and_more(server: S
         try:
             for number in range(40):
                 owner.send(Merge(f"k{number}", state(b"x" * 100_000), True))
-            await eventually(lambda: owner.reasons, 2.0, owner)
+            await eventually(lambda: owner.reasons, 4.0, owner)
         finally:
             server.go_on()
         assert "too slow" in owner.reasons[0]
@@ -510,13 +511,13 @@ async def test_nodes_of_two_versions_share_a_store(
     """The newer one loads its library beside the older one's, and both merge the same hash."""
     async with connected(server.url) as older:
         await older.ask(Merge("k", state(), True))
-        newer = source().replace("clustersession3", "clustersession4")
+        newer = source().replace("clustersession4", "clustersession5")
         with monkeypatch.context() as patch:
             patch.setattr("clustersession.net.store.server.source", lambda: newer)
-            patch.setattr("clustersession.net.store.server.MERGE", "clustersession4_merge")
+            patch.setattr("clustersession.net.store.server.MERGE", "clustersession5_merge")
             for name in ("BEAT", "KEEP", "MERGE", "ENTER", "SQUEEZE"):
                 patch.setattr(f"clustersession.net.store.calls.{name}",
-                              f"clustersession4_{name.lower()}")
+                              f"clustersession5_{name.lower()}")
             async with connected(server.url) as one:
                 assert await one.ask(Merge("k", state(at=2), True)) == [MergeAnswer.DONE]
                 beats = (await one.ask(KeepCursor(NODE, Cursor(1, 1)), Beat(NODE, b"new")))[1]

@@ -61,11 +61,12 @@ async def test_an_answer_that_takes_too_long_in_all_is_given_up(server: Server) 
     connection.ask([command("PING")])
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    while not reasons and loop.time() - began_s < 3:
-        connection.take(b">1\r\n+x\r\n")
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while not reasons:
+            connection.take(b">1\r\n+x\r\n")
+            await asyncio.sleep(0.01)
     server.go_on()
-    assert 0.4 < loop.time() - began_s < 2
+    assert loop.time() - began_s > 0.4
     await connection.closed()
 
 
