@@ -3,7 +3,9 @@
 ``clustersession.asgi.ClusterSessionMiddleware``, ``clustersession.wsgi.ClusterSessionMiddleware``
 and
 ``clustersession.flask.ClusterSession`` are what applications import; ``clustersession.register``
-adds types to what sessions can hold; errors live in ``clustersession.core.errors``.
+adds types to what sessions can hold; ``Counter``, ``MergingList``, ``MergingDict`` and
+``MergingSet`` are values whose concurrent changes merge; errors live in
+``clustersession.core.errors``.
 """
 
 import sys
@@ -14,8 +16,9 @@ if sys.platform == "win32":
         "Linux, and on macOS for development, not on Windows (WSL 2 is Linux)"
     )
 
+from clustersession.wire.merging import Counter, MergingDict, MergingList, MergingSet
 from clustersession.wire.registered import register
 
-__all__ = ["register"]
+__all__ = ["Counter", "MergingDict", "MergingList", "MergingSet", "register"]
 
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ The idle timeout, the principal and the label are registers too, under names no 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from clustersession.core.versions import Versions, merge_versions
 
@@ -152,6 +152,16 @@ class Creation:
     per_second_max: int = 0
 
 
+class RegisterWrites(Protocol):
+    """Is what a commit does to registers by rules of its own, see ``core.elements``."""
+
+    def apply(
+        self, registers: dict[str, Register], *, time: int, node: bytes, seq: int
+    ) -> None:
+        """Write into the registers of a copy, as one commit of a node."""
+        ...
+
+
 @dataclass(slots=True)
 class Change:
     """Describes one local commit to one session. Nobody changes it; every write makes one.
@@ -169,6 +179,7 @@ class Change:
     creation: Creation | None = None
     end: str | None = None
     held: SessionState | None = None
+    elements: "RegisterWrites | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +261,8 @@ def apply_change(
     for name in change.deletes:
         if name in registers:
             registers[name] = Register(time, node, seq, None)
+    if change.elements is not None:
+        change.elements.apply(registers, time=time, node=node, seq=seq)
     return new_state(
         current.created_ms, accessed_ms, current.deadline_ms, registers, versions, None
     )
@@ -437,7 +450,8 @@ __all__ = [
     "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REPLACED", "ENDED_REVOKED",
     "ENDED_ROTATED", "IDLE_TIMEOUT", "LABEL",
     "LIFETIME", "LOCAL_PREFIX", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
-    "Change", "Creation", "Delta", "Ended", "Register", "SessionState", "Versions",
+    "Change", "Creation", "Delta", "Ended", "Register", "RegisterWrites", "SessionState",
+    "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
     "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "moved",
     "principal_of", "redated", "reissue", "shared", "times_in",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from clustersession.core.counters import Counters
+from clustersession.core.elements import ELEMENT_PREFIX, element_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import (
     ENDED_INVALIDATED,
@@ -86,12 +87,20 @@ def _transition(key: str, before: SessionState | None, after: SessionState) -> T
 
 
 def changed_names(before: SessionState | None, after: SessionState) -> tuple[str, ...]:
-    """Return the attributes whose values differ, those that are gone included."""
-    return tuple(
-        name
-        for name in after.registers
-        if not name.startswith(SYSTEM_PREFIX) and _differs(name, before, after)
-    )
+    """Return the attributes whose values differ, those that are gone included.
+
+    An element stands for the collection that it is of.
+    """
+    names: dict[str, None] = {}
+    for name in after.registers:
+        if not name.startswith(SYSTEM_PREFIX):
+            if _differs(name, before, after):
+                names[name] = None
+        elif name.startswith(ELEMENT_PREFIX) and _differs(name, before, after):
+            element = element_name(name)
+            if element is not None:
+                names[element.attribute] = None
+    return tuple(names)
 
 
 def _differs(name: str, before: SessionState | None, after: SessionState) -> bool:

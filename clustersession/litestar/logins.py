@@ -15,9 +15,9 @@ from litestar.connection import ASGIConnection
 
 from clustersession.core.state import PRINCIPAL
 from clustersession.session.changes import visible_values
+from clustersession.session.merging import decode_attribute
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit, visit_of
-from clustersession.wire.values import decode_value
 
 _UNKNOWN = object()
 """Stands for a user when it cannot be told whether there is one."""
@@ -87,7 +87,7 @@ def _content_before(visit: Visit) -> dict[str, Any]:
     session has no principal yet.
     """
     stored = {} if visit.state is None else visible_values(visit.state.registers)
-    return {name: decode_value(data) for name, data in stored.items()}
+    return {name: decode_attribute(data) for name, data in stored.items()}
 
 
 def _name_of(user: Any) -> str | None:

@@ -1,12 +1,15 @@
 """Lists members and sessions as rows of plain values, for people and for programs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from clustersession.core.clock import wall_ms_of
+from clustersession.core.elements import element_name
 from clustersession.core.ids import log_name
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.core.state import SYSTEM_PREFIX, Register, SessionState, expires_ms
+from clustersession.core.state import Register, SessionState, expires_ms, shared
 from clustersession.replica.replica import Replica
+from clustersession.session.changes import visible_values
 from clustersession.session.label import label_of
 from clustersession.session.lifetimes import utc
 
@@ -47,7 +50,7 @@ def session_rows(
 
 def session_row(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
     """Describe one session in plain values; its id stays out of it."""
-    shown = {n: r for n, r in state.registers.items() if _is_shown(n, r)}
+    shown = _attributes(state)
     live = "live" if expires_ms(state) >= now_ms else "expired"
     return {
         "session": log_name(key),
@@ -56,7 +59,7 @@ def session_row(key: str, state: SessionState, now_ms: int) -> dict[str, Any]:
         "last_access": when(state.accessed_ms),
         "expires": when(expires_ms(state)),
         "attributes": len(shown),
-        "bytes": sum(len(r.value or b"") for r in shown.values()),
+        "bytes": sum(map(_bytes_of, shown.values())),
         "label": label_of(state),
     }
 
@@ -66,13 +69,12 @@ def session_detail(key: str, state: SessionState, now_ms: int) -> dict[str, Any]
     attributes = [
         {
             "name": name,
-            "bytes": len(register.value or b""),
-            "written": when(wall_ms_of(register.time)),
-            "by_node": register.node.hex()[:8],
-            "sequence": register.seq,
+            "bytes": _bytes_of(registers),
+            "written": when(wall_ms_of(registers[-1].time)),
+            "by_node": registers[-1].node.hex()[:8],
+            "sequence": registers[-1].seq,
         }
-        for name, register in sorted(state.registers.items())
-        if _is_shown(name, register)
+        for name, registers in sorted(_attributes(state).items())
     ]
     versions = {node.hex()[:8]: seq for node, seq in state.versions.items()}
     return {**session_row(key, state, now_ms), "versions": versions, "attribute_list": attributes}
@@ -83,8 +85,22 @@ def when(wall_ms: int) -> str:
     return utc(wall_ms).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _is_shown(name: str, register: Register) -> bool:
-    return register.value is not None and not name.startswith(SYSTEM_PREFIX)
+def _attributes(state: SessionState) -> dict[str, list[Register]]:
+    """Return what each attribute is stored in, the latest write last; those of a node stay out."""
+    registers = shared(state).registers
+    found: dict[str, list[Register]] = {name: [] for name in visible_values(registers)}
+    for name, register in registers.items():
+        element = element_name(name)
+        attribute = name if element is None else element.attribute
+        if register.value is not None and attribute in found:
+            found[attribute].append(register)
+    for written in found.values():
+        written.sort()
+    return found
+
+
+def _bytes_of(registers: Iterable[Register]) -> int:
+    return sum(len(register.value or b"") for register in registers)
 
 
 def _whole(seconds: float | None) -> int | None:

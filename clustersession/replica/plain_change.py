@@ -51,6 +51,8 @@ def prepare(
     sets, deletes = change.sets, change.deletes
     if not sets or change.creation is not None or change.end is not None:
         return None
+    if change.elements is not None:
+        return None
     if len(sets) + len(deletes) > NAMES_MAX or change.key[0] == RESERVED_PREFIX:
         return None
     if not (_TELLING.isdisjoint(sets) and _TELLING.isdisjoint(deletes)):

@@ -6,15 +6,25 @@ from typing import Any
 from clustersession.core.errors import WireError
 from clustersession.session.changes import (
     NO_CHANGES,
+    NO_ELEMENTS,
     UNLOADED,
     AttributeChanges,
     Original,
     find_changes,
+    is_as_stored,
+)
+from clustersession.session.merging import (
+    Elements,
+    StoredCollection,
+    decode_attribute,
+    kind_of,
+    rebased,
+    refresh,
 )
 from clustersession.session.stored import StoredAttributes
 from clustersession.session.warnings import Warnings
+from clustersession.wire.merging import Counter
 from clustersession.wire.value_types import SCALARS
-from clustersession.wire.values import decode_value, encode_value
 
 # Half the price of Original(...), on the path of each write.
 _new_tuple = tuple.__new__
@@ -31,19 +41,22 @@ class AttributeTracker:
             A name comes in when its value is decoded or saved, and goes when that is deleted.
         _originals: each stored attribute as it was handed out, with its bytes. It is ``_stored``'s
             own, and shared between requests, until one attribute differs; see ``_own_originals``.
+        _elements: the elements of all collections as the request has seen them, by attribute.
         _stored: what the stored copy says, None as long as nothing is stored.
         _undecodable: names that are stored and cannot be read; in neither of the two dicts.
         _key: the key of the stored copy, by which the log names the session.
     """
 
     __slots__ = (
-        "_bytes_max", "_key", "_originals", "_stored", "_undecodable", "_warnings", "mutable",
+        "_bytes_max", "_elements", "_key", "_originals", "_stored", "_undecodable", "_warnings",
+        "mutable",
     )  # fmt: skip
 
     def __init__(self, bytes_max: int, warnings: Warnings) -> None:
         self._bytes_max = bytes_max
         self._warnings = warnings
         self._key = ""
+        self._elements: Mapping[str, Elements] = NO_ELEMENTS
         self._originals: dict[str, Original] = {}
         self._stored: StoredAttributes | None = None
         self._undecodable: tuple[str, ...] = ()
@@ -53,6 +66,7 @@ class AttributeTracker:
         """Begin with what is stored; what is not decoded there waits for ``load_all``."""
         dict.update(values, stored.values)
         self._key, self._originals, self._stored = key, stored.originals, stored
+        self._elements = stored.elements
 
     def load(self, values: dict[str, Any], name: str) -> None:
         """Decode one attribute that has waited."""
@@ -83,23 +97,30 @@ class AttributeTracker:
         only values that may change by themselves are looked at.
         """
         if modified:
-            return find_changes(values, self._originals, self._bytes_max)
+            return find_changes(values, self._originals, self._bytes_max, self._elements)
         for name in self.mutable:
             value = dict.__getitem__(values, name)
-            if encode_value(value, name) != self._originals[name].data:
-                return find_changes(values, self._originals, self._bytes_max)
+            if not is_as_stored(value, self._originals[name].data, name):
+                return find_changes(values, self._originals, self._bytes_max, self._elements)
         return NO_CHANGES
 
     def take_newer(
-        self, values: dict[str, Any], modified: bool, stored: Mapping[str, bytes]
+        self,
+        values: dict[str, Any],
+        modified: bool,
+        stored: Mapping[str, bytes],
+        elements: Mapping[str, Elements],
     ) -> bool:
         """Continue from what is stored now, with the unsaved changes on top; tell if there are any.
 
         Raises what ``find_changes`` raises.
         """
         changes = self.find_changes(values, modified)
-        pending = {*changes.sets, *changes.deletes}
+        pending = {*changes.sets, *changes.deletes, *changes.collections}
         originals = self._own_originals()
+        for name in changes.collections:
+            self._rebase(values, name, stored.get(name))
+        self._elements = elements
         for name in [name for name in originals if name not in stored]:
             del originals[name]
             if name not in pending:
@@ -130,6 +151,43 @@ class AttributeTracker:
         for name in changes.deletes:
             originals.pop(name, None)
             self.mutable.discard(name)
+        self._elements = stored.elements
+        for name in changes.collections:
+            self._saved_collection(values, name, stored)
+
+    def _rebase(self, values: dict[str, Any], name: str, newer: bytes | None) -> None:
+        """Put what a request changed in a collection on top of what others have made of it."""
+        original = self._originals.get(name)
+        old = None if original is None else original.data
+        if type(old) is not StoredCollection:
+            return
+        value = dict.__getitem__(values, name)
+        if kind_of(value) != old.kind:
+            return
+        if newer is None or (type(newer) is StoredCollection and newer.kind == old.kind):
+            value = rebased(value, old, newer, name, self._bytes_max)
+            dict.__setitem__(values, name, value)
+
+    def _saved_collection(
+        self, values: dict[str, Any], name: str, stored: StoredAttributes
+    ) -> None:
+        """Have a collection hold what others have written to it as well."""
+        kept = stored.originals.get(name)
+        value = dict.get(values, name)
+        if kept is None:
+            dict.pop(values, name, None)
+            self._own_originals().pop(name, None)
+            self.mutable.discard(name)
+        elif type(kept.data) is not StoredCollection or kind_of(value) != kept.data.kind:
+            self._decode(values, {name: kept.data})
+        else:
+            if isinstance(value, Counter):
+                value = kept.data.value()
+                dict.__setitem__(values, name, value)
+            else:
+                refresh(value, kept.data, name)
+            self._own_originals()[name] = Original(value, kept.data)
+            self.mutable.add(name)
 
     def delete_undecodable(self) -> None:
         """Have the next ``find_changes`` delete what cannot be read."""
@@ -140,7 +198,7 @@ class AttributeTracker:
 
     def forget_stored(self) -> None:
         """Note that nothing is stored any more."""
-        self._originals, self._stored = {}, None
+        self._originals, self._stored, self._elements = {}, None, NO_ELEMENTS
         self.mutable.clear()
         self._undecodable = ()
 
@@ -150,7 +208,7 @@ class AttributeTracker:
         originals = self._own_originals()
         for name, data in stored.items():
             try:
-                value = decode_value(data)
+                value = decode_attribute(data)
             except WireError as error:
                 dict.pop(values, name, None)
                 originals.pop(name, None)

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from clustersession.core.counters import Counters
 from clustersession.core.errors import WireError
 from clustersession.core.ids import log_name
-from clustersession.core.state import SYSTEM_PREFIX, Change, SessionState, principal_of
+from clustersession.core.state import Change, SessionState, principal_of, shared
 from clustersession.core.transitions import (
     CHANGED,
     CREATED,
@@ -30,7 +30,8 @@ from clustersession.core.transitions import (
 )
 from clustersession.net.async_library import in_trio, run_beside, run_to_end
 from clustersession.replica.results import Committed, Stored
-from clustersession.wire.values import decode_value
+from clustersession.session.changes import visible_values
+from clustersession.session.merging import decode_attribute
 
 KINDS = (CREATED, CHANGED, ENDED, EXPIRED, PRINCIPAL_ENDED)
 PENDING_MAX = 10_000
@@ -218,15 +219,14 @@ def decoded(state: SessionState) -> dict[str, Any]:
     """Return the attributes of a copy that can be read."""
     return {
         name: value
-        for name, register in state.registers.items()
-        if register.value is not None and not name.startswith(SYSTEM_PREFIX)
-        for value in _decoded(register.value)
+        for name, data in visible_values(shared(state).registers).items()
+        for value in _decoded(data)
     }
 
 
 def _decoded(data: bytes) -> tuple[Any, ...]:
     try:
-        return (decode_value(data),)
+        return (decode_attribute(data),)
     except WireError:
         return ()
 

@@ -7,6 +7,7 @@ peers, so that an agent with other settings than the workers gives nothing away.
 import re
 from collections.abc import Mapping, Sequence
 
+from clustersession.core.elements import ElementWrites, element_name
 from clustersession.core.state import LOCAL_PREFIX, SYSTEM_PREFIX, Register
 from clustersession.session.lifetimes import PERMANENT
 
@@ -43,6 +44,21 @@ class LocalAttributes:
         return placed, tuple(
             name for name in gone if name in stored and stored[name].value is not None
         )
+
+    def place_elements(self, writes: ElementWrites | None) -> ElementWrites | None:
+        """Return the same writes to collections by stored names."""
+        if writes is None or not self.any:
+            return writes
+        return writes._replace(
+            additions=tuple(a._replace(group=self._place_group(a.group)) for a in writes.additions),
+            increments={
+                self._place_group(group): step for group, step in writes.increments.items()
+            },
+        )
+
+    def _place_group(self, group: str) -> str:
+        known = element_name(group)
+        return LOCAL_PREFIX + group if known and self._matches(known.attribute) else group
 
     def _matches(self, name: str) -> bool:
         return name != PERMANENT and any(match(name) is not None for match in self._full_matches)

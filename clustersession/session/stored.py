@@ -5,8 +5,10 @@ it is kept on it. Nothing is decoded before a session is asked for it. Values th
 are then there for the sessions of later requests too; lists, dicts and the like are not.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from clustersession.core.elements import ELEMENT_PREFIX
 from clustersession.core.state import (
     LIFETIME,
     LOCAL_PREFIX,
@@ -16,12 +18,14 @@ from clustersession.core.state import (
     idle_timeout_ms,
 )
 from clustersession.session.changes import (
+    NO_ELEMENTS,
     UNLOADED,
     AttributeChanges,
     Original,
-    visible_values,
+    values_and_elements,
 )
 from clustersession.session.lifetimes import PERMANENT, is_permanent
+from clustersession.session.merging import Elements, StoredCollection, is_marker
 
 _new = object.__new__
 # Half the price of Original(...), on the path of each write.
@@ -34,6 +38,7 @@ class StoredAttributes:
     Attributes:
         values: the attributes, with UNLOADED for what is to be decoded from ``originals``.
         originals: the same names with their bytes. Both dicts are shared between requests.
+        elements: those of all collections, by attribute and stored name.
         holds_local: some attributes stay on this node.
         data_bytes: what names and values take.
         touch_due_ms: from when on an access to the session is to be recorded; None: never.
@@ -41,18 +46,20 @@ class StoredAttributes:
     """
 
     __slots__ = (
-        "data_bytes", "holds_local", "originals", "outlives_browser", "touch_due_ms", "values",
+        "data_bytes", "elements", "holds_local", "originals", "outlives_browser", "touch_due_ms",
+        "values",
     )  # fmt: skip
 
     def __init__(self, state: SessionState, before: "StoredAttributes | None") -> None:
         self.values: dict[str, Any] = {}
         self.originals: dict[str, Original] = {}
+        self.elements: Mapping[str, Elements] = NO_ELEMENTS
         idle_ms = idle_timeout_ms(state)
         self.touch_due_ms = (
             state.accessed_ms + max(access_coarseness_ms(idle_ms), 1) if idle_ms > 0 else None
         )
         known = {} if before is None else before.originals
-        data_bytes, visible = 0, 0
+        data_bytes, visible, collections = 0, 0, 0
         for name, register in state.registers.items():
             data = register.value
             if data is None:
@@ -60,19 +67,23 @@ class StoredAttributes:
             data_bytes += len(name) + len(data)
             if name.startswith(SYSTEM_PREFIX):
                 visible += name.startswith(LOCAL_PREFIX)
+                collections += name.startswith(ELEMENT_PREFIX)
                 continue
             original = known.get(name)
             if original is None or original.data is not data:
                 original = Original(UNLOADED, data)
             self.originals[name] = original
             self.values[name] = original.value
+            collections += is_marker(data)
         self.data_bytes = data_bytes
         self.outlives_browser = LIFETIME in state.registers or is_permanent(state)
         self.holds_local = visible > 0
-        if self.holds_local:
-            for name, data in visible_values(state.registers).items():
-                self.originals[name] = original = Original(UNLOADED, data)
-                self.values[name] = UNLOADED
+        if self.holds_local or collections:
+            values, self.elements = values_and_elements(state.registers)
+            for name, data in values.items():
+                if type(data) is StoredCollection or self.holds_local:
+                    self.originals[name] = Original(UNLOADED, data)
+                    self.values[name] = UNLOADED
 
     def share(self, name: str, original: Original) -> None:
         """Keep a value that can never change for the sessions to come."""
@@ -105,6 +116,8 @@ def follow(
     sets = changes.sets
     if changes.deletes or PERMANENT in sets or state._attributes is not None:
         return
+    if changes.elements is not None:
+        return
     originals, values, data_bytes = dict(known.originals), dict(known.values), known.data_bytes
     for name, data in sets.items():
         old = originals.get(name)
@@ -120,6 +133,7 @@ def follow(
     found = _new(StoredAttributes)
     found.originals, found.values, found.data_bytes = originals, values, data_bytes
     found.holds_local, found.outlives_browser = False, known.outlives_browser
+    found.elements = known.elements
     due_ms = known.touch_due_ms
     later_ms = state.accessed_ms - before.accessed_ms
     found.touch_due_ms = None if due_ms is None else due_ms + later_ms

@@ -362,7 +362,8 @@ class Visit:
         self.replace_state(state)
         if before is None or before.versions != state.versions:
             session, values = self.session, visible_values(state.registers)
-            if self.attributes.take_newer(session, session._changed, values):
+            elements = stored_attributes(state).elements
+            if self.attributes.take_newer(session, session._changed, values, elements):
                 session._changed = True
         return True
 

@@ -15,6 +15,7 @@ from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.core.transitions import EXPIRED, changed_names
 from clustersession.net.async_library import pause
+from clustersession.session.changes import visible_values
 from clustersession.session.cluster_port import Subscription
 from clustersession.session.context import SessionContext
 from clustersession.session.events import decoded
@@ -93,11 +94,11 @@ def _difference(
     if now is seen or now.registers == seen.registers:
         return None
     # Whoever holds this very session object knows what he has written himself.
-    attributes = visit_of(session).attributes
+    attributes, stored = visit_of(session).attributes, visible_values(now.registers)
     names = tuple(
         name
         for name in changed_names(seen, now)
-        if not attributes.knows(session, name, now.registers[name].value)
+        if not attributes.knows(session, name, stored.get(name))
     )
     if not names:
         return None

@@ -3,6 +3,14 @@
 import logging
 from collections.abc import Mapping
 
+from clustersession.core.clock import next_time
+from clustersession.core.elements import (
+    SUM,
+    ElementWrites,
+    counted,
+    element_name,
+    seen_sum_name,
+)
 from clustersession.core.errors import SessionError, SessionTooLarge, TooManySessions
 from clustersession.core.ids import KEY_LENGTH, log_name
 from clustersession.core.state import (
@@ -19,6 +27,7 @@ from clustersession.core.state import (
     SessionState,
     encode_ms,
     expires_ms,
+    highest_time,
     login_time,
 )
 from clustersession.replica.results import Committed
@@ -178,9 +187,11 @@ def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
     ends += _over_limit(visit, now_ms)
     if context.local.any:
         sets, _ = context.local.place(sets, (), {})
-    _check_size(context, sets, {}, ())
+    elements = context.local.place_elements(changes.elements)
+    _check_size(context, sets, {}, (), elements)
     identifier, key = _mint(context)
-    committed = commits.commit([*ends, Change(key, now_ms, sets, creation=creation)], now_ms)
+    change = Change(key, now_ms, sets, creation=creation, elements=elements)
+    committed = commits.commit([*ends, change], now_ms)
     if committed is None:
         # There is no cookie to send; once the response has gone, there never will be.
         visit.discarded = True
@@ -242,17 +253,17 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
     local = context.local.any or visit.holds_local
     if local:
         sets, deletes = context.local.place(sets, deletes, before.registers)
-    if _size_at_most(stored, sets) > context.settings.session_bytes_max:
-        _check_size(context, dict(sets), stored_values(before), deletes)
-    ends = _endings(visit, now_ms) if visit.endings else []
-    if PRINCIPAL in visit.system:
-        ends += _over_limit(visit, now_ms)
-    change = Change(key, now_ms, sets, deletes, held=copy_in_use(visit))
+    elements = context.local.place_elements(changes.elements)
+    if _size_at_most(stored, sets, elements) > context.settings.session_bytes_max:
+        _check_size(context, dict(sets), stored_values(before), deletes, elements)
+    ends: list[Change] = []
+    if visit.endings or visit.system:
+        ends = _endings(visit, now_ms) + _over_limit(visit, now_ms)
+    change = Change(key, now_ms, sets, deletes, held=copy_in_use(visit), elements=elements)
     committed = context.commits.commit([*ends, change], now_ms)
     if committed is None:
         return None
-    state = committed.states[-1]
-    if state is None:
+    if (state := committed.states[-1]) is None:
         _lose(visit, key)
         return None
     visit.endings = NO_ENDINGS
@@ -266,15 +277,17 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
     ):
         # Of the copy that is stored now: another request may have made it permanent.
         visit.refresh |= context.lifetimes.renewal_is_due(state, before.accessed_ms, now_ms)
-    if local and not ends and stays_here(sets, deletes):
+    if local and not ends and stays_here(sets, deletes) and not changes.elements:
         context.commits.feed_moved(committed.head)
         return None
     return committed
 
 
-def _size_at_most(stored: StoredAttributes, sets: Mapping[str, bytes]) -> int:
+def _size_at_most(
+    stored: StoredAttributes, sets: Mapping[str, bytes], elements: ElementWrites | None
+) -> int:
     """Bound what a session takes; replaced values count too. Most are far below the limit."""
-    at_most = stored.data_bytes
+    at_most = stored.data_bytes + _bytes_of(elements)
     for name, data in sets.items():
         at_most += len(name) + len(data)
     return at_most
@@ -330,7 +343,7 @@ def _moved(
     changed, deletes = visit.writes(changes)
     if context.local.any or visit.holds_local:
         changed, deletes = context.local.place(changed, deletes, current.registers)
-    sets = {**stored_values(current), **changed}
+    sets = {**_moved_values(visit, changes, current, now_ms), **changed}
     for name in deletes:
         sets.pop(name, None)
     if PRINCIPAL in sets and PRINCIPAL not in changed:
@@ -344,6 +357,27 @@ def _moved(
     ):
         deadline_ms = context.lifetimes.deadline_ms({}, current.created_ms)
     return sets, Creation(current.created_ms, deadline_ms, int(idle) if idle else 0)
+
+
+def _moved_values(
+    visit: Visit, changes: AttributeChanges, current: SessionState, now_ms: int
+) -> dict[str, bytes]:
+    """Return the registers that a session takes along, with what the request does to elements.
+
+    What was seen of a counter's sums stays behind with what was taken off them.
+    """
+    registers = dict(current.registers)
+    elements = visit.context.local.place_elements(changes.elements)
+    if elements:
+        time = next_time(highest_time(current), now_ms)
+        elements.apply(registers, time=time, node=visit.context.replica.node, seq=0)
+    values = {name: r.value for name, r in registers.items() if r.value is not None}
+    for name in registers:
+        known = element_name(name) if name in values else None
+        if known is not None and known.kind == SUM and seen_sum_name(name) in values:
+            values[name] = b"%d" % counted(registers, name)
+            del values[seen_sum_name(name)]
+    return values
 
 
 def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed | None:
@@ -367,8 +401,9 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed
     if context.local.any:
         registers = {} if joined is None else joined.registers
         sets, deletes = context.local.place(sets, deletes, registers)
-    _check_size(context, sets, {} if joined is None else stored_values(joined), deletes)
-    held = Change(new_key, now_ms, sets, deletes, creation=creation)
+    elements = context.local.place_elements(changes.elements)
+    _check_size(context, sets, {} if joined is None else stored_values(joined), deletes, elements)
+    held = Change(new_key, now_ms, sets, deletes, creation=creation, elements=elements)
     left = Change(record_key, now_ms, end=ENDED_ROTATED)
     committed = context.commits.commit([held, left], now_ms)
     if committed is None:
@@ -472,13 +507,24 @@ def _count_lost(context: SessionContext, key: str) -> None:
     _log.info("session %s ended during a request that wrote to it; dropped", log_name(key))
 
 
+def _bytes_of(elements: ElementWrites | None) -> int:
+    if elements is None:
+        return 0
+    return sum(len(added.group) + len(added.content) for added in elements.additions)
+
+
 def _check_size(
-    context: SessionContext, sets: dict[str, bytes], stored: dict[str, bytes],
+    context: SessionContext,
+    sets: dict[str, bytes],
+    stored: dict[str, bytes],
     deletes: tuple[str, ...],
+    elements: ElementWrites | None = None,
 ) -> None:
     """Raise SessionTooLarge if all together would be."""
     after = {**stored, **sets}
-    total = sum(len(n) + len(data) for n, data in after.items() if n not in deletes)
+    gone = deletes if elements is None else {*deletes, *elements.retired}
+    total = sum(len(n) + len(data) for n, data in after.items() if n not in gone)
+    total += _bytes_of(elements)
     if total > context.settings.session_bytes_max:
         raise SessionTooLarge(
             f"the session takes {total} bytes; session_bytes_max is "

@@ -11,7 +11,7 @@ What is kept and what is turned into something plainer:
 * Subclasses of the scalar types (a ``SafeString``, a ``numpy.float64``, a frozen clock's datetime,
   a member of a ``StrEnum`` or ``IntEnum``) and of list, tuple and dict (an OAuth token, a named
   tuple) come back as the plain type, and so do multi-dicts (``wire.containers``). The bytes are
-  those of the plain value. Subclasses of set are refused.
+  those of the plain value. Subclasses of set are refused, but for our own.
 * bytearray and memoryview come back as bytes; lazy translation strings are stored as the
   text they stand for.
 * Types that an application registers (``wire.registered``) come back as themselves.
@@ -39,6 +39,7 @@ from clustersession.wire.collisions import (
     may_hold_collisions,
 )
 from clustersession.wire.containers import is_multi_dict, plain_dict
+from clustersession.wire.merging import MergingSet
 from clustersession.wire.packed import unpack
 from clustersession.wire.registered import Registered, decoder_of, on_change, registered
 from clustersession.wire.value_problems import Encoder, explain
@@ -242,6 +243,7 @@ _BASES: tuple[tuple[type, Encoder], ...] = (
     (UUID, lambda value, depth: ExtType(_UUID, value.bytes)),
     (dict, _encode_dict),
     (list, lambda value, depth: list(value)),
+    (MergingSet, partial(_encode_set, _SET)),
     (tuple, _encode_tuple),
 )
 """Subclasses of these are stored as the plain value; each encoder goes by the base's methods."""

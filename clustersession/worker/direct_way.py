@@ -86,6 +86,9 @@ def plain_write(head: int, stored: Sequence[Stored]) -> PlainWrite | None:
     }
     if not _TELLING.isdisjoint(written):
         return None
+    if len({register.time for register in written.values()}) > 1:
+        # The deletion of an element is dated by what it deletes; stores take one time in a write.
+        return None
     part = new_state(
         after.created_ms, after.accessed_ms, after.deadline_ms, written, {node: head}, None
     )

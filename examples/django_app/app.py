@@ -28,6 +28,8 @@ from django.shortcuts import redirect
 from django.template import engines
 from django.urls import path
 
+from clustersession import Counter, MergingList
+
 NODE = os.environ.get("CLUSTERSESSION_ROUTE", "this node")
 GOODS = ("tea", "cake", "jam")
 
@@ -106,7 +108,7 @@ form { display: inline } small { color: #666 }</style>
 
 def page(request: HttpRequest) -> HttpResponse:
     session = request.session
-    session["visits"] = session.get("visits", 0) + 1
+    session["visits"] = session.get("visits", Counter()) + 1
     sid = (session.session_key or "")[:6]
     context = {
         "session": dict(session.items()), "node": NODE, "pid": os.getpid(), "goods": GOODS,
@@ -117,8 +119,8 @@ def page(request: HttpRequest) -> HttpResponse:
 
 def add_to_cart(request: HttpRequest, item: str) -> HttpResponse:
     if item in GOODS and request.method == "POST":
-        # Noticed, although changed in place.
-        request.session.setdefault("cart", []).append(item)
+        # Noticed, although changed in place, and merged with what another tab adds at this moment.
+        request.session.setdefault("cart", MergingList()).append(item)
     return redirect("/")
 
 

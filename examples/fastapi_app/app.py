@@ -23,6 +23,7 @@ from urllib.parse import parse_qs
 from fastapi import Body, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from clustersession import Counter, MergingList
 from clustersession.asgi import ClusterSessionMiddleware
 
 NODE = os.environ.get("CLUSTERSESSION_ROUTE", "this node")
@@ -50,7 +51,7 @@ def button(action: str, label: str, field: str = "") -> str:
 @app.get("/", response_class=HTMLResponse)
 async def page(request: Request) -> str:
     session: Any = request.session
-    session["visits"] = session.get("visits", 0) + 1
+    session["visits"] = session.get("visits", Counter()) + 1
     user = session.get("user")
     name_field = '<input name="user" placeholder="your name" required>'
     return PAGE.format(
@@ -67,7 +68,8 @@ async def page(request: Request) -> str:
 @app.post("/cart/{item}")
 async def add_to_cart(request: Request, item: str) -> RedirectResponse:
     if item in GOODS:
-        request.session.setdefault("cart", []).append(item)  # noticed, although changed in place
+        # Noticed, although changed in place, and merged with what another tab adds at this moment.
+        request.session.setdefault("cart", MergingList()).append(item)
     return RedirectResponse("/", status_code=303)
 
 

@@ -21,6 +21,7 @@ import time
 from flask import Flask, abort, redirect, render_template_string, request
 from werkzeug.wrappers import Response
 
+from clustersession import Counter, MergingList
 from clustersession.flask import ClusterSession, session
 
 NODE = os.environ.get("CLUSTERSESSION_ROUTE", "this node")
@@ -53,7 +54,7 @@ form { display: inline } small { color: #666 }</style>
 
 @app.get("/")
 def page() -> str:
-    session["visits"] = session.get("visits", 0) + 1
+    session["visits"] = session.get("visits", Counter()) + 1
     sid = (session.sid or "")[:6]
     return render_template_string(PAGE, node=NODE, pid=os.getpid(), goods=GOODS, sid=sid)
 
@@ -61,7 +62,8 @@ def page() -> str:
 @app.post("/cart/<item>")
 def add_to_cart(item: str) -> Response:
     if item in GOODS:
-        session.setdefault("cart", []).append(item)  # noticed, although changed in place
+        # Noticed, although changed in place, and merged with what another tab adds at this moment.
+        session.setdefault("cart", MergingList()).append(item)
     return redirect("/", code=303)
 
 

@@ -31,6 +31,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 from werkzeug.datastructures import MultiDict
 
+from clustersession import Counter, MergingDict, MergingList, MergingSet
 from clustersession.session.events import Event, Events
 from clustersession.worker.runtime import Runtime
 from tests.adapters.modes import MODES, environment_of
@@ -300,6 +301,47 @@ class AdapterContract(ABC):
             assert cookie
             assert first.get("append", cookie).set_cookies == ()
             assert second.get("read", cookie).data["cart"] == ["tea", {"spoons": [1, 2]}, "cake"]
+
+    def test_values_that_merge_lose_nothing_of_requests_at_the_same_time(self) -> None:
+        during: list[Callable[[], None]] = []
+
+        def begin(session: Any) -> object:
+            session["cart"], session["hits"] = MergingList(), Counter()
+            session["tags"], session["seen"] = MergingSet(), MergingDict()
+            return None
+
+        def add(session: Any, what: str) -> None:
+            session["cart"].append(what)
+            session["hits"] += 1
+            session["tags"].add(what)
+            session["seen"][what] = {"times": 1}
+
+        def slow(session: Any) -> object:
+            names = list(session.keys())
+            add(session, "slow")
+            while during:
+                during.pop()()
+            return [name for name in names if name[0] == "\0"]
+
+        def fast(session: Any) -> object:
+            add(session, "fast")
+            return None
+
+        def read(session: Any) -> object:
+            return [
+                sorted(session["cart"]), session["hits"], sorted(session["tags"]), session["seen"],
+            ]
+
+        views: dict[str, View] = {"begin": begin, "slow": slow, "fast": fast, "read": read}
+        with ExitStack() as stack:
+            first, second = (stack.enter_context(self.serve(views)) for _ in range(2))
+            cookie = first.get("begin").cookie
+            during.append(lambda: second.get("fast", cookie) and None)
+            assert first.get("slow", cookie).data == []
+            both, once = ["fast", "slow"], {"times": 1}
+            for worker in (first, second):
+                found = worker.get("read", cookie).data
+                assert found == [both, 2, both, {"fast": once, "slow": once}]
 
     def test_values_of_a_framework_s_own_classes_are_stored_as_plain_ones(self) -> None:
         def store(session: Any) -> object:

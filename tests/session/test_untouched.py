@@ -52,13 +52,13 @@ def test_an_empty_session_reads_as_empty(world: World, how: str) -> None:
 def test_nothing_is_decoded_until_touched(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     session = stored(world, **DATA)
     calls: list[bytes] = []
-    decode = module.decode_value
+    decode = module.decode_attribute
 
     def counting(data: bytes) -> object:
         calls.append(data)
         return decode(data)
 
-    monkeypatch.setattr(module, "decode_value", counting)
+    monkeypatch.setattr(module, "decode_attribute", counting)
     world.commit(session)
     assert calls == []
     assert not session.accessed
@@ -81,8 +81,10 @@ def test_a_value_is_decoded_when_it_is_asked_for_and_shared_if_it_cannot_change(
     # As it comes from another process: nothing is known of it but the bytes.
     world.replica.states[key] = replace(world.replica.states[key])
     calls: list[bytes] = []
-    decode = module.decode_value
-    monkeypatch.setattr(module, "decode_value", lambda data: (calls.append(data), decode(data))[1])
+    decode = module.decode_attribute
+    monkeypatch.setattr(
+        module, "decode_attribute", lambda data: (calls.append(data), decode(data))[1]
+    )
     for count in (1, 1):
         assert world.open([cookie])["n"] == 3
         assert len(calls) == count

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import redis
 from hypothesis import strategies as st
 
+from clustersession.core.elements import LIST, group_of
 from clustersession.core.state import (
     ENDED_INVALIDATED,
     ENDED_REVOKED,
@@ -68,7 +69,7 @@ def deltas(now_ms: int) -> st.SearchStrategy[Delta]:
         Register, times, nodes, st.sampled_from(EXACT),
         st.sampled_from([None, b"", b"0", b"1800000", b"60000", b"x1", b"9" * 17]),
     )
-    names = st.sampled_from(["a", "b", "é中", PRINCIPAL, "c" * 300])
+    names = st.sampled_from(["a", "b", "é中", PRINCIPAL, "c" * 300, group_of(LIST, "a") + "1"])
     attributes = st.dictionaries(names, registers)
     live = st.builds(
         lambda some, own: {**some, **({} if own is None else {IDLE_TIMEOUT: own})},

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clustersession.core.elements import LIST, Addition, ElementWrites, group_of
 from clustersession.core.revocation import revoke
 from clustersession.core.state import (
     ENDED_INVALIDATED,
@@ -90,6 +91,22 @@ def test_an_access_and_what_stays_here_have_no_registers(replica: Replica) -> No
 ])  # fmt: skip
 def test_no_other_write_is_plain(replica: Replica, changes: Sequence[Change]) -> None:
     assert _write(replica, *changes) is None
+
+
+def test_a_write_of_several_times_is_not_plain(replica: Replica) -> None:
+    group = group_of(LIST, "cart")
+    replica.commit([Change(KEY, NOW_MS, elements=ElementWrites((Addition(group, b"1"),)))], NOW_MS)
+    state = replica.get(KEY)
+    assert state is not None
+    seen = {name: r for name, r in state.registers.items() if name.startswith(group)}
+    [(name, register)] = seen.items()
+    mixed = Change(KEY, NOW_MS, {"a": b"2"}, elements=ElementWrites((), seen))
+    assert _write(replica, mixed) is None
+    later = ElementWrites((Addition(group, b"2"),))
+    assert _write(replica, Change(KEY, NOW_MS, elements=later)) is not None
+    after = replica.get(KEY)
+    assert after is not None
+    assert after.registers[name].time > register.time, "its place was used again"
 
 
 async def test_direct_ways_are_asked_in_their_order(replica: Replica, tmp_path: Path) -> None:

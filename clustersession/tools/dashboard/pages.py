@@ -7,13 +7,14 @@ from markupsafe import Markup
 
 from clustersession.agent.copies import HELD
 from clustersession.core.errors import WireError
-from clustersession.core.state import SYSTEM_PREFIX, SessionState
+from clustersession.core.state import SessionState, shared
 from clustersession.operations.explaining import LIVE, Explanation
 from clustersession.operations.listing import session_detail, when
 from clustersession.operations.observing import Snapshot
+from clustersession.session.changes import visible_values
+from clustersession.session.merging import decode_attribute
 from clustersession.tools.dashboard.rendering import render
 from clustersession.tools.dashboard.sections import sections
-from clustersession.wire.values import decode_value
 
 VALUE_SHOWN_MAX = 2000
 
@@ -150,11 +151,11 @@ def _plain(value: object) -> str:
 
 def _value(state: SessionState, name: str, shown: bool) -> tuple[str, str | None]:
     """Tell what a value is or, if it is to be ``shown``, how it looks."""
-    data = state.registers[name].value
-    if data is None or name.startswith(SYSTEM_PREFIX):
+    data = visible_values(shared(state).registers).get(name)
+    if data is None:
         return "-", None
     try:
-        value = decode_value(data)
+        value = decode_attribute(data)
     except WireError:
         return "cannot be read here", None
     if shown:
