@@ -21,7 +21,7 @@
 #   make fuzz INPUTS=10000000     everything that reads bytes
 #   make dashboard-test           the status page in a real Chromium
 #   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
-#   make lowest                   adapters, wire, replica and sessions with the oldest dependencies
+#   make lowest                   adapters, wire, replica, sessions, traces: the oldest dependencies
 #   make versions                 the adapters under each Python that is here, newest frameworks
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
 #   make tutorials                the tutorials, typed, with our wheel; ARGS="-k flask" for one
@@ -48,7 +48,7 @@ RUNS ?= 3
 INPUTS ?= 1000000
 PLANS ?= 60
 PORTS ?=
-TESTS ?= tests/adapters tests/wire tests/replica tests/session
+TESTS ?= tests/adapters tests/wire tests/replica tests/session tests/worker/test_tracing.py
 
 # Where this is set, as in many containers, each of a thousand processes compiles all modules again.
 export PYTHONDONTWRITEBYTECODE =

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple
 
+from clustersession.core.durations import BOUNDS_US, bucket_names
 from clustersession.core.errors import ConfigurationError
 from clustersession.core.identity import Phase
 from clustersession.core.membership import Status
+from clustersession.core.transitions import END_REASONS
 
 Row = tuple[tuple[str, ...], float]
 
@@ -28,10 +30,13 @@ def require_client() -> None:
 
 
 class Metric(NamedTuple):
-    """Describes a metric. ``rows`` yields label values and value, or nothing if nobody can tell."""
+    """Describes a metric. ``rows`` yields label values and value, or nothing if nobody can tell.
+
+    A histogram's rows are its buckets, each with what is in those before it, and then its sum.
+    """
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     help: str
     labels: tuple[str, ...]
     rows: Callable[[Mapping[str, Any]], Iterator[Row]]
@@ -39,7 +44,7 @@ class Metric(NamedTuple):
     @property
     def sample_name(self) -> str:
         """Return the name that queries use."""
-        return f"{self.name}_total" if self.kind == "counter" else self.name
+        return self.name + {"counter": "_total", "histogram": "_bucket"}.get(self.kind, "")
 
 
 def _value(*path: str) -> Callable[[Mapping[str, Any]], Iterator[Row]]:
@@ -142,6 +147,28 @@ def _longest_sync(status: Mapping[str, Any]) -> Iterator[Row]:
         yield (), took_ms / 1000
 
 
+def _ended(status: Mapping[str, Any]) -> Iterator[Row]:
+    work = status.get("work", {})
+    for reason in END_REASONS:
+        if (count := work.get(f"ended_{reason}")) is not None:
+            yield (reason,), float(count)
+
+
+def _durations(name: str) -> Callable[[Mapping[str, Any]], Iterator[Row]]:
+    bounds = [*(f"{bound / 1e6:g}" for bound in BOUNDS_US), "+Inf"]
+
+    def rows(status: Mapping[str, Any]) -> Iterator[Row]:
+        work, count = status.get("work", {}), 0
+        sum_us = work.get(f"{name}_us")
+        if sum_us is None:
+            return
+        for bound, bucket in zip(bounds, bucket_names(name), strict=True):
+            count += work.get(bucket, 0)
+            yield (bound,), float(count)
+        yield ("sum",), sum_us / 1e6
+    return rows
+
+
 def _info(status: Mapping[str, Any]) -> Iterator[Row]:
     names = ("cluster_name", "route", "node", "version")
     yield tuple(str(status.get(name, "")) for name in names), 1.0
@@ -166,6 +193,10 @@ def _gauge(name: str, text: str, rows: Any, *labels: str) -> Metric:
 
 def _work(name: str, count: str, text: str) -> Metric:
     return _counter(name, f"{text}; told by the workers every few seconds.", _value("work", count))
+
+
+def _histogram(step: str, text: str) -> Metric:
+    return Metric(f"{PREFIX}{step}_seconds", "histogram", text, ("le",), _durations(step))
 
 
 METRICS: tuple[Metric, ...] = (
@@ -202,6 +233,11 @@ METRICS: tuple[Metric, ...] = (
     _gauge("snapshot_wanted_sessions", "Sessions that the donor of the last snapshot held.",
            _value("snapshot", "total")),
     _work("commits", "commits", "Requests that stored something"),
+    _histogram("commit", "How long workers took to commit to this node's replica."),
+    _histogram("confirm", "How long workers waited until others held a write."),
+    _histogram("fetch", "How long workers waited for a session that was not here."),
+    _work("sessions_created", "created", "Sessions begun here, those under a new id included"),
+    _counter("sessions_ended", "Sessions ended by workers here, by reason.", _ended, "reason"),
     _work("touches", "touches", "Requests that only moved the time of the last access"),
     _work("failovers", "failovers", "Requests served for a node that is not there, and moved here"),
     _work("strayed", "strayed", "Requests that came here though their node serves"),

@@ -4,7 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.metrics_core import Metric as Family
 
 from clustersession.agent.metrics import METRICS, Metric
@@ -29,8 +33,19 @@ class _One:
 
 
 def _family(metric: Metric, status: Mapping[str, Any]) -> Family:
+    if metric.kind == "histogram":
+        return _histogram(metric, status)
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     family = kind(metric.name, metric.help, labels=metric.labels)
     for labels, value in metric.rows(status):
         family.add_metric(labels, value)
+    return family
+
+
+def _histogram(metric: Metric, status: Mapping[str, Any]) -> Family:
+    family = HistogramMetricFamily(metric.name, metric.help)
+    buckets = [(labels[0], value) for labels, value in metric.rows(status)]
+    if buckets:
+        _, total = buckets.pop()
+        family.add_metric((), buckets, sum_value=total)
     return family

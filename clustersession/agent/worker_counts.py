@@ -6,12 +6,11 @@ when a worker dies, which loses what it had not told, and not by a new agent, wh
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 from clustersession.core.counters import Counters
 
-COUNTS = tuple(field.name for field in fields(Counters))
+COUNTS = tuple(Counters().told())
 ASK_INTERVAL_S_MIN = 0.5
 _COUNT_MAX = 2**53
 

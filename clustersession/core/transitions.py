@@ -7,15 +7,28 @@ one change means one thing, whether it is told where it was made or on every nod
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from clustersession.core.counters import Counters
 from clustersession.core.elements import ELEMENT_PREFIX, element_name
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.core.state import PRINCIPAL, SYSTEM_PREFIX, SessionState
+from clustersession.core.state import (
+    ENDED_INVALIDATED,
+    ENDED_LIMIT,
+    ENDED_REPLACED,
+    ENDED_REVOKED,
+    ENDED_ROTATED,
+    PRINCIPAL,
+    SYSTEM_PREFIX,
+    SessionState,
+)
 
 CREATED = "created"
 CHANGED = "changed"
 ENDED = "ended"
 EXPIRED = "expired"
 PRINCIPAL_ENDED = "principal_ended"
+
+END_REASONS = (ENDED_INVALIDATED, ENDED_LIMIT, ENDED_REPLACED, ENDED_REVOKED, ENDED_ROTATED)
+_COUNTERS = {reason: f"ended_{reason}" for reason in END_REASONS}
 
 
 class Transition(NamedTuple):
@@ -40,6 +53,23 @@ def transitions(
         found = None if key.startswith(RESERVED_PREFIX) else _transition(key, before, after)
         if found is not None:
             yield found
+
+
+def count_lives(
+    counters: Counters, stored: Iterable[tuple[str, SessionState | None, SessionState]]
+) -> None:
+    """Count the sessions that began and ended in a transaction, without looking at attributes.
+
+    A rotation is both: the session goes on under another key. What another version ended with for a
+    reason that this one does not know is not counted.
+    """
+    for key, before, after in stored:
+        if after.ended is not None:
+            name = _COUNTERS.get(after.ended.reason)
+            if name is not None and before is not None and before.ended is None:
+                setattr(counters, name, getattr(counters, name) + 1)
+        elif before is None and not key.startswith(RESERVED_PREFIX):
+            counters.created += 1
 
 
 def _transition(key: str, before: SessionState | None, after: SessionState) -> Transition | None:

@@ -208,7 +208,7 @@ class ClusterStore(Store):
     async def _find(self, manager: SessionManager, key: str) -> tuple[str, SessionState | None]:
         found, absent = self._here(manager, key)
         if found is not None and manager.cluster.contact.is_apart():
-            await manager.cluster.fetch_async(found[0])
+            await manager.context.cluster.fetch_async(found[0])
             found, absent = self._here(manager, key)
         asked = None
         # Where an id was used again, a peer answers with the end of its first value: ask on.
@@ -217,7 +217,7 @@ class ClusterStore(Store):
                 break
             self._fetching += 1
             try:
-                await manager.cluster.fetch_async(absent)
+                await manager.context.cluster.fetch_async(absent)
             finally:
                 self._fetching -= 1
             asked = absent

@@ -8,10 +8,10 @@ from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import log_name
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.core.state import ENDED_INVALIDATED, ENDED_REPLACED, Change
-from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed
 from clustersession.session.cluster_port import ClusterPort
-from clustersession.session.events import Events, note_events
+from clustersession.session.events import Events, commit_with_events
+from clustersession.session.measuring import MeasuredReplica
 from clustersession.session.warnings import Warnings
 from clustersession.settings.settings import Settings
 
@@ -36,7 +36,7 @@ class SessionCommits:
     def __init__(
         self,
         settings: Settings,
-        replica: Replica,
+        writer: MeasuredReplica,
         cluster: ClusterPort,
         counters: Counters,
         events: Events,
@@ -45,7 +45,7 @@ class SessionCommits:
     ) -> None:
         self._waits = settings.ack != "none"
         self._waits_for_ends = settings.effective_durability != "none"
-        self._replica = replica
+        self._writer = writer
         self._cluster = cluster
         self._counters = counters
         self._events = events
@@ -57,8 +57,7 @@ class SessionCommits:
     def commit(self, changes: Sequence[Change], now_ms: int) -> Committed | None:
         """Commit; None when there is no space: then the request goes on without it."""
         try:
-            committed = self._replica.commit(changes, now_ms)
-            note_events(self._events, committed.stored)
+            committed = commit_with_events(self._writer, self._events, changes, now_ms)
         except ReplicaFull as error:
             self._counters.replica_full += 1
             if now_ms - self._full_logged_ms >= FULL_LOG_INTERVAL_MS:

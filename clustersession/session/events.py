@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from clustersession.core.counters import Counters
 from clustersession.core.errors import WireError
 from clustersession.core.ids import log_name
 from clustersession.core.state import Change, SessionState, principal_of, shared
@@ -24,10 +25,10 @@ from clustersession.core.transitions import (
     EXPIRED,
     PRINCIPAL_ENDED,
     Transition,
+    count_lives,
     transitions,
 )
 from clustersession.net.async_library import in_trio, run_beside, run_to_end
-from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed, Stored
 from clustersession.session.changes import visible_values
 from clustersession.session.merging import decode_attribute
@@ -79,6 +80,7 @@ class Events:
             application is served by.
         on_listen: is called after each ``on``, so that the agent is asked for what is wanted now;
             None until a runtime with an agent sets it.
+        counters: where lives are counted; the manager's, once there is one.
         _callbacks: who is to be told, by kind; only ever added to.
         _tasks: callbacks that run in an event loop; kept so that none is collected half-way.
     """
@@ -88,6 +90,7 @@ class Events:
         self._tasks: set[asyncio.Task[None]] = set()
         self.pending: deque[Event] = deque(maxlen=PENDING_MAX)
         self.by_trio = False
+        self.counters = Counters()
         self.on_listen: Callable[[], None] | None = None
 
     def on(self, kind: str, callback: _C | None = None) -> Any:
@@ -180,17 +183,26 @@ def _failed(event: Event) -> None:
     _log.exception("a callback for %s of session %s failed", event.kind, event.session or "-")
 
 
+class Writer(Protocol):
+    """Commits changes to a replica."""
+
+    def commit(self, changes: Sequence[Change], wall_ms: int) -> Committed:
+        """Do what the replica's ``commit`` does."""
+        ...
+
+
 def commit_with_events(
-    replica: Replica, events: Events, changes: Sequence[Change], now_ms: int
+    writer: Writer, events: Events, changes: Sequence[Change], now_ms: int
 ) -> Committed:
     """Commit, and note what it means to those who asked. Raises what the commit raises."""
-    committed = replica.commit(changes, now_ms)
+    committed = writer.commit(changes, now_ms)
     note_events(events, committed.stored)
     return committed
 
 
 def note_events(events: Events, stored: Sequence[Stored]) -> None:
-    """Note what a transaction means to those who asked."""
+    """Count whose life began and ended by a transaction; note what it means to those who asked."""
+    count_lives(events.counters, stored)
     if events._callbacks:
         for happened in transitions(stored):
             events.add(event_of(happened))

@@ -15,6 +15,7 @@ from clustersession.session.fetching import fetch, fetch_async
 from clustersession.session.in_use import keep_in_use, present_copy
 from clustersession.session.legacy import legacy_cookies
 from clustersession.session.lifetimes import Lifetimes, is_live, may_live_elsewhere
+from clustersession.session.measuring import Trace
 from clustersession.session.open_visits import OpenVisits, close, leave
 from clustersession.session.outcome import NOTHING, VARY, Outcome, tell
 from clustersession.session.routing import decide, route_for_new
@@ -33,11 +34,12 @@ IDS_PER_REQUEST_MAX = 10
 class SessionManager:
     """Opens and commits the sessions of one application in one process.
 
-    permanent_lifetime_s, sliding: see ``lifetimes.Lifetimes``.
+    permanent_lifetime_s, sliding: see ``lifetimes.Lifetimes``. trace: see ``session.measuring``.
 
     Attributes: all are set by the constructor and never again.
-        context: what all visits share; ``settings``, ``replica``, ``cluster``, ``counters``,
-            ``events`` and ``now_ms`` are its own, under the same names, for adapters.
+        context: what all visits share; ``settings``, ``replica``, ``counters``, ``events`` and
+            ``now_ms`` are its own, under the same names, for adapters.
+        cluster: the node's own, as it was given.
         open_visits: the visits whose requests are under way.
         legacy: reads the cookie of the store that sessions were imported from; None without one.
         seen_cookie_name: the second cookie, see ``session.seen``; empty: there is none.
@@ -60,12 +62,13 @@ class SessionManager:
         sliding: bool = True,
         events: Events | None = None,
         pause_async: Callable[[float], Awaitable[object]] = pause,
+        trace: Trace | None = None,
     ) -> None:
         self.context = SessionContext(
             settings, replica, signer, cluster, wall_ms, random_bytes,
             Lifetimes(settings, permanent_lifetime_s, sliding),
             Events() if events is None else events,
-            pause_async,
+            pause_async, trace,
         )
         self.settings = settings
         self.replica = replica

@@ -28,7 +28,13 @@ from clustersession.replica.replica import Replica
 from clustersession.replica.results import Committed, Stored
 from clustersession.replica.sweeping import BETWEEN_PARTS_S, end_revoked_in_parts
 from clustersession.session.context import SessionContext
-from clustersession.session.events import Event, Events, commit_with_events, note_events
+from clustersession.session.events import (
+    Event,
+    Events,
+    Writer,
+    commit_with_events,
+    note_events,
+)
 from clustersession.session.label import label_of
 from clustersession.session.lifetimes import utc
 from clustersession.session.visit import SessionDict, Visit, visit_of
@@ -185,7 +191,7 @@ class ClusterSessions:
     def _end(self, keys: Sequence[str | None]) -> int:
         now_ms = self._context.now_ms()
         changes = [Change(k, now_ms, end=ENDED_REVOKED) for k in keys if k is not None]
-        committed = commit_with_events(self._context.replica, self._context.events, changes, now_ms)
+        committed = commit_with_events(self._context.writer, self._context.events, changes, now_ms)
         return committed.head if committed.effective else 0
 
     def _end_all(self, user: str, spared: SessionDict | None) -> "Revoked":
@@ -193,7 +199,7 @@ class ClusterSessions:
         visit = None if spared is None else _read(spared)
         spared_key = (None if visit is None else visit.key) or ""
         done = revoke_all(
-            context.replica, context.events, context.settings, user, context.now_ms(), spared_key
+            context.writer, context.events, context.settings, user, context.now_ms(), spared_key
         )
         if visit is not None and done.spared is not None:
             visit.replace_state(done.spared)
@@ -225,7 +231,7 @@ class Revoked(NamedTuple):
 
 
 def revoke_all(
-    replica: Replica, events: Events, settings: Settings, user: str, now_ms: int,
+    writer: Writer, events: Events, settings: Settings, user: str, now_ms: int,
     spared_key: str = "",
 ) -> Revoked:
     """Commit the revocation, which ends all sessions of a user but one, also those unknown here."""
@@ -235,7 +241,7 @@ def revoke_all(
         # The revocation names the spared session by its key. If it gets a new id later, the newer
         # login spares it.
         changes.append(Change(spared_key, now_ms, {PRINCIPAL: user.encode()}, (LOGIN,)))
-    committed = commit_with_events(replica, events, changes, now_ms)
+    committed = commit_with_events(writer, events, changes, now_ms)
     events.add(Event(PRINCIPAL_ENDED, principal=user))
     spared = committed.states[-1] if spared_key else None
     return Revoked(committed.head, _ended_in(committed.stored), spared)

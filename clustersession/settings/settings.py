@@ -104,6 +104,8 @@ class Settings:
     metrics_bind, metrics_port: where the agent answers over HTTP with its metrics, for Prometheus,
         and whether it lives and is ready. A port of 0: nowhere.
     metrics_hosts: host names with dots under which the metrics may be asked for.
+    tracing: each fetch, commit and confirmation is a span of OpenTelemetry, whose API must be
+        installed then.
     log_format: "json": each line of the agent's log is an object.
     drain_on_stop_s: how long a worker goes on serving after SIGTERM, so that users move first.
     attribute_bytes_max, session_bytes_max: larger ones are refused in the request that wrote them.
@@ -179,6 +181,7 @@ class Settings:
     metrics_bind: str = "127.0.0.1"
     metrics_port: int = 0
     metrics_hosts: tuple[str, ...] = ()
+    tracing: bool = False
     log_format: LogFormat = "text"
     map_bytes: int = 16 * 2**30
     attribute_bytes_max: int = 1 * 2**20

@@ -9,9 +9,9 @@ import logging
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any
 
 from clustersession import __version__
@@ -91,7 +91,7 @@ class Attachment:
         # One for each runtime of the node, and the sums that agents were told. The lock keeps two
         # threads from telling the same.
         self._counters: list[Counters] = []
-        self._told = Counters()
+        self._told = Counter[str]()
         self._telling = threading.Lock()
         # Set by ``stop``: the thread ends instead of attaching again.
         self._stopped = threading.Event()
@@ -200,11 +200,13 @@ class Attachment:
         """Tell what came since the last time: so nothing is counted twice, by whatever agent."""
         news: dict[str, int] = {}
         with self._telling:
-            for name in (field.name for field in fields(Counters)):
-                count = sum(getattr(counters, name) for counters in list(self._counters))
-                if more := count - getattr(self._told, name):
+            counts = Counter[str]()
+            for counters in list(self._counters):
+                counts.update(counters.told())
+            for name, count in counts.items():
+                if more := count - self._told[name]:
                     news[name] = more
-                    setattr(self._told, name, count)
+            self._told = counts
             if news:
                 link.tell(Operation.REPORT, news)
 

@@ -17,6 +17,7 @@ from clustersession.settings.store_url import parse_store_url
 from clustersession.worker.places import route_of
 from clustersession.worker.run_of_tests import is_test_run, tests_state_dir
 from clustersession.worker.secret import own_secret, warn_of_guessable
+from clustersession.worker.tracing import require_api
 
 _log = logging.getLogger("clustersession")
 
@@ -27,8 +28,8 @@ def complete(settings: Settings) -> Settings:
     A node of a cluster needs a secret; on a loopback address the user's own random one will do, and
     so it will for a store on this host. Raises ConfigurationError when there is none, or one that
     can be guessed, and the address can be reached from elsewhere, for files of certificates that
-    are missing or do not work, and for metrics without their package. A run of tests that is kept
-    apart has no peers, and no store.
+    are missing or do not work, and for metrics or tracing without their package. A run of tests
+    that is kept apart has no peers, and no store.
     """
     is_of_tests = tests_state_dir() is not None
     if is_of_tests:
@@ -51,6 +52,8 @@ def complete(settings: Settings) -> Settings:
         from clustersession.agent.metrics import require_client
 
         require_client()
+    if settings.tracing:
+        require_api()
     if not is_of_tests:
         warn_of_guessable(settings)
     secret = settings.secret or (own_secret(settings),)

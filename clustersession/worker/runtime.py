@@ -30,6 +30,7 @@ from clustersession.worker.drain_on_stop import DrainOnStop, drain_at_sigterm, f
 from clustersession.worker.open_nodes import OpenNode, open_nodes
 from clustersession.worker.places import node_home
 from clustersession.worker.settings_in_use import hold_settings
+from clustersession.worker.tracing import trace_of
 
 _opened: "WeakSet[Runtime]" = WeakSet()
 """Those of which this process, or its parent, has something open; read by ``opened_runtimes``."""
@@ -195,6 +196,7 @@ class Runtime:
                 wall_ms=node.clock.wall_ms, random_bytes=secrets.token_bytes,
                 permanent_lifetime_s=self._permanent_lifetime_s, sliding=self._sliding,
                 events=self.events,
+                trace=trace_of(settings.route) if settings.tracing else None,
             )
             self.events.by_trio = in_trio()
             node.agent_events.add(self.events)

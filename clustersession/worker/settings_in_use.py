@@ -28,7 +28,7 @@ OF_EACH_PROCESS = frozenset({
     "ack", "ack_failure", "ack_timeout_s", "cluster_name", "dashboard_hosts", "dashboard_token",
     "dashboard_values", "drain_on_stop_s", "events", "exclude", "fetch_timeout_s", "header_name",
     "legacy_cookie_name", "legacy_cookie_secret", "new_sessions_per_second_max", "ready_path",
-    "route", "secret", "state_dir", "store", "url_parameter",
+    "route", "secret", "state_dir", "store", "tracing", "url_parameter",
 })  # fmt: skip
 """Settings that may differ, or that a node has by definition.
 

@@ -12,6 +12,7 @@ import yaml
 
 from clustersession.agent.metrics import METRICS, ROUTES_MAX, peers_by_route
 from clustersession.agent.metrics_exposition import exposed
+from clustersession.core.counters import Counters
 from tests.agent.metrics_example import EXAMPLE, member, text
 from tests.documents import table_rows
 from tests.support.processes import find_program, require_programs
@@ -72,6 +73,31 @@ def test_a_status_becomes_samples() -> None:
     assert found["process_start_time_seconds"] == 2.5
     (info,) = [name for name in found if "node_info" in name]
     assert 'cluster="a \\"b\\""' in info
+
+
+def test_durations_become_a_histogram_and_ends_have_their_reason() -> None:
+    counters = Counters(created=4, ended_limit=2)
+    for took_ms in (0.05, 0.2, 0.2, 9000):
+        counters.confirm.add(round(took_ms * 1e6))
+    found = samples({"phase": "ready", "members": [], "work": counters.told()})
+    name = "clustersession_confirm_seconds"
+    assert found[f'{name}_bucket{{le="0.0001"}}'] == 1
+    assert found[f'{name}_bucket{{le="0.00025"}}'] == 3
+    assert found[f'{name}_bucket{{le="2.5"}}'] == 3
+    assert found[f'{name}_bucket{{le="+Inf"}}'] == found[f"{name}_count"] == 4
+    assert found[f"{name}_sum"] == pytest.approx(9.00045)
+    assert found["clustersession_fetch_seconds_count"] == 0
+    assert found["clustersession_sessions_created_total"] == 4
+    assert found['clustersession_sessions_ended_total{reason="limit"}'] == 2
+    assert found['clustersession_sessions_ended_total{reason="revoked"}'] == 0
+
+
+def test_promtool_accepts_the_histograms() -> None:
+    require_programs("promtool")
+    promtool = find_program("promtool")
+    assert promtool is not None
+    told = text({"phase": "ready", "members": [], "work": Counters().told()})
+    subprocess.run([promtool, "check", "metrics"], input=told.encode(), check=True, timeout=30)
 
 
 def test_a_node_without_an_agent_has_fewer() -> None:

@@ -133,7 +133,8 @@ class World:
     """A manager with everything around it within reach."""
 
     def __init__(self, **options: Any) -> None:
-        extra = {k: options.pop(k) for k in ("permanent_lifetime_s", "sliding") if k in options}
+        own = ("permanent_lifetime_s", "sliding", "trace")
+        extra = {name: options.pop(name) for name in own if name in options}
         self.now_ms = 1_700_000_000_000
         self.replica = FakeReplica()
         self.cluster = FakeCluster()
@@ -152,7 +153,7 @@ class World:
     def use(self, replica: Any) -> None:
         """Have the manager work on another replica."""
         context = self.manager.context
-        self.manager.replica = context.replica = context.commits._replica = replica
+        self.manager.replica = context.replica = context.writer._replica = replica
 
     # The manager's methods, for tests that look at nothing but the session.
 

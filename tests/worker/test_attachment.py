@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from clustersession import __version__
+from clustersession.core.counters import Counters
 from clustersession.net.agent_link import BlockingLink
 from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import AgentMode, Settings
@@ -75,3 +76,22 @@ def test_an_agent_with_another_store_goes_when_nobody_uses_it_any_more(
     assert tested._is_outdated(cast(BlockingLink, link)) is goes
     assert len(caplog.records) == (not goes and not same)
     assert len(set(settings.store_marks)) == 2
+
+
+def test_each_count_is_told_once(tmp_path: Path) -> None:
+    told: list[dict[str, int]] = []
+    link = SimpleNamespace(tell=lambda _, news: told.append(news))
+    settings = Settings(agent="external", route="a", secret=("s" * 32,))
+    attached = Attachment(settings, NodeHome(tmp_path / "shop.a.0123456789ab"))
+    try:
+        first, second = Counters(commits=1), Counters(commits=2)
+        for counters in (first, second):
+            attached.count(counters)
+        first.commit.add(80_000)
+        attached._tell_counts(cast(BlockingLink, link))
+        second.commits += 4
+        attached._tell_counts(cast(BlockingLink, link))
+        attached._tell_counts(cast(BlockingLink, link))
+    finally:
+        attached.stop()
+    assert told == [{"commits": 3, "commit_us_100": 1, "commit_us": 80}, {"commits": 4}]

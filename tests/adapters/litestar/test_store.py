@@ -159,7 +159,7 @@ async def test_made_up_ids_keep_few_questions_to_peers_in_flight(store: ClusterS
     manager = store.runtime.manager()
     asked, most = 0, 0
 
-    async def fetch(key: str) -> bool:
+    async def fetch(key: str, wanted: object = None) -> bool:
         nonlocal asked, most
         asked += 1
         most = max(most, asked)
@@ -194,7 +194,7 @@ async def test_before_the_peers_were_met_a_value_is_asked_for_too(
     manager = store.runtime.manager()
     (place,) = manager.replica.keys("", 10)
 
-    async def fetch(key: str) -> bool:
+    async def fetch(key: str, wanted: object = None) -> bool:
         # A peer knows that it was deleted.
         manager.write_unconfirmed([Change(key, manager.now_ms(), end=ENDED_INVALIDATED)])
         return True
