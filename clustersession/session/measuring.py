@@ -27,9 +27,9 @@ class MeasuredStep:
     "missing", of a commit "stored" or "unchanged" (none of its changes had an effect), of a
     confirmation "confirmed" or "unconfirmed" (not in time); of each "failed", when it raised or
     nobody waited for it any more. size_bytes: what names and values take: of a fetch those of the
-    session that is here afterwards, of a commit those that it sets whole (elements are not counted),
-    of a confirmation those of the sessions that are to be held. error: the class of what was raised, "timeout" for unconfirmed,
-    empty for no error.
+    session that is here afterwards, of a commit those that it sets whole (elements are not
+    counted), of a confirmation those of the sessions that are to be held. error: the class of what
+    was raised, "timeout" for unconfirmed, empty for no error.
     """
 
     name: Literal["fetch", "commit", "confirm"]
