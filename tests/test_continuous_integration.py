@@ -48,9 +48,10 @@ def test_every_command_of_the_makefile_runs_in_ci() -> None:
 def test_make_lets_python_keep_what_it_has_compiled() -> None:
     """Half of what a process of ours costs at its start, and the tests start a thousand."""
     told = subprocess.run(
-        ["make", "--eval", 'told:; @echo "told [$$PYTHONDONTWRITEBYTECODE]"', "told"], cwd=ROOT,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True, text=True,
-        check=True,
+        ["make", "--no-print-directory", "--eval",
+         'told:; @echo "told [$$PYTHONDONTWRITEBYTECODE]"', "told"],
+        cwd=ROOT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, capture_output=True,
+        text=True, check=True,
     )
     assert told.stdout.splitlines()[-1] == "told []"
 

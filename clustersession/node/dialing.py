@@ -119,6 +119,7 @@ class Dialer:
         """Try an address whatever is known of it, because a member there is suspected."""
         attempt = self._attempts.setdefault(address, Attempt())
         attempt.wanted_until_s = at.now_s + FORGET_AFTER_S
+        self._context.retimed.add(self)
         if not attempt.under_way and self._under_way(probes=True) < PROBES_MAX:
             attempt.is_probe = True
             self._dial(address, attempt)

@@ -104,4 +104,6 @@ def test_each_framework_that_has_a_classifier_has_an_extra(metadata: Message) ->
 
 def test_the_extra_of_everything_names_what_our_own_tools_import() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["optional-dependencies"]["all"] == ["clustersession[dashboard,import,metrics]"]
+    assert project["optional-dependencies"]["all"] == [
+        "clustersession[dashboard,import,metrics,tracing]"
+    ]

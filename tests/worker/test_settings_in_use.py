@@ -126,17 +126,23 @@ def test_a_process_that_was_killed_does_not_count(
 
 def test_a_forked_child_holds_settings_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
     runtime = opened(idle_timeout_s=1800)
+    read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
+        os.write(write_end, b"forked")
         signal.pause()
         os._exit(0)
     try:
+        # What happens in a child when it begins has happened.
+        assert os.read(read_end, 6) == b"forked"
         runtime.close()
         opened(idle_timeout_s=60).close()
         assert said(caplog) == [], "the child has not opened the node"
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+        os.close(read_end)
+        os.close(write_end)
 
 
 @pytest.mark.parametrize("junk", [b"", b"{}", b"[1]", b'{"pid": "x", "settings": 1}', b"\xff"])

@@ -8,6 +8,7 @@ connections where there is room, and gives them out in turn.
 import os
 import socket
 import sys
+import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
@@ -15,26 +16,39 @@ from pathlib import Path
 _FIRST_PORT = 10_240
 _BLOCK_PORTS = 512
 _BLOCKS = 44
+REST_S = 20.0
+"""How long a port is given to nobody else: programs bind it some time after they were given it."""
+
 _OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class PortBlock:
-    """Is a block of ports that this process has claimed."""
+    """Is a block of ports that this process has claimed.
+
+    _next: where the next ones are looked for. _given_s: by port, when it was given out last.
+    """
 
     def __init__(self, ports: range) -> None:
         self._ports = ports
-        self._given = 0
+        self._next = 0
+        self._given_s: dict[int, float] = {}
 
     def take(self, kind: socket.SocketKind, count: int) -> int | None:
         """Return the first of ``count`` free ports, those given out longest ago; None without."""
+        now_s = time.monotonic()
         for _ in range(0, len(self._ports), count):
-            if self._given + count > len(self._ports):
-                self._given = 0
-            first = self._ports[self._given]
-            self._given += count
-            if all(_is_free(first + number, kind) for number in range(count)):
-                return first
+            if self._next + count > len(self._ports):
+                self._next = 0
+            ports = self._ports[self._next : self._next + count]
+            self._next += count
+            if all(self._rests(port, now_s) and _is_free(port, kind) for port in ports):
+                self._given_s.update(dict.fromkeys(ports, now_s))
+                return ports[0]
         return None
+
+    def _rests(self, port: int, now_s: float) -> bool:
+        # Whoever got it may not have bound it yet.
+        return now_s - self._given_s.get(port, float("-inf")) >= REST_S
 
 
 class ProcessPorts:
