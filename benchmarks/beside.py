@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
-from benchmarks.nodes import BenchNode, key, p50_p99_max
+from benchmarks.nodes import BenchNode, key, open_worker, p50_p99_max
 from clustersession.core.state import Change
-from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
-from clustersession.worker.agent_client import AgentClient
 
 WRITES_PER_S = 100
 OWN_SESSIONS = 200
@@ -62,9 +61,7 @@ def writing(nodes: Sequence[BenchNode], place: int) -> Iterator[list[Taken]]:
 
 def write_for_ever(pipe: Connection, settings: Settings, home: NodeHome, first: int) -> None:
     """Be the worker, until told to stop."""
-    replica = open_node_replica(home, settings)
-    client = AgentClient(settings, home, replica)
-    client.wait_until_attached(10.0)
+    replica, client = open_worker(settings, home)
     now_ms = time.time_ns() // 1_000_000
     creation = BenchNode.creation(now_ms)
     keys = [key(first + number) for number in range(OWN_SESSIONS)]

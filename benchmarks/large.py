@@ -21,12 +21,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from benchmarks.beside import OWN_SESSIONS, Taken, writing
-from benchmarks.nodes import BenchNode, bench_nodes, key, wait_until
+from benchmarks.nodes import BenchNode, bench_nodes, key, open_worker, wait_until
 from benchmarks.result import Cell, Result, Table, Target, as_text
 from clustersession.core.state import Change, Creation
-from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
-from clustersession.worker.agent_client import AgentClient
 
 PER_COMMIT = 100
 PER_FILL = 500
@@ -161,9 +160,7 @@ def _load(seen: Seen, size: Size, first: BenchNode, second: BenchNode) -> None:
 
 def load(settings: Settings, home: NodeHome, start: int, count: int) -> None:
     """Be a process that brings many sessions at once, as an import does."""
-    replica = open_node_replica(home, settings)
-    client = AgentClient(settings, home, replica)
-    client.wait_until_attached(10.0)
+    replica, client = open_worker(settings, home)
     now_ms = time.time_ns() // 1_000_000
     creation = BenchNode.creation(now_ms)
     for place in range(start, start + count, PER_COMMIT):

@@ -116,6 +116,14 @@ class BenchNode:
         return committed
 
 
+def open_worker(settings: Settings, home: NodeHome) -> tuple[LmdbReplica, AgentClient]:
+    """Be a worker in a process of its own, attached to the node's agent."""
+    replica = open_node_replica(home, settings)
+    client = AgentClient(settings, home, replica)
+    client.wait_until_attached(10.0)
+    return replica, client
+
+
 @contextmanager
 def bench_nodes(
     count: int, *, hosts: Sequence[Host] = (), binds: Sequence[str] = (), **settings: Any

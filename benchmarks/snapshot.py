@@ -11,12 +11,11 @@ import multiprocessing
 import time
 from multiprocessing.connection import Connection
 
-from benchmarks.nodes import BenchNode, bench_nodes, key, p50_p99_max, wait_until
+from benchmarks.nodes import BenchNode, bench_nodes, key, open_worker, p50_p99_max, wait_until
 from benchmarks.result import Cell, Chart, Result, Table, Target
 from clustersession.core.state import Change
-from clustersession.replica.home import NodeHome, open_node_replica
+from clustersession.replica.home import NodeHome
 from clustersession.settings.settings import Settings
-from clustersession.worker.agent_client import AgentClient
 
 PAYLOAD_BYTES = 200
 PER_COMMIT = 500
@@ -123,9 +122,7 @@ def _require_same(donor: BenchNode, joiner: BenchNode, count: int) -> None:
 
 def _requests(pipe: Connection, settings: Settings, home: NodeHome, sessions: int) -> None:
     """The donor's users, in a process of their own; sends the milliseconds before and during."""
-    replica = open_node_replica(home, settings)
-    client = AgentClient(settings, home, replica)
-    client.wait_until_attached(10.0)
+    replica, client = open_worker(settings, home)
     taken: tuple[list[float], list[float]] = ([], [])
     during, number = 0, 0
     pipe.send("ready")

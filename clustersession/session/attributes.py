@@ -104,13 +104,7 @@ class AttributeTracker:
                 return find_changes(values, self._originals, self._bytes_max, self._elements)
         return NO_CHANGES
 
-    def take_newer(
-        self,
-        values: dict[str, Any],
-        modified: bool,
-        stored: Mapping[str, bytes],
-        elements: Mapping[str, Elements],
-    ) -> bool:
+    def take_newer(self, values: dict[str, Any], modified: bool, stored: StoredAttributes) -> bool:
         """Continue from what is stored now, with the unsaved changes on top; tell if there are any.
 
         Raises what ``find_changes`` raises.
@@ -118,19 +112,20 @@ class AttributeTracker:
         changes = self.find_changes(values, modified)
         pending = {*changes.sets, *changes.deletes, *changes.collections}
         originals = self._own_originals()
+        newer = {name: original.data for name, original in stored.originals.items()}
         for name in changes.collections:
-            self._rebase(values, name, stored.get(name))
-        self._elements = elements
-        for name in [name for name in originals if name not in stored]:
+            self._rebase(values, name, newer.get(name))
+        self._elements = stored.elements
+        for name in [name for name in originals if name not in newer]:
             del originals[name]
             if name not in pending:
                 dict.pop(values, name, None)
                 self.mutable.discard(name)
-        for name in pending & stored.keys():
-            originals[name] = Original(UNLOADED, stored[name])
+        for name in pending & newer.keys():
+            originals[name] = Original(UNLOADED, newer[name])
         self._decode(values, {
             name: data
-            for name, data in stored.items()
+            for name, data in newer.items()
             if name not in pending and (name not in originals or originals[name].data != data)
         })
         return bool(pending)

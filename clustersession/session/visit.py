@@ -17,7 +17,7 @@ from clustersession.core.state import (
 )
 from clustersession.session.attributes import AttributeTracker
 from clustersession.session.authentic import Candidate
-from clustersession.session.changes import AttributeChanges, visible_values
+from clustersession.session.changes import AttributeChanges
 from clustersession.session.context import SessionContext
 from clustersession.session.lifetimes import was_just_replaced
 from clustersession.session.stored import StoredAttributes, stored_attributes
@@ -361,9 +361,8 @@ class Visit:
         before = self.state
         self.replace_state(state)
         if before is None or before.versions != state.versions:
-            session, values = self.session, visible_values(state.registers)
-            elements = stored_attributes(state).elements
-            if self.attributes.take_newer(session, session._changed, values, elements):
+            session = self.session
+            if self.attributes.take_newer(session, session._changed, stored_attributes(state)):
                 session._changed = True
         return True
 

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from clustersession.agent.copies import HELD
 from clustersession.core.errors import WireError
-from clustersession.core.state import SessionState, shared
+from clustersession.core.state import shared
 from clustersession.operations.explaining import LIVE, Explanation
 from clustersession.operations.listing import session_detail, when
 from clustersession.operations.observing import Snapshot
@@ -132,9 +132,10 @@ def _attributes(
 ) -> list[_AttributeRow]:
     assert found.state is not None
     routes = _routes(found)
+    stored = visible_values(shared(found.state).registers)
     return [
         _AttributeRow(
-            row["name"], *_value(found.state, row["name"], values), row["bytes"], row["written"],
+            row["name"], *_value(stored.get(row["name"]), values), row["bytes"], row["written"],
             routes.get(row["by_node"]) or row["by_node"],
         )
         for row in detail["attribute_list"]
@@ -149,9 +150,8 @@ def _plain(value: object) -> str:
         return f"a {type(value).__name__} with a number too long to be shown"
 
 
-def _value(state: SessionState, name: str, shown: bool) -> tuple[str, str | None]:
+def _value(data: bytes | None, shown: bool) -> tuple[str, str | None]:
     """Tell what a value is or, if it is to be ``shown``, how it looks."""
-    data = visible_values(shared(state).registers).get(name)
     if data is None:
         return "-", None
     try:
