@@ -225,7 +225,7 @@ def test_the_network_is_split(stand: Stand) -> None:
 def test_a_disk_is_full(stand: Stand) -> None:
     with rehearsed(stand, "A disk is full") as drill:
         # They use up within seconds what the replica has free inside.
-        stand.start_load(padding_bytes=12_000)
+        stand.start_load(padding_bytes=48_000)
         began_s = time.time()
         drill.through("See that it is this.")
         drill.watch(
