@@ -63,6 +63,8 @@ class WorkerServer:
         self._workers: list[WorkerConnection] = []
         # Set by ``start``.
         self._server: asyncio.Server | None = None
+        # Set by ``close``, and never taken back.
+        self._is_closed = False
         # Who is told of which sessions, and what the workers have counted, those that are gone
         # included.
         self.watchers = Watchers(driver.replica)
@@ -84,6 +86,7 @@ class WorkerServer:
 
     def close(self) -> None:
         """Close the socket and every connection."""
+        self._is_closed = True
         self._paced.cancel()
         if self._server is not None:
             self._server.close()
@@ -123,8 +126,11 @@ class WorkerServer:
         return engine_token
 
     def opened(self, connection: "WorkerConnection") -> None:
-        """Note a new connection."""
-        self._connections.add(connection)
+        """Note a new connection, or close it: one accepted before ``close`` may come after it."""
+        if self._is_closed:
+            connection.close()
+        else:
+            self._connections.add(connection)
 
     def attached(self, connection: "WorkerConnection") -> None:
         """Note that a connection is a worker's."""

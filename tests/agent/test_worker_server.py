@@ -159,6 +159,13 @@ def test_a_line_of_the_log_is_told_to_one_worker(served: Served) -> None:
     assert told == [["warning", "member lost"]]
 
 
+def test_it_closes_what_is_opened_after_its_end(served: Served) -> None:
+    """Whoever was accepted and not greeted yet would keep uvloop from closing its loop."""
+    served.server.close()
+    _, late = served.connect()
+    assert late.closed
+
+
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_long_path_s_descriptor_may_be_another_file_s_when_it_serves(
     served: Served, factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
