@@ -243,4 +243,8 @@ def run(name: str, seed: int, directory: Path) -> Loss:
             host.wait_started()
         if not alone:
             joined(hosts)
-        return ROUNDS[name](hosts, seed, chance)
+        loss = ROUNDS[name](hosts, seed, chance)
+        if loss.lost or loss.back:
+            for host in hosts:
+                print(f"{host.route}: {host.status()}", host.log(), sep="\n", flush=True)
+        return loss
