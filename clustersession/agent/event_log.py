@@ -351,6 +351,15 @@ class EventLog:
             reason=why,
         )
 
+    def journal_slow(self, took_s: float) -> None:
+        """Log that a power cut would have taken more than the last second."""
+        self.seldom(
+            "warning", "journal_slow",
+            f"the disk took {took_s:.1f} s to take the journal: a power cut of all nodes would "
+            "have taken that much more than the last second",
+            took_s=round(took_s, 3),
+        )
+
     def journal_works(self) -> None:
         """Log that it is there again."""
         self._tell("info", "journal_works", "the journal works again and has all sessions")

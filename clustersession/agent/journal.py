@@ -42,8 +42,8 @@ class AgentJournal:
         self._replica = replica
         self._keeps = settings.effective_durability
         listener = JournalListener(
-            synced=self._on_synced, failed=self._on_failed, begun=self._on_begun,
-            works=self._on_works,
+            synced=self._on_synced, failed=self._on_failed, slow=self._on_slow,
+            begun=self._on_begun, works=self._on_works,
         )
         self._keeper = JournalKeeper(
             home.journal, replica, listener, ends_only=self._keeps == "end"
@@ -160,6 +160,9 @@ class AgentJournal:
             self._act(lambda engine, at: engine.journal_failed(at))
 
         self._later(tell)
+
+    def _on_slow(self, took_s: float) -> None:
+        self._later(lambda: self._event_log.journal_slow(took_s))
 
     def _on_begun(self) -> None:
         told = threading.Event()

@@ -120,6 +120,17 @@ async def test_a_disk_that_fails_is_told_to_the_node_and_the_log(
     await tested.stop()
 
 
+async def test_a_slow_disk_is_told_to_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SLOW_S", 0.0)
+    tested = driver(tmp_path, b"firstone")
+    await tested.start()
+    commit(tested, 1)
+    await until(lambda: tested.event_log.events["journal_slow"])
+    await tested.stop()
+
+
 async def test_an_answer_after_the_end_of_the_loop_is_nobodys(tmp_path: Path) -> None:
     tested = driver(tmp_path, b"firstone")
     assert isinstance(tested.journal, AgentJournal)

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,9 @@ class PoweredHost:
         self.agent: subprocess.Popen[bytes] | None = None
         self.worker: subprocess.Popen[str] | None = None
         self._greeted = False
+        self._booted_s = self._cut_s = 0.0
+        # How long the disk took for one sync, at most, in all its lives.
+        self.longest_sync_s = 0.0
 
     @property
     def settings(self) -> Settings:
@@ -61,6 +65,7 @@ class PoweredHost:
 
     def boot(self) -> None:
         """Start the host's processes."""
+        self._booted_s = time.monotonic()
         environment = {
             **os.environ,
             **{f"CLUSTERSESSION_{name}": value for name, value in self._environment.items()},
@@ -139,6 +144,7 @@ class PoweredHost:
         for process in (self.agent, self.worker):
             if process is not None:
                 process.wait()
+        self._cut_s = time.monotonic()
         self.agent = self.worker = None
 
     def lose_disk(self) -> None:
@@ -148,16 +154,30 @@ class PoweredHost:
     def tear(self, chance: random.Random) -> None:
         """Take from the disk what was not synced: any part of it, in any order."""
         synced: defaultdict[int, int] = defaultdict(int)
-        for notes in self.notes.iterdir():
-            for line in notes.read_text().splitlines():
-                inode, size = map(int, line.split())
-                synced[inode] = max(synced[inode], size)
+        for inode, size, began_s, ended_s in self._syncs():
+            synced[int(inode)] = max(synced[int(inode)], int(size))
+            self.longest_sync_s = max(self.longest_sync_s, ended_s - began_s)
         for path in self.home.journal.glob("*.log"):
             _tear(path, synced[path.stat().st_ino], chance)
         replica = self.home.replica
         _spoil(replica / "data.mdb", chance)
         # What the next boot of the machine finds.
         (replica / "boot").write_text("another boot\nopen")
+
+    def _syncs(self) -> list[tuple[float, ...]]:
+        """Each sync: the file's inode, its size, when it began, and when it ended or power went."""
+        found: list[tuple[float, ...]] = []
+        for notes in self.notes.iterdir():
+            begun: set[float] = set()
+            for line in notes.read_text().splitlines():
+                numbers = tuple(map(float, line.split()))
+                if len(numbers) == 1:
+                    begun |= {*numbers}
+                else:
+                    found.append(numbers)
+                    begun.discard(numbers[2])
+            found += [(0, 0, began_s, self._cut_s) for began_s in begun if began_s > self._booted_s]
+        return found
 
     def _answer(self) -> Any:
         assert self.worker is not None

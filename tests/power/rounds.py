@@ -1,8 +1,8 @@
 """Rounds of power cuts under load, and what is to be found when the hosts are back.
 
 What a client was told more than a second before the cut is there, and no session is back that was
-ended. Each way of losing power is a round; a seed names its course, but for the timing of the
-processes.
+ended; the time of a few syncs adds to the second, where the disk is slow. Each way of losing power
+is a round; a seed names its course, but for the timing of the processes.
 """
 
 import random
@@ -20,6 +20,10 @@ from tests.support.waiting import wait_until
 PROMISED_S = 1.0
 NOISE_S = 1.0
 """How late threads and syncs may be on a machine with other things to do."""
+
+SYNCS = 5
+"""How many of them follow each other at most: the one under way, the next one, and, where a journal
+begins, its mark and twice the directory."""
 
 SESSIONS = 40
 PAUSE = threading.Event()
@@ -93,6 +97,7 @@ class Load:
 def judged(told: Told, cut_s: float, hosts: list[PoweredHost]) -> Loss:
     """Compare what clients were told with what a host serves now."""
     loss = Loss()
+    allowed_s = PROMISED_S + NOISE_S + SYNCS * max(host.longest_sync_s for host in hosts)
     for host in hosts:
         for key, values in told.values.items():
             found = host.say("get", key)
@@ -100,20 +105,20 @@ def judged(told: Told, cut_s: float, hosts: list[PoweredHost]) -> Loss:
                 if found is not None:
                     loss.back.append(f"{key} on {host.route}")
             elif key not in told.tried:
-                _judge_live(loss, f"{key} on {host.route}", values, cut_s, found)
+                gone = _gone_s(values, cut_s, found)
+                loss.oldest_s = max([loss.oldest_s, *gone])
+                if max(gone, default=0.0) > allowed_s:
+                    loss.lost.append(
+                        f"{key} on {host.route}: {found} of {values[-1][1]}, "
+                        f"gone {max(gone):.2f} s, {allowed_s:.2f} s with such a disk"
+                    )
     return loss
 
 
-def _judge_live(
-    loss: Loss, name: str, values: list[tuple[float, int]], cut_s: float, found: str | None
-) -> None:
+def _gone_s(values: list[tuple[float, int]], cut_s: float, found: str | None) -> list[float]:
+    """How long before the cut each of those values was confirmed that are not there any more."""
     there = 0 if found is None else int(found)
-    gone = [cut_s - at_s for at_s, number in values if number > there]
-    if not gone:
-        return
-    loss.oldest_s = max(loss.oldest_s, *gone)
-    if max(gone) > PROMISED_S + NOISE_S:
-        loss.lost.append(f"{name}: {there} of {values[-1][1]}, gone {max(gone):.2f} s")
+    return [cut_s - at_s for at_s, number in values if number > there]
 
 
 def under_load(hosts: list[PoweredHost], seed: int, chance: random.Random) -> tuple[Told, float]:
@@ -184,9 +189,11 @@ def one_was_away_before(hosts: list[PoweredHost], seed: int, chance: random.Rand
     for host in others:
         wait_until(partial(host.has_lost, len(others) - 1), SETTLED_S)
     for key in [*early.told.values][::2]:
-        if key not in early.told.tried and others[0].say("end", key):
-            early.told.ended.add(key)
+        if key not in early.told.tried:
+            # Where the disk is slow nobody may be told that it has ended; it has, all the same.
             early.told.tried.add(key)
+            if others[0].say("end", key):
+                early.told.ended.add(key)
     told, cut_s = under_load(others, seed + 1, chance)
     away.boot()
     wait_until(lambda: away.status()["phase"] == "ready", SETTLED_S)

@@ -47,6 +47,9 @@ PAGE_BYTES = 2**16
 PAUSE_S = 0.005
 """Between two pages, for those who wait for the interpreter or for the disk."""
 
+SLOW_S = 1.0
+"""From when on a sync is told: what a power cut takes is that much more than one is promised."""
+
 AGAIN_S = 10.0
 ROOM_BYTES = 2 * GROWN_BYTES
 _NEVER_S = float("inf")
@@ -64,13 +67,15 @@ class JournalListener:
     """Is told what becomes of a journal, in its thread.
 
     synced: everything before the request with this number is on the disk. failed: why the journal
-    is away, and whether it was before. begun: it takes what is appended again; all that the replica
+    is away, and whether it was before. slow: how long the disk took for a sync, when that was
+    long. begun: it takes what is appended again; all that the replica
     takes later must be. works: it is whole again. collect: called each second, to append; None
     where others append.
     """
 
     synced: Callable[[int], None] = _nothing
     failed: Callable[[str, bool], None] = _nothing
+    slow: Callable[[float], None] = _nothing
     begun: Callable[[], None] = _nothing
     works: Callable[[], None] = _nothing
     collect: Callable[[], None] | None = None
@@ -388,6 +393,8 @@ class JournalKeeper:
             self.state.longest_sync_s = max(self.state.longest_sync_s, took_s)
         if number:
             self._listener.synced(number)
+        if took_s >= SLOW_S:
+            self._listener.slow(took_s)
 
     def _write_mark(self) -> None:
         self._mark_wanted = False
