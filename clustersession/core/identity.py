@@ -9,6 +9,8 @@ REFUTATION_BITS = 20
 EPOCH_RANDOM_BITS = 22
 STARTS_NOTE = "starts"
 """Names the note of a replica with the number of its node's last start."""
+JOURNALLED_STARTS_NOTE = "journalled starts"
+"""Names the note with the last start by a version that keeps a journal, or removes it."""
 
 
 class Address(NamedTuple):

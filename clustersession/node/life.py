@@ -10,6 +10,7 @@ from typing import Generic, NamedTuple
 
 from clustersession.core.errors import ReplicaError, WireError
 from clustersession.core.identity import (
+    JOURNALLED_STARTS_NOTE,
     STARTS_NOTE,
     Address,
     Identity,
@@ -195,6 +196,8 @@ class Life(Generic[LinkT]):
     def _new_engine(self, at: Moment, past: JournalPast) -> Engine:
         replica, settings = self._replica, self._settings
         start = next_start(int(replica.load_note(STARTS_NOTE) or b"0"), at.wall_ms)
+        # First, so that a start that is cut off in between does not look like an older version's.
+        replica.save_note(JOURNALLED_STARTS_NOTE, b"%d" % start)
         replica.save_note(STARTS_NOTE, b"%d" % start)
         own = Identity(replica.node, first_incarnation(start), settings.route, self._address)
         engine = Engine(

@@ -3,7 +3,7 @@
 import pytest
 
 from clustersession.core.errors import ReplicaFull, WireError
-from clustersession.core.identity import Phase
+from clustersession.core.identity import JOURNALLED_STARTS_NOTE, STARTS_NOTE, Phase
 from clustersession.node import news
 from clustersession.node.effects import BeginAgain, Confirmed, Dial, SealAs
 from clustersession.replica.opening import open_memory
@@ -18,6 +18,18 @@ def test_each_start_is_later_than_the_last_even_on_a_clock_that_stands_still() -
     replica = open_memory(b"a" * 8, clock_skew_ms_max=300_000)
     starts = [life_over(replica).engine.context.own.start for _ in range(3)]
     assert starts == [WALL_MS, WALL_MS + 1, WALL_MS + 2]
+
+
+def test_a_start_is_noted_as_one_that_keeps_a_journal_before_it_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replica, saved = open_memory(b"a" * 8, clock_skew_ms_max=300_000), list[str]()
+    save = replica.save_note
+    monkeypatch.setattr(
+        replica, "save_note", lambda name, value: (saved.append(name), save(name, value))
+    )
+    life_over(replica)
+    assert saved[:2] == [JOURNALLED_STARTS_NOTE, STARTS_NOTE]
 
 
 def test_datagrams_are_sealed_under_the_new_node_id_before_anything_is_sent() -> None:

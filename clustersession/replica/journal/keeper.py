@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clustersession.core.errors import ReplicaError
-from clustersession.core.identity import STARTS_NOTE
+from clustersession.core.identity import JOURNALLED_STARTS_NOTE, STARTS_NOTE
 from clustersession.core.state import Delta
 from clustersession.replica.journal.reading import JournalReading
 from clustersession.replica.journal.segments import (
@@ -165,7 +165,9 @@ class JournalKeeper:
         if mark.node != self._replica.node:
             self.state.pending = True
             return reading
-        if mark.starts != self._starts():
+        # The mark may be of an earlier start than the last one, which was killed before it wrote
+        # its own; of a later one, where the replica was set back.
+        if not mark.starts <= self._starts() <= self._starts(JOURNALLED_STARTS_NOTE):
             # A version that knows nothing of the journal has run meanwhile.
             self._begin_anew()
             return None
@@ -197,8 +199,8 @@ class JournalKeeper:
         members = self._last.get(JournalMembers)
         return members.members if isinstance(members, JournalMembers) else {}
 
-    def _starts(self) -> int:
-        return int(self._replica.load_note(STARTS_NOTE) or b"0")
+    def _starts(self, note: str = STARTS_NOTE) -> int:
+        return int(self._replica.load_note(note) or b"0")
 
     def _begin_anew(self) -> None:
         if segments_of(self.directory):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clustersession.core.identity import STARTS_NOTE
+from clustersession.core.identity import JOURNALLED_STARTS_NOTE, STARTS_NOTE
 from clustersession.core.state import SessionState
 from clustersession.replica.journal import keeper as keeping
 from clustersession.replica.journal.keeper import JournalListener
@@ -69,6 +69,12 @@ def settled(made: "keeping.JournalKeeper", heard: Heard, number: int = 1) -> Non
     """Wait until everything before is on the disk, and a rewriting that was due is over."""
     made.append([JournalLife(NODE_A)], number)
     heard.wait_for(number)
+
+
+def started(replica: Replica, start: int) -> None:
+    """Note what a start of ours leaves before it does anything else."""
+    for note in (JOURNALLED_STARTS_NOTE, STARTS_NOTE):
+        replica.save_note(note, b"%d" % start)
 
 
 def test_what_was_appended_is_on_the_disk_when_that_is_said(
@@ -158,7 +164,7 @@ def test_what_an_older_version_has_seen_alone_makes_it_worthless(
     keep: Keep, replica: Replica
 ) -> None:
     heard = Heard()
-    replica.save_note(STARTS_NOTE, b"3")
+    started(replica, 3)
     first = keep(listener=heard)
     first.open()
     fill(replica, 1)
@@ -170,6 +176,24 @@ def test_what_an_older_version_has_seen_alone_makes_it_worthless(
     assert later.open() is None
     assert segments_of(later.directory) == []
     later.start()
+    later.close()
+
+
+@pytest.mark.parametrize(("start", "members"), [(4, {NODE_B: "b"}), (2, {})])
+def test_a_start_that_was_killed_early_leaves_the_members_and_a_replica_set_back_does_not(
+    keep: Keep, replica: Replica, start: int, members: dict[bytes, str]
+) -> None:
+    heard = Heard()
+    started(replica, 3)
+    first = keep(listener=heard)
+    first.open()
+    first.append([JournalMembers(1, {NODE_B: "b"})])
+    settled(first, heard)
+    first.close()
+    started(replica, start)
+    later = keep()
+    assert later.open() is None
+    assert later.members == members
     later.close()
 
 
