@@ -38,9 +38,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# The tests mostly wait, for processes that start and for peers: three for two processors, of which
-# two then leave a third of them idle.
-JOBS ?= $(shell expr $$(nproc) + $$(nproc) / 2)
+# The tests mostly wait, for processes that start and for peers: with three for two processors a third
+# of them is idle.
+JOBS ?= $(shell expr $$(nproc) + $$(nproc))
 ROUNDS ?= 2
 SEEDS ?= 1000
 MINUTES ?= 10

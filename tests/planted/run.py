@@ -173,6 +173,8 @@ def main() -> int:
         bug for bug in load_bugs()
         if not options.only or any(part in bug.name for part in options.only)
     ]
+    if not bugs:
+        parser.error(f"no bug has one of these in its name: {', '.join(options.only)}")
     with tempfile.TemporaryDirectory(prefix="planted-") as directory:
         campaign = Campaign(Path(directory), options.seeds, swarm_only=options.swarm)
         verdicts: list[Verdict] = []
