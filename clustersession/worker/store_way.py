@@ -5,21 +5,25 @@ anything went wrong. What the store does not take as it is, what does not arrive
 all that is no plain write goes through the agent, which finds in the store what has arrived.
 """
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from clustersession.core.errors import StoreError
+from clustersession.core.errors import StoreError, StoreErrorKind
 from clustersession.net.async_library import in_trio
 from clustersession.net.store.connection import StoreLimits
 from clustersession.net.store.direct_links import DirectLinkPool, LoopConnections
 from clustersession.net.store.grant import Grant
 from clustersession.net.store.open_store import plan_of
+from clustersession.net.store.refusals import refusal
 from clustersession.net.store.resp import ErrorReply
 from clustersession.net.store.server import FULL, WRONG_TYPE
 from clustersession.node.store_calls import MergeAnswer
 from clustersession.settings.settings import Settings
 from clustersession.worker.direct_way import PlainWrite
+
+logger = logging.getLogger("clustersession")
 
 GRANT_S: Final = 1.0
 """How long a grant is used without asking again."""
@@ -49,7 +53,7 @@ class StoreWay:
         ask_async: Callable[[], Awaitable[object]],
         tell: Callable[[int, int], None],
     ) -> None:
-        plan = plan_of(settings)
+        self._plan = plan = plan_of(settings)
         self._calls = plan.calls
         self._ask, self._ask_async, self._tell = ask, ask_async, tell
         # All of a direct way and the agent's that may follow is what a request waits at most.
@@ -61,6 +65,7 @@ class StoreWay:
         ))  # fmt: skip
         self._grant: Grant | None = None
         self._good_until_s = self._rests_until_s = 0.0
+        self._forbidden_told = False
 
     def confirm(self, write: PlainWrite) -> bool:
         """Have the store take a write."""
@@ -119,7 +124,19 @@ class StoreWay:
         # Others than these two are refused to all writes.
         if isinstance(answer, ErrorReply) and answer.code not in (FULL, WRONG_TYPE):
             self._rest()
+            self._tell_forbidden(grant, answer)
         return False
+
+    def _tell_forbidden(self, grant: Grant, answer: ErrorReply) -> None:
+        """Log once what the user of an ACL lacks: the agent may need less."""
+        user, pattern = self._plan.url.user, self._calls.keys.pattern
+        error = refusal(str(grant.address), answer, user, pattern)
+        if error.kind is StoreErrorKind.FORBIDDEN and not self._forbidden_told:
+            self._forbidden_told = True
+            logger.warning(
+                "clustersession: writes are confirmed through the agent, which takes longer: %s",
+                error,
+            )
 
 
 def _is_small(write: PlainWrite) -> bool:

@@ -330,6 +330,23 @@ def test_no_other_answer_is_a_confirmation(
         assert (one.way._grant is None) is rests
 
 
+def test_what_the_user_of_an_acl_lacks_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(required("redis"), tmp_path / "server") as server, worker(
+        server, tmp_path
+    ) as one:
+        cookie = one.begin()
+        one.directly(cookie)
+        server.admin.execute_command("ACL", "SETUSER", "default", "-hmget")
+        for n in (1, 2):
+            one.way._rests_until_s = 0.0
+            assert one.write(cookie, n=n) is False
+        [told] = [r.getMessage() for r in caplog.records if "through the agent" in r.getMessage()]
+        assert "ACL SETUSER default on" in told
+        assert one.manager.counters.unconfirmed == 0
+
+
 def test_writes_of_a_former_node_id_are_not_carried(tmp_path: Path) -> None:
     with running(required("redis"), tmp_path / "server") as server, worker(
         server, tmp_path
