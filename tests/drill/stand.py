@@ -177,6 +177,16 @@ class Stand:
         self.cluster.client.ask("start", nodes=nodes, **{**LOAD, "padding_bytes": padding_bytes})
         pause(1.0)
 
+    def balancer_listens(self) -> bool:
+        """Tell whether HAProxy has started."""
+        try:
+            self.cluster.client.ask(
+                "call", address=("127.0.0.1", BALANCER_PORT), path="/read", cookie="", body={}
+            )
+        except OSError:
+            return False
+        return True
+
     def stop_load(self) -> list[Operation]:
         """The users go; what they did, and what they were told."""
         return [Operation.from_json(plain) for plain in self.cluster.client.ask("stop")]
@@ -235,4 +245,5 @@ def running_stand(directory: Path) -> Iterator[Stand]:
             running.client_host.start(
                 haproxy_command(addresses, BALANCER_PORT, directory), stdout=log, stderr=log
             )
+        wait_for(stand.balancer_listens, "HAProxy to listen")
         yield stand

@@ -138,6 +138,8 @@ def test_a_limit_of_the_size_of_files_is_kept_to(tmp_path: Path) -> None:
 
 def test_a_small_map_is_full_as_before(tmp_path: Path) -> None:
     replica = opened(tmp_path / "r", 2**20, mapped=True)
+    if not is_mapped(replica):
+        pytest.skip("the temporary directory is not on such a file system")
     count = filled(replica)
     assert is_mapped(replica)
     for number in range(count):
