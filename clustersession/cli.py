@@ -103,6 +103,22 @@ def status(options: dict[str, str], as_json: bool) -> None:
 
 @main.command()
 @click.pass_obj
+def ready(options: dict[str, str]) -> None:
+    """Tell whether users may be sent to this host's node: exits with 0 if so, with 1 if not.
+
+    For the health check of a container. It asks the agent alone; ready_path asks a worker too.
+    """
+    from clustersession.operations import nodes
+    from clustersession.requests.readiness import judge
+
+    answer = judge(nodes.status(nodes.find_home(settings_of(options)))["phase"])
+    if answer.status != 200:
+        raise click.ClickException(answer.text)
+    click.echo(answer.text)
+
+
+@main.command()
+@click.pass_obj
 def metrics(options: dict[str, str]) -> None:
     """Print the node's metrics as Prometheus reads them, without an open port."""
     from clustersession.agent.metrics import require_client

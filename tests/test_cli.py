@@ -60,6 +60,25 @@ def test_every_view_of_a_running_node(manager: SessionManager, tmp_path: Path) -
     assert (own["route"], own["status"], own["phase"]) == ("tomcat1", "self", "ready")
 
 
+def test_ready_tells_by_its_exit_code_whether_users_may_come(
+    manager: SessionManager, tmp_path: Path
+) -> None:
+    ask = ["--state-dir", str(tmp_path), "ready"]
+    # While its agent starts, it would open the replica, which this process has open already.
+    wait_for(lambda: CliRunner().invoke(main, ask).exit_code == 0, "the node to be ready")
+    assert run(tmp_path, "ready") == "ready\n"
+    run(tmp_path, "drain")
+    assert "Error: draining" in run(tmp_path, "ready", status=1)
+
+
+def test_a_node_without_an_agent_is_not_ready(tmp_path: Path) -> None:
+    assert "no node" in run(tmp_path, "ready", status=1)
+    middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
+    make_session(middleware.runtime.manager())
+    middleware.runtime.close()
+    assert "Error: no agent" in run(tmp_path, "ready", status=1)
+
+
 def test_sessions_are_shown_without_their_ids_or_values(tmp_path: Path) -> None:
     middleware = ClusterSessionMiddleware(None, state_dir=str(tmp_path), route="tomcat1")
     cookie = make_session(middleware.runtime.manager())

@@ -82,7 +82,7 @@ def test_workflows_may_only_read_unless_a_job_says_why() -> None:
     writing = {
         name for name, job in jobs().items() if "write" in job.get("permissions", {}).values()
     }
-    assert writing == {"release: publish", "release: github"}
+    assert writing == {"release: publish", "release: github", "release: image"}
 
 
 def test_nothing_of_a_stranger_is_put_into_a_command() -> None:
@@ -120,6 +120,12 @@ def test_a_release_is_built_after_ci_and_published_by_trust() -> None:
     assert "password" not in str(publish)
     (last,) = [step for step in steps(publish) if "pypi-publish" in step.get("uses", "")]
     assert last["with"]["attestations"] is True
+
+
+def test_an_image_is_published_only_where_somebody_has_said_so() -> None:
+    image = jobs()["release: image"]
+    assert image["needs"] == "publish"
+    assert image["if"] == "vars.PUBLISH_IMAGE == 'true'"
 
 
 def test_the_hooks_before_a_commit_are_make_lint() -> None:

@@ -55,7 +55,7 @@ class Readiness(NamedTuple):
 def readiness(runtime: Runtime) -> Readiness:
     """Ask, and join the cluster if this process has not; a node that cannot work is not ready."""
     try:
-        return _judge(runtime.phase())
+        return judge(runtime.phase())
     except ClusterSessionError as error:
         return _unusable(error)
 
@@ -63,12 +63,13 @@ def readiness(runtime: Runtime) -> Readiness:
 async def readiness_async(runtime: Runtime) -> Readiness:
     """Do what ``readiness`` does, without blocking the event loop while the agent answers."""
     try:
-        return _judge(await runtime.phase_async())
+        return judge(await runtime.phase_async())
     except ClusterSessionError as error:
         return _unusable(error)
 
 
-def _judge(phase: str) -> Readiness:
+def judge(phase: str) -> Readiness:
+    """Answer for what the agent says that the node is doing, or NO_AGENT in the place of it."""
     return Readiness(200 if phase == READY else 503, _REASONS.get(phase, phase))
 
 

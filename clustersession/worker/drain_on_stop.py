@@ -69,7 +69,9 @@ class DrainOnStop:
 
     def _is_held(self) -> bool:
         try:
-            return self._agent_client.confirm(self._replica.head())
+            head = self._replica.head()
+            # A node that has written nothing since its start asks nobody: none can hold that.
+            return not head or self._agent_client.confirm(head)
         except ReplicaError:
             return False
 

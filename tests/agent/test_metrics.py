@@ -164,6 +164,15 @@ def test_the_dashboard_can_be_imported() -> None:
         assert len(references) == len(set(references))
 
 
+def test_the_dashboard_has_the_middle_and_the_end_of_every_histogram() -> None:
+    steps = {metric.name for metric in METRICS if metric.kind == "histogram"}
+    shown = " ".join(dashboard_queries())
+    assert steps
+    for quantile in ("0.5", "0.99"):
+        found = rf"histogram_quantile\({quantile}, .*?(clustersession_\w+_seconds)_bucket"
+        assert set(re.findall(found, shown)) == steps
+
+
 def test_alerts_say_what_is_wrong() -> None:
     for rule in alert_rules():
         assert rule["labels"]["severity"] in ("warning", "critical")

@@ -1,13 +1,12 @@
-"""The unit file and the compose file, as far as they can be had without their engines."""
+"""Unit file, images and compose file, as far as they can be had without their engines."""
 
-import http.client
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,14 @@ import yaml
 from clustersession.settings.settings import Settings
 from clustersession.settings.sources import load_settings
 from tests.support.apps import ROOT
-from tests.support.processes import free_port, require_programs, require_root, wait_for
+from tests.support.dockerfile import DOCKERFILE, Image, image, images
+from tests.support.processes import (
+    free_port,
+    node_pids,
+    require_programs,
+    require_root,
+    wait_for,
+)
 
 UNIT = ROOT / "examples" / "systemd" / "clustersession-agent.service"
 COMPOSE = ROOT / "examples" / "compose" / "compose.yaml"
@@ -63,6 +69,15 @@ def settings_from(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     return load_settings()
 
 
+def test_the_compose_file_follows_its_schema() -> None:
+    checker = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run(
+        [checker, "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
+        capture_output=True, text=True, timeout=50,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("number", ["1", "2"])
 def test_application_and_agent_of_a_node_agree(
     number: str, monkeypatch: pytest.MonkeyPatch
@@ -71,9 +86,9 @@ def test_application_and_agent_of_a_node_agree(
     app, agent = services[f"app{number}"], services[f"agent{number}"]
     assert app["environment"] == agent["environment"]
     assert app["volumes"] == agent["volumes"]
-    assert app["pid"] == f"service:agent{number}"
-    assert agent["command"] == ["clustersession", "agent"]
-    settings = settings_from(app["environment"], monkeypatch)
+    assert app["pid"] == agent["pid"] == f"service:pids{number}"
+    settings = settings_from(
+        image("shop").environment | app["environment"], monkeypatch)
     assert settings.distributable
     assert settings.agent == "external"
     assert settings.route == f"tomcat{number}"
@@ -83,19 +98,57 @@ def test_application_and_agent_of_a_node_agree(
     assert named == {"agent1", "agent2"} <= services.keys()
 
 
-def test_what_the_compose_file_builds_is_there() -> None:
+def test_the_process_ids_of_a_node_outlive_its_containers() -> None:
+    """A PID namespace ends with its first process: with the agent the application would die."""
+    for number in ("1", "2"):
+        holder = compose()["services"][f"pids{number}"]
+        assert holder["command"] == ["sleep", "infinity"]
+        assert holder["init"] is True
+
+
+def test_the_compose_file_builds_what_there_is() -> None:
     found = compose()
     for service in found["services"].values():
         context = (COMPOSE.parent / service["build"]["context"]).resolve()
-        dockerfile = context / service["build"]["dockerfile"]
-        for line in re.findall(r"(?m)^COPY (.+) \S+$", dockerfile.read_text()):
-            for source in line.split():
-                assert (context / source).exists(), source
+        assert context == ROOT
+        assert context / service["build"]["dockerfile"] == DOCKERFILE
+        assert service["build"]["target"] in images()
     assert set(found["volumes"]) == {"state1", "state2"}
 
 
+IMAGES = pytest.mark.parametrize("name", ["agent", "shop"])
+
+
+def test_what_the_images_copy_is_there_and_sent_to_the_engine() -> None:
+    sent = (ROOT / ".dockerignore").read_text().splitlines()
+    copied = {source for made in images().values() for source, _ in made.copied}
+    assert copied == {line[1:] for line in sent if line.startswith("!")}
+    assert "*" in sent
+    for source in copied:
+        assert (ROOT / source).exists(), source
+
+
+@IMAGES
+def test_the_settings_of_an_image_are_settings(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = image(name).environment
+    ours = {n: value for n, value in environment.items() if n.startswith("CLUSTERSESSION_")}
+    settings = settings_from(ours, monkeypatch)
+    assert settings.distributable
+    assert f"-m 0700 {settings.state_dir}" in DOCKERFILE.read_text()
+
+
+def test_the_images_install_extras_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = set(re.findall(r"\[(\w+)\]", DOCKERFILE.read_text()))
+    assert named - {"0"} == {"metrics", "flask"} <= project["optional-dependencies"].keys()
+    (gunicorn,) = re.findall(r"'(gunicorn\S+)'", DOCKERFILE.read_text())
+    assert gunicorn in project["optional-dependencies"]["demo"]
+
+
 USER = 10_001
-"""Of the image: it has no name, no home, and may write in its state and the temporary directory."""
+"""Of the images: without name and home, it may write in its state and the temporary directory."""
 
 # An interpreter below /root can be reached by others with this capability only.
 AS_USER = (
@@ -104,70 +157,104 @@ AS_USER = (
 )
 
 
+class Containers:
+    """Runs what containers of the images would, on one state directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.log = root / "log"
+        self._root = root
+        self._running: list[subprocess.Popen[bytes]] = []
+        self._environment = {
+            "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1",
+            "CLUSTERSESSION_SECRET": SECRET,
+            "CLUSTERSESSION_STATE_DIR": str(root / "state"),
+            "CLUSTERSESSION_BIND": "127.0.0.1",
+            "CLUSTERSESSION_MULTICAST_ADDRESS": "",
+            "CLUSTERSESSION_SEEDS": "",
+            "PORT": str(free_port()),
+        }
+
+    def start(self, name: str, **environment: str) -> None:
+        """Start one: its command, its environment, its directory."""
+        with self.log.open("ab") as output:
+            self._running.append(subprocess.Popen(
+                [*AS_USER, *image(name).command], stdout=output, stderr=output,
+                **self._process(name, environment),
+            ))
+
+    def is_healthy(self, name: str, **environment: str) -> bool:
+        """Do what the engine does to know that."""
+        return subprocess.run(
+            [*AS_USER, *image(name).check], capture_output=True, timeout=30, check=False,
+            **self._process(name, environment),
+        ).returncode == 0
+
+    def stop(self) -> None:
+        """End all of them, the last one first."""
+        while self._running:
+            process = self._running.pop()
+            process.terminate()
+            process.wait(30)
+        wait_for(lambda: not node_pids(self._root), "the agent to go", 20.0)
+
+    def _process(self, name: str, environment: dict[str, str]) -> dict[str, Any]:
+        made: Image = image(name)
+        path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+        own = {**made.environment, **environment, **self._environment, "PATH": path}
+        return {"cwd": self._root / made.directory.lstrip("/"), "env": own}
+
+
 @pytest.fixture
-def image() -> Iterator[Path]:
-    """The directory that the image serves from, and ``state`` beside it. Others may read it."""
+def containers() -> Iterator[Containers]:
+    """The files of the images, which others may read, and ``state`` beside them."""
+    require_root("running as another user")
+    require_programs("setpriv")
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        shutil.copytree(
-            ROOT / "examples" / "flask_app", root / "app",
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
+        for source, target in image("shop").copied:
+            shutil.copytree(
+                ROOT / source, root / target.lstrip("/"),
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
         (root / "state").mkdir(mode=0o700)
         os.chown(root / "state", USER, USER)
         root.chmod(0o755)
-        yield root
+        made = Containers(root)
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+@IMAGES
+def test_an_image_runs_as_a_user_without_rights(name: str) -> None:
+    assert image(name).user == f"{USER}:{USER}"
+
+
+@pytest.mark.system
+def test_the_image_of_an_application_needs_no_other(containers: Containers) -> None:
+    assert not containers.is_healthy("shop")
+    containers.start("shop")
+    wait_for(lambda: containers.is_healthy("shop"), "the application to be healthy", 40.0)
+    assert containers.is_healthy("agent")
 
 
 @pytest.mark.system
 def test_what_the_compose_file_runs_serves_where_hardly_anything_can_be_written(
-    image: Path,
+    containers: Containers,
 ) -> None:
-    require_root("running as another user")
-    require_programs("setpriv")
-    dockerfile = (COMPOSE.parent / "Dockerfile").read_text()
-    (served,) = re.findall(r"(?m)^CMD (.+)$", dockerfile)
-    assert f"USER {USER}:{USER}" in dockerfile
-    services = compose()["services"]
-    port = free_port()
-    programs = Path(sys.executable).parent
-    environment = {
-        "PATH": f"{programs}:/usr/bin:/bin", "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1",
-        **services["app1"]["environment"],
-        "CLUSTERSESSION_SECRET": SECRET,
-        "CLUSTERSESSION_STATE_DIR": str(image / "state"),
-        "CLUSTERSESSION_BIND": "127.0.0.1",
-        "CLUSTERSESSION_SEEDS": "",
-    }
-    before = sorted((image / "app").iterdir())
-    running: list[subprocess.Popen[bytes]] = []
-    log = image / "log"
-    try:
-        for command in (services["agent1"]["command"], json.loads(served)):
-            words = [word.replace("0.0.0.0:8000", f"127.0.0.1:{port}") for word in command]
-            with log.open("ab") as output:
-                running.append(subprocess.Popen(
-                    [*AS_USER, str(programs / words[0]), *words[1:]], cwd=image / "app",
-                    env=environment, stdout=output, stderr=output,
-                ))
-        wait_for(lambda: is_ready(port), "the application to be ready", 40.0)
-    finally:
-        for process in reversed(running):
-            process.terminate()
-            process.wait(30)
-    said = log.read_text()
+    environment = compose()["services"]["app1"]["environment"]
+    directory = containers.log.parent / "app"
+    before = sorted(directory.iterdir())
+    containers.start("agent", **environment)
+    wait_for(lambda: containers.is_healthy("agent", **environment), "a healthy agent", 40.0)
+    assert not containers.is_healthy("shop", **environment)
+    containers.start("shop", **environment)
+    wait_for(lambda: containers.is_healthy("shop", **environment), "a healthy application", 40.0)
+    containers.stop()
+    assert not containers.is_healthy("agent", **environment)
+    said = containers.log.read_text()
     assert "Starting gunicorn" in said
     for word in ("ERROR", "WARNING", "Traceback"):
         assert word.lower() not in said.lower(), said
-    assert sorted((image / "app").iterdir()) == before
-
-
-def is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("GET", "/ready")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
+    assert sorted(directory.iterdir()) == before

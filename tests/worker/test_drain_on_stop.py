@@ -60,6 +60,14 @@ def test_while_the_last_worker_goes_on_its_users_move(
     wait_for(lambda: serving(second) == {"tomcat1", "tomcat2"}, "the node to be back")
 
 
+def test_a_node_that_wrote_nothing_owes_nobody_anything(
+    nodes: Nodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    drain_of(nodes[0], 2.0).run()
+    assert "drained, 0 answers moved a session" in caplog.text
+
+
 def test_a_worker_with_siblings_that_stay_leaves_the_node_as_it_is(
     nodes: Nodes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,31 +1,28 @@
-"""The Kubernetes manifest, as far as it can be checked without a cluster."""
+"""The plain manifest says the same in all its places."""
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from clustersession.cli import main
 from clustersession.core.ids import derive_route, is_route
 from clustersession.net.discovery import parse_seed
-from clustersession.settings.sources import load_settings
+from clustersession.settings.settings import Settings
+from tests.kubernetes.manifests import PLAIN, POD_IP, objects, pod_of, settings_of
+from tests.support.dockerfile import image
 
-MANIFEST = Path(__file__).parents[1] / "examples" / "kubernetes" / "shop.yaml"
-OBJECTS = list(yaml.safe_load_all(MANIFEST.read_text()))
-POD_IP = "10.244.1.7"
+OBJECTS = objects(PLAIN.read_text())
 
 
 def the(kind: str, name: str) -> dict[str, Any]:
-    (found,) = [o for o in OBJECTS if (o["kind"], o["metadata"]["name"]) == (kind, name)]
-    return found["spec"]
+    return OBJECTS[kind, name]["spec"]
 
 
 SET = the("StatefulSet", "shop")
-POD = SET["template"]["spec"]
+POD = pod_of(OBJECTS)
 (CONTAINER,) = POD["containers"]
 ENV = {entry["name"]: entry for entry in CONTAINER["env"]}
 PORTS = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
@@ -33,14 +30,11 @@ HEADLESS = the("Service", SET["serviceName"])
 
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name, entry in ENV.items():
-        filled = POD_IP if "BIND" in name else "qT8w-Lz3Rk5_vN0xYb7d"
-        monkeypatch.setenv(name, entry.get("value", filled))
-    return load_settings()
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    return settings_of(CONTAINER, monkeypatch)
 
 
-def test_every_variable_is_a_setting_and_the_settings_work(settings: Any) -> None:
+def test_every_variable_is_a_setting_and_the_settings_work(settings: Settings) -> None:
     assert len(ENV) == len(CONTAINER["env"])
     assert all(name.startswith("CLUSTERSESSION_") for name in ENV)
     assert settings.distributable
@@ -53,13 +47,13 @@ def test_secret_and_address_come_from_where_they_must() -> None:
     assert "value" not in ENV["CLUSTERSESSION_SECRET"]
     reference = ENV["CLUSTERSESSION_SECRET"]["valueFrom"]["secretKeyRef"]
     made = re.search(r"create secret generic (\S+) .*\n#\s+--from-literal=(\w+)=",
-                     MANIFEST.read_text())
+                     PLAIN.read_text())
     assert made is not None
     assert (made[1], made[2]) == (reference["name"], reference["key"])
     assert ENV["CLUSTERSESSION_BIND"]["valueFrom"] == {"fieldRef": {"fieldPath": "status.podIP"}}
 
 
-def test_the_seed_is_the_name_of_the_headless_service(settings: Any) -> None:
+def test_the_seed_is_the_name_of_the_headless_service(settings: Settings) -> None:
     (seed,) = map(parse_seed, settings.seeds)
     assert seed.every_record
     assert seed.host == SET["serviceName"]
@@ -67,10 +61,10 @@ def test_the_seed_is_the_name_of_the_headless_service(settings: Any) -> None:
     assert HEADLESS["publishNotReadyAddresses"] is True
 
 
-def test_the_ports_agree(settings: Any) -> None:
+def test_the_ports_agree(settings: Settings) -> None:
     assert settings.port == PORTS["cluster"] == HEADLESS["ports"][0]["port"]
     assert settings.port_range == 1
-    assert f"--port={PORTS['web']}" in CONTAINER["command"]
+    assert f"--bind=0.0.0.0:{PORTS['web']}" in CONTAINER["command"]
     for service in (HEADLESS, the("Service", "shop")):
         assert {port["targetPort"] for port in service["ports"]} <= set(PORTS)
 
@@ -83,7 +77,7 @@ def test_everything_selects_the_pods() -> None:
     assert the("PodDisruptionBudget", "shop")["maxUnavailable"] < SET["replicas"]
 
 
-def test_readiness_is_the_ready_path_and_liveness_is_not(settings: Any) -> None:
+def test_readiness_is_the_ready_path_and_liveness_is_not(settings: Settings) -> None:
     readiness = CONTAINER["readinessProbe"]
     assert readiness["httpGet"] == {"path": settings.ready_path, "port": "web"}
     assert readiness["timeoutSeconds"] > 1
@@ -110,4 +104,19 @@ def test_every_pod_has_a_route_of_its_own() -> None:
     assert len(routes) == SET["replicas"]
     assert all(map(is_route, routes))
     assert "shop_0" in routes
-    assert "shop_0" in MANIFEST.read_text()
+    assert "shop_0" in PLAIN.read_text()
+
+
+def test_it_runs_what_the_image_is_made_for() -> None:
+    shop = image("shop")
+    assert CONTAINER["command"][0] == shop.command[0]
+    assert set(shop.command) <= set(CONTAINER["command"])
+    context = POD["securityContext"]
+    assert f"{context['runAsUser']}:{context['runAsGroup']}" == shop.user
+    assert context["fsGroup"] == context["runAsGroup"]
+
+
+def test_what_can_be_written_is_a_volume() -> None:
+    assert CONTAINER["securityContext"]["readOnlyRootFilesystem"]
+    mounted = {mount["name"] for mount in CONTAINER["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in POD["volumes"]} == {"state", "tmp"}
