@@ -188,8 +188,9 @@ def _check_session(
     for fact in sure:
         for word in fact.values:
             register = state.registers.get(word)
-            if register is None or (register.time, register.node) < fact.stamp:
+            if register is None or (register.time, register.node) < fact.stamp_of(word):
                 raise Violation(f"{name} has lost {word!r} of {key[:6]}: {fact}")
+    world.deeds.check(world.ledger, name, key, state)
     for word, register in state.registers.items():
         written = world.ledger.written.get((key, word, register.time, register.node), b"")
         if written != register.value:
