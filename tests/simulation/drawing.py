@@ -15,6 +15,7 @@ CAUSAL = 0.2
 WITH_COLLECTIONS = 0.3
 TO_COLLECTIONS = 0.7
 ADDED = 0.7
+AT_ONCE = 0.4
 DIRECT = 0.5
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
 DONORS_DIE = 0.04
@@ -100,12 +101,24 @@ def plan_of(seed: int, *, without_power: bool = False) -> Plan:
 
 
 def _use_collections(plan: Plan, rng: random.Random) -> None:
-    """Have requests that read or write attributes use collections that merge."""
-    for step in plan.steps:
-        changes = step[0] == "visit" and step[4] in ("read", "set", "nested", "delete")
-        if changes and rng.random() < TO_COLLECTIONS:
-            actions = ADDING if rng.random() < ADDED else REMOVING
-            step[4], step[5] = rng.choice(actions), rng.choice(NAMES)
+    """Have requests that read or write attributes use collections that merge, some at once."""
+    steps = plan.steps[:]
+    plan.steps.clear()
+    for step in steps:
+        plan.steps.append(step)
+        if step[0] != "visit" or step[4] not in ("read", "set", "nested", "delete"):
+            continue
+        if rng.random() < TO_COLLECTIONS:
+            _use_collection(step, rng)
+            while rng.random() < AT_ONCE:
+                host, worker = rng.randrange(plan.hosts), rng.randrange(2)
+                plan.steps.append(other := [*step[:2], host, worker, *step[4:]])
+                _use_collection(other, rng)
+
+
+def _use_collection(step: Step, rng: random.Random) -> None:
+    actions = ADDING if rng.random() < ADDED else REMOVING
+    step[4:] = rng.choice(actions), rng.choice(NAMES), rng.choice([0.0, 0.0, 0.0, 5.0, 100.0])
 
 
 def plan_with_many(seed: int) -> Plan:

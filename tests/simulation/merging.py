@@ -91,8 +91,9 @@ class Deed:
 
     def may_take(self, other: Deed, item: Item) -> bool:
         """Whether it removes what another deed has added, if both are there."""
-        names = [name for name, _ in self.removed]
-        return item in self.removed or (item[0] in names and self.saw(other))
+        if other.fact is None:
+            return item in self.removed
+        return self.saw(other) and any(name == item[0] for name, _ in self.removed)
 
     def saw(self, other: Deed) -> bool:
         """Whether the request had seen what another one had written."""
@@ -174,18 +175,19 @@ class Deeds:
                 continue
             certain = [deed for deed in deeds if is_sure(deed)]
             if name != HITS:
-                wrong = _wrong_items(deeds, certain, held.get(name, []))
+                wrong = wrong_items(deeds, certain, held.get(name, []))
             elif any(d.fact and d.fact.stamp[1] in ledger.nodes_fallen_back for d in deeds):
                 # It may have counted on from less than it had counted before.
                 continue
             else:
-                wrong = _wrong_count(deeds, certain, held.get(name, 0))
+                wrong = wrong_count(deeds, certain, held.get(name, 0))
             if wrong:
                 raise Violation(f"{host}: {key[:6]}[{name!r}] {wrong}")
             ledger.marks["collection held against its requests"] += bool(certain)
 
 
-def _wrong_count(deeds: Sequence[Deed], certain: Sequence[Deed], count: int) -> str:
+def wrong_count(deeds: Sequence[Deed], certain: Sequence[Deed], count: int) -> str:
+    """What is wrong with a count; certain: the deeds that are surely there. Empty: nothing."""
     low = high = 0
     for deed in deeds:
         resets = [other for other in deeds if other.reset and other.saw(deed)]
@@ -196,7 +198,8 @@ def _wrong_count(deeds: Sequence[Deed], certain: Sequence[Deed], count: int) -> 
     return "" if low <= count <= high else f"is {count}, and not between {low} and {high}"
 
 
-def _wrong_items(deeds: Sequence[Deed], certain: Sequence[Deed], held: Sequence[Item]) -> str:
+def wrong_items(deeds: Sequence[Deed], certain: Sequence[Deed], held: Sequence[Item]) -> str:
+    """What is wrong with a list, set or dict; certain: as of a count. Empty: nothing."""
     if len({name for name, _ in held}) < len(held):
         return f"holds something twice: {held}"
     newest: dict[Any, tuple[int, bytes]] = {}
