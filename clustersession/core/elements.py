@@ -18,7 +18,7 @@ changes when a session moves to a new id.
 
 import struct
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -107,11 +107,10 @@ class ElementWrites(NamedTuple):
             name = group + own
             total = sum_in(registers.get(name)) + step
             registers[name] = Register(time, node, seq, b"%d" % total)
-        free: dict[str, Iterator[str]] = {}
+        groups = {addition.group for addition in self.additions}
+        free = _free_slots(registers, groups, own, time)
         for index, addition in enumerate(self.additions):
             group = addition.group
-            if group not in free:
-                free[group] = iter(_free_slots(registers, group + own, time))
             name = next(free[group], "") or f"{group}{own}{_text(b'%d.%d' % (time, index))}"
             value = _placed(addition, time, node, index)
             registers[name] = Register(time, node, seq, value)
@@ -198,16 +197,20 @@ def _retire(
         registers[name] = Register(seen.time + 1, node, seq, None)
 
 
-def _free_slots(registers: Mapping[str, Register], start: str, time: int) -> list[str]:
-    """Return a node's slots that it may use at this time.
+def _free_slots(
+    registers: Mapping[str, Register], groups: Iterable[str], own: str, time: int
+) -> dict[str, Iterator[str]]:
+    """Return by group a node's slots that it may use at this time.
 
     Whoever else deletes what was there before dates that no later than the deletion that we hold.
     """
-    return [
-        name
-        for name, register in registers.items()
-        if register.value is None and register.time < time and name.startswith(start)
-    ]
+    free: dict[str, list[str]] = {group: [] for group in groups}
+    for name, register in registers.items() if free else ():
+        if register.value is None and register.time < time:
+            group = name[: name.rfind(_END) + 1]
+            if group in free and name.startswith(own, len(group)):
+                free[group].append(name)
+    return {group: iter(names) for group, names in free.items()}
 
 
 def _placed(addition: Addition, time: int, node: bytes, index: int) -> bytes:

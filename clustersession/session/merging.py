@@ -150,7 +150,7 @@ def elements_in(registers: Mapping[str, Register]) -> dict[str, dict[str, Regist
     found: dict[str, dict[str, Register]] = {}
     group, elements, is_sum = "", {}, False
     for name, register in registers.items():
-        if register.value is None or name[0] != SYSTEM_PREFIX:
+        if register.value is None or not name.startswith(SYSTEM_PREFIX):
             continue
         # Most elements stand next to others of their collection.
         if not group or not name.startswith(group):
@@ -298,19 +298,27 @@ def rebased(
     return value
 
 
-def is_appended(
-    before: bytes | None, now: StoredCollection, name: str, writes: ElementWrites | None
-) -> bool:
-    """Tell whether a list has become what it is by appending alone: its object holds that already.
+def appends_in(writes: ElementWrites | None) -> dict[str, int]:
+    """Return how many elements were added to each group that was only added to at its end."""
+    counts: dict[str, int] = {}
+    for addition in () if writes is None else writes.additions:
+        before = counts.get(addition.group, 0)
+        counts[addition.group] = before + 1 if addition.place is Place.LAST and before >= 0 else -1
+    return counts
 
-    before: what was stored. writes: what was written to all collections.
+
+def is_appended(
+    before: bytes | None, now: StoredCollection, name: str, appends: Mapping[str, int]
+) -> bool:
+    """Tell whether a list has become what it is by appends alone: its object holds that already.
+
+    before: what was stored. appends: see ``appends_in``.
     """
-    if now.kind != LIST or type(before) is not StoredCollection or writes is None:
+    if now.kind != LIST or type(before) is not StoredCollection:
         return False
-    group = group_of(LIST, name)
-    added = [addition.place for addition in writes.additions if addition.group == group]
+    count = appends.get(group_of(LIST, name), 0)
     return (
-        len(now.seen) == len(before.seen) + len(added) and set(added) <= {Place.LAST}
+        count > 0 and len(now.seen) == len(before.seen) + count
         and before.seen.items() <= now.seen.items()
     )
 

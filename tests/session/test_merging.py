@@ -107,6 +107,12 @@ def test_changes_at_once_merge(held: Any, one: Write, other: Write, after: Any) 
     assert Two(x=copy.copy(held)).at_once(other, one)["x"] in (after, [1, "b", "a"], {"a": 2})
 
 
+def test_an_attribute_without_a_name_stands_beside_a_collection() -> None:
+    world = World()
+    cookie = world.store(x=MergingList([1]), **{"": 5})
+    assert dict(world.open([cookie])) == {"x": [1], "": 5}
+
+
 @pytest.mark.parametrize(("held", "write", "left"), [
     (MergingList([1]), APPEND_B, ["b"]),
     (MergingSet([1]), lambda s: s["x"].add("b"), {"b"}),

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ReplicaError, ReplicaFull
+from clustersession.core.state import SessionState
 from clustersession.worker.host_clock import HostClock
 from tests.simulation import power
 from tests.simulation.agent import Agent
@@ -58,6 +59,8 @@ class Host:
         self.members_at_cut: frozenset[str] = frozenset()
         self.dismissed: set[str] = set()
         self.cut_s = -1.0
+        # What its journal held then.
+        self.held_at_cut: dict[str, SessionState] = {}
         # Since when what its workers write is brought to the disk in time.
         self.watched_since_s = float("inf")
         self.replica = self._new_replica()
@@ -186,6 +189,7 @@ class Host:
             world.ledger.lose(self.replica.life, world.timeline.now_s)
             self.replica = self._new_replica()
         else:
+            self.held_at_cut = dict(journal.waiting)
             power.note_cut(self, journal.waiting)
             self.replica = self._new_replica(self.replica.life)
 
