@@ -334,10 +334,11 @@ def refresh(value: Any, stored: StoredCollection, name: str) -> None:
         return
     held: dict[bytes, list[Any]] = {}
     items = dict.items(value) if isinstance(value, dict) else value
-    for content, item in zip(contents, list(items), strict=True):
+    # From the last one on: of those that are alike the first is taken first, from the end.
+    for content, item in zip(reversed(contents), reversed(list(items)), strict=True):
         held.setdefault(content, []).append(item)
     fresh = [
-        waiting.pop(0) if (waiting := held.get(content)) else _decoded(content, stored.kind)
+        waiting.pop() if (waiting := held.get(content)) else _decoded(content, stored.kind)
         for content in new
     ]
     value.clear()

@@ -174,6 +174,10 @@ class Ledger:
         self._by_seq = {(f.store, f.stamp[1], f.seq): f for f in self._all()}
         self.lose(lost, now_s)
 
+    def facts_of(self, store: Store) -> set[Fact]:
+        """What has been written in a store."""
+        return {fact for fact in self._all() if fact.store is store}
+
     def losses_since(self, at_s: float) -> int:
         """How many stores were lost since."""
         return sum(lost_s >= at_s for lost_s in self._lost_s)

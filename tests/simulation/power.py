@@ -112,7 +112,7 @@ def note_dropped(host: Host, *, ends: bool = False) -> None:
     """A host has nothing to recover any more: live sessions from before are gone; ``ends`` too."""
     world, life = host.world, host.replica.life
     world.ledger.power_cut(
-        life, lambda fact: (fact.end is not None and not ends) or fact.at_s > host.cut_s,
+        life, lambda fact: (fact.end is not None and not ends) or fact not in host.facts_at_cut,
         world.timeline.now_s,
     )
 
