@@ -25,7 +25,7 @@ def make_starlette() -> Any:
     from starlette.routing import Route
 
     from benchmarks.overhead import act
-    from benchmarks.store_pairs import PAUSE_S, is_pair, look
+    from benchmarks.store_pairs import PAUSE_S, is_pair, look, write
 
     async def answer(request: Request) -> PlainTextResponse:
         action = request.path_params["action"]
@@ -34,7 +34,7 @@ def make_starlette() -> Any:
         if is_pair(action):
             look(request.session)
             await asyncio.sleep(PAUSE_S)
-            request.session[action] = True
+            write(action, request.session)
             return PlainTextResponse("ok")
         return PlainTextResponse(act(action, request.session))
 

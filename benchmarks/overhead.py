@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from benchmarks.nodes import wait_until
 from benchmarks.result import Chart, Result, Table
-from benchmarks.store_pairs import is_pair
+from benchmarks.store_pairs import BEGIN, KEPT, begin_collections, is_pair, kept
 from clustersession.tools.demo.processes import accepts_connections, free_port
 
 ACTIONS = ("untouched", "read", "write")
@@ -66,6 +66,10 @@ def act(path: str, session: Any) -> str:
     elif action == "both":
         # Django's session cannot be iterated over.
         return ",".join(sorted(filter(is_pair, session.keys())))
+    elif action == BEGIN[1:]:
+        begin_collections(session)
+    elif action == KEPT[1:]:
+        return kept(session)
     elif action.startswith("fill"):
         for name, value in list(PAYLOADS.values())[int(action[4:])].items():
             session[name] = value

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "store_request": "benchmarks.store_request",
     "store_http": "benchmarks.store_http",
     "store_updates": "benchmarks.store_updates",
+    "merging": "benchmarks.merging",
     "store_visible": "benchmarks.store_visible",
     "store_ack": "benchmarks.store_ack",
     "store_outage": "benchmarks.store_outage",

@@ -8,20 +8,15 @@ hosts are two servers with the same Redis.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from benchmarks.http import ask, server
-from benchmarks.nodes import wait_until
+from benchmarks.http import ask
+from benchmarks.pairs import ask_at_once, left_over, served
 from benchmarks.result import Cell, Result, Table, Target
-from benchmarks.store_http import command
 from benchmarks.store_request import RIVALS, STORE_ONE, environments
 from benchmarks.stores import store_nodes, store_server
-from clustersession.tools.demo.processes import free_port
 
 PAIRS = 500
-ARRIVAL_S = 2.0
-"""How long an update may take to be seen on the other host."""
 SECOND = "store, the second host, ack one"
 BOTH = "paira,pairb"
 
@@ -55,39 +50,17 @@ def _lost(
     framework: str, environments: Sequence[Mapping[str, str]], pairs: int
 ) -> tuple[int, int]:
     """How many updates are lost on one worker, and on two hosts."""
-    with ExitStack() as stack:
-        ports = []
-        for environment in environments:
-            ports.append(free_port())
-            run_it = command(framework, ports[-1], 1)
-            stack.enter_context(server(run_it, ports[-1], environment))
-        return _lost_of(pairs, ports[0], ports[0]), _lost_of(pairs, *ports)
+    with served(framework, environments) as (one, other):
+        return _lost_of(pairs, one, one), _lost_of(pairs, one, other)
 
 
 def _lost_of(pairs: int, one: int, other: int) -> int:
     cookies = [ask(one, "/fill0")[0] for _ in range(pairs)]
-    with ThreadPoolExecutor(2) as pool:
-        for cookie in cookies:
-            both = [
-                pool.submit(ask, port, f"/{action}", cookie)
-                for port, action in zip((one, other), BOTH.split(","), strict=True)
-            ]
-            for each in both:
-                each.result()
+    ask_at_once((one, other), [f"/{action}" for action in BOTH.split(",")], cookies)
     return max(_missing(port, cookies) for port in {one, other})
 
 
 def _missing(port: int, cookies: Sequence[str]) -> int:
     """How many of the writes are not there, when all had the time to arrive."""
-    left = list(cookies)
-
-    def all_there() -> bool:
-        left[:] = [cookie for cookie in left if ask(port, "/both", cookie)[1] != BOTH]
-        return not left
-
-    try:
-        wait_until(all_there, "updates", ARRIVAL_S)
-    except SystemExit:
-        pass
-    found = [ask(port, "/both", cookie)[1].split(",") for cookie in left]
+    found = [written.split(",") for written in left_over(port, "/both", cookies, BOTH)]
     return sum(2 - len([name for name in names if name]) for names in found)

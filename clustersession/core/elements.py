@@ -18,7 +18,7 @@ changes when a session moves to a new id.
 
 import struct
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -36,8 +36,12 @@ ELEMENTS_MAX = 16_384
 _KIND_AT = len(ELEMENT_PREFIX)
 _END = "\x00"
 _HEAD = struct.Struct(">Q8sHH")
-_STAMP_BYTES = 18
+_HEAD_BYTES, _STAMP_BYTES = 20, 18
 _AT_END, _AT_START = b"\x01", b"\x00"
+
+
+# Half the price of StoredElement(...), of which a large collection has many.
+_new_tuple = tuple.__new__
 
 
 class Place(IntEnum):
@@ -103,11 +107,10 @@ class ElementWrites(NamedTuple):
             name = group + own
             total = sum_in(registers.get(name)) + step
             registers[name] = Register(time, node, seq, b"%d" % total)
-        free: dict[str, Iterator[str]] = {}
+        groups = {addition.group for addition in self.additions}
+        free = _free_slots(registers, groups, own, time)
         for index, addition in enumerate(self.additions):
             group = addition.group
-            if group not in free:
-                free[group] = iter(_free_slots(registers, group + own, time))
             name = next(free[group], "") or f"{group}{own}{_text(b'%d.%d' % (time, index))}"
             value = _placed(addition, time, node, index)
             registers[name] = Register(time, node, seq, value)
@@ -142,15 +145,12 @@ def element_kind(name: str) -> str:
 def read_element(name: str, register: Register) -> StoredElement:
     """Read an element that is there. Raises WireError."""
     value = register.value or b""
-    if len(value) < _HEAD.size:
-        raise WireError("an element without a place")
-    *_, order_length = _HEAD.unpack_from(value)
-    content = _HEAD.size + order_length
+    content = _HEAD_BYTES + int.from_bytes(value[_STAMP_BYTES:_HEAD_BYTES])
     if len(value) < content:
-        raise WireError("an element without its content")
+        raise WireError("an element without its place or content")
     stamp = value[:_STAMP_BYTES]
-    order = value[_HEAD.size : content] or _AT_END + stamp
-    return StoredElement(name, register, stamp, order, value[content:])
+    order = value[_HEAD_BYTES:content] or _AT_END + stamp
+    return _new_tuple(StoredElement, (name, register, stamp, order, value[content:]))
 
 
 def sum_in(register: Register | None) -> int:
@@ -197,16 +197,20 @@ def _retire(
         registers[name] = Register(seen.time + 1, node, seq, None)
 
 
-def _free_slots(registers: Mapping[str, Register], start: str, time: int) -> list[str]:
-    """Return a node's slots that it may use at this time.
+def _free_slots(
+    registers: Mapping[str, Register], groups: Iterable[str], own: str, time: int
+) -> dict[str, Iterator[str]]:
+    """Return by group a node's slots that it may use at this time.
 
     Whoever else deletes what was there before dates that no later than the deletion that we hold.
     """
-    return [
-        name
-        for name, register in registers.items()
-        if register.value is None and register.time < time and name.startswith(start)
-    ]
+    free: dict[str, list[str]] = {group: [] for group in groups}
+    for name, register in registers.items() if free else ():
+        if register.value is None and register.time < time:
+            group = name[: name.rfind(_END) + 1]
+            if group in free and name.startswith(own, len(group)):
+                free[group].append(name)
+    return {group: iter(names) for group, names in free.items()}
 
 
 def _placed(addition: Addition, time: int, node: bytes, index: int) -> bytes:

@@ -567,15 +567,22 @@ class Engine:
             reliable=reliable, provisional=message.phase is Phase.JOINING,
         ):
             self._lose_past(peer.node)
-        elif claimed is not None and (
-            reliable or (peer.settled and self.claims.has_heard(peer.node))
-        ):
-            # Not by multicast while it loads: a datagram may be late, and speak of a place that the
-            # peer has left. Later its places only grow, as long as it lives. And not before a word
-            # of it by TCP was judged: it may speak of what we wrote before we lost our past.
+        elif claimed is not None and self._counts(peer, reliable=reliable):
             peer.progress.confirmed_to(claimed)
         if changed:
             self.context.view_is_stale = True
+
+    def _counts(self, peer: Peer, *, reliable: bool) -> bool:
+        """Tell whether the places that a heartbeat names confirm our writes.
+
+        Of a peer that loads not by multicast: a datagram may be late, and speak of a place that the
+        peer has left. Later its places only grow, as long as it lives. Nor on a new link before it
+        has said where its stream begins: it holds nothing of what is before. And of nobody before a
+        word of it by TCP was judged: it may speak of what we wrote before we lost our past.
+        """
+        if peer.settled:
+            return reliable or self.claims.has_heard(peer.node)
+        return reliable and peer.progress.cursor is not None
 
     def _on_goodbye(self, node: bytes, at: Moment, *, reliable: bool) -> None:
         peer = self.context.peers.get(node)

@@ -14,6 +14,12 @@ CACHE_BYTES_MAX = 8 * 2**20
 """Of each generation, so that the sessions of 2,000 active users stay, each of some attributes."""
 
 RECORD_BYTES_MAX = 16 * 1024
+LARGE_RECORD_BYTES_MAX = 2 * 2**20
+"""Of records up to this length the last one stays: a request meets its own again at its commit.
+
+With what is decoded of it, it takes what that request took anyway, some 10 MiB at most.
+"""
+
 _STATE_BYTES = 1_700
 _REGISTER_BYTES = 320
 _TIMES_DECODED = 4
@@ -31,19 +37,22 @@ class DecodedRecords:
     _recent, _before: two generations instead of a linked list: bounded, and safe under threads
         without a lock. When the recent one is full it becomes the one before.
     _recent_bytes: what the recent one takes, about.
+    _large: the key and the entry of the large record that was met last.
     """
 
     def __init__(self) -> None:
         self._recent: dict[str, Held] = {}
         self._before: dict[str, Held] = {}
         self._recent_bytes = 0
+        self._large: tuple[str, Held] | None = None
 
     def state_of(self, key: str, data: bytes) -> SessionState | None:
         """Return the state in a session's record, or None when it does not decode."""
         held = self._recent.get(key)
         if held is not None and held[0] == data:
             return held[1]
-        held = self._before.get(key)
+        large = self._large
+        held = large[1] if large is not None and large[0] == key else self._before.get(key)
         if held is not None and held[0] == data:
             state: SessionState | None = held[1]
         else:
@@ -61,6 +70,8 @@ class DecodedRecords:
     ) -> None:
         """Remember that the record encodes the state; ``plain``: see ``StateDraft``."""
         if len(data) > RECORD_BYTES_MAX:
+            is_kept = len(data) <= LARGE_RECORD_BYTES_MAX
+            self._large = (key, (data, state, None)) if is_kept else None
             # Nor is what it was before it grew: every write would be prepared for that in vain.
             held = self._recent.pop(key, None)
             if held is not None:

@@ -16,7 +16,9 @@ from clustersession.session.changes import (
 from clustersession.session.merging import (
     Elements,
     StoredCollection,
+    appends_in,
     decode_attribute,
+    is_appended,
     kind_of,
     rebased,
     refresh,
@@ -147,8 +149,9 @@ class AttributeTracker:
             originals.pop(name, None)
             self.mutable.discard(name)
         self._elements = stored.elements
+        appended = appends_in(changes.elements)
         for name in changes.collections:
-            self._saved_collection(values, name, stored)
+            self._saved_collection(values, name, stored, appended)
 
     def _rebase(self, values: dict[str, Any], name: str, newer: bytes | None) -> None:
         """Put what a request changed in a collection on top of what others have made of it."""
@@ -164,10 +167,11 @@ class AttributeTracker:
             dict.__setitem__(values, name, value)
 
     def _saved_collection(
-        self, values: dict[str, Any], name: str, stored: StoredAttributes
+        self, values: dict[str, Any], name: str, stored: StoredAttributes,
+        appended: Mapping[str, int],
     ) -> None:
         """Have a collection hold what others have written to it as well."""
-        kept = stored.originals.get(name)
+        kept, original = stored.originals.get(name), self._originals.get(name)
         value = dict.get(values, name)
         if kept is None:
             dict.pop(values, name, None)
@@ -179,7 +183,7 @@ class AttributeTracker:
             if isinstance(value, Counter):
                 value = kept.data.value()
                 dict.__setitem__(values, name, value)
-            else:
+            elif not is_appended(original and original.data, kept.data, name, appended):
                 refresh(value, kept.data, name)
             self._own_originals()[name] = Original(value, kept.data)
             self.mutable.add(name)

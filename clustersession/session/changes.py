@@ -20,6 +20,7 @@ from clustersession.session.merging import (
 from clustersession.wire.value_types import SCALARS
 from clustersession.wire.values import encode_value
 
+_ELEMENTS = (ELEMENT_PREFIX, LOCAL_PREFIX + ELEMENT_PREFIX)
 UNLOADED: Any = object()
 """Stands for a value that nobody has asked for yet."""
 
@@ -72,11 +73,12 @@ def values_and_elements(
         data = register.value
         if data is None:
             continue
+        if name.startswith(_ELEMENTS):
+            has_elements = True
+            continue
         has_markers |= is_marker(data)
         if not name.startswith(SYSTEM_PREFIX):
             values[name] = data
-        elif name.startswith((ELEMENT_PREFIX, LOCAL_PREFIX + ELEMENT_PREFIX)):
-            has_elements = True
         elif name.startswith(LOCAL_PREFIX):
             local[name[len(LOCAL_PREFIX) :]] = data
     if local:

@@ -6,7 +6,9 @@ value that versions without these types cannot read: they leave the attribute ou
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -32,7 +34,7 @@ from clustersession.core.errors import SessionTooLarge, UnserializableValue, Wir
 from clustersession.core.state import SYSTEM_PREFIX, Register
 from clustersession.wire.collisions import check_hashes
 from clustersession.wire.merging import Counter, MergingDict, MergingList, MergingSet
-from clustersession.wire.values import decode_value, encode_value
+from clustersession.wire.values import decode_each, decode_value, encode_each
 
 _MARKER = b"\xd4\x0d"
 """A value of msgpack's extension type 13, of one byte: the kind."""
@@ -47,6 +49,8 @@ _ORDER_BYTES_MAX = 512
 """A list in which elements were put one after the other in its midst so often is written anew."""
 
 _STEP_MAX = 2**63
+
+_PLACE = attrgetter("order", "stamp", "name")
 
 NAME_LENGTH_MAX = 900
 """So many characters the name of a collection has; its elements' names are longer."""
@@ -65,10 +69,21 @@ class StoredCollection(bytes):
     """
 
     kind: str
-    elements: list[StoredElement]
     seen: Elements
     marked: bool
     total: int
+
+    @cached_property
+    def elements(self) -> list[StoredElement]:
+        found: list[StoredElement] = []
+        if self.kind != SUM:
+            for name, register in self.seen.items():
+                try:
+                    found.append(read_element(name, register))
+                except WireError:
+                    continue  # no node writes that
+            found.sort(key=_PLACE)
+        return found
 
     def value(self) -> Any:
         """Return it as an application gets it. Raises WireError."""
@@ -76,11 +91,11 @@ class StoredCollection(bytes):
             return Counter(self.total).following()
         contents = self.contents()
         if self.kind == LIST:
-            return MergingList(map(decode_value, contents))
+            return MergingList(decode_each(contents))
         if self.kind == SET:
-            return MergingSet(_hashable(list(map(decode_value, contents))))
+            return MergingSet(_hashable(decode_each(contents)))
         pairs = list(map(_split, contents))
-        keys = _hashable([decode_value(key) for key, _ in pairs])
+        keys = _hashable(decode_each([key for key, _ in pairs]))
         return MergingDict(zip(keys, (decode_value(data) for _, data in pairs), strict=True))
 
     def contents(self) -> list[bytes]:
@@ -133,18 +148,18 @@ def decode_attribute(data: bytes) -> object:
 def elements_in(registers: Mapping[str, Register]) -> dict[str, dict[str, Register]]:
     """Return the elements that are there, by attribute and stored name."""
     found: dict[str, dict[str, Register]] = {}
-    group, elements = "", {}
+    group, elements, is_sum = "", {}, False
     for name, register in registers.items():
-        if register.value is None or name[0] != SYSTEM_PREFIX:
+        if register.value is None or not name.startswith(SYSTEM_PREFIX):
             continue
         # Most elements stand next to others of their collection.
         if not group or not name.startswith(group):
             known = element_name(name)
             if known is None or known.kind == SEEN_SUM:
                 continue
-            group = name.removesuffix(known.identifier)
+            group, is_sum = name.removesuffix(known.identifier), known.kind == SUM
             elements = found.setdefault(known.attribute, {})
-        if element_kind(name) != SUM or not _is_taken_off(registers, name, register):
+        if not is_sum or not _is_taken_off(registers, name, register):
             elements[name] = register
     return {attribute: elements for attribute, elements in found.items() if elements}
 
@@ -180,9 +195,7 @@ def collected(
     kind = None if data is None else _MARKERS.get(data)
     if data is not None and kind is None:
         return None
-    of_kind: dict[str, dict[str, Register]] = {}
-    for name, register in elements.items():
-        of_kind.setdefault(element_kind(name), {})[name] = register
+    of_kind = _by_kind(elements)
     total = sum(counted(registers, name) for name in of_kind.get(SUM, ()))
     if kind is None:
         kinds = [k for k in sorted(of_kind) if k in _KINDS.values() and (k != SUM or total)]
@@ -192,28 +205,31 @@ def collected(
     return _stored(kind, of_kind.get(kind, {}), data is not None, total)
 
 
+def _by_kind(elements: Elements) -> dict[str, Elements]:
+    kinds = set(map(element_kind, elements))
+    if len(kinds) == 1:
+        return dict.fromkeys(kinds, elements)
+    return {
+        kind: {name: r for name, r in elements.items() if element_kind(name) == kind}
+        for kind in kinds
+    }
+
+
 def _stored(kind: str, seen: Elements, marked: bool, total: int) -> StoredCollection:
     # Compared within a process, and salted: nobody can choose elements that look like others.
     digest = hash((kind, total if kind == SUM else 0, marked, frozenset(seen.items())))
     stored = StoredCollection(b"%b%b%d" % (_MARKER, kind.encode(), digest))
     stored.kind, stored.seen, stored.marked, stored.total = kind, seen, marked, total
-    stored.elements = []
-    if kind != SUM:
-        for name, register in seen.items():
-            try:
-                stored.elements.append(read_element(name, register))
-            except WireError:
-                continue  # no node writes that
-        stored.elements.sort(key=lambda element: (element.order, element.stamp, element.name))
     return stored
 
 
 def contents_of(value: Any, name: str) -> list[bytes]:
     """Encode each element of a list, set or dict. Raises UnserializableValue."""
     if isinstance(value, dict):
-        pairs = [(encode_value(key, name), encode_value(v, name)) for key, v in dict.items(value)]
+        keys = encode_each(dict.keys(value), name)
+        pairs = zip(keys, encode_each(dict.values(value), name), strict=True)
         return [_LENGTH.pack(len(key)) + key + data for key, data in pairs]
-    return [encode_value(element, name) for element in value]
+    return encode_each(value, name)
 
 
 def is_unchanged(value: Any, data: bytes, name: str) -> bool:
@@ -222,6 +238,8 @@ def is_unchanged(value: Any, data: bytes, name: str) -> bool:
         return False
     if data.kind == SUM:
         return value.follows and int(value) == data.total
+    if data.kind == LIST and len(value) != len(data.elements):
+        return False
     contents = contents_of(value, name)
     if data.kind == LIST:
         return contents == data.contents()
@@ -280,6 +298,31 @@ def rebased(
     return value
 
 
+def appends_in(writes: ElementWrites | None) -> dict[str, int]:
+    """Return how many elements were added to each group that was only added to at its end."""
+    counts: dict[str, int] = {}
+    for addition in () if writes is None else writes.additions:
+        before = counts.get(addition.group, 0)
+        counts[addition.group] = before + 1 if addition.place is Place.LAST and before >= 0 else -1
+    return counts
+
+
+def is_appended(
+    before: bytes | None, now: StoredCollection, name: str, appends: Mapping[str, int]
+) -> bool:
+    """Tell whether a list has become what it is by appends alone: its object holds that already.
+
+    before: what was stored. appends: see ``appends_in``.
+    """
+    if now.kind != LIST or type(before) is not StoredCollection:
+        return False
+    count = appends.get(group_of(LIST, name), 0)
+    return (
+        count > 0 and len(now.seen) == len(before.seen) + count
+        and before.seen.items() <= now.seen.items()
+    )
+
+
 def refresh(value: Any, stored: StoredCollection, name: str) -> None:
     """Have a list, set or dict hold what is stored; objects that are in it already stay the same.
 
@@ -291,10 +334,11 @@ def refresh(value: Any, stored: StoredCollection, name: str) -> None:
         return
     held: dict[bytes, list[Any]] = {}
     items = dict.items(value) if isinstance(value, dict) else value
-    for content, item in zip(contents, list(items), strict=True):
+    # From the last one on: of those that are alike the first is taken first, from the end.
+    for content, item in zip(reversed(contents), reversed(list(items)), strict=True):
         held.setdefault(content, []).append(item)
     fresh = [
-        waiting.pop(0) if (waiting := held.get(content)) else _decoded(content, stored.kind)
+        waiting.pop() if (waiting := held.get(content)) else _decoded(content, stored.kind)
         for content in new
     ]
     value.clear()
@@ -382,8 +426,7 @@ def _list_changes(
     old = [] if stored is None else stored.elements
     additions: list[Addition] = []
     gone: list[StoredElement] = []
-    pairs = [(-1, -1), *_kept(contents, old), (len(old), len(contents))]
-    for (i, j), (next_i, next_j) in pairwise(pairs):
+    for (i, j), (next_i, next_j) in pairwise(_kept(contents, old)):
         left, come = old[i + 1 : next_i], contents[j + 1 : next_j]
         gone += left
         # What takes the place of another element keeps that place.
@@ -401,13 +444,14 @@ def _list_changes(
 
 
 def _kept(contents: Sequence[bytes], old: Sequence[StoredElement]) -> list[tuple[int, int]]:
-    """Return which old elements stay, and where: as many as can without one passing another."""
-    start, end = 0, 0
+    """Return which old elements stay, and where: as many as can without one passing another.
+
+    Of those at the start and at the end only the innermost, and what stands before and after all.
+    """
+    held = [element.content for element in old]
     shorter = min(len(contents), len(old))
-    while start < shorter and contents[start] == old[start].content:
-        start += 1
-    while end < shorter - start and contents[-1 - end] == old[-1 - end].content:
-        end += 1
+    start = _alike(contents, held)
+    end = min(_alike(contents[::-1], held[::-1]), shorter - start)
     places: dict[bytes, list[int]] = {}
     for i in range(len(old) - end - 1, start - 1, -1):
         places.setdefault(old[i].content, []).append(i)
@@ -416,12 +460,19 @@ def _kept(contents: Sequence[bytes], old: Sequence[StoredElement]) -> list[tuple
         for j in range(start, len(contents) - end)
         if (waiting := places.get(contents[j]))
     ]
-    shift = len(contents) - len(old)
     return [
-        *((i, i) for i in range(start)),
+        (start - 1, start - 1),
         *_longest_rising(middle),
-        *((i, i + shift) for i in range(len(old) - end, len(old))),
+        (len(old) - end, len(contents) - end),
     ]
+
+
+def _alike(one: Sequence[bytes], other: Sequence[bytes]) -> int:
+    """Return how many are the same at the start."""
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:
+        return shorter
+    return next(at for at in range(shorter) if one[at] != other[at])
 
 
 def _longest_rising(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -6,7 +6,9 @@ from msgpack import Unpacker, unpackb
 
 _LISTS = (b"\xdc", b"\xdd")
 _LISTS_AND_MAPS = (*_LISTS, b"\xde", b"\xdf")
-_SHORT_BYTES = 256
+SHORT_BYTES = 256
+"""So few bytes are unpacked at once: no lists in them can claim much."""
+
 _ROOM_MAX = 32 * 1024
 _LONG_BYTES = 64 * 1024
 _BYTES_PER_LIST_MIN = 8
@@ -21,7 +23,7 @@ def unpack(data: bytes | memoryview, **options: Any) -> Any:
     where that could be much, a first pass that builds nothing looks whether everything is there.
     With an ``object_pairs_hook`` maps are lists too.
     """
-    if len(data) > _SHORT_BYTES:
+    if len(data) > SHORT_BYTES:
         whole = bytes(data)
         heads = _LISTS if options.get("object_pairs_hook") is None else _LISTS_AND_MAPS
         # The heads of long lists that may stand there, times the length that each may claim.

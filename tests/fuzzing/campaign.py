@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from tests.fuzzing import (
+    collection_targets,
     connection_targets,
     local_targets,
     store_targets,
@@ -37,7 +38,10 @@ MEMORY_PER_BYTE_MAX = 160
 
 def all_targets() -> dict[str, Target]:
     """Every target by its name."""
-    modules = (wire_targets, stream_targets, local_targets, connection_targets, store_targets)
+    modules = (
+        wire_targets, stream_targets, local_targets, connection_targets, store_targets,
+        collection_targets,
+    )
     return {target.name: target for module in modules for target in module.targets()}
 
 

@@ -3,7 +3,8 @@
 
 import pytest
 
-from clustersession.core.feed import Batch
+from clustersession.core.feed import Batch, Cursor
+from clustersession.core.progress import PeerProgress
 from clustersession.node import effects, news
 from clustersession.node.confirmations import NOT_CONFIRMED, PATIENCE_S
 from clustersession.replica.opening import open_memory
@@ -139,6 +140,20 @@ def test_a_late_datagram_of_a_loading_peer_confirms_nothing() -> None:
     late = m.Heartbeat(own, 1, m.Phase.JOINING, True, world.at(b).wall_ms, 0, 0, claim, (
         a.replica.node,), (), (), False)
     a.running.receive(b.replica.node, m.encode_message(late), world.at(a), reliable=False)
+    assert not peer.progress.holds(head)
+
+
+def test_a_loading_peer_confirms_nothing_before_it_says_where_it_begins() -> None:
+    world = settled("tcp", "ab")
+    a, b = world.nodes["a"], world.nodes["b"]
+    peer = a.running.context.peers[b.replica.node]
+    head = world.write("a", key(1), n="1")
+    # Its link is new, and its first word on it comes before where its stream begins.
+    peer.progress = PeerProgress()
+    claim = {a.replica.node: Cursor(head, head)}
+    first = m.Heartbeat(b.running.context.own, 1, m.Phase.JOINING, True, world.at(b).wall_ms, 0, 0,
+                        claim, (a.replica.node,), (), (), False)
+    a.running.receive(b.replica.node, m.encode_message(first), world.at(a), reliable=True)
     assert not peer.progress.holds(head)
 
 

@@ -77,8 +77,23 @@ def test_large_records_take_the_place_of_more(monkeypatch: pytest.MonkeyPatch) -
     assert sum(len(data) for data, *_ in kept) * 4 <= 2 * module.CACHE_BYTES_MAX
 
 
+def test_of_large_records_the_last_one_is_kept() -> None:
+    records, large = DecodedRecords(), record(b"x" * (module.RECORD_BYTES_MAX + 1))
+    first = records.state_of("key", large)
+    assert records.state_of("key", large) is first
+    records.state_of("other", large)
+    assert records.state_of("key", large) is not first
+
+
+def test_a_large_record_is_met_only_by_its_very_bytes() -> None:
+    records = DecodedRecords()
+    values = [letter * (module.RECORD_BYTES_MAX + 1) for letter in (b"x", b"y")]
+    found = [value_of(records.state_of("key", record(value))) for value in (*values, values[0])]
+    assert found == [*values, values[0]]
+
+
 def test_a_huge_record_is_not_kept() -> None:
-    records, huge = DecodedRecords(), record(b"x" * (module.RECORD_BYTES_MAX + 1))
+    records, huge = DecodedRecords(), record(b"x" * (module.LARGE_RECORD_BYTES_MAX + 1))
     assert records.state_of("key", huge) is not records.state_of("key", huge)
 
 

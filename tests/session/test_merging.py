@@ -88,6 +88,8 @@ APPEND_B: Write = lambda s: s["x"].append("b")  # noqa: E731
     (MergingList([1, 2]), lambda s: s["x"].pop(0), APPEND_B, [2, "b"]),
     (MergingList([1, 2]), lambda s: s["x"].clear(), APPEND_B, ["b"]),
     (MergingList([3, 1]), lambda s: s["x"].sort(), APPEND_B, [1, 3, "b"]),
+    (MergingList([3, 1, 2]), lambda s: s["x"].sort(), lambda s: s["x"].remove(1), [2, 3]),
+    (MergingList([3, 1, 2]), lambda s: s["x"].sort(), lambda s: s["x"].remove(3), [1, 2, 3]),
     (MergingList([1, 9]), lambda s: s["x"].insert(1, 5), APPEND_B, [1, 5, 9, "b"]),
     (MergingList([{"n": 1}]), lambda s: s["x"][0].update(n=2), APPEND_B, [{"n": 2}, "b"]),
     (MergingSet([1, 2]), lambda s: s["x"].add(3), lambda s: s["x"].discard(1), {2, 3}),
@@ -105,6 +107,12 @@ APPEND_B: Write = lambda s: s["x"].append("b")  # noqa: E731
 def test_changes_at_once_merge(held: Any, one: Write, other: Write, after: Any) -> None:
     assert Two(x=copy.copy(held)).at_once(one, other)["x"] == after
     assert Two(x=copy.copy(held)).at_once(other, one)["x"] in (after, [1, "b", "a"], {"a": 2})
+
+
+def test_an_attribute_without_a_name_stands_beside_a_collection() -> None:
+    world = World()
+    cookie = world.store(x=MergingList([1]), **{"": 5})
+    assert dict(world.open([cookie])) == {"x": [1], "": 5}
 
 
 @pytest.mark.parametrize(("held", "write", "left"), [

@@ -21,6 +21,7 @@ from clustersession.session.lifetimes import ROTATION_GRACE_MS, is_live
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
+from tests.simulation import merging
 from tests.simulation.causal import check_current, check_forged
 from tests.simulation.ledger import Violation
 from tests.simulation.neighbours import at_peace, could_tell, know_the_end
@@ -130,6 +131,7 @@ class Visits:
             await self._stay(worker, visit, think_s)
         promises = Request(worker.host, visit, action, name)
         self._act(cast(Session, visit.session), action, name)
+        promises.acted()
         if action == "revoke":
             await self._revoke(worker, name)
         # The commit begins now, and to revoke may have taken long: the host may have been paused.
@@ -224,6 +226,8 @@ class Visits:
                 session[LOCAL_NAME] = self._written
             case "end":
                 session.invalidate()
+            case _ if action in merging.ACTIONS:
+                merging.act(session, action, name, self._written)
             case _:
                 dict(session)
 

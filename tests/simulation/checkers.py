@@ -117,10 +117,22 @@ def note_calm(world: World) -> None:
         if world.store is None:
             # With a store nobody makes up for a copy that was lost.
             world.ledger.calm()
-        for key, access_s in world.ledger.access_s.items():
+        for key in world.ledger.access_s:
+            access_s = _last_use_s(world, key, world.ledger.facts[key])
             for host in world.hosts:
-                if host.replica.get(key) is not None:
+                if access_s is not None and host.replica.get(key) is not None:
                     host.replica.life.last_access_s[key] = access_s
+
+
+def _last_use_s(world: World, key: str, facts: list[Fact]) -> float | None:
+    """When a session was last used, as far as somebody surely knows; None: nobody need."""
+    ledger = world.ledger
+    if not ledger.ever_lost:
+        return ledger.access_s[key]
+    # A later use may have been recorded in a store that was lost, and what is written again under a
+    # new node id is no use.
+    written_s = [fact.at_s for fact in facts if fact.surely_there]
+    return min(ledger.access_s[key], max(written_s)) if written_s else None
 
 
 def check_bounds(world: World) -> None:
@@ -188,8 +200,9 @@ def _check_session(
     for fact in sure:
         for word in fact.values:
             register = state.registers.get(word)
-            if register is None or (register.time, register.node) < fact.stamp:
+            if register is None or (register.time, register.node) < fact.stamp_of(word):
                 raise Violation(f"{name} has lost {word!r} of {key[:6]}: {fact}")
+    world.deeds.check(world.ledger, name, key, state)
     for word, register in state.registers.items():
         written = world.ledger.written.get((key, word, register.time, register.node), b"")
         if written != register.value:
@@ -205,11 +218,8 @@ def _must_be_there(world: World, key: str, sure: list[Fact]) -> bool:
         return False
     if any(fact.end for fact in sure) or not settings.idle_timeout_s:
         return True
-    last_s = ledger.access_s[key]
-    if ledger.ever_lost:
-        # A later use may have been recorded in a store that was lost, and what is written again
-        # under a new node id is no use.
-        last_s = min(last_s, max(fact.at_s for fact in sure))
+    last_s = _last_use_s(world, key, sure)
+    assert last_s is not None
     return now_s - last_s < settings.idle_timeout_s - slack_s
 
 

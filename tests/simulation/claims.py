@@ -41,9 +41,10 @@ def check_versions(ledger: Ledger, host: str, key: str, state: SessionState) -> 
             continue
         for name in fact.values:
             register = state.registers.get(name)
-            if register is not None and (register.time, register.node) >= fact.stamp:
+            if register is not None and (register.time, register.node) >= fact.stamp_of(name):
                 continue
-            if any(other.stamp > fact.stamp and name in other.values for other in facts):
+            stamp = fact.stamp_of(name)
+            if any(name in other.values and other.stamp_of(name) > stamp for other in facts):
                 continue
             if not _is_nowhere(ledger, fact, name):
                 raise Violation(f"{host} has {state.versions} of {key[:6]} and lacks {fact}")
@@ -60,7 +61,7 @@ def _is_nowhere(ledger: Ledger, fact: Fact, name: str) -> bool:
     if fact.surely_there:
         return False
     registers = [state.registers.get(name) for state in ledger.copies_of(fact.key)]
-    return all(r is None or (r.time, r.node) < fact.stamp for r in registers)
+    return all(r is None or (r.time, r.node) < fact.stamp_of(name) for r in registers)
 
 
 def check_digests(replica: Replica, host: str) -> None:

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+from tests.simulation.merging import ADDING, REMOVING
 from tests.simulation.plan import Plan, Step
 from tests.simulation.power_drawing import SHARE, add_power_cuts
 
@@ -11,6 +12,10 @@ ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "l
 USERS = ["login", "login", "login", "revoke", "local", "local"]
 WITH_USERS = 0.5
 CAUSAL = 0.2
+WITH_COLLECTIONS = 0.3
+TO_COLLECTIONS = 0.7
+ADDED = 0.7
+AT_ONCE = 0.4
 DIRECT = 0.5
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
 DONORS_DIE = 0.04
@@ -51,7 +56,7 @@ def plan_of(seed: int, *, without_power: bool = False) -> Plan:
         settings=_settings(rng),
     )
     if random.Random(f"{seed}.causal").random() < CAUSAL:
-        # Drawn apart, so that all other plans stay what they were.
+        # Drawn apart, as what follows, so that all other plans stay what they were.
         plan.settings["consistency"] = "causal"
     direct = random.Random(f"{seed}.direct")
     plan.direct = direct.random() < DIRECT
@@ -86,10 +91,34 @@ def plan_of(seed: int, *, without_power: bool = False) -> Plan:
     if plan.hosts > 2 and rng.random() < DONORS_DIE:
         plan.tiny = True
         plan.steps += _join_without_donor(rng, plan)
+    collections = random.Random(f"{seed}.collections")
+    if collections.random() < WITH_COLLECTIONS:
+        _use_collections(plan, collections)
     power = random.Random(f"{seed}.power")
     if power.random() < SHARE and not without_power:
         add_power_cuts(plan, power)
     return plan
+
+
+def _use_collections(plan: Plan, rng: random.Random) -> None:
+    """Have requests that read or write attributes use collections that merge, some at once."""
+    steps = plan.steps[:]
+    plan.steps.clear()
+    for step in steps:
+        plan.steps.append(step)
+        if step[0] != "visit" or step[4] not in ("read", "set", "nested", "delete"):
+            continue
+        if rng.random() < TO_COLLECTIONS:
+            _use_collection(step, rng)
+            while rng.random() < AT_ONCE:
+                host, worker = rng.randrange(plan.hosts), rng.randrange(2)
+                plan.steps.append(other := [*step[:2], host, worker, *step[4:]])
+                _use_collection(other, rng)
+
+
+def _use_collection(step: Step, rng: random.Random) -> None:
+    actions = ADDING if rng.random() < ADDED else REMOVING
+    step[4:] = rng.choice(actions), rng.choice(NAMES), rng.choice([0.0, 0.0, 0.0, 5.0, 100.0])
 
 
 def plan_with_many(seed: int) -> Plan:

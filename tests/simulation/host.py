@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clustersession.core.errors import ReplicaError, ReplicaFull
+from clustersession.core.state import SessionState
 from clustersession.worker.host_clock import HostClock
 from tests.simulation import power
 from tests.simulation.agent import Agent
 from tests.simulation.journal import SimulatedJournal
-from tests.simulation.ledger import Store
+from tests.simulation.ledger import Fact, Store
 from tests.simulation.neighbours import at_peace
 from tests.simulation.timeline import Action, WallClock
 from tests.simulation.watched_replica import WatchedReplica
@@ -57,7 +58,10 @@ class Host:
         # told it to do without since.
         self.members_at_cut: frozenset[str] = frozenset()
         self.dismissed: set[str] = set()
-        self.cut_s = -1.0
+        # What had been written there: not by when, for a host may boot and be written to at once.
+        self.facts_at_cut: set[Fact] = set()
+        # What its journal held then.
+        self.held_at_cut: dict[str, SessionState] = {}
         # Since when what its workers write is brought to the disk in time.
         self.watched_since_s = float("inf")
         self.replica = self._new_replica()
@@ -178,7 +182,7 @@ class Host:
             if self.awake and journal.works:
                 self.watched_since_s = max(self.began_s, self._woke_s, journal.worked_since_s)
         self.power_off()
-        self.cut_s = world.timeline.now_s
+        self.facts_at_cut = world.ledger.facts_of(self.replica.life)
         self.dismissed = set()
         journal.lose_power(world.random_int(journal.unsynced + 1))
         self.was_full = False
@@ -186,6 +190,7 @@ class Host:
             world.ledger.lose(self.replica.life, world.timeline.now_s)
             self.replica = self._new_replica()
         else:
+            self.held_at_cut = dict(journal.waiting)
             power.note_cut(self, journal.waiting)
             self.replica = self._new_replica(self.replica.life)
 

@@ -31,8 +31,9 @@ class Store:
 class Fact:
     """One committed change. ``holders`` is how many nodes were said to hold it.
 
-    told: of an end that was acknowledged where hosts have journals, those on whose disks it was
-    then; keepers: those that have not lost their disks since.
+    times: of values that are dated otherwise than the commit. told: of an end that was acknowledged
+    where hosts have journals, those on whose disks it was then; keepers: those that have not lost
+    their disks since.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Fact:
     store: Store
     at_s: float
     values: dict[str, bytes | None] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
     end: str | None = None
     holders: int = 1
     safe: bool = True
@@ -49,6 +51,10 @@ class Fact:
     expired: bool = False
     keepers: set[str] | None = None
     told: set[str] = field(default_factory=set)
+
+    def stamp_of(self, name: str) -> tuple[int, bytes]:
+        """When a value of it was written, and by whom."""
+        return self.times.get(name, self.stamp[0]), self.stamp[1]
 
     @property
     def surely_there(self) -> bool:
@@ -93,16 +99,20 @@ class Ledger:
     def add(self, fact: Fact) -> None:
         """A commit had an effect. Raises Violation for a stamp that does not move on."""
         time, node = fact.stamp
-        if time <= self._last_time.get(node, -1) and node not in self.nodes_fallen_back:
-            raise Violation(f"node {node.hex()} used stamp {time} after {self._last_time[node]}")
-        self._last_time[node] = time
+        # What is deleted of a collection, and nothing else, is dated as what was deleted.
+        is_dated = not fact.times or len(fact.times) < len(fact.values)
+        if is_dated:
+            if time <= self._last_time.get(node, -1) and node not in self.nodes_fallen_back:
+                last = self._last_time[node]
+                raise Violation(f"node {node.hex()} used stamp {time} after {last}")
+            self._last_time[node] = time
         for other in self.facts[fact.key]:
             if other.stamp[0] == time and other.values.keys() & fact.values.keys():
                 self.marks["tie broken by node id"] += 1
         if user := fact.values.get(PRINCIPAL):
             self.users[fact.key].add(user)
         for name, value in fact.values.items():
-            self.written[(fact.key, name, *fact.stamp)] = value
+            self.written[(fact.key, name, *fact.stamp_of(name))] = value
         self.facts[fact.key].append(fact)
         self._by_seq[fact.store, node, fact.seq] = fact
         self.by_writer[node, fact.seq] = fact
@@ -163,6 +173,10 @@ class Ledger:
                 fact.store = lost
         self._by_seq = {(f.store, f.stamp[1], f.seq): f for f in self._all()}
         self.lose(lost, now_s)
+
+    def facts_of(self, store: Store) -> set[Fact]:
+        """What has been written in a store."""
+        return {fact for fact in self._all() if fact.store is store}
 
     def losses_since(self, at_s: float) -> int:
         """How many stores were lost since."""

@@ -10,6 +10,9 @@ that every list of steps is a plan and a failing one can be shortened.
                                                            local: set what stays on the host,
                                                            download: read, and stay open so long,
                                                            late: set with the id from before a login
+                                                           append, insert, replace, take, add,
+                                                           discard, put, pop, count, clear, drop,
+                                                           zero: change a collection that merges
 ``["wait", ms]``                                           time passes
 ``["kill", host]`` ``["off", host]`` ``["start", host]``   kill -9, power off, start again
 ``["agent", host]`` ``["worker", host, worker]``           kill -9 of the agent, of a worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clustersession.core.revocation import RESERVED_PREFIX
-from clustersession.core.state import SessionState
+from clustersession.core.state import SessionState, expires_ms
 from tests.simulation.ledger import Fact, Violation
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def note_dropped(host: Host, *, ends: bool = False) -> None:
     """A host has nothing to recover any more: live sessions from before are gone; ``ends`` too."""
     world, life = host.world, host.replica.life
     world.ledger.power_cut(
-        life, lambda fact: (fact.end is not None and not ends) or fact.at_s > host.cut_s,
+        life, lambda fact: (fact.end is not None and not ends) or fact not in host.facts_at_cut,
         world.timeline.now_s,
     )
 
@@ -120,10 +120,15 @@ def note_dropped(host: Host, *, ends: bool = False) -> None:
 def check_recovered(host: Host) -> None:
     """No session is back whose end was acknowledged at a member of the host.
 
-    Where the host had dropped all who know of the end before it lost its power, it is in the same
-    place as if it had not: it hears of the end when they are back.
+    What had expired there is not back either, though somebody may have kept it in use elsewhere who
+    had not heard what was written here. Where the host had dropped all who know of the end before
+    it lost its power, it is in the same place as if it had not: it hears of the end when they are
+    back.
     """
     world = host.world
+    for key, held in host.held_at_cut.items():
+        if expires_ms(held) < host.clock.wall_ms():
+            world.ledger.expired(key, host.replica.life)
     required = _required_by(host)
     for key, facts in world.ledger.facts.items():
         state = host.replica.get(key)

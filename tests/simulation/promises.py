@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clustersession.core.elements import element_name
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import (
     LOCAL_PREFIX,
@@ -16,6 +17,7 @@ from clustersession.core.state import (
 from clustersession.session.lifetimes import is_live
 from clustersession.session.visit import Visit
 from clustersession.wire.values import encode_value
+from tests.simulation import merging
 from tests.simulation.ledger import Fact, Violation
 from tests.simulation.users import LOCAL_NAME
 
@@ -45,6 +47,17 @@ class Request:
         self.full = host.replica.disk.full
         self.node = host.replica.node
         self.facts_before = list(host.world.ledger.facts.get(self.key or "", ()))
+        self.held = merging.held_in(visit.session) if action in merging.ACTIONS else {}
+        self.deeds: list[merging.Deed] = []
+
+    def acted(self) -> None:
+        """The application has done its part."""
+        if self.action in merging.ACTIONS:
+            after = merging.held_in(self.visit.session)
+            resets = self.action in merging.REMOVING
+            self.deeds = merging.deeds_between(self.held, after, self.seen, resets=resets)
+            self.host.world.deeds.note(self.key, self.deeds)
+            self.names = {deed.attribute for deed in self.deeds}
 
     def judge(self, cookie: str | None, set_cookie: str | None) -> None:
         """The response goes out."""
@@ -63,6 +76,7 @@ class Request:
         elif self.action in MOVES and self.key not in (None, self.visit.key):
             self._judge_ended("has moved to another id")
             self._judge_moved()
+            self._judge_moved_collections()
         elif self.names:
             self._judge_written()
         elif self.action == "local":
@@ -119,11 +133,32 @@ class Request:
 
     def _judge_written(self) -> None:
         fact = self._written()
+        # Another request may have removed the same.
+        may_be_gone = self.deeds and all(deed.only_removes for deed in self.deeds)
+        if may_be_gone and self.copy != self.seen and (
+            fact is None or _names_written(fact) != self.names
+        ):
+            return
         if fact is None:
             raise Violation(f"{self.host.name} did not store {self.names} of {self.visit.key}")
         written = _names_written(fact)
         if written != self.names:
             raise Violation(f"{self.host.name} stored {written} and not {self.names}")
+        if self.visit.key is not None:
+            self.host.world.deeds.answered(self.visit.key, self.deeds, fact)
+
+    def _judge_moved_collections(self) -> None:
+        """What a session takes along to its new id stands there as if it was begun so."""
+        assert self.key is not None
+        assert self.visit.key is not None
+        before = merging.stored_in(self.host.replica.last_copies[self.key])
+        assert self.visit.state is not None
+        after = merging.stored_in(self.visit.state)
+        if before != after:
+            raise Violation(f"{self.key} had {before}, and after its id changed {after}")
+        if (fact := self._written()) is not None:
+            deeds = merging.deeds_between({}, after, None)
+            self.host.world.deeds.answered(self.visit.key, deeds, fact)
 
     def _written(self) -> Fact | None:
         """What the request wrote, of what this store has added since."""
@@ -157,7 +192,8 @@ class Request:
 
 
 def _names_written(fact: Fact) -> set[str]:
-    return {name for name in fact.values if not name.startswith(SYSTEM_PREFIX)}
+    attributes = {name for name in fact.values if not name.startswith(SYSTEM_PREFIX)}
+    return attributes | {known.attribute for name in fact.values if (known := element_name(name))}
 
 
 def _names_changed(session: dict[str, Any], action: str, name: str) -> set[str]:

@@ -14,6 +14,7 @@ from tests.simulation.swarm import campaign
 SEEDS = range(400)
 SEEDS_WITH_STORE = range(300)
 RARE_PATHS = {
+    "collection held against its requests",
     "death noticed in time",
     "failover rewrote a route",
     "gap repaired",
@@ -36,6 +37,7 @@ RARE_PATHS = {
 }
 RARE_PATHS_WITH_STORE = {
     "beat answered in short",
+    "collection held against its requests",
     "end learned by coming back",
     "failover rewrote a route",
     "node that lost its past began again",

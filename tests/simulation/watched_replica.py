@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+from clustersession.core.elements import SEEN_SUM, element_name
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.feed import START, Batch, Cursor
 from clustersession.core.revocation import RESERVED_PREFIX
@@ -29,6 +30,7 @@ from clustersession.replica.tables import META, NOTES
 from clustersession.replica.turns import CountedTurn
 from tests.simulation.claims import check_claim, check_versions
 from tests.simulation.ledger import Fact, Ledger, Store, Violation
+from tests.simulation.merging import check_slots
 from tests.simulation.timeline import WALL_START_MS
 from tests.simulation.users import check_local
 
@@ -153,6 +155,7 @@ class WatchedReplica(Replica):
                 self._taken_back.add(change.key)
                 self._ledger.marks["session taken back by its request"] += 1
             self._grown(change.key, old, state)
+            check_slots(self.life.host, old, state, self.node)
             self._take_down(change, state, seq)
         return committed
 
@@ -279,13 +282,19 @@ class WatchedReplica(Replica):
             if register.node == self.node and register.seq == seq
             and not self._is_local(change.key, name, register)
         }
+        dates = {
+            name: register.time
+            for name, register in state.registers.items()
+            if register.seq == seq and register.node == self.node
+        }
         if change.end is not None and state.ended is not None:
             time = state.ended.time
         else:
             time = max(
-                (r.time for r in state.registers.values() if r.seq == seq and r.node == self.node),
-                default=0,
+                (date for name, date in dates.items() if not _dates_what_it_saw(name, state)),
+                default=max(dates.values(), default=0),
             )
+        times = {name: dates[name] for name in values if _dates_what_it_saw(name, state)}
         if change.creation is not None:
             # A session that changed its id is as old as it was.
             age_ms = change.accessed_ms - change.creation.created_ms
@@ -294,7 +303,7 @@ class WatchedReplica(Replica):
         if time:
             self._ledger.add(
                 Fact(change.key, (time, self.node), seq, self.life, self._now_s(), values,
-                     change.end, expires_ms=expires_ms(state))
+                     times, change.end, expires_ms=expires_ms(state))
             )
 
     def _is_local(self, key: str, name: str, register: Register) -> bool:
@@ -326,6 +335,14 @@ class WatchedReplica(Replica):
         latest_ms = self._wall_ms + self._clock_skew_ms_max
         check_claim(self, self.life.host, self._ledger, node, (seen, cursor), latest_ms)
         self._cursors_seen[node] = cursor
+
+
+def _dates_what_it_saw(name: str, state: SessionState) -> bool:
+    """Whether a register is dated as what was deleted, and not as the commit that deleted it."""
+    known = element_name(name)
+    if known is None:
+        return False
+    return known.kind == SEEN_SUM or state.registers[name].value is None
 
 
 def _revoked_as(old: SessionState, new: SessionState) -> SessionState:

@@ -25,6 +25,7 @@ from tests.simulation.agent import Agent
 from tests.simulation.direct import DirectTraffic
 from tests.simulation.host import Host, name_of
 from tests.simulation.ledger import Ledger, Violation
+from tests.simulation.merging import Deeds
 from tests.simulation.neighbours import check_holders
 from tests.simulation.network import Network, Weather
 from tests.simulation.plan import Plan
@@ -55,6 +56,7 @@ class World:
         self.network = Network(self.timeline, weather, plan.seed)
         self.ledger = Ledger()
         self.users = Users()
+        self.deeds = Deeds()
         self.marks: Counter[str] = self.ledger.marks
         store = {"store": "valkey://simulated", "near_cache_idle_s": 0.0} if plan.store else {}
         if plan.power:

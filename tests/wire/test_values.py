@@ -31,7 +31,7 @@ from werkzeug.datastructures import (
 )
 
 from clustersession.core.errors import UnserializableValue, WireError
-from clustersession.wire.values import decode_value, encode_value
+from clustersession.wire.values import decode_each, decode_value, encode_each, encode_value
 from tests.wire.things import Promise, Thing
 
 OFFSETS = st.integers(-86_399, 86_399).map(lambda s: timezone(timedelta(seconds=s)))
@@ -133,6 +133,32 @@ def test_sets_are_sorted_whatever_the_insertion_order() -> None:
     names = [f"name{i}" for i in range(50)]
     backwards = names[::-1]
     assert encode_value(set(names)) == encode_value(set(backwards))
+
+
+@given(st.lists(VALUES, max_size=6))
+def test_several_values_are_encoded_and_decoded_like_each_of_them(values: list[Any]) -> None:
+    encoded = encode_each(values)
+    assert encoded == [encode_value(value) for value in values]
+    assert encode_each(decode_each(encoded)) == encoded
+
+
+@pytest.mark.parametrize("last", ["\ud800", "x" * 300, {1: 2, (3, 4): 5}, {"a": "\ud800"}, b""])
+def test_what_is_not_quick_may_stand_among_several_values(last: object) -> None:
+    assert decode_each(encode_each(["a", 1, last])) == ["a", 1, last]
+
+
+def test_one_of_several_values_that_cannot_be_stored_is_named() -> None:
+    with pytest.raises(UnserializableValue, match=r"session\['cart'\] is of type .*object"):
+        encode_each([1, "b", object()], "cart")
+    colliding = {n * (2**61 - 1) for n in range(100)}
+    with pytest.raises(UnserializableValue, match="elements of one hash"):
+        encode_each([1, dict.fromkeys(colliding, 1)], "cart")
+
+
+@pytest.mark.parametrize("bad", [b"", b"\x01\x02", b"\xdd\xff\xff\xff\xff", b"\xc1", b"\xd4\x0dl"])
+def test_one_of_several_values_that_cannot_be_read_is_refused(bad: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_each([b"\x01", bad, b"\x02"])
 
 
 def test_a_lone_surrogate_survives() -> None:
