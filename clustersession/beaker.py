@@ -234,6 +234,19 @@ class BeakerSession(MutableMapping[str, Any]):
         """Return the seconds without a request after which this session ends."""
         return self._session.idle_timeout
 
+    def swap(self, name: str, old: Any, new: Any) -> bool:
+        """Set an attribute at once, without ``save``; see ``session.session.Session``."""
+        values = self._copied()
+        swapped = self._session.swap(name, old, new)
+        self._copy_anew(name, values)
+        return swapped
+
+    def _copy_anew(self, name: str, values: dict[str, Any]) -> None:
+        for copied in (values, self._before):
+            copied.pop(name, None)
+            if name in self._session:
+                copied[name] = copy.deepcopy(self._session[name])
+
     def accessed(self) -> bool:
         """Tell whether the application looked at the session in this request."""
         return self._accessed

@@ -162,6 +162,14 @@ class RegisterWrites(Protocol):
         ...
 
 
+class Condition(Protocol):
+    """Is on what a commit depends, see ``core.conditions``."""
+
+    def holds(self, registers: Mapping[str, Register]) -> bool:
+        """Tell whether it is so in the registers that the commit meets."""
+        ...
+
+
 @dataclass(slots=True)
 class Change:
     """Describes one local commit to one session. Nobody changes it; every write makes one.
@@ -169,7 +177,8 @@ class Change:
     ``creation`` is None for a session that must exist already: a session that is gone is never
     brought back by a write. ``end`` is the reason when the commit ends the session. ``held`` is the
     copy that the request has of a session which may have left for a store meanwhile; it stands in
-    for that, and its end is a copy there as here.
+    for that, and its end is a copy there as here. ``condition``: without it the change has no
+    effect.
     """
 
     key: str
@@ -180,6 +189,7 @@ class Change:
     end: str | None = None
     held: SessionState | None = None
     elements: "RegisterWrites | None" = None
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,17 +248,17 @@ def apply_change(
     if current is None:
         if change.creation is None:
             return None
-        current = SessionState(
-            created_ms=change.creation.created_ms,
-            accessed_ms=change.accessed_ms,
-            deadline_ms=change.creation.deadline_ms,
-            registers={
-                IDLE_TIMEOUT: Register(time, node, seq, encode_ms(change.creation.idle_timeout_ms))
-            },
+        creation = change.creation
+        idle = Register(time, node, seq, encode_ms(creation.idle_timeout_ms))
+        current = new_state(
+            creation.created_ms, change.accessed_ms, creation.deadline_ms,
+            {IDLE_TIMEOUT: idle}, {}, None,
         )
     elif current.ended is not None:
         return None
     versions = {**current.versions, node: seq}
+    if change.condition is not None and not change.condition.holds(current.registers):
+        return None
     accessed_ms = max(current.accessed_ms, change.accessed_ms)
     if change.end is not None:
         return new_state(
@@ -450,8 +460,8 @@ __all__ = [
     "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REPLACED", "ENDED_REVOKED",
     "ENDED_ROTATED", "IDLE_TIMEOUT", "LABEL",
     "LIFETIME", "LOCAL_PREFIX", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
-    "Change", "Creation", "Delta", "Ended", "Register", "RegisterWrites", "SessionState",
-    "Versions",
+    "Change", "Condition", "Creation", "Delta", "Ended", "Register", "RegisterWrites",
+    "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
     "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "moved",
     "principal_of", "redated", "reissue", "shared", "times_in",

@@ -25,6 +25,7 @@ from clustersession.core.errors import SessionError
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.django.backed import BackedSession
 from clustersession.session.session import Session
+from clustersession.session.swapping import swap_of, swap_unstored
 from clustersession.session.untouched import holds_attributes
 from clustersession.session.visit import Visit, visit_of
 
@@ -147,6 +148,31 @@ class SessionStore(BackedSession):
             session = self._copy_of(session)
         await self._acommit(session)
         self._refuse_ended_id(session)
+
+    def swap(self, name: str, old: Any, new: Any) -> bool:
+        """Set an attribute at once if it is stored as ``old``; see ``session.session.Session``.
+
+        A session that is not stored yet is, with all that is set in it.
+        """
+        session = self._get_session()
+        if session.sid is not None:
+            return session.swap(name, old, new)
+        visit = visit_of(session)
+        if swap_unstored(visit, swap_of(visit, name, old, new)):
+            self._commit(session)
+            self.modified = True
+        return session.sid is not None
+
+    async def aswap(self, name: str, old: Any, new: Any) -> bool:
+        """Do what ``swap`` does, without blocking the event loop."""
+        session = await self._aget_session()
+        if session.sid is not None:
+            return await session.aswap(name, old, new)
+        visit = visit_of(session)
+        if swap_unstored(visit, swap_of(visit, name, old, new)):
+            await self._acommit(session)
+            self.modified = True
+        return session.sid is not None
 
     def create(self) -> None:
         """Begin a new session with the present data, stored at once. The old one goes on."""

@@ -51,7 +51,7 @@ def prepare(
     sets, deletes = change.sets, change.deletes
     if not sets or change.creation is not None or change.end is not None:
         return None
-    if change.elements is not None:
+    if change.elements is not None or change.condition is not None:
         return None
     if len(sets) + len(deletes) > NAMES_MAX or change.key[0] == RESERVED_PREFIX:
         return None

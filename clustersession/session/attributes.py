@@ -191,6 +191,12 @@ class AttributeTracker:
             for name in self._undecodable:
                 originals[name] = Original(None, b"")
 
+    def forget(self, values: dict[str, Any], name: str) -> None:
+        """Have the next ``take_newer`` take an attribute as it is stored, changed here or not."""
+        dict.pop(values, name, None)
+        self._own_originals().pop(name, None)
+        self.mutable.discard(name)
+
     def forget_stored(self) -> None:
         """Note that nothing is stored any more."""
         self._originals, self._stored, self._elements = {}, None, NO_ELEMENTS

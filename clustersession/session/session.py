@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from typing import Any
 
 from clustersession.core.errors import SessionError
 from clustersession.core.state import (
@@ -16,6 +17,7 @@ from clustersession.core.state import (
 from clustersession.session.fetching import newest, newest_async
 from clustersession.session.label import clean_label, read_label
 from clustersession.session.lifetimes import PERMANENT, utc
+from clustersession.session.swapping import swap, swap_async, swap_of
 from clustersession.session.users import ClusterSessions, principal_text
 from clustersession.session.visit import NewId, SessionDict
 from clustersession.session.watch import SessionChange, watch
@@ -232,6 +234,26 @@ class Session(SessionDict):
         if visit.key is None or visit.discarded:
             return not visit.mute
         return visit.take_newer(await newest_async(visit.context, visit.key))
+
+    def swap(self, name: str, old: Any, new: Any) -> bool:
+        """Set an attribute, at once, if it is stored as ``old``; tell whether it was, and is now.
+
+        None as ``old`` stands for an attribute that is not there, too. Values are compared as they
+        are stored: 1, 1.0 and True are three of them. Of the workers of a host one is told True,
+        whatever they have read. Afterwards the session holds what is stored, whoever wrote it; what
+        else is changed here and not saved yet stays so. False as well when the session has ended or
+        there is no space. Blocks until peers confirm, as ``ack`` asks. Raises what a commit raises,
+        and TypeError for values that merge.
+        """
+        self.accessed = True
+        visit = self._visit
+        return swap(visit, swap_of(visit, name, old, new))
+
+    async def aswap(self, name: str, old: Any, new: Any) -> bool:
+        """Do what ``swap`` does, without blocking the event loop."""
+        self.accessed = True
+        visit = self._visit
+        return await swap_async(visit, swap_of(visit, name, old, new))
 
     def clear(self) -> None:
         """Delete every attribute, those that cannot be read too.

@@ -92,4 +92,5 @@ _override((
     "__delitem__", "__eq__", "__ior__", "__iter__", "__len__", "__ne__", "__or__", "__repr__",
     "__reversed__", "__ror__", "__sizeof__", "clear", "copy", "items", "keys", "pop", "popitem",
     "setdefault", "update", "values", "areload", "invalidate", "mark_modified", "reload",
+    "swap", "aswap",
 ))  # fmt: skip

@@ -61,7 +61,7 @@ class SessionDict(dict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         self.accessed = True
         if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
-            key = _checked(key)
+            key = checked_name(key)
         dict.__setitem__(self, key, value)
         self._changed = True
 
@@ -93,7 +93,7 @@ class SessionDict(dict[str, Any]):
 
     def update(self, *others: Any, **values: Any) -> None:
         """Do what dict.update does, all or nothing."""
-        new = {_checked(key): value for key, value in dict(*others, **values).items()}
+        new = {checked_name(key): value for key, value in dict(*others, **values).items()}
         dict.update(self, new)
         self._changed = True
 
@@ -366,6 +366,17 @@ class Visit:
                 session._changed = True
         return True
 
+    def take_stored(self, name: str, state: SessionState) -> None:
+        """Take an attribute as a newer copy has it, the others with unsaved changes on top.
+
+        Raises what ``find_changes`` raises.
+        """
+        session = self.session
+        self.attributes.forget(session, name)
+        self.replace_state(state)
+        if self.attributes.take_newer(session, session._changed, stored_attributes(state)):
+            session._changed = True
+
     def committed(
         self, identifier: str, key: str, state: SessionState, changes: AttributeChanges
     ) -> None:
@@ -432,7 +443,8 @@ def visit_of(session: SessionDict) -> Visit:
     return session._visit
 
 
-def _checked(key: object) -> str:
+def checked_name(key: object) -> str:
+    """Return the name of an attribute as plain text. Raises TypeError and ValueError."""
     if not isinstance(key, str):
         raise TypeError(f"session keys must be str, not {type(key).__name__}: {key!r:.80}")
     if key.startswith(SYSTEM_PREFIX):

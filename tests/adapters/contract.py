@@ -343,6 +343,28 @@ class AdapterContract(ABC):
                 found = worker.get("read", cookie).data
                 assert found == [both, 2, both, {"fast": once, "slow": once}]
 
+    def test_of_requests_that_swap_the_same_value_one_is_told_that_it_did(self) -> None:
+        during: list[Callable[[], object]] = []
+
+        def begin(session: Any) -> object:
+            return [session.swap("step", None, 1)]
+
+        def slow(session: Any) -> object:
+            read = session["step"]
+            others = [other() for other in during]
+            return [others, session.swap("step", read, "slow"), session["step"]]
+
+        def fast(session: Any) -> object:
+            return [session.swap("step", session["step"], "fast")]
+
+        views: dict[str, View] = {"begin": begin, "slow": slow, "fast": fast}
+        with ExitStack() as stack:
+            first, second = (stack.enter_context(self.serve(views)) for _ in range(2))
+            begun = first.get("begin")
+            during.append(lambda: second.get("fast", begun.cookie).data)
+            assert begun.data == [True]
+            assert first.get("slow", begun.cookie).data == [[[True]], False, "fast"]
+
     def test_values_of_a_framework_s_own_classes_are_stored_as_plain_ones(self) -> None:
         def store(session: Any) -> object:
             session["form"] = MultiDict([("a", "1"), ("a", "2"), ("b", Status.PAID)])

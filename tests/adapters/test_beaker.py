@@ -476,6 +476,7 @@ class TestContract(AdapterContract):
         "principal": lambda s: s.principal, "load": lambda s: s.load(),
         "delete": lambda s: s.delete(), "invalidate": lambda s: s.invalidate(),
         "regenerate_id": lambda s: s.regenerate_id(),
+        "swap": lambda s: s.swap("user", "nobody", "bob"),
     }
 
     def rotate(self, session: Any) -> None:

@@ -56,6 +56,8 @@ BY_NAME: dict[str, Way] = {
     "invalidate": lambda s: s.invalidate(),
     "reload": lambda s: s.reload(),
     "areload": lambda s: s.areload().close(),
+    "swap": lambda s: s.swap("user", "nobody", "bob"),
+    "aswap": lambda s: s.aswap("user", "nobody", "bob").close(),
     "watch": lambda s: s.watch(),
     "clear": lambda s: s.clear(),
     "copy": lambda s: s.copy(),
