@@ -118,6 +118,16 @@ class Watchers:
             if owner(key, serving | {route}) == route or any(self._listening.values()):
                 self._push(Transition(EXPIRED, key, state=state), everywhere=False)
 
+    def reclaimed(
+        self, stored: Sequence[Stored], serving: frozenset[str], route: str
+    ) -> None:
+        """Tell of attributes that expired, if this node is the one to tell of them."""
+        self._tell([key for key, _, _ in stored if key in self._by_key])
+        for happened in transitions(stored):
+            owned = owner(happened.key, serving | {route}) == route
+            if owned or any(self._listening.values()):
+                self._push(happened, everywhere=False)
+
     def _observe(self) -> None:
         wanted = bool(self._keys) or any(self._listening.values())
         self._replica.observe(self._changed if wanted else None)

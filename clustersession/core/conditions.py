@@ -5,24 +5,26 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from clustersession.core.elements import SEEN_SUM, element_name
+from clustersession.core.expiring_values import is_expired, plain_of
 from clustersession.core.state import LOCAL_PREFIX, Register
 
 
 class ExpectedValue(NamedTuple):
     """Is that an attribute has this value; None: that it is not there, nor as a collection.
 
-    value: its canonical bytes.
+    value: its canonical bytes, without until when it counts.
     """
 
     name: str
     value: bytes | None
 
-    def holds(self, registers: Mapping[str, Register]) -> bool:
-        """Tell whether it is so in these registers."""
+    def holds(self, registers: Mapping[str, Register], now_ms: int) -> bool:
+        """Tell whether it is so in these registers; what has expired by now is not there."""
         for stored_name in (LOCAL_PREFIX + self.name, self.name):
             register = registers.get(stored_name)
-            if register is not None and register.value is not None:
-                return register.value == self.value
+            held = None if register is None else register.value
+            if held is not None and not is_expired(held, now_ms):
+                return plain_of(held) == self.value
         return self.value is None and not self._has_elements(registers)
 
     def _has_elements(self, registers: Mapping[str, Register]) -> bool:

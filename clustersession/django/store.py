@@ -16,6 +16,7 @@ As in Django a session expires ``SESSION_COOKIE_AGE`` after the last write, unle
 """
 
 import logging
+from datetime import timedelta
 from typing import Any, cast
 
 from django.conf import settings as django_settings
@@ -149,27 +150,38 @@ class SessionStore(BackedSession):
         await self._acommit(session)
         self._refuse_ended_id(session)
 
-    def swap(self, name: str, old: Any, new: Any) -> bool:
+    def swap(
+        self, name: str, old: Any, new: Any, *, expires_in: float | timedelta | None = None
+    ) -> bool:
         """Set an attribute at once if it is stored as ``old``; see ``session.session.Session``.
 
         A session that is not stored yet is, with all that is set in it.
         """
         session = self._get_session()
         if session.sid is not None:
-            return session.swap(name, old, new)
+            return session.swap(name, old, new, expires_in=expires_in)
         visit = visit_of(session)
-        if swap_unstored(visit, swap_of(visit, name, old, new)):
+        if swap_unstored(visit, swap_of(visit, name, old, new, expires_in)):
             self._commit(session)
             self.modified = True
         return session.sid is not None
 
-    async def aswap(self, name: str, old: Any, new: Any) -> bool:
+    async def aset(
+        self, key: str, value: Any, *, expires_in: float | timedelta | None = None
+    ) -> None:
+        """Do what ``set`` does; Django's own sets as ``session[key] = value`` does."""
+        await self._aget_session()
+        self.set(key, value, expires_in=expires_in)
+
+    async def aswap(
+        self, name: str, old: Any, new: Any, *, expires_in: float | timedelta | None = None
+    ) -> bool:
         """Do what ``swap`` does, without blocking the event loop."""
         session = await self._aget_session()
         if session.sid is not None:
-            return await session.aswap(name, old, new)
+            return await session.aswap(name, old, new, expires_in=expires_in)
         visit = visit_of(session)
-        if swap_unstored(visit, swap_of(visit, name, old, new)):
+        if swap_unstored(visit, swap_of(visit, name, old, new, expires_in)):
             await self._acommit(session)
             self.modified = True
         return session.sid is not None

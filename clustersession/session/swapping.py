@@ -5,12 +5,15 @@ request has read, and no worker of the host can write in between. Hosts write si
 of them may both find the value that they expect; then the later write counts, as always.
 """
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from clustersession.core.conditions import ExpectedValue
-from clustersession.core.errors import SessionTooLarge
+from clustersession.core.expiring_values import expiring
 from clustersession.core.state import Change, SessionState
 from clustersession.replica.results import Committed
+from clustersession.session.changes import check_attribute_size
+from clustersession.session.expiry import until_ms
 from clustersession.session.in_use import copy_in_use, present_copy, those_that_left
 from clustersession.session.lifetimes import is_live
 from clustersession.session.local_attributes import stays_here
@@ -24,16 +27,20 @@ from clustersession.wire.values import encode_value
 class Swap(NamedTuple):
     """Says what is to become of an attribute, by canonical bytes. expected None: it is not there.
 
-    value: what ``stored`` encodes, as the application gave it.
+    value: what ``stored`` encodes, as the application gave it. until_ms: until when it is to count;
+    None: as long as the session.
     """
 
     name: str
     expected: bytes | None
     value: object
     stored: bytes
+    until_ms: int | None
 
 
-def swap_of(visit: Visit, name: str, old: object, new: object) -> Swap:
+def swap_of(
+    visit: Visit, name: str, old: object, new: object, expires_in: float | timedelta | None = None
+) -> Swap:
     """Return the swap of a value for another one. Raises what a commit raises, and TypeError."""
     name = checked_name(name)
     for value in (old, new):
@@ -42,13 +49,13 @@ def swap_of(visit: Visit, name: str, old: object, new: object) -> Swap:
                 f"swap takes plain values, not a {type(value).__name__}: its changes merge, and "
                 "need no comparing"
             )
-    stored = encode_value(new, name)
-    bytes_max = visit.context.settings.attribute_bytes_max
-    if len(name) + len(stored) > bytes_max:
-        raise SessionTooLarge(
-            f"session[{name!r}] takes {len(stored)} bytes; attribute_bytes_max is {bytes_max}"
-        )
-    return Swap(name, None if old is None else encode_value(old, name), new, stored)
+    stored, until = encode_value(new, name), None
+    if expires_in is not None:
+        until = until_ms(visit.context.now_ms(), expires_in, new)
+        stored = expiring(stored, until)
+    check_attribute_size(name, stored, visit.context.settings.attribute_bytes_max)
+    expected = None if old is None else encode_value(old, name)
+    return Swap(name, expected, new, stored, until)
 
 
 def swap(visit: Visit, wanted: Swap) -> bool:
@@ -120,6 +127,9 @@ def swap_unstored(visit: Visit, wanted: Swap) -> bool:
     if (None if value is None else encode_value(value, name)) != wanted.expected:
         return False
     session[name] = wanted.value
+    if wanted.until_ms is not None:
+        visit.attributes.limit(name, wanted.until_ms)
+        session._look_at_times()
     return True
 
 

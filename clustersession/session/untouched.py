@@ -11,6 +11,7 @@ read it, too.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from clustersession.core.reclaiming import NEVER_MS
 from clustersession.session.changes import UNLOADED
 from clustersession.session.session import Session
 from clustersession.session.visit import SessionDict
@@ -43,18 +44,29 @@ class UntouchedSession(Session):
     def get(self, key: str, default: Any = None) -> Any:
         """Do what dict.get does."""
         self.accessed = True
+        visit = self._visit
+        untils = visit.attributes.untils
+        if untils and untils.get(key, NEVER_MS) <= visit.context.now_ms():
+            return default
         value = dict.get(self, key, default)
         if value is UNLOADED:
-            self._visit.attributes.load(self, key)
+            visit.attributes.load(self, key)
             value = dict.get(self, key, default)
         return value
 
     def _load(self) -> None:
-        """Decode every attribute and become a plain session, a ``_loaded_class``."""
-        self.__class__ = self._loaded_class  # type: ignore[assignment]
+        """Decode every attribute and become a plain session, a ``_loaded_class``.
+
+        While the time of some is limited, it stays what looks at that at each read.
+        """
+        attributes = self._visit.attributes
+        if attributes.untils:
+            self._visit.drop_expired()
+        else:
+            self.__class__ = self._loaded_class  # type: ignore[assignment]
         self.accessed = True
         dict.pop(self, _STAND_IN, None)
-        self._visit.attributes.load_all(self)
+        attributes.load_all(self)
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session, and load it.
@@ -62,6 +74,9 @@ class UntouchedSession(Session):
         Whoever gets hold of the object may be C code that reads the dict without any method.
         """
         self._load()
+
+
+Session._checking_class = UntouchedSession
 
 
 def hide_emptiness(session: SessionDict) -> None:
@@ -75,9 +90,10 @@ def holds_attributes(session: SessionDict) -> bool:
 
 
 def _loading_first(name: str) -> Callable[..., Any]:
-    def method(self: Session, *arguments: Any, **keywords: Any) -> Any:
+    def method(self: UntouchedSession, *arguments: Any, **keywords: Any) -> Any:
+        loaded = self._loaded_class
         self._load()
-        return getattr(self, name)(*arguments, **keywords)
+        return getattr(loaded, name)(self, *arguments, **keywords)
 
     method.__name__ = name
     return method

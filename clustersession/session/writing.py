@@ -13,6 +13,7 @@ from clustersession.core.elements import (
 )
 from clustersession.core.errors import SessionError, SessionTooLarge, TooManySessions
 from clustersession.core.ids import KEY_LENGTH, log_name
+from clustersession.core.reclaiming import without_expired
 from clustersession.core.state import (
     ENDED_INVALIDATED,
     ENDED_LIMIT,
@@ -366,6 +367,7 @@ def _moved_values(
 
     What was seen of a counter's sums stays behind with what was taken off them.
     """
+    current = without_expired(current, now_ms)
     registers = dict(current.registers)
     elements = visit.context.local.place_elements(changes.elements)
     if elements:

@@ -31,6 +31,7 @@ from uuid import UUID
 from msgpack import ExtType, Packer
 
 from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.core.expiring_values import DEADLINE_BYTES, EXPIRING
 from clustersession.wire.collisions import (
     SHORT_BYTES,
     check_hashes,
@@ -51,6 +52,7 @@ _EXTENSION_DEPTH_MAX = 16
 _TUPLE, _SET, _FROZENSET, _BIG_INT, _DECIMAL, _DATETIME = 1, 2, 3, 4, 5, 6
 _DATE, _TIME, _TIMEDELTA, _UUID, _MARKUP = 7, 8, 9, 10, 11
 _REGISTERED = 12
+# 13 is the marker of a collection, see ``session.merging``; 14 is ``core.expiring_values``.
 
 _LAZY_CLASS_NAMES = frozenset({"Promise", "LazyString", "_LazyString", "LazyProxy"})
 _FOLD = "~"
@@ -310,6 +312,8 @@ _DECODERS: dict[int, Callable[[bytes], object]] = {
 def _decode_extension(depth: int, code: int, data: bytes) -> object:
     container = _CONTAINERS.get(code)
     if container is None:
+        if code == EXPIRING:
+            return decode_value(data[DEADLINE_BYTES:])
         if code == _REGISTERED:
             return _decode_registered(depth, data)
         return _DECODERS[code](data)

@@ -56,6 +56,8 @@ BY_NAME: dict[str, Way] = {
     "invalidate": lambda s: s.invalidate(),
     "reload": lambda s: s.reload(),
     "areload": lambda s: s.areload().close(),
+    "set": lambda s: s.set("user", "bob", expires_in=60),
+    "expires_in": lambda s: s.expires_in("user"),
     "swap": lambda s: s.swap("user", "nobody", "bob"),
     "aswap": lambda s: s.aswap("user", "nobody", "bob").close(),
     "watch": lambda s: s.watch(),

@@ -41,7 +41,8 @@ async def turns(
             done.set()
 
     made = Sweeper(
-        replica, log or event_log(), lambda removed: told.extend(key for key, _ in removed), on_turn
+        replica, log or event_log(), lambda removed: told.extend(key for key, _ in removed),
+        lambda stored: told.extend(f"{key} lives" for key, _, _ in stored), on_turn,
     )
     task = asyncio.ensure_future(made.run())
     async with asyncio.timeout(10):

@@ -4,6 +4,7 @@ import pytest
 
 from clustersession.core.conditions import ExpectedValue
 from clustersession.core.elements import LIST, SEEN_SUM, group_of
+from clustersession.core.expiring_values import expiring
 from clustersession.core.state import LOCAL_PREFIX, Change, Register, SessionState, apply_change
 
 NODE = b"nodenode"
@@ -27,11 +28,15 @@ def of(value: bytes | None) -> Register:
     ({group_of(LIST, "a") + "x": of(None)}, None, True),
     ({group_of(LIST, "b") + "x": of(b"element")}, None, True),
     ({group_of(SEEN_SUM, "a") + "x": of(b"1")}, None, True),
+    ({"a": of(expiring(b"1", 51))}, b"1", True),
+    ({"a": of(expiring(b"1", 50))}, b"1", False),
+    ({"a": of(expiring(b"1", 50))}, None, True),
+    ({LOCAL_PREFIX + "a": of(expiring(b"1", 50)), "a": of(b"2")}, b"2", True),
 ])
 def test_what_is_expected(
     registers: dict[str, Register], value: bytes | None, holds: bool
 ) -> None:
-    assert ExpectedValue("a", value).holds(registers) is holds
+    assert ExpectedValue("a", value).holds(registers, 50) is holds
 
 
 @pytest.mark.parametrize(("expected", "written"), [(b"1", b"2"), (b"0", None)])

@@ -74,6 +74,8 @@ class TestContract(AdapterContract):
         "get_expire_at_browser_close": lambda s: s.get_expire_at_browser_close(),
         "test_cookie_worked": lambda s: s.test_cookie_worked(), "load": lambda s: s.load(),
         "save": lambda s: s.save(), "cycle_key": lambda s: s.cycle_key(),
+        "set": lambda s: s.set("user", "bob", expires_in=60),
+        "expires_in": lambda s: s.expires_in("user"),
         "swap": lambda s: s.swap("user", "nobody", "bob"),
         "aswap": lambda s: asyncio.run(s.aswap("user", "nobody", "bob")),
         "flush": lambda s: s.flush(), "aget": lambda s: asyncio.run(s.aget("user")),
