@@ -244,7 +244,9 @@ class BeakerSession(MutableMapping[str, Any]):
 
     def expires_in(self, name: str) -> float | None:
         """Return in how many seconds an attribute is gone; see ``session.session.Session``."""
-        self._accessed = True
+        values, before = self._copied(), self._before
+        if name in values and not (name in before and _is_same(values[name], before[name])):
+            return None
         return self._session.expires_in(name)
 
     def swap(

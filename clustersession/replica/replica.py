@@ -507,14 +507,14 @@ class Replica:
         with self._engine.write() as transaction:
             due: list[bytes] = []
             for entry, _ in transaction.scan(tables.EXPIRY, tables.ATTRIBUTES):
-                index_ms = tables.split_expiry(entry[len(tables.ATTRIBUTES) :])[0]
+                index_ms = tables.split_attribute_expiry(entry)[0]
                 if len(due) >= limit or index_ms >= wall_ms:
                     break
                 due.append(entry)
             writer = self._writer(transaction)
             writer.stored = stored
             for entry in due:
-                key = tables.split_expiry(entry[len(tables.ATTRIBUTES) :])[1]
+                key = tables.split_attribute_expiry(entry)[1]
                 states.append(writer.reclaim(key, wall_ms, spread=spread))
                 # Again, for an entry of something else than what is there now.
                 transaction.delete(tables.EXPIRY, entry)
