@@ -374,7 +374,7 @@ class AdapterContract(ABC):
             return {"left": [session.expires_in(name) for name in ("name", "long", "none")]}
 
         def read(session: Any) -> object:
-            return {"names": sorted(session.keys())}
+            return {"names": sorted({"long", "name", "short"} & set(session.keys()))}
 
         def lengthen(session: Any) -> object:
             session["long"] = 2

@@ -105,6 +105,12 @@ def test_what_counts_stays_and_the_version_too(state: SessionState, now: int) ->
     assert (after is state) == (next_expiry_ms(state) > now)
 
 
+@given(states(), states())
+def test_value_and_deadline_are_those_of_one_write(a: SessionState, b: SessionState) -> None:
+    for name, register in merge(a, b).registers.items():
+        assert register in (a.registers.get(name), b.registers.get(name))
+
+
 def limited(**untils_ms: int) -> SessionState:
     registers = {
         name: Register(5, NODES[0], 7, expiring(b"1", until_ms))
