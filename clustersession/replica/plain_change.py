@@ -62,8 +62,9 @@ def prepare(
     held = decoded.newest(change.key)
     if held is None or held[1].ended is not None or next_expiry_ms(held[1]) != NEVER_MS:
         return None
-    if any(until_of(value) is not None for value in sets.values()):
-        return None
+    for value in sets.values():
+        if until_of(value) is not None:
+            return None
     try:
         return PlainChange(change, *held, node)
     except SessionTooLarge:

@@ -134,13 +134,13 @@ class AttributeTracker:
         return NO_CHANGES
 
     def _compare(self, values: dict[str, Any]) -> AttributeChanges:
-        limited: list[str] = []
-        if self._were_limited:
-            originals = self._originals.items()
-            limited = [n for n, original in originals if until_of(original.data) is not None]
+        originals = self._originals
+        if not self._were_limited:
+            return find_changes(values, originals, self._bytes_max, self._elements)
+        limited = {n for n, stored in originals.items() if until_of(stored.data) is not None}
         return find_changes(
-            values, self._originals, self._bytes_max, self._elements, self.untils,
-            {*limited, *self.untils},
+            values, originals, self._bytes_max, self._elements, self.untils,
+            limited | self.untils.keys(),
         )
 
     def take_newer(self, values: dict[str, Any], modified: bool, stored: StoredAttributes) -> bool:

@@ -104,7 +104,7 @@ def check_attribute_size(name: str, data: bytes, bytes_max: int) -> None:
         )
 
 
-def _encoded(value: object, name: str, untils: Mapping[str, int]) -> bytes:
+def _limited(value: object, name: str, untils: Mapping[str, int]) -> bytes:
     data = encode_value(value, name)
     return expiring(data, untils[name]) if name in untils else data
 
@@ -138,7 +138,7 @@ def find_changes(
             if original is None or not is_unchanged(value, original.data, name):
                 merging.append(name)
             continue
-        data = _encoded(value, name, untils)
+        data = _limited(value, name, untils) if untils else encode_value(value, name)
         if original is not None and data == original.data:
             continue
         check_attribute_size(name, data, bytes_max)

@@ -325,7 +325,8 @@ class Visit:
 
     def find_changes(self) -> AttributeChanges:
         """Find what the application changed; see ``changes.find_changes`` for the errors."""
-        self.drop_expired()
+        if self.attributes.untils:
+            self.drop_expired()
         return self.attributes.find_changes(self.session, self.session._changed)
 
     def drop_expired(self) -> None:
@@ -357,10 +358,12 @@ class Visit:
 
     def attach(self, identifier: str, key: str, state: SessionState) -> None:
         """Take a stored session; lists, dicts and the like are decoded when they are asked for."""
-        state = present(self.context, key, state)
-        self.identifier, self.key, self.state = identifier, key, state
+        stored = stored_attributes(state)
+        if stored.untils:
+            state = present(self.context, key, state)
+            stored = stored_attributes(state)
+        self.identifier, self.key, self.state, self.stored = identifier, key, state, stored
         self.missing = self.outdated = self.new = False
-        self.stored = stored = stored_attributes(state)
         self.attributes.take(self.session, key, stored)
         if stored.holds_local:
             self.holds_local = True
