@@ -175,10 +175,10 @@ class ClusterSessionFactory:
         self._answers = AnswerWriter(settings)
         of_app = {"__slots__": (), "_userid_key": userid_key}
         self._loaded: type[PyramidSession] = type("PyramidSession", (PyramidSession,), of_app)
-        self._untouched = type(
+        self._untouched: type[PyramidSession] = type(
             "UntouchedPyramidSession", (_Untouched,), {**of_app, "_loaded_class": self._loaded}
         )
-        self._loaded._checking_class = self._untouched
+        self._loaded._checking_class = self._untouched._checking_class = self._untouched
         self._is_added = False
         expect_bridges()
 

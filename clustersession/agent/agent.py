@@ -155,8 +155,9 @@ class Agent:
         self.workers.watchers.expired(removed, self._serving(), self.settings.route)
 
     def _on_reclaimed(self, stored: Sequence[Stored]) -> None:
-        self.workers.watchers.reclaimed(stored, self._serving(), self.settings.route)
-        if self.settings.store:
+        route, spread = self.settings.route, bool(self.settings.store)
+        self.workers.watchers.reclaimed(stored, self._serving(), route, spread=spread)
+        if spread:
             self.driver.feed_moved()
 
     def _serving(self) -> frozenset[str]:

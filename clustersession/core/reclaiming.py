@@ -13,6 +13,7 @@ deletion a write of its own, which goes to the store with its feed.
 from collections.abc import Mapping
 
 from clustersession.core.expiring_values import is_expired, until_of
+from clustersession.core.placement import owner
 from clustersession.core.state import (
     LOCAL_PREFIX,
     SYSTEM_PREFIX,
@@ -75,4 +76,25 @@ def without_expired(
     )
 
 
-__all__ = ["NEVER_MS", "next_expiry_ms", "note_that_none_expires", "untils", "without_expired"]
+def is_told_by(
+    route: str,
+    stored: tuple[str, SessionState | None, SessionState],
+    serving: frozenset[str],
+    *,
+    spread: bool,
+) -> bool:
+    """Tell whether callbacks of this node are to hear of what every node finds out by itself.
+
+    ``spread``: the writer's deletion may reach others before they look. So it is the one to tell,
+    and else the node that owns the session among those that serve. stored: key, before and after.
+    """
+    key, before, after = stored
+    if spread:
+        return before is not None and before.versions != after.versions
+    return owner(key, serving | {route}) == route
+
+
+__all__ = [
+    "NEVER_MS", "is_told_by", "next_expiry_ms", "note_that_none_expires", "untils",
+    "without_expired",
+]

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 from clustersession.core.errors import ReplicaFull
-from clustersession.core.placement import owner
-from clustersession.core.reclaiming import next_expiry_ms, without_expired
+from clustersession.core.reclaiming import is_told_by, next_expiry_ms, without_expired
 from clustersession.core.state import SessionState
+from clustersession.replica.results import Stored
 from clustersession.session.context import SessionContext
 from clustersession.session.events import note_events
 from clustersession.wire.merging import MERGING
@@ -48,7 +48,7 @@ def present(context: SessionContext, key: str, state: SessionState) -> SessionSt
     except ReplicaFull:
         return without_expired(state, now_ms)
     if reclaimed.effective:
-        if context.events and _tells(context, key):
+        if context.events and _tells(context, reclaimed.stored[0], spread=spread):
             note_events(context.events, reclaimed.stored)
         if spread:
             context.commits.feed_moved(reclaimed.head)
@@ -56,10 +56,11 @@ def present(context: SessionContext, key: str, state: SessionState) -> SessionSt
     return without_expired(state if newer is None else newer, now_ms)
 
 
-def _tells(context: SessionContext, key: str) -> bool:
-    """Tell whether callbacks of this node are told of what each node finds out by itself."""
+def _tells(context: SessionContext, stored: Stored, *, spread: bool) -> bool:
     route, serving = context.cluster.route, context.cluster.serving_routes()
-    return context.settings.events == "everywhere" or owner(key, serving | {route}) == route
+    return context.settings.events == "everywhere" or is_told_by(
+        route, stored, serving, spread=spread
+    )
 
 
 __all__ = ["present", "until_ms"]

@@ -90,10 +90,10 @@ def holds_attributes(session: SessionDict) -> bool:
 
 
 def _loading_first(name: str) -> Callable[..., Any]:
-    def method(self: UntouchedSession, *arguments: Any, **keywords: Any) -> Any:
-        loaded = self._loaded_class
+    def method(self: Session, *arguments: Any, **keywords: Any) -> Any:
         self._load()
-        return getattr(loaded, name)(self, *arguments, **keywords)
+        session = super(UntouchedSession, self) if isinstance(self, UntouchedSession) else self
+        return getattr(session, name)(*arguments, **keywords)
 
     method.__name__ = name
     return method

@@ -132,8 +132,9 @@ def test_an_attribute_that_expires_is_told_of_by_its_owner_and_to_whoever_watche
     stored = replica.reclaim(KEY, until_ms, spread=False).stored
     watchers.watch(worker, 7, KEY)
     other = next(f"r{n}" for n in range(99) if owner(KEY, {f"r{n}", "a"}) != "a")
-    watchers.reclaimed(stored, frozenset({other}), "a")
-    assert (worker.answers, worker.events) == ([(7, True)], [])
-    watchers.reclaimed(stored, frozenset(), "a")
+    watchers.reclaimed(stored, frozenset({other}), "a", spread=False)
+    watchers.reclaimed(stored, frozenset(), "a", spread=True)
+    assert (worker.answers, worker.events) == ([(7, True)] * 2, [])
+    watchers.reclaimed(stored, frozenset(), "a", spread=False)
     ((kind, key, _, names, _),) = worker.events
     assert (kind, key, names) == (CHANGED, KEY, ["otp"])

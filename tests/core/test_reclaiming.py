@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from clustersession.core.digest import entry_hash
 from clustersession.core.expiring_values import expiring, until_of
+from clustersession.core.placement import owner
 from clustersession.core.reclaiming import (
     NEVER_MS,
+    is_told_by,
     next_expiry_ms,
     note_that_none_expires,
     untils,
@@ -147,6 +149,17 @@ def test_with_a_store_the_writer_s_deletion_is_a_write_of_its_own(
     # Whoever has made a deletion of his own meanwhile takes it, and all are alike.
     own = without_expired(limited(a=30), 30)
     assert merge(own, after) == merge(after, own) == after
+
+
+def test_with_a_store_the_writer_tells_of_it_and_else_the_session_s_owner() -> None:
+    before = limited(a=30)
+    own = ("k", before, without_expired(before, 30))
+    written = ("k", before, without_expired(before, 30, node=NODES[0], seq=9))
+    routes = frozenset("abc")
+    telling = [route for route in routes if is_told_by(route, own, routes, spread=False)]
+    assert telling == [owner("k", routes)]
+    assert is_told_by("a", written, routes, spread=True)
+    assert not any(is_told_by(route, own, routes, spread=True) for route in routes)
 
 
 def test_what_a_wrong_clock_has_set_counts_as_long_as_it_was_meant_to() -> None:

@@ -37,7 +37,7 @@ def cluster(kind: str, directory: Path, **settings: Any) -> Iterator[tuple[list[
 def sealed_length(server: Server, key: str) -> int:
     """The bytes of a session in the store."""
     names = server.admin.scan_iter(f"*{key}*")
-    return sum(int(server.admin.memory_usage(name)) for name in names)
+    return sum(int(server.admin.memory_usage(name, samples=0)) for name in names)
 
 
 def request(manager: SessionManager, cookie: str) -> dict[str, Any]:
