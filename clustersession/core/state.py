@@ -173,8 +173,8 @@ class RegisterWrites(Protocol):
 class Condition(Protocol):
     """Is on what a commit depends, see ``core.conditions``."""
 
-    def holds(self, registers: Mapping[str, Register], now_ms: int) -> bool:
-        """Tell whether it is so in the registers that the commit meets at this time."""
+    def holds(self, registers: Mapping[str, Register]) -> bool:
+        """Tell whether it is so in the registers that the commit meets."""
         ...
 
 
@@ -265,8 +265,7 @@ def apply_change(
     elif current.ended is not None:
         return None
     versions = {**current.versions, node: seq}
-    condition = change.condition
-    if condition is not None and not condition.holds(current.registers, wall_ms_of(time)):
+    if change.condition is not None and not change.condition.holds(current.registers):
         return None
     accessed_ms = max(current.accessed_ms, change.accessed_ms)
     if change.end is not None:

@@ -154,7 +154,7 @@ def _commit(visit: Visit, wanted: Swap) -> Committed | None:
     # The end of the request is an access, and records it.
     change = Change(
         key, before.accessed_ms, sets, deletes, held=copy_in_use(visit),
-        condition=ExpectedValue(name, wanted.expected),
+        condition=ExpectedValue(name, wanted.expected, now_ms),
     )
     committed = context.commits.commit([change], now_ms)
     state = None if committed is None else committed.states[0]

@@ -6,6 +6,7 @@ from clustersession.core.conditions import ExpectedValue
 from clustersession.core.elements import LIST, SEEN_SUM, group_of
 from clustersession.core.expiring_values import expiring
 from clustersession.core.state import LOCAL_PREFIX, Change, Register, SessionState, apply_change
+from clustersession.wire.values import encode_value
 
 NODE = b"nodenode"
 
@@ -19,6 +20,7 @@ def of(value: bytes | None) -> Register:
     ({"a": of(b"1")}, b"2", False),
     ({"a": of(b"1")}, None, False),
     ({"a": of(None)}, None, True),
+    ({"a": of(encode_value(None))}, None, True),
     ({"a": of(None)}, b"1", False),
     ({}, None, True),
     ({"b": of(b"1")}, b"1", False),
@@ -36,7 +38,7 @@ def of(value: bytes | None) -> Register:
 def test_what_is_expected(
     registers: dict[str, Register], value: bytes | None, holds: bool
 ) -> None:
-    assert ExpectedValue("a", value).holds(registers, 50) is holds
+    assert ExpectedValue("a", value, 50).holds(registers) is holds
 
 
 @pytest.mark.parametrize(("expected", "written"), [(b"1", b"2"), (b"0", None)])
@@ -44,6 +46,6 @@ def test_a_change_has_no_effect_without_its_condition(
     expected: bytes, written: bytes | None
 ) -> None:
     current = SessionState(0, 0, 10, {"a": of(b"1")}, {NODE: 1})
-    change = Change("k", 0, {"a": b"2"}, condition=ExpectedValue("a", expected))
+    change = Change("k", 0, {"a": b"2"}, condition=ExpectedValue("a", expected, 0))
     after = apply_change(current, change, time=2, node=NODE, seq=2)
     assert (None if after is None else after.registers["a"].value) == written

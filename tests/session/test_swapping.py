@@ -77,6 +77,8 @@ def test_none_stands_for_what_is_not_there(world: World) -> None:
     assert session.swap("owner", None, "me")
     assert not late.swap("owner", late.get("owner"), "too late")
     assert world.open([cookie])["owner"] == "me"
+    assert session.swap("owner", "me", None)
+    assert late.swap("owner", None, "next")
 
 
 def test_what_merges_is_no_value_to_swap(world: World) -> None:
@@ -215,6 +217,18 @@ def test_a_session_that_left_for_the_store_is_asked_for_again() -> None:
     del world.replica.states[key]
     assert session.swap("step", 1, 2)
     assert world.cluster.fetched == [key]
+
+
+def test_a_lock_is_kept_while_the_clock_is_behind_what_it_has_dated() -> None:
+    """It was set back; times of writes go on from where they were."""
+    world = Users()
+    cookie = world.store(a=1)
+    world.now_ms -= 3_600_000
+    first, second = world.open(cookie), world.open(cookie)
+    assert first.swap("lock", None, "first", expires_in=10)
+    assert not second.swap("lock", None, "second", expires_in=10)
+    world.now_ms += 10_000
+    assert second.swap("lock", None, "second", expires_in=10)
 
 
 def test_while_the_store_is_away_the_copy_of_the_request_counts() -> None:
