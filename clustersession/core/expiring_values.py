@@ -10,26 +10,26 @@ from struct import Struct
 
 _FORM = Struct(">BIBQ")
 _EXTENSION_OF_32_BITS = 0xC9
-EXPIRING = 14
-DEADLINE_BYTES = 8
-_HEADER_BYTES = _FORM.size - DEADLINE_BYTES
-_FIRST = bytes((_EXTENSION_OF_32_BITS,))
+_EXPIRING = 14
+_DEADLINE_BYTES = 8
+_HEADER_BYTES = _FORM.size - _DEADLINE_BYTES
+FIRST_BYTE = bytes((_EXTENSION_OF_32_BITS,))
 LAST_MS = 2**63 - 1
 
 
 def expiring(plain: bytes, until_ms: int) -> bytes:
     """Return a value that counts until then; ``plain``: the same without an end."""
-    length = DEADLINE_BYTES + len(plain)
-    return _FORM.pack(_EXTENSION_OF_32_BITS, length, EXPIRING, until_ms) + plain
+    length = _DEADLINE_BYTES + len(plain)
+    return _FORM.pack(_EXTENSION_OF_32_BITS, length, _EXPIRING, until_ms) + plain
 
 
 def until_of(value: bytes) -> int | None:
     """Return until when a value counts, in wall-clock milliseconds; None: as long as its session.
     """
-    if not value.startswith(_FIRST) or len(value) < _FORM.size:
+    if not value.startswith(FIRST_BYTE) or len(value) < _FORM.size:
         return None
     _, length, code, until_ms = _FORM.unpack_from(value)
-    if code != EXPIRING or length != len(value) - _HEADER_BYTES:
+    if code != _EXPIRING or length != len(value) - _HEADER_BYTES:
         return None
     return int(until_ms)
 
@@ -53,4 +53,4 @@ def later(value: bytes, by_ms: int) -> bytes:
     return expiring(plain_of(value), min(max(until_ms + by_ms, 0), LAST_MS))
 
 
-__all__ = ["DEADLINE_BYTES", "EXPIRING", "expiring", "is_expired", "later", "plain_of", "until_of"]
+__all__ = ["FIRST_BYTE", "LAST_MS", "expiring", "is_expired", "later", "plain_of", "until_of"]

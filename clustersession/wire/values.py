@@ -31,7 +31,7 @@ from uuid import UUID
 from msgpack import ExtType, Packer
 
 from clustersession.core.errors import UnserializableValue, WireError
-from clustersession.core.expiring_values import DEADLINE_BYTES, EXPIRING
+from clustersession.core.expiring_values import FIRST_BYTE, plain_of
 from clustersession.wire.collisions import (
     SHORT_BYTES,
     check_hashes,
@@ -83,7 +83,13 @@ def encode_value(value: object, key: str = "") -> bytes:
 
 
 def decode_value(data: bytes) -> object:
-    """Decode a value; raises WireError when the bytes are not a whole one, and nothing else."""
+    """Decode a value; raises WireError when the bytes are not a whole one, and nothing else.
+
+    Until when it counts is left to those who know the time.
+    """
+    if data.startswith(FIRST_BYTE):
+        # Once, and not inside other values: each level would take some of the C stack.
+        data = plain_of(data)
     try:
         return unpack(
             data, strict_map_key=len(data) > SHORT_BYTES, ext_hook=_decode_at_top, timestamp=3
@@ -312,8 +318,6 @@ _DECODERS: dict[int, Callable[[bytes], object]] = {
 def _decode_extension(depth: int, code: int, data: bytes) -> object:
     container = _CONTAINERS.get(code)
     if container is None:
-        if code == EXPIRING:
-            return decode_value(data[DEADLINE_BYTES:])
         if code == _REGISTERED:
             return _decode_registered(depth, data)
         return _DECODERS[code](data)
