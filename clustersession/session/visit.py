@@ -385,15 +385,15 @@ class Visit:
         if state is None or state.ended is not None:
             self.lose()
             return False
-        before = self.state
         if self.key is not None:
             state = present(self.context, self.key, state)
+        # Of the copy that came with a recorded access nothing was taken over: the last one that
+        # this visit has seen does not tell what its session holds.
         self.replace_state(state)
-        if before is None or before.versions != state.versions:
-            session = self.session
-            if self.attributes.take_newer(session, session._changed, stored_attributes(state)):
-                session._changed = True
-            session._look_at_times()
+        session = self.session
+        if self.attributes.take_newer(session, session._changed, stored_attributes(state)):
+            session._changed = True
+        session._look_at_times()
         return True
 
     def take_stored(self, name: str, state: SessionState) -> None:
