@@ -17,7 +17,7 @@ and ``regenerate_id`` need no ``save``.
 import copy
 import logging
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -233,6 +233,36 @@ class BeakerSession(MutableMapping[str, Any]):
     def timeout(self) -> float:
         """Return the seconds without a request after which this session ends."""
         return self._session.idle_timeout
+
+    def set(
+        self, name: str, value: Any, *, expires_in: float | timedelta | None = None
+    ) -> None:
+        """Set an attribute, without ``save``; see ``session.session.Session``."""
+        values = self._copied()
+        self._session.set(name, value, expires_in=expires_in)
+        self._copy_anew(name, values)
+
+    def expires_in(self, name: str) -> float | None:
+        """Return in how many seconds an attribute is gone; see ``session.session.Session``."""
+        values, before = self._copied(), self._before
+        if name in values and not (name in before and _is_same(values[name], before[name])):
+            return None
+        return self._session.expires_in(name)
+
+    def swap(
+        self, name: str, old: Any, new: Any, *, expires_in: float | timedelta | None = None
+    ) -> bool:
+        """Set an attribute at once, without ``save``; see ``session.session.Session``."""
+        values = self._copied()
+        swapped = self._session.swap(name, old, new, expires_in=expires_in)
+        self._copy_anew(name, values)
+        return swapped
+
+    def _copy_anew(self, name: str, values: dict[str, Any]) -> None:
+        for copied in (values, self._before):
+            copied.pop(name, None)
+            if name in self._session:
+                copied[name] = copy.deepcopy(self._session[name])
 
     def accessed(self) -> bool:
         """Tell whether the application looked at the session in this request."""

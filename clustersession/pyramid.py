@@ -174,10 +174,11 @@ class ClusterSessionFactory:
         self._opener = RequestOpener(self.runtime, cookies_of, header_of)
         self._answers = AnswerWriter(settings)
         of_app = {"__slots__": (), "_userid_key": userid_key}
-        self._loaded = type("PyramidSession", (PyramidSession,), of_app)
-        self._untouched = type(
+        self._loaded: type[PyramidSession] = type("PyramidSession", (PyramidSession,), of_app)
+        self._untouched: type[PyramidSession] = type(
             "UntouchedPyramidSession", (_Untouched,), {**of_app, "_loaded_class": self._loaded}
         )
+        self._loaded._checking_class = self._untouched._checking_class = self._untouched
         self._is_added = False
         expect_bridges()
 

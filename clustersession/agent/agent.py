@@ -16,6 +16,7 @@ from clustersession.net.unix import listen_unix
 from clustersession.replica.home import NodeHome
 from clustersession.replica.journal.segments import remove_unwanted
 from clustersession.replica.replica import Replica
+from clustersession.replica.results import Stored
 from clustersession.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ class Agent:
         self.workers = WorkerServer(
             self.driver, status=self.status, on_stop=self.stop, on_workers=self._on_workers
         )
-        self.sweeper = Sweeper(replica, self.driver.event_log, self._on_swept, self._on_turn)
+        self.sweeper = Sweeper(
+            replica, self.driver.event_log, self._on_swept, self._on_reclaimed, self._on_turn,
+            spread=bool(settings.store),
+        )
         self._lingers = lingers
         # Runs out ``agent_linger_s`` after the last worker that has our store has gone; None while
         # one is there.
@@ -148,9 +152,17 @@ class Agent:
             self.driver.event_log.seldom("error", "index_failed", text)
 
     def _on_swept(self, removed: Sequence[tuple[str, SessionState]]) -> None:
+        self.workers.watchers.expired(removed, self._serving(), self.settings.route)
+
+    def _on_reclaimed(self, stored: Sequence[Stored]) -> None:
+        route, spread = self.settings.route, bool(self.settings.store)
+        self.workers.watchers.reclaimed(stored, self._serving(), route, spread=spread)
+        if spread:
+            self.driver.feed_moved()
+
+    def _serving(self) -> frozenset[str]:
         view = self.driver.life.view.written
-        serving = frozenset() if view is None else view.serving
-        self.workers.watchers.expired(removed, serving, self.settings.route)
+        return frozenset() if view is None else view.serving
 
     def _on_turn(self) -> None:
         self.workers.work.ask()

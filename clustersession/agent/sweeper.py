@@ -1,4 +1,4 @@
-"""Removes expired sessions, and looks after the replica now and then."""
+"""Removes expired sessions and attributes, and looks after the replica now and then."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,9 +9,11 @@ from clustersession.agent.pacing import TimedParts
 from clustersession.core.errors import ReplicaError
 from clustersession.core.state import SessionState
 from clustersession.replica.replica import Replica
+from clustersession.replica.results import Stored
 from clustersession.replica.sweeping import (
     BETWEEN_PARTS_S,
     end_revoked_in_parts,
+    reclaim_in_parts,
     sweep_in_parts,
 )
 from clustersession.replica.turns import TURN_S
@@ -26,7 +28,9 @@ READER_CHECK_SWEEPS = 12
 class Sweeper:
     """Takes a turn every SWEEP_INTERVAL_S.
 
-    ``on_swept`` gets the sessions that were removed, ``on_turn`` is called after each turn.
+    ``on_swept`` gets the sessions that were removed, ``on_reclaimed`` what became of those of which
+    attributes expired, ``on_turn`` is called after each turn. spread: what this node has written is
+    deleted by a write of its own, see ``core.reclaiming``.
     """
 
     def __init__(
@@ -34,11 +38,16 @@ class Sweeper:
         replica: Replica,
         event_log: EventLog,
         on_swept: Callable[[Sequence[tuple[str, SessionState]]], None],
+        on_reclaimed: Callable[[Sequence[Stored]], None],
         on_turn: Callable[[], None],
+        *,
+        spread: bool = False,
     ) -> None:
         self._replica = replica
         self._event_log = event_log
         self._on_swept = on_swept
+        self._on_reclaimed = on_reclaimed
+        self._spread = spread
         self._on_turn = on_turn
         # Turns taken, and sessions removed, since the start.
         self.sweeps = 0
@@ -68,5 +77,18 @@ class Sweeper:
             self.swept += swept
             self._on_swept(removed)
             await asyncio.sleep(max(BETWEEN_PARTS_S, parts.taken_s))
+        await self._reclaim()
         for _ in end_revoked_in_parts(self._replica):
             await asyncio.sleep(BETWEEN_PARTS_S)
+
+    async def _reclaim(self) -> None:
+        parts, looked = TimedParts(SWEEP_LIMIT, TURN_S), True
+        while looked:
+            with parts.measured():
+                done = reclaim_in_parts(
+                    self._replica, moment().wall_ms, parts.count, spread=self._spread
+                )
+            looked = bool(done.states)
+            if done.stored:
+                self._on_reclaimed(done.stored)
+            await asyncio.sleep(max(BETWEEN_PARTS_S, parts.taken_s))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from clustersession.core.errors import ReplicaError, SessionTooLarge
 from clustersession.core.placement import owner
+from clustersession.core.reclaiming import is_told_by
 from clustersession.core.state import SessionState
 from clustersession.core.transitions import EXPIRED, Transition, transitions
 from clustersession.replica.replica import Replica
@@ -117,6 +118,16 @@ class Watchers:
                 self._tell([key])
             if owner(key, serving | {route}) == route or any(self._listening.values()):
                 self._push(Transition(EXPIRED, key, state=state), everywhere=False)
+
+    def reclaimed(
+        self, stored: Sequence[Stored], serving: frozenset[str], route: str, *, spread: bool
+    ) -> None:
+        """Tell of attributes that expired, if this node is the one to tell of them."""
+        self._tell([key for key, _, _ in stored if key in self._by_key])
+        everywhere = any(self._listening.values())
+        told = [s for s in stored if everywhere or is_told_by(route, s, serving, spread=spread)]
+        for happened in transitions(told):
+            self._push(happened, everywhere=False)
 
     def _observe(self) -> None:
         wanted = bool(self._keys) or any(self._listening.values())

@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
+from clustersession.core.clock import wall_ms_of
+from clustersession.core.expiring_values import later
 from clustersession.core.versions import Versions, merge_versions
 
 SYSTEM_PREFIX = "\x00"
@@ -68,12 +70,15 @@ class _Derived:
     None until then, because an AttributeError costs more than most of what is kept here.
     """
 
-    __slots__ = ("_attributes", "_encoded", "_expires_ms", "_highest", "_idle_ms")
+    __slots__ = (
+        "_attributes", "_encoded", "_expires_ms", "_highest", "_idle_ms", "_next_expiry_ms",
+    )  # fmt: skip
     _attributes: Any  # what ``session.stored`` makes of the registers
     _encoded: bytes | None  # what ``wire.records`` read it from, to be passed on
     _expires_ms: int | None
     _highest: int | None
     _idle_ms: int | None
+    _next_expiry_ms: int | None  # see ``core.reclaiming``
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,9 @@ _setters: Any = [
 ]
 _set_created, _set_accessed, _set_deadline, _set_registers, _set_versions, _set_ended = _setters
 _derived_setters: Any = [getattr(_Derived, name).__set__ for name in _Derived.__slots__]
-_set_attributes, _set_encoded, _set_expires, _set_highest, _set_idle = _derived_setters
+(
+    _set_attributes, _set_encoded, _set_expires, _set_highest, _set_idle, _set_next_expiry,
+) = _derived_setters
 
 
 def new_state(
@@ -136,6 +143,7 @@ def new_state(
     _set_expires(state, None)
     _set_highest(state, None)
     _set_idle(state, None)
+    _set_next_expiry(state, None)
     return state
 
 
@@ -162,6 +170,14 @@ class RegisterWrites(Protocol):
         ...
 
 
+class Condition(Protocol):
+    """Is on what a commit depends, see ``core.conditions``."""
+
+    def holds(self, registers: Mapping[str, Register]) -> bool:
+        """Tell whether it is so in the registers that the commit meets."""
+        ...
+
+
 @dataclass(slots=True)
 class Change:
     """Describes one local commit to one session. Nobody changes it; every write makes one.
@@ -169,7 +185,8 @@ class Change:
     ``creation`` is None for a session that must exist already: a session that is gone is never
     brought back by a write. ``end`` is the reason when the commit ends the session. ``held`` is the
     copy that the request has of a session which may have left for a store meanwhile; it stands in
-    for that, and its end is a copy there as here.
+    for that, and its end is a copy there as here. ``condition``: without it the change has no
+    effect.
     """
 
     key: str
@@ -180,6 +197,7 @@ class Change:
     end: str | None = None
     held: SessionState | None = None
     elements: "RegisterWrites | None" = None
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,17 +256,17 @@ def apply_change(
     if current is None:
         if change.creation is None:
             return None
-        current = SessionState(
-            created_ms=change.creation.created_ms,
-            accessed_ms=change.accessed_ms,
-            deadline_ms=change.creation.deadline_ms,
-            registers={
-                IDLE_TIMEOUT: Register(time, node, seq, encode_ms(change.creation.idle_timeout_ms))
-            },
+        creation = change.creation
+        idle = Register(time, node, seq, encode_ms(creation.idle_timeout_ms))
+        current = new_state(
+            creation.created_ms, change.accessed_ms, creation.deadline_ms,
+            {IDLE_TIMEOUT: idle}, {}, None,
         )
     elif current.ended is not None:
         return None
     versions = {**current.versions, node: seq}
+    if change.condition is not None and not change.condition.holds(current.registers):
+        return None
     accessed_ms = max(current.accessed_ms, change.accessed_ms)
     if change.end is not None:
         return new_state(
@@ -312,7 +330,7 @@ def redated(
     along. An end stays an end.
     """
     registers = {
-        name: Register(times[register.time], node, seq, register.value)
+        name: Register(times[register.time], node, seq, _dated_again(register, times))
         if register.time in times else register
         for name, register in state.registers.items()
     }
@@ -324,6 +342,13 @@ def redated(
         state.created_ms - early_ms, min(state.accessed_ms, latest_ms),
         state.deadline_ms - early_ms, registers, {**state.versions, node: seq}, ended,
     )
+
+
+def _dated_again(register: Register, times: Mapping[int, int]) -> bytes | None:
+    """Return a value that counts as long after its new time as it did after the wrong one."""
+    if register.value is None:
+        return None
+    return later(register.value, wall_ms_of(times[register.time]) - wall_ms_of(register.time))
 
 
 def times_in(state: SessionState) -> set[int]:
@@ -340,7 +365,8 @@ def moved(change: Change, by_ms: int) -> Change:
             creation, created_ms=creation.created_ms + by_ms,
             deadline_ms=creation.deadline_ms + by_ms,
         )
-    return replace(change, accessed_ms=change.accessed_ms + by_ms, creation=creation)
+    sets = {name: later(value, by_ms) for name, value in change.sets.items()}
+    return replace(change, accessed_ms=change.accessed_ms + by_ms, creation=creation, sets=sets)
 
 
 def delta_since(key: str, state: SessionState, node: bytes, floor: int) -> Delta:
@@ -450,8 +476,8 @@ __all__ = [
     "ENDED_INVALIDATED", "ENDED_LIMIT", "ENDED_REPLACED", "ENDED_REVOKED",
     "ENDED_ROTATED", "IDLE_TIMEOUT", "LABEL",
     "LIFETIME", "LOCAL_PREFIX", "LOGIN", "PRINCIPAL", "SYSTEM_PREFIX",
-    "Change", "Creation", "Delta", "Ended", "Register", "RegisterWrites", "SessionState",
-    "Versions",
+    "Change", "Condition", "Creation", "Delta", "Ended", "Register", "RegisterWrites",
+    "SessionState", "Versions",
     "access_coarseness_ms", "apply_change", "apply_delta", "delta_since", "encode_ms",
     "expires_ms", "highest_time", "idle_timeout_ms", "login_time", "merge", "moved",
     "principal_of", "redated", "reissue", "shared", "times_in",

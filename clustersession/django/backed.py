@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from functools import cached_property
 from types import FrameType
 from typing import Any, cast
@@ -127,6 +128,18 @@ class BackedSession(SessionBase):
     @label.setter
     def label(self, value: str | None) -> None:
         self._get_session().label = value
+
+    def set(
+        self, name: str, value: Any, *, expires_in: float | timedelta | None = None
+    ) -> None:
+        """Set an attribute that is gone so many seconds from now; see ``session.session.Session``.
+        """
+        self._get_session().set(name, value, expires_in=expires_in)
+        self.modified = True
+
+    def expires_in(self, name: str) -> float | None:
+        """Return in how many seconds an attribute is gone; see ``session.session.Session``."""
+        return self._get_session().expires_in(name)
 
     @property
     def cluster(self) -> ClusterSessions:

@@ -16,6 +16,7 @@ As in Django a session expires ``SESSION_COOKIE_AGE`` after the last write, unle
 """
 
 import logging
+from datetime import timedelta
 from typing import Any, cast
 
 from django.conf import settings as django_settings
@@ -25,6 +26,7 @@ from clustersession.core.errors import SessionError
 from clustersession.core.ids import KEY_LENGTH
 from clustersession.django.backed import BackedSession
 from clustersession.session.session import Session
+from clustersession.session.swapping import swap_of, swap_unstored
 from clustersession.session.untouched import holds_attributes
 from clustersession.session.visit import Visit, visit_of
 
@@ -147,6 +149,42 @@ class SessionStore(BackedSession):
             session = self._copy_of(session)
         await self._acommit(session)
         self._refuse_ended_id(session)
+
+    def swap(
+        self, name: str, old: Any, new: Any, *, expires_in: float | timedelta | None = None
+    ) -> bool:
+        """Set an attribute at once if it is stored as ``old``; see ``session.session.Session``.
+
+        A session that is not stored yet is, with all that is set in it.
+        """
+        session = self._get_session()
+        if session.sid is not None:
+            return session.swap(name, old, new, expires_in=expires_in)
+        visit = visit_of(session)
+        if swap_unstored(visit, swap_of(visit, name, old, new, expires_in)):
+            self._commit(session)
+            self.modified = True
+        return session.sid is not None
+
+    async def aset(
+        self, key: str, value: Any, *, expires_in: float | timedelta | None = None
+    ) -> None:
+        """Do what ``set`` does; Django's own sets as ``session[key] = value`` does."""
+        await self._aget_session()
+        self.set(key, value, expires_in=expires_in)
+
+    async def aswap(
+        self, name: str, old: Any, new: Any, *, expires_in: float | timedelta | None = None
+    ) -> bool:
+        """Do what ``swap`` does, without blocking the event loop."""
+        session = await self._aget_session()
+        if session.sid is not None:
+            return await session.aswap(name, old, new, expires_in=expires_in)
+        visit = visit_of(session)
+        if swap_unstored(visit, swap_of(visit, name, old, new, expires_in)):
+            await self._acommit(session)
+            self.modified = True
+        return session.sid is not None
 
     def create(self) -> None:
         """Begin a new session with the present data, stored at once. The old one goes on."""

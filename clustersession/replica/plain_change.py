@@ -13,6 +13,8 @@ from typing import Any
 from clustersession.core.clock import next_time, wall_ms_of
 from clustersession.core.digest import entry_hash
 from clustersession.core.errors import SessionTooLarge
+from clustersession.core.expiring_values import until_of
+from clustersession.core.reclaiming import NEVER_MS, next_expiry_ms, note_that_none_expires
 from clustersession.core.revocation import RESERVED_PREFIX, revocation_key
 from clustersession.core.state import (
     IDLE_TIMEOUT,
@@ -51,15 +53,18 @@ def prepare(
     sets, deletes = change.sets, change.deletes
     if not sets or change.creation is not None or change.end is not None:
         return None
-    if change.elements is not None:
+    if change.elements is not None or change.condition is not None:
         return None
     if len(sets) + len(deletes) > NAMES_MAX or change.key[0] == RESERVED_PREFIX:
         return None
     if not (_TELLING.isdisjoint(sets) and _TELLING.isdisjoint(deletes)):
         return None
     held = decoded.newest(change.key)
-    if held is None or held[1].ended is not None:
+    if held is None or held[1].ended is not None or next_expiry_ms(held[1]) != NEVER_MS:
         return None
+    for value in sets.values():
+        if until_of(value) is not None:
+            return None
     try:
         return PlainChange(change, *held, node)
     except SessionTooLarge:
@@ -112,6 +117,7 @@ class PlainChange:
         self._state = state = new_state(
             before.created_ms, accessed_ms, before.deadline_ms, registers, versions, None
         )
+        note_that_none_expires(state)
         self._draft = StateDraft(state, node, names, plain)
         self._key, self._node, self._data, self._before = key, node, data, before
         self._registers, self._versions, self._names = registers, versions, names

@@ -4,6 +4,8 @@ from clustersession.core.clock import next_time
 from clustersession.core.creation_rate import after_one_more
 from clustersession.core.digest import entry_hash
 from clustersession.core.errors import SessionTooLarge, WireError
+from clustersession.core.expiring_values import LAST_MS
+from clustersession.core.reclaiming import NEVER_MS, next_expiry_ms, without_expired
 from clustersession.core.revocation import (
     RESERVED_PREFIX,
     judged,
@@ -124,6 +126,7 @@ class RecordWriter:
         self._decoded.note(key, data, state)
         state_before = None if before is None else before.state
         self._index(key, state_before, state)
+        self._index_attributes(key, state_before, state)
         if self.stored is not None:
             self.stored.append((key, state_before, state))
         revoked = tag_of_revocation(key) if key[0] == RESERVED_PREFIX else None
@@ -240,7 +243,27 @@ class RecordWriter:
         self._transaction.delete(tables.SESSIONS, tables.session_key(key))
         if record.state is not None:
             self._index(key, record.state, None)
+            self._index_attributes(key, record.state, None)
         return record
+
+    def reclaim(self, key: str, wall_ms: int, *, spread: bool) -> SessionState | None:
+        """Put deletions in the place of attributes that have expired; None: there are none.
+
+        ``spread``: of our own ones they are a write of ours, in our feed. See ``core.reclaiming``.
+        """
+        record = self.load(key)
+        current = self.current(key, record)
+        if current is None or current.ended is not None or key[0] == RESERVED_PREFIX:
+            return None
+        seq = self.seq + 1
+        state = without_expired(current, wall_ms, node=self.node if spread else b"", seq=seq)
+        if state is current:
+            return None
+        moves = state.versions is not current.versions
+        state = self.store(key, record, state, new_feed_seq=seq if moves else None)
+        if moves:
+            self.seq = seq
+        return state
 
     def index_anew(self, key: str) -> None:
         """Index a session that an older version wrote, and judge it by what it did not know."""
@@ -296,6 +319,21 @@ class RecordWriter:
             self._transaction.delete(tables.PRINCIPALS, tables.principal_key(tag, key))
         if after is not None and (tag := tag_of(after)) is not None:
             self._transaction.put(tables.PRINCIPALS, tables.principal_key(tag, key), b"")
+
+    def _index_attributes(
+        self, key: str, before: SessionState | None, after: SessionState | None
+    ) -> None:
+        """Keep when the next attribute expires; not of records, whose values are anything."""
+        old_ms = NEVER_MS if before is None else next_expiry_ms(before)
+        new_ms = NEVER_MS if after is None else next_expiry_ms(after)
+        if (old_ms == NEVER_MS and new_ms == NEVER_MS) or key[0] == RESERVED_PREFIX:
+            return
+        old, new = (tables.expiry_index_ms(min(ms, LAST_MS)) for ms in (old_ms, new_ms))
+        if old_ms != NEVER_MS and old != new:
+            self._transaction.delete(tables.EXPIRY, tables.attribute_expiry_key(old, key))
+        if new_ms != NEVER_MS:
+            # Again where it is there already: an older version may have stored the session.
+            self._transaction.put(tables.EXPIRY, tables.attribute_expiry_key(new, key), b"")
 
     def _leave_feed(self, key: str, feed_seq: int) -> None:
         # The place may be of a feed before ``renew_identity``, and belong to another session now.

@@ -481,6 +481,46 @@ class Replica:
             writer.finish()
             return len(due)
 
+    def reclaim(self, key: str, wall_ms: int, *, spread: bool) -> Committed:
+        """Delete the attributes of a session that have expired at ``wall_ms``.
+
+        ``spread``: see ``RecordWriter.reclaim``. Whoever has seen that one is gone calls this, so
+        that it stays so, whatever the clock says next. Raises ReplicaFull.
+        """
+        stored: list[Stored] = []
+        with self._engine.write() as transaction:
+            writer = self._writer(transaction)
+            writer.stored = stored
+            if abs(wall_ms - wall_ms_of(writer.highest)) > self._clock_skew_ms_max:
+                wall_ms = self._checked(transaction, wall_ms)
+            state = writer.reclaim(key, wall_ms, spread=spread)
+            writer.finish()
+        return Committed(writer.seq, [state], stored)
+
+    def reclaim_due(self, wall_ms: int, limit: int, *, spread: bool) -> Committed:
+        """Do what ``reclaim`` does, for at most ``limit`` sessions of which an attribute expired.
+
+        There is a state for each that was looked at.
+        """
+        stored: list[Stored] = []
+        states: list[SessionState | None] = []
+        with self._engine.write() as transaction:
+            due: list[bytes] = []
+            for entry, _ in transaction.scan(tables.EXPIRY, tables.ATTRIBUTES):
+                index_ms = tables.split_attribute_expiry(entry)[0]
+                if len(due) >= limit or index_ms >= wall_ms:
+                    break
+                due.append(entry)
+            writer = self._writer(transaction)
+            writer.stored = stored
+            for entry in due:
+                key = tables.split_attribute_expiry(entry)[1]
+                states.append(writer.reclaim(key, wall_ms, spread=spread))
+                # Again, for an entry of something else than what is there now.
+                transaction.delete(tables.EXPIRY, entry)
+            writer.finish()
+        return Committed(writer.seq, states, stored)
+
     def evict(self, copies: Iterable[tuple[str, SessionState]]) -> int:
         """Let go of sessions that a store holds, as far as they are still what is given.
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.state import SessionState
 from clustersession.replica.replica import Replica
-from clustersession.replica.results import Stored
+from clustersession.replica.results import Committed, Stored
 
 SMALLER_STEP_DIVISOR = 8
 BETWEEN_PARTS_S = 0.001
@@ -43,6 +43,23 @@ def sweep_in_parts(
         if swept < wanted:
             break
     return gone
+
+
+def reclaim_in_parts(
+    replica: Replica, wall_ms: int, limit: int, *, spread: bool
+) -> Committed:
+    """Delete expired attributes of at most ``limit`` sessions, of fewer while so many do not fit.
+
+    Returns what was done, and a state for each session that was looked at. Raises ReplicaFull when
+    there is no space for even one.
+    """
+    while True:
+        try:
+            return replica.reclaim_due(wall_ms, limit, spread=spread)
+        except ReplicaFull:
+            if limit == 1:
+                raise
+            limit = max(1, limit // SMALLER_STEP_DIVISOR)
 
 
 def end_revoked_in_parts(replica: Replica) -> Iterator[Sequence[Stored]]:

@@ -34,6 +34,8 @@ HEAD_KEY: Final = b"head"
 REVOKING_KEY: Final = b"revoking"
 # A note: how many sessions may begin now.
 ALLOWANCE_KEY: Final = b"new sessions"
+# Begins the entries of the expiry index that are about attributes.
+ATTRIBUTES: Final = b"\xff" * 8
 TAG_BYTES: Final = 16
 # Stands in the index of principals when it is complete; no user has this tag.
 INDEXED_KEY: Final = bytes(TAG_BYTES)
@@ -206,6 +208,23 @@ def expiry_index_ms(expires_ms: int) -> int:
 def expiry_key(index_ms: int, key: str) -> bytes:
     """Return an entry of the expiry index."""
     return _NUMBER.pack(index_ms) + key.encode()
+
+
+def attribute_expiry_key(index_ms: int, key: str) -> bytes:
+    """Return the entry for a session of which an attribute expires, behind all other entries.
+
+    An older version takes it for that of a session at the end of all times.
+    """
+    return ATTRIBUTES + b"%016x" % index_ms + key.encode()
+
+
+def split_attribute_expiry(table_key: bytes) -> tuple[int, str]:
+    """Return the inverse of ``attribute_expiry_key``."""
+    text = _text(table_key[len(ATTRIBUTES) :])
+    try:
+        return int(text[:16], 16), text[16:]
+    except ValueError:
+        raise ReplicaUnusable("an entry of the expiry index has no time") from None
 
 
 def split_expiry(table_key: bytes) -> tuple[int, str]:

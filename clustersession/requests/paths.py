@@ -88,6 +88,6 @@ def _refuse(session: ExcludedSession, *_: object, **__: object) -> None:
 
 for _name in (
     "__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update",
-    "mark_modified", "rotate", "invalidate",
+    "mark_modified", "rotate", "invalidate", "swap", "aswap",
 ):  # fmt: skip
     setattr(ExcludedSession, _name, _refuse)

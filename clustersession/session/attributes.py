@@ -1,12 +1,14 @@
 """Finds what was changed in a session's dict, changes inside values included."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from clustersession.core.errors import WireError
+from clustersession.core.expiring_values import is_expired, until_of
 from clustersession.session.changes import (
     NO_CHANGES,
     NO_ELEMENTS,
+    NO_UNTILS,
     UNLOADED,
     AttributeChanges,
     Original,
@@ -39,19 +41,23 @@ class AttributeTracker:
     those of a session would load it.
 
     Attributes:
+        untils: until when attributes that are held here count, of those whose time is limited;
+            never changed, but for another one in its place.
         mutable: names of values that may change without any method of the session being called.
             A name comes in when its value is decoded or saved, and goes when that is deleted.
         _originals: each stored attribute as it was handed out, with its bytes. It is ``_stored``'s
             own, and shared between requests, until one attribute differs; see ``_own_originals``.
         _elements: the elements of all collections as the request has seen them, by attribute.
         _stored: what the stored copy says, None as long as nothing is stored.
+        _were_limited: the time of some attributes was limited; once true it stays so.
         _undecodable: names that are stored and cannot be read; in neither of the two dicts.
         _key: the key of the stored copy, by which the log names the session.
     """
 
     __slots__ = (
         "_bytes_max", "_elements", "_key", "_originals", "_stored", "_undecodable", "_warnings",
-        "mutable",
+        "_were_limited",
+        "mutable", "untils",
     )  # fmt: skip
 
     def __init__(self, bytes_max: int, warnings: Warnings) -> None:
@@ -63,12 +69,35 @@ class AttributeTracker:
         self._stored: StoredAttributes | None = None
         self._undecodable: tuple[str, ...] = ()
         self.mutable: set[str] = set()
+        self.untils: Mapping[str, int] = NO_UNTILS
+        self._were_limited = False
 
     def take(self, values: dict[str, Any], key: str, stored: StoredAttributes) -> None:
         """Begin with what is stored; what is not decoded there waits for ``load_all``."""
         dict.update(values, stored.values)
         self._key, self._originals, self._stored = key, stored.originals, stored
-        self._elements = stored.elements
+        self._elements, self.untils = stored.elements, stored.untils
+        self._were_limited = bool(stored.untils)
+
+    def limit(self, name: str, until_ms: int | None) -> None:
+        """Have an attribute count until then; None: as long as the session."""
+        untils = {n: ms for n, ms in self.untils.items() if n != name}
+        if until_ms is not None:
+            untils[name] = until_ms
+        self.untils, self._were_limited = untils, True
+
+    def drop_expired(self, values: dict[str, Any], now_ms: int) -> None:
+        """Leave out attributes whose time is over; that is no change of the application's."""
+        if min(self.untils.values()) > now_ms:
+            return
+        for name in [name for name, until_ms in self.untils.items() if until_ms <= now_ms]:
+            self.limit(name, None)
+            dict.pop(values, name, None)
+            self.mutable.discard(name)
+            original = self._originals.get(name)
+            # What stood there before it was set here must not come back.
+            if original is not None and is_expired(original.data, now_ms):
+                del self._own_originals()[name]
 
     def load(self, values: dict[str, Any], name: str) -> None:
         """Decode one attribute that has waited."""
@@ -99,12 +128,22 @@ class AttributeTracker:
         only values that may change by themselves are looked at.
         """
         if modified:
-            return find_changes(values, self._originals, self._bytes_max, self._elements)
+            return self._compare(values)
         for name in self.mutable:
             value = dict.__getitem__(values, name)
             if not is_as_stored(value, self._originals[name].data, name):
-                return find_changes(values, self._originals, self._bytes_max, self._elements)
+                return self._compare(values)
         return NO_CHANGES
+
+    def _compare(self, values: dict[str, Any]) -> AttributeChanges:
+        originals = self._originals
+        if not self._were_limited:
+            return find_changes(values, originals, self._bytes_max, self._elements)
+        limited = {n for n, stored in originals.items() if until_of(stored.data) is not None}
+        return find_changes(
+            values, originals, self._bytes_max, self._elements, self.untils,
+            limited | self.untils.keys(),
+        )
 
     def take_newer(self, values: dict[str, Any], modified: bool, stored: StoredAttributes) -> bool:
         """Continue from what is stored now, with the unsaved changes on top; tell if there are any.
@@ -117,6 +156,7 @@ class AttributeTracker:
         newer = {name: original.data for name, original in stored.originals.items()}
         for name in changes.collections:
             self._rebase(values, name, newer.get(name))
+        self._take_untils(stored.untils, pending)
         self._elements = stored.elements
         for name in [name for name in originals if name not in newer]:
             del originals[name]
@@ -131,6 +171,12 @@ class AttributeTracker:
             if name not in pending and (name not in originals or originals[name].data != data)
         })
         return bool(pending)
+
+    def _take_untils(self, newer: Mapping[str, int], pending: Container[str]) -> None:
+        if newer or self.untils:
+            theirs = {name: ms for name, ms in newer.items() if name not in pending}
+            ours = {name: ms for name, ms in self.untils.items() if name in pending}
+            self.untils, self._were_limited = {**theirs, **ours}, True
 
     def saved(
         self, values: dict[str, Any], key: str, changes: AttributeChanges, stored: StoredAttributes
@@ -195,9 +241,18 @@ class AttributeTracker:
             for name in self._undecodable:
                 originals[name] = Original(None, b"")
 
+    def forget(self, values: dict[str, Any], name: str) -> None:
+        """Have the next ``take_newer`` take an attribute as it is stored, changed here or not."""
+        dict.pop(values, name, None)
+        self._own_originals().pop(name, None)
+        self.mutable.discard(name)
+        if name in self.untils:
+            self.limit(name, None)
+
     def forget_stored(self) -> None:
         """Note that nothing is stored any more."""
         self._originals, self._stored, self._elements = {}, None, NO_ELEMENTS
+        self.untils = NO_UNTILS
         self.mutable.clear()
         self._undecodable = ()
 

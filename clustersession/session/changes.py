@@ -1,12 +1,13 @@
 """Compares the values that a request holds now with the bytes they were decoded from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from clustersession.core.elements import ELEMENT_PREFIX, Addition, ElementWrites
 from clustersession.core.errors import SessionTooLarge
+from clustersession.core.expiring_values import expiring, plain_of
 from clustersession.core.state import LOCAL_PREFIX, SYSTEM_PREFIX, Register
 from clustersession.session.merging import (
     Elements,
@@ -51,6 +52,7 @@ class AttributeChanges:
 
 NO_CHANGES = AttributeChanges()
 NO_ELEMENTS: Mapping[str, Elements] = MappingProxyType({})
+NO_UNTILS: Mapping[str, int] = MappingProxyType({})
 
 
 def visible_values(registers: Mapping[str, Register]) -> dict[str, bytes]:
@@ -92,8 +94,21 @@ def values_and_elements(
 def is_as_stored(value: object, data: bytes, name: str) -> bool:
     """Tell whether a value is the one stored. Raises UnserializableValue."""
     if kind_of(value) is None:
-        return encode_value(value, name) == data
+        return encode_value(value, name) == plain_of(data)
     return is_unchanged(value, data, name)
+
+
+def check_attribute_size(name: str, data: bytes, bytes_max: int) -> None:
+    """Raise SessionTooLarge for a value that takes more."""
+    if len(name) + len(data) > bytes_max:
+        raise SessionTooLarge(
+            f"session[{name!r}] takes {len(data)} bytes; attribute_bytes_max is {bytes_max}"
+        )
+
+
+def _limited(value: object, name: str, untils: Mapping[str, int]) -> bytes:
+    data = encode_value(value, name)
+    return expiring(data, untils[name]) if name in untils else data
 
 
 def find_changes(
@@ -101,10 +116,13 @@ def find_changes(
     originals: Mapping[str, Original],
     bytes_max: int,
     elements: Mapping[str, Elements] = NO_ELEMENTS,
+    untils: Mapping[str, int] = NO_UNTILS,
+    were_limited: Container[str] = (),
 ) -> AttributeChanges:
     """Compare; raises UnserializableValue or SessionTooLarge for a value that cannot be kept.
 
-    elements: those of all collections, by attribute.
+    elements: those of all collections, by attribute. untils: until when attributes are to count.
+    were_limited: those whose stored time is limited.
     """
     sets: dict[str, bytes] = {}
     merging: list[str] = []
@@ -116,19 +134,16 @@ def find_changes(
             continue
         original = originals.get(name)
         if type(value) in SCALARS:
-            if original is not None and value is original.value:
+            if original is not None and value is original.value and name not in were_limited:
                 continue
         elif kind_of(value) is not None:
             if original is None or not is_unchanged(value, original.data, name):
                 merging.append(name)
             continue
-        data = encode_value(value, name)
+        data = _limited(value, name, untils) if untils else encode_value(value, name)
         if original is not None and data == original.data:
             continue
-        if len(name) + len(data) > bytes_max:
-            raise SessionTooLarge(
-                f"session[{name!r}] takes {len(data)} bytes; attribute_bytes_max is {bytes_max}"
-            )
+        check_attribute_size(name, data, bytes_max)
         sets[name] = data
     here = dict.keys(values)
     deletes = () if originals.keys() <= here else tuple(n for n in originals if n not in here)

@@ -14,10 +14,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from clustersession.core.clock import wall_ms_of
 from clustersession.core.counters import Counters
 from clustersession.core.errors import WireError
 from clustersession.core.ids import log_name
-from clustersession.core.state import Change, SessionState, principal_of, shared
+from clustersession.core.reclaiming import without_expired
+from clustersession.core.state import (
+    Change,
+    SessionState,
+    highest_time,
+    principal_of,
+    shared,
+)
 from clustersession.core.transitions import (
     CHANGED,
     CREATED,
@@ -216,10 +224,12 @@ def event_of(happened: Transition, *, here: bool = True) -> Event:
 
 
 def decoded(state: SessionState) -> dict[str, Any]:
-    """Return the attributes of a copy that can be read."""
+    """Return the attributes of a copy that can be read, but for what had expired by its last write.
+    """
+    state = without_expired(shared(state), wall_ms_of(highest_time(state)))
     return {
         name: value
-        for name, data in visible_values(shared(state).registers).items()
+        for name, data in visible_values(state.registers).items()
         for value in _decoded(data)
     }
 

@@ -1,7 +1,8 @@
 """Gives the application its session: a dict with a life of its own."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from clustersession.core.errors import SessionError
 from clustersession.core.state import (
@@ -13,9 +14,11 @@ from clustersession.core.state import (
     encode_ms,
     idle_timeout_ms,
 )
+from clustersession.session.expiry import until_ms
 from clustersession.session.fetching import newest, newest_async
 from clustersession.session.label import clean_label, read_label
 from clustersession.session.lifetimes import PERMANENT, utc
+from clustersession.session.swapping import swap, swap_async, swap_of
 from clustersession.session.users import ClusterSessions, principal_text
 from clustersession.session.visit import NewId, SessionDict
 from clustersession.session.watch import SessionChange, watch
@@ -232,6 +235,60 @@ class Session(SessionDict):
         if visit.key is None or visit.discarded:
             return not visit.mute
         return visit.take_newer(await newest_async(visit.context, visit.key))
+
+    def set(
+        self, name: str, value: Any, *, expires_in: float | timedelta | None = None
+    ) -> None:
+        """Set an attribute that is gone so many seconds from now, on every node.
+
+        None: it stays as long as the session, as with ``session[name] = value``. That, and setting
+        it again, ends the limit; changes inside the value leave it as it is. The session itself
+        may end earlier. Raises ValueError for 0 and less, and TypeError for what is no number of
+        seconds, and for values that merge.
+        """
+        visit = self._visit
+        until = None
+        if expires_in is not None:
+            until = until_ms(visit.context.now_ms(), expires_in, value)
+        self[name] = value
+        if until is not None:
+            visit.attributes.limit(name, until)
+            self._look_at_times()
+
+    def expires_in(self, name: str) -> float | None:
+        """Return in how many seconds an attribute is gone; None: it stays as long as the session.
+
+        0 where there is none.
+        """
+        if name not in self:
+            return 0.0
+        visit = self._visit
+        until = visit.attributes.untils.get(name)
+        return None if until is None else max(0, until - visit.context.now_ms()) / 1000
+
+    def swap(
+        self, name: str, old: Any, new: Any, *, expires_in: float | timedelta | None = None
+    ) -> bool:
+        """Set an attribute, at once, if it is stored as ``old``; tell whether it was, and is now.
+
+        None as ``old`` stands for an attribute that is not there, too. Values are compared as they
+        are stored: 1, 1.0 and True are three of them. Of the workers of a host one is told True,
+        whatever they have read. Afterwards the session holds what is stored, whoever wrote it; what
+        else is changed here and not saved yet stays so. False as well when the session has ended or
+        there is no space. Blocks until peers confirm, as ``ack`` asks. ``expires_in``: of the new
+        value, as for ``set``. Raises what a commit raises, and TypeError for values that merge.
+        """
+        self.accessed = True
+        visit = self._visit
+        return swap(visit, swap_of(visit, name, old, new, expires_in))
+
+    async def aswap(
+        self, name: str, old: Any, new: Any, *, expires_in: float | timedelta | None = None
+    ) -> bool:
+        """Do what ``swap`` does, without blocking the event loop."""
+        self.accessed = True
+        visit = self._visit
+        return await swap_async(visit, swap_of(visit, name, old, new, expires_in))
 
     def clear(self) -> None:
         """Delete every attribute, those that cannot be read too.

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from clustersession.core.elements import ELEMENT_PREFIX
+from clustersession.core.expiring_values import until_of
+from clustersession.core.reclaiming import NEVER_MS, next_expiry_ms
 from clustersession.core.state import (
     LIFETIME,
     LOCAL_PREFIX,
@@ -19,6 +21,7 @@ from clustersession.core.state import (
 )
 from clustersession.session.changes import (
     NO_ELEMENTS,
+    NO_UNTILS,
     UNLOADED,
     AttributeChanges,
     Original,
@@ -41,13 +44,14 @@ class StoredAttributes:
         elements: those of all collections, by attribute and stored name.
         holds_local: some attributes stay on this node.
         data_bytes: what names and values take.
+        untils: until when attributes count, of those whose time is limited.
         touch_due_ms: from when on an access to the session is to be recorded; None: never.
         outlives_browser: the session asks itself for a cookie with a lifetime.
     """
 
     __slots__ = (
         "data_bytes", "elements", "holds_local", "originals", "outlives_browser", "touch_due_ms",
-        "values",
+        "untils", "values",
     )  # fmt: skip
 
     def __init__(self, state: SessionState, before: "StoredAttributes | None") -> None:
@@ -84,6 +88,9 @@ class StoredAttributes:
                 if type(data) is StoredCollection or self.holds_local:
                     self.originals[name] = Original(UNLOADED, data)
                     self.values[name] = UNLOADED
+        self.untils = NO_UNTILS
+        if next_expiry_ms(state) != NEVER_MS:
+            self.untils = _untils_in(self.originals)
 
     def share(self, name: str, original: Original) -> None:
         """Keep a value that can never change for the sessions to come."""
@@ -116,7 +123,7 @@ def follow(
     sets = changes.sets
     if changes.deletes or PERMANENT in sets or state._attributes is not None:
         return
-    if changes.elements is not None:
+    if changes.elements is not None or next_expiry_ms(state) != NEVER_MS:
         return
     originals, values, data_bytes = dict(known.originals), dict(known.values), known.data_bytes
     for name, data in sets.items():
@@ -133,11 +140,18 @@ def follow(
     found = _new(StoredAttributes)
     found.originals, found.values, found.data_bytes = originals, values, data_bytes
     found.holds_local, found.outlives_browser = False, known.outlives_browser
-    found.elements = known.elements
+    found.elements, found.untils = known.elements, NO_UNTILS
     due_ms = known.touch_due_ms
     later_ms = state.accessed_ms - before.accessed_ms
     found.touch_due_ms = None if due_ms is None else due_ms + later_ms
     object.__setattr__(state, "_attributes", found)
+
+
+def _untils_in(originals: Mapping[str, Original]) -> Mapping[str, int]:
+    return {
+        name: until_ms
+        for name, original in originals.items() if (until_ms := until_of(original.data)) is not None
+    }
 
 
 def stored_values(state: SessionState) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ read it, too.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from clustersession.core.reclaiming import NEVER_MS
 from clustersession.session.changes import UNLOADED
 from clustersession.session.session import Session
 from clustersession.session.visit import SessionDict
@@ -43,18 +44,29 @@ class UntouchedSession(Session):
     def get(self, key: str, default: Any = None) -> Any:
         """Do what dict.get does."""
         self.accessed = True
+        visit = self._visit
+        untils = visit.attributes.untils
+        if untils and untils.get(key, NEVER_MS) <= visit.context.now_ms():
+            return default
         value = dict.get(self, key, default)
         if value is UNLOADED:
-            self._visit.attributes.load(self, key)
+            visit.attributes.load(self, key)
             value = dict.get(self, key, default)
         return value
 
     def _load(self) -> None:
-        """Decode every attribute and become a plain session, a ``_loaded_class``."""
-        self.__class__ = self._loaded_class  # type: ignore[assignment]
+        """Decode every attribute and become a plain session, a ``_loaded_class``.
+
+        While the time of some is limited, it stays what looks at that at each read.
+        """
+        attributes = self._visit.attributes
+        if attributes.untils:
+            self._visit.drop_expired()
+        else:
+            self.__class__ = self._loaded_class  # type: ignore[assignment]
         self.accessed = True
         dict.pop(self, _STAND_IN, None)
-        self._visit.attributes.load_all(self)
+        attributes.load_all(self)
 
     def mark_accessed(self) -> None:
         """Note that the application looked at the session, and load it.
@@ -62,6 +74,9 @@ class UntouchedSession(Session):
         Whoever gets hold of the object may be C code that reads the dict without any method.
         """
         self._load()
+
+
+Session._checking_class = UntouchedSession
 
 
 def hide_emptiness(session: SessionDict) -> None:
@@ -77,7 +92,8 @@ def holds_attributes(session: SessionDict) -> bool:
 def _loading_first(name: str) -> Callable[..., Any]:
     def method(self: Session, *arguments: Any, **keywords: Any) -> Any:
         self._load()
-        return getattr(self, name)(*arguments, **keywords)
+        session = super(UntouchedSession, self) if isinstance(self, UntouchedSession) else self
+        return getattr(session, name)(*arguments, **keywords)
 
     method.__name__ = name
     return method
@@ -92,4 +108,5 @@ _override((
     "__delitem__", "__eq__", "__ior__", "__iter__", "__len__", "__ne__", "__or__", "__repr__",
     "__reversed__", "__ror__", "__sizeof__", "clear", "copy", "items", "keys", "pop", "popitem",
     "setdefault", "update", "values", "areload", "invalidate", "mark_modified", "reload",
+    "swap", "aswap",
 ))  # fmt: skip

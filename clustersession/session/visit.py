@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum, auto
 from types import MappingProxyType
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, ClassVar, Self, TypeVar, cast, overload
 from weakref import ref
 
 from clustersession.core.ids import KEY_LENGTH
@@ -19,6 +19,7 @@ from clustersession.session.attributes import AttributeTracker
 from clustersession.session.authentic import Candidate
 from clustersession.session.changes import AttributeChanges
 from clustersession.session.context import SessionContext
+from clustersession.session.expiry import present
 from clustersession.session.lifetimes import was_just_replaced
 from clustersession.session.stored import StoredAttributes, stored_attributes
 
@@ -55,15 +56,22 @@ class SessionDict(dict[str, Any]):
     _visit: "Visit"
     accessed: bool
 
+    _checking_class: ClassVar[type["SessionDict"]]
+    """What it becomes while it holds attributes whose time is limited; see ``session.untouched``.
+    """
+
     _changed: bool
     """A method that changes the session was called since the last commit."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.accessed = True
         if type(key) is not str or key[:1] == SYSTEM_PREFIX or not key.isascii():
-            key = _checked(key)
+            key = checked_name(key)
         dict.__setitem__(self, key, value)
         self._changed = True
+        attributes = self._visit.attributes
+        if attributes.untils:
+            attributes.limit(key, None)
 
     def __delitem__(self, key: str) -> None:
         dict.__delitem__(self, key)
@@ -93,9 +101,12 @@ class SessionDict(dict[str, Any]):
 
     def update(self, *others: Any, **values: Any) -> None:
         """Do what dict.update does, all or nothing."""
-        new = {_checked(key): value for key, value in dict(*others, **values).items()}
+        new = {checked_name(key): value for key, value in dict(*others, **values).items()}
         dict.update(self, new)
         self._changed = True
+        attributes = self._visit.attributes
+        for name in attributes.untils.keys() & new.keys():
+            attributes.limit(name, None)
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
         self.update(other)
@@ -104,6 +115,12 @@ class SessionDict(dict[str, Any]):
     def copy(self) -> dict[str, Any]:
         """Return a plain dict of the attributes."""
         return dict(self)
+
+    def _look_at_times(self) -> None:
+        """Have every read look whether its time is over, if the time of any attribute is limited.
+        """
+        if self._visit.attributes.untils and type(self) is not self._checking_class:
+            self.__class__ = self._checking_class
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # A copied or pickled session is a plain dict: a second live one would commit as well.
@@ -308,7 +325,14 @@ class Visit:
 
     def find_changes(self) -> AttributeChanges:
         """Find what the application changed; see ``changes.find_changes`` for the errors."""
+        if self.attributes.untils:
+            self.drop_expired()
         return self.attributes.find_changes(self.session, self.session._changed)
+
+    def drop_expired(self) -> None:
+        """Leave out attributes whose time is over."""
+        if self.attributes.untils:
+            self.attributes.drop_expired(self.session, self.context.now_ms())
 
     def set_register(self, name: str, data: bytes | None) -> None:
         """Have the next commit write a system register; None deletes it."""
@@ -334,9 +358,12 @@ class Visit:
 
     def attach(self, identifier: str, key: str, state: SessionState) -> None:
         """Take a stored session; lists, dicts and the like are decoded when they are asked for."""
-        self.identifier, self.key, self.state = identifier, key, state
+        stored = stored_attributes(state)
+        if stored.untils:
+            state = present(self.context, key, state)
+            stored = stored_attributes(state)
+        self.identifier, self.key, self.state, self.stored = identifier, key, state, stored
         self.missing = self.outdated = self.new = False
-        self.stored = stored = stored_attributes(state)
         self.attributes.take(self.session, key, stored)
         if stored.holds_local:
             self.holds_local = True
@@ -358,13 +385,30 @@ class Visit:
         if state is None or state.ended is not None:
             self.lose()
             return False
-        before = self.state
+        if self.key is not None:
+            state = present(self.context, self.key, state)
+        # Of the copy that came with a recorded access nothing was taken over: the last one that
+        # this visit has seen does not tell what its session holds.
         self.replace_state(state)
-        if before is None or before.versions != state.versions:
-            session = self.session
-            if self.attributes.take_newer(session, session._changed, stored_attributes(state)):
-                session._changed = True
+        session = self.session
+        if self.attributes.take_newer(session, session._changed, stored_attributes(state)):
+            session._changed = True
+        session._look_at_times()
         return True
+
+    def take_stored(self, name: str, state: SessionState) -> None:
+        """Take an attribute as a newer copy has it, the others with unsaved changes on top.
+
+        Raises what ``find_changes`` raises.
+        """
+        session = self.session
+        if self.key is not None:
+            state = present(self.context, self.key, state)
+        self.attributes.forget(session, name)
+        self.replace_state(state)
+        if self.attributes.take_newer(session, session._changed, stored_attributes(state)):
+            session._changed = True
+        session._look_at_times()
 
     def committed(
         self, identifier: str, key: str, state: SessionState, changes: AttributeChanges
@@ -432,7 +476,8 @@ def visit_of(session: SessionDict) -> Visit:
     return session._visit
 
 
-def _checked(key: object) -> str:
+def checked_name(key: object) -> str:
+    """Return the name of an attribute as plain text. Raises TypeError and ValueError."""
     if not isinstance(key, str):
         raise TypeError(f"session keys must be str, not {type(key).__name__}: {key!r:.80}")
     if key.startswith(SYSTEM_PREFIX):

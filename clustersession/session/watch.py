@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clustersession.core.errors import ReplicaError
+from clustersession.core.expiring_values import is_expired
+from clustersession.core.reclaiming import next_expiry_ms
 from clustersession.core.state import SessionState, expires_ms
 from clustersession.core.transitions import EXPIRED, changed_names
 from clustersession.net.async_library import pause
@@ -19,10 +21,13 @@ from clustersession.session.changes import visible_values
 from clustersession.session.cluster_port import Subscription
 from clustersession.session.context import SessionContext
 from clustersession.session.events import decoded
+from clustersession.session.expiry import present
 from clustersession.session.visit import SessionDict, visit_of
 
 LOOK_S = 0.1
 """How often to look where nobody says when: without an agent, with an older one, under trio."""
+LOOK_AGAIN_S = 0.01
+"""How long to pause at least, when an attribute is about to expire."""
 LOOK_ANYWAY_S = 2.0
 """How often to look besides: for the end of time, and should a word get lost."""
 
@@ -68,17 +73,22 @@ async def _watch(
                     # It has left for the store before the agent heard that it is watched.
                     await context.cluster.fetch_async(key)
                     now = context.replica.get(key) or seen
+                if now is not None:
+                    now = present(context, key, now)
+                    if context.events.pending:
+                        await context.events.deliver_async()
                 change = _difference(seen, now, session, context.now_ms())
                 if change is not None:
                     yield change
                     if change.ended:
                         return
                 seen = seen if now is None else now
+            expiry_s = max(LOOK_AGAIN_S, (next_expiry_ms(seen) - context.now_ms()) / 1000)
             if subscription is None:
-                await pause(LOOK_S)
+                await pause(min(LOOK_S, expiry_s))
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken.wait(), LOOK_ANYWAY_S)
+                await asyncio.wait_for(woken.wait(), min(LOOK_ANYWAY_S, expiry_s))
     finally:
         if subscription is not None:
             subscription.close()
@@ -98,12 +108,18 @@ def _difference(
     names = tuple(
         name
         for name in changed_names(seen, now)
-        if not attributes.knows(session, name, stored.get(name))
+        if not attributes.knows(session, name, stored.get(name)) or _expired(name, seen, now_ms)
     )
     if not names:
         return None
     values = decoded(now)
     return SessionChange(names, {n: values[n] for n in names if n in values})
+
+
+def _expired(name: str, seen: SessionState, now_ms: int) -> bool:
+    register = seen.registers.get(name)
+    value = None if register is None else register.value
+    return value is not None and is_expired(value, now_ms)
 
 
 __all__ = ["SessionChange", "watch"]

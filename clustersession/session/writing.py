@@ -13,6 +13,7 @@ from clustersession.core.elements import (
 )
 from clustersession.core.errors import SessionError, SessionTooLarge, TooManySessions
 from clustersession.core.ids import KEY_LENGTH, log_name
+from clustersession.core.reclaiming import without_expired
 from clustersession.core.state import (
     ENDED_INVALIDATED,
     ENDED_LIMIT,
@@ -188,7 +189,7 @@ def _create(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
     if context.local.any:
         sets, _ = context.local.place(sets, (), {})
     elements = context.local.place_elements(changes.elements)
-    _check_size(context, sets, {}, (), elements)
+    check_size(context, sets, {}, (), elements)
     identifier, key = _mint(context)
     change = Change(key, now_ms, sets, creation=creation, elements=elements)
     committed = commits.commit([*ends, change], now_ms)
@@ -255,7 +256,7 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
         sets, deletes = context.local.place(sets, deletes, before.registers)
     elements = context.local.place_elements(changes.elements)
     if _size_at_most(stored, sets, elements) > context.settings.session_bytes_max:
-        _check_size(context, dict(sets), stored_values(before), deletes, elements)
+        check_size(context, dict(sets), stored_values(before), deletes, elements)
     ends: list[Change] = []
     if visit.endings or visit.system:
         ends = _endings(visit, now_ms) + _over_limit(visit, now_ms)
@@ -264,7 +265,7 @@ def _update(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
     if committed is None:
         return None
     if (state := committed.states[-1]) is None:
-        _lose(visit, key)
+        lose(visit, key)
         return None
     visit.endings = NO_ENDINGS
     if not local and not visit.system and committed.stored[-1][1] is before:
@@ -307,11 +308,11 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
         key = visit.identifier[:KEY_LENGTH]
         current = context.replica.get(key)
     if current is None or not is_live(current, now_ms):
-        _lose(visit, key)
+        lose(visit, key)
         return None
     sets, creation = _moved(visit, changes, current, now_ms)
     ends = _over_limit(visit, now_ms)
-    _check_size(context, sets, {}, ())
+    check_size(context, sets, {}, ())
     identifier, new_key = _mint(context)
     committed = context.commits.commit(
         [
@@ -329,7 +330,7 @@ def _rotate(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed |
     if ended is None or state is None:
         # Another process ended the session after we read it. Logout wins.
         context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
-        _lose(visit, key)
+        lose(visit, key)
         return None
     visit.committed(identifier, new_key, state, changes)
     return committed
@@ -366,6 +367,7 @@ def _moved_values(
 
     What was seen of a counter's sums stays behind with what was taken off them.
     """
+    current = without_expired(current, now_ms)
     registers = dict(current.registers)
     elements = visit.context.local.place_elements(changes.elements)
     if elements:
@@ -394,7 +396,7 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed
     creation = None
     if not is_live(joined, now_ms):
         if record is None or not is_live(record, now_ms) or joined is not None:
-            _lose(visit, record_key)
+            lose(visit, record_key)
             return None
         sets = {n: d for n, d in {**stored_values(record), **sets}.items() if n not in deletes}
         creation, deletes = _life_of_record(visit, record, sets, now_ms), ()
@@ -402,7 +404,7 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed
         registers = {} if joined is None else joined.registers
         sets, deletes = context.local.place(sets, deletes, registers)
     elements = context.local.place_elements(changes.elements)
-    _check_size(context, sets, {} if joined is None else stored_values(joined), deletes, elements)
+    check_size(context, sets, {} if joined is None else stored_values(joined), deletes, elements)
     held = Change(new_key, now_ms, sets, deletes, creation=creation, elements=elements)
     left = Change(record_key, now_ms, end=ENDED_ROTATED)
     committed = context.commits.commit([held, left], now_ms)
@@ -416,7 +418,7 @@ def _exchange(visit: Visit, changes: AttributeChanges, now_ms: int) -> Committed
         context.commits.commit([Change(new_key, now_ms, end=ENDED_INVALIDATED)], now_ms)
         state = None
     if state is None:
-        _lose(visit, record_key)
+        lose(visit, record_key)
         return None
     visit.committed(identifier, new_key, state, changes)
     return committed
@@ -496,7 +498,7 @@ def _mint(context: SessionContext) -> tuple[str, str]:
     return identifier, identifier[:KEY_LENGTH]
 
 
-def _lose(visit: Visit, key: str) -> None:
+def lose(visit: Visit, key: str) -> None:
     """Count that the session ended under a request; it writes nothing more."""
     visit.discarded = True
     _count_lost(visit.context, key)
@@ -513,7 +515,7 @@ def _bytes_of(elements: ElementWrites | None) -> int:
     return sum(len(added.group) + len(added.content) for added in elements.additions)
 
 
-def _check_size(
+def check_size(
     context: SessionContext,
     sets: dict[str, bytes],
     stored: dict[str, bytes],

@@ -31,6 +31,7 @@ from uuid import UUID
 from msgpack import ExtType, Packer, unpackb
 
 from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.core.expiring_values import FIRST_BYTE, plain_of
 from clustersession.wire.collisions import (
     SHORT_BYTES,
     check_hashes,
@@ -52,6 +53,7 @@ _EXTENSION_DEPTH_MAX = 16
 _TUPLE, _SET, _FROZENSET, _BIG_INT, _DECIMAL, _DATETIME = 1, 2, 3, 4, 5, 6
 _DATE, _TIME, _TIMEDELTA, _UUID, _MARKUP = 7, 8, 9, 10, 11
 _REGISTERED = 12
+# 13 is the marker of a collection, see ``session.merging``; 14 is ``core.expiring_values``.
 
 _LAZY_CLASS_NAMES = frozenset({"Promise", "LazyString", "_LazyString", "LazyProxy"})
 _FOLD = "~"
@@ -110,7 +112,13 @@ def decode_each(encoded: Collection[bytes]) -> list[object]:
 
 
 def decode_value(data: bytes) -> object:
-    """Decode a value; raises WireError when the bytes are not a whole one, and nothing else."""
+    """Decode a value; raises WireError when the bytes are not a whole one, and nothing else.
+
+    Until when it counts is left to those who know the time.
+    """
+    if data.startswith(FIRST_BYTE):
+        # Once, and not inside other values: each level would take some of the C stack.
+        data = plain_of(data)
     try:
         return unpack(
             data, strict_map_key=len(data) > SHORT_BYTES, ext_hook=_decode_at_top, timestamp=3

@@ -33,6 +33,7 @@ from werkzeug.datastructures import MultiDict
 
 from clustersession import Counter, MergingDict, MergingList, MergingSet
 from clustersession.session.events import Event, Events
+from clustersession.tools.demo.processes import wait_for
 from clustersession.worker.runtime import Runtime
 from tests.adapters.modes import MODES, environment_of
 from tests.adapters.ways_to_read import BY_NAME, BY_PYTHON, looked_at
@@ -342,6 +343,60 @@ class AdapterContract(ABC):
             for worker in (first, second):
                 found = worker.get("read", cookie).data
                 assert found == [both, 2, both, {"fast": once, "slow": once}]
+
+    def test_of_requests_that_swap_the_same_value_one_is_told_that_it_did(self) -> None:
+        during: list[Callable[[], object]] = []
+
+        def begin(session: Any) -> object:
+            return [session.swap("step", None, 1)]
+
+        def slow(session: Any) -> object:
+            read = session["step"]
+            others = [other() for other in during]
+            return [others, session.swap("step", read, "slow"), session["step"]]
+
+        def fast(session: Any) -> object:
+            return [session.swap("step", session["step"], "fast")]
+
+        views: dict[str, View] = {"begin": begin, "slow": slow, "fast": fast}
+        with ExitStack() as stack:
+            first, second = (stack.enter_context(self.serve(views)) for _ in range(2))
+            begun = first.get("begin")
+            during.append(lambda: second.get("fast", begun.cookie).data)
+            assert begun.data == [True]
+            assert first.get("slow", begun.cookie).data == [[[True]], False, "fast"]
+
+    def test_attributes_that_expire(self) -> None:
+        def begin(session: Any) -> object:
+            session["name"] = "ann"
+            session.set("long", [1], expires_in=600)
+            session.set("short", "123456", expires_in=0.5)
+            return {"left": [session.expires_in(name) for name in ("name", "long", "none")]}
+
+        def read(session: Any) -> object:
+            return {"names": sorted({"long", "name", "short"} & set(session.keys()))}
+
+        def lengthen(session: Any) -> object:
+            session["long"] = 2
+            return {"left": session.expires_in("long")}
+
+        def left(session: Any) -> object:
+            return {"left": [session.expires_in("long"), session.expires_in("short")]}
+
+        views: dict[str, View] = {"begin": begin, "read": read, "lengthen": lengthen, "left": left}
+        with ExitStack() as stack:
+            first, second = (stack.enter_context(self.serve(views)) for _ in range(2))
+            begun = first.get("begin")
+            name, long, none = begun.data["left"]
+            assert (name, none) == (None, 0)
+            assert 0 < long <= 600
+            for worker in (first, second):
+                wait_for(
+                    lambda w=worker: w.get("read", begun.cookie).data["names"] == ["long", "name"],
+                    "its end",
+                )
+            assert first.get("lengthen", begun.cookie).data == {"left": None}
+            assert second.get("left", begun.cookie).data == {"left": [None, 0]}
 
     def test_values_of_a_framework_s_own_classes_are_stored_as_plain_ones(self) -> None:
         def store(session: Any) -> object:

@@ -476,6 +476,9 @@ class TestContract(AdapterContract):
         "principal": lambda s: s.principal, "load": lambda s: s.load(),
         "delete": lambda s: s.delete(), "invalidate": lambda s: s.invalidate(),
         "regenerate_id": lambda s: s.regenerate_id(),
+        "set": lambda s: s.set("user", "bob", expires_in=60),
+        "expires_in": lambda s: s.expires_in("user"),
+        "swap": lambda s: s.swap("user", "nobody", "bob"),
     }
 
     def rotate(self, session: Any) -> None:

@@ -122,6 +122,24 @@ def test_it_is_a_session_of_pyramid() -> None:
         assert client.get("/read").json == {"nested": {"a": 1}}
 
 
+def test_a_session_with_attributes_that_expire_is_still_one_of_pyramid() -> None:
+    def limit(request: Any) -> object:
+        session = request.session
+        session.set("otp", 1, expires_in=600)
+        session.flash("sent")
+        assert len(session) == 2
+        session.set("again", 1, expires_in=600)
+        return session.pop_flash()
+
+    def login(request: Any) -> object:
+        remember(request, "ann")
+        return [request.session.principal, request.session["otp"], len(request.session)]
+
+    with served(limit, login) as client:
+        assert client.get("/limit").json == ["sent"]
+        assert client.get("/login").json == ["ann", 1, 3]
+
+
 def test_flash_queues() -> None:
     def flash(request: Any) -> object:
         session = request.session

@@ -8,8 +8,9 @@ import pytest
 
 from clustersession.agent import sweeper as module
 from clustersession.agent.event_log import EventLog
-from clustersession.agent.sweeper import Sweeper
+from clustersession.agent.sweeper import SWEEP_LIMIT, Sweeper
 from clustersession.core.errors import ReplicaFull
+from clustersession.core.expiring_values import expiring
 from clustersession.core.revocation import revoke
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica.opening import open_memory
@@ -41,7 +42,8 @@ async def turns(
             done.set()
 
     made = Sweeper(
-        replica, log or event_log(), lambda removed: told.extend(key for key, _ in removed), on_turn
+        replica, log or event_log(), lambda removed: told.extend(key for key, _ in removed),
+        lambda stored: told.extend(f"{key} lives" for key, _, _ in stored), on_turn,
     )
     task = asyncio.ensure_future(made.run())
     async with asyncio.timeout(10):
@@ -106,3 +108,18 @@ async def test_revoked_sessions_that_somebody_left_are_ended(
     await turns(replica, 1)
     assert replica.stats().tombstones == 3 * ENDS_AT_ONCE
     assert replica.end_revoked() is None
+
+
+async def test_attributes_that_expired_are_told_of_and_their_sessions_live() -> None:
+    now_ms = time.time_ns() // 1_000_000
+    replica = open_memory(b"nodenode", clock_skew_ms_max=300_000)
+    creation = Creation(now_ms, now_ms + 3_600_000, 0)
+    values = {"a": b"1", "otp": expiring(b"2", now_ms - 60_000)}
+    keys = [f"1key{number:019d}" for number in range(3 * SWEEP_LIMIT)]
+    replica.commit([Change(key, now_ms, values, creation=creation) for key in keys], now_ms)
+    _, told = await turns(replica, 1)
+    assert sorted(told) == [f"{key} lives" for key in keys]
+    state = replica.get(keys[0])
+    assert state is not None
+    assert state.registers["otp"].value is None
+    assert replica.head() == len(keys)

@@ -4,8 +4,10 @@ import pytest
 
 from clustersession.agent import watchers as module
 from clustersession.agent.watchers import UNREAD_BYTES_MAX, Watchers
+from clustersession.core.expiring_values import expiring
+from clustersession.core.placement import owner
 from clustersession.core.state import Change, Creation
-from clustersession.core.transitions import CREATED, ENDED, EXPIRED
+from clustersession.core.transitions import CHANGED, CREATED, ENDED, EXPIRED
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
 
@@ -118,3 +120,21 @@ def test_a_connection_that_goes_leaves_nothing_behind(monkeypatch: pytest.Monkey
     watchers.unwatch(stays, 1)
     assert not watchers._by_key
     assert replica._observer is None
+
+
+def test_an_attribute_that_expires_is_told_of_by_its_owner_and_to_whoever_watches() -> None:
+    replica, worker = node(), Worker()
+    watchers = Watchers(replica)
+    watchers.listen([worker], worker.pid, everywhere=False)
+    create(replica)
+    until_ms = WALL_MS + 1000
+    replica.commit([Change(KEY, WALL_MS, {"otp": expiring(b"2", until_ms)})], WALL_MS)
+    stored = replica.reclaim(KEY, until_ms, spread=False).stored
+    watchers.watch(worker, 7, KEY)
+    other = next(f"r{n}" for n in range(99) if owner(KEY, {f"r{n}", "a"}) != "a")
+    watchers.reclaimed(stored, frozenset({other}), "a", spread=False)
+    watchers.reclaimed(stored, frozenset(), "a", spread=True)
+    assert (worker.answers, worker.events) == ([(7, True)] * 2, [])
+    watchers.reclaimed(stored, frozenset(), "a", spread=False)
+    ((kind, key, _, names, _),) = worker.events
+    assert (kind, key, names) == (CHANGED, KEY, ["otp"])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from clustersession.core.digest import BUCKETS, bucket_of, entry_hash
 from clustersession.core.feed import START
+from clustersession.core.reclaiming import NEVER_MS, next_expiry_ms
 from clustersession.core.state import Change, Creation, SessionState, expires_ms, highest_time
 from clustersession.replica import tables
 from clustersession.replica.principals import tag_of
@@ -69,6 +70,9 @@ def check(replica: Replica) -> None:
             kept_ms = expires_ms(state) + (SKEW_MS if state.ended else 0)
             assert kept_ms <= record.expiry_ms < kept_ms + tables.EXPIRY_STEP_MS
             expiry.add(tables.expiry_key(record.expiry_ms, key))
+            if (until_ms := next_expiry_ms(state)) != NEVER_MS:
+                until_ms = tables.expiry_index_ms(until_ms)
+                expiry.add(tables.attribute_expiry_key(until_ms, key))
             tombstones += state.ended is not None
             assert record.ended == (state.ended is not None)
             assert highest_time(state) <= head.highest

@@ -9,7 +9,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clustersession.core.expiring_values import expiring
 from clustersession.core.feed import START, Batch
+from clustersession.core.reclaiming import untils
 from clustersession.core.state import SessionState
 from clustersession.replica.opening import open_lmdb, open_memory
 from clustersession.replica.replica import Replica
@@ -37,6 +39,8 @@ steps = st.lists(
         st.tuples(st.just("create"), places, numbers),
         st.tuples(st.just("set"), places, numbers, names),
         st.tuples(st.just("set"), places, numbers, names),
+        st.tuples(st.just("limit"), places, numbers, names, st.integers(1, 9_000)),
+        st.tuples(st.just("reclaim"), places),
         st.tuples(st.just("delete"), places, numbers, names),
         st.tuples(st.just("touch"), places, numbers),
         st.tuples(st.just("end"), places, numbers),
@@ -54,7 +58,8 @@ steps = st.lists(
 class World:
     """Some replicas, the wall clock, and every batch that was ever sent."""
 
-    def __init__(self, replicas: list[Replica]) -> None:
+    def __init__(self, replicas: list[Replica], *, spread: bool = False) -> None:
+        self.spread = spread
         self.replicas = replicas
         self.wall_ms = WALL_MS
         self.sent: list[Batch] = []
@@ -73,6 +78,15 @@ class World:
         self.value += 1
         change = write(number, wall_ms=self.wall_ms, **{name: b"%d" % self.value})
         self.at(place).commit([change], self.wall_ms)
+
+    def do_limit(self, place: int, number: int, name: str, for_ms: int) -> None:
+        self.value += 1
+        value = expiring(b"%d" % self.value, self.wall_ms + for_ms)
+        change = write(number, wall_ms=self.wall_ms, **{name: value})
+        self.at(place).commit([change], self.wall_ms)
+
+    def do_reclaim(self, place: int) -> None:
+        self.at(place).reclaim_due(self.wall_ms, 2, spread=self.spread)
 
     def do_delete(self, place: int, number: int, name: str) -> None:
         change = replace(write(number, wall_ms=self.wall_ms), deletes=(name,))
@@ -139,8 +153,10 @@ def without_access(sessions: dict[str, SessionState]) -> dict[str, SessionState]
     return {key: replace(state, accessed_ms=0) for key, state in sessions.items()}
 
 
-def play(replicas: list[Replica], plan: list[tuple[object, ...]]) -> None:
-    world = World(replicas)
+def play(
+    replicas: list[Replica], plan: list[tuple[object, ...]], *, spread: bool = False
+) -> None:
+    world = World(replicas, spread=spread)
     replicas[0].commit([creation(number) for number in range(2)], WALL_MS)
     world.settle()
     for step in plan:
@@ -148,6 +164,14 @@ def play(replicas: list[Replica], plan: list[tuple[object, ...]]) -> None:
         for replica in replicas:
             check(replica)
     world.settle()
+    versions = [replica.digests() for replica in replicas]
+    for replica in replicas:
+        replica.reclaim_due(world.wall_ms + 20_000, 100, spread=spread)
+        if not spread:
+            # Each has done it by itself: nothing is to be sent.
+            assert replica.digests() == versions[replicas.index(replica)]
+    if spread:
+        world.settle()
     first = sessions_of(replicas[0])
     for replica in replicas[1:]:
         assert without_access(sessions_of(replica)) == without_access(first)
@@ -156,10 +180,15 @@ def play(replicas: list[Replica], plan: list[tuple[object, ...]]) -> None:
         check(replica)
 
 
-@given(plan=steps, count=st.integers(2, 3))
+@given(plan=steps, count=st.integers(2, 3), spread=st.booleans())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_replicas_in_memory_converge(plan: list[tuple[object, ...]], count: int) -> None:
-    play([open_memory(node, clock_skew_ms_max=SKEW_MS) for node in NODES[:count]], plan)
+def test_replicas_in_memory_converge(
+    plan: list[tuple[object, ...]], count: int, spread: bool
+) -> None:
+    replicas = [open_memory(node, clock_skew_ms_max=SKEW_MS) for node in NODES[:count]]
+    play(replicas, plan, spread=spread)
+    for replica in replicas:
+        assert not any(untils(state) for state in sessions_of(replica).values())
 
 
 @given(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clustersession.core.expiring_values import expiring
 from clustersession.core.feed import START
 from clustersession.core.revocation import revoke
 from clustersession.core.state import (
@@ -52,7 +53,10 @@ Between = list[Callable[[], object]]
 
 numbers = st.integers(0, 2)
 workers = st.integers(0, WORKERS - 1)
-values = st.one_of(st.binary(max_size=3), st.just(b"x" * 300))
+values = st.one_of(
+    st.binary(max_size=3), st.just(b"x" * 300),
+    st.builds(expiring, st.just(b"1"), st.sampled_from((WALL_MS + 1, WALL_MS + 9_000))),
+)
 names = st.sampled_from(("a", "b", "c", LOCAL_PREFIX + "d"))
 telling = st.one_of(
     st.tuples(st.just(IDLE_TIMEOUT), st.sampled_from((b"1000", b"900000", b"0"))),

@@ -39,6 +39,10 @@ def test_no_session_expires_before_its_time_nor_much_later(expires_ms: int, key:
     index_ms = tables.expiry_index_ms(expires_ms)
     assert expires_ms <= index_ms < expires_ms + tables.EXPIRY_STEP_MS
     assert tables.split_expiry(tables.expiry_key(index_ms, key)) == (index_ms, key)
+    entry = tables.attribute_expiry_key(index_ms, key)
+    assert tables.split_attribute_expiry(entry) == (index_ms, key)
+    # To an older version it is a session's, long after all others.
+    assert tables.split_expiry(entry)[0] == 2**64 - 1
 
 
 @given(st.builds(Cursor, numbers, numbers, numbers))
@@ -72,6 +76,8 @@ def test_the_places_of_a_record_are_known_though_its_session_does_not_decode() -
 
 
 @pytest.mark.parametrize(("read", "damaged"), [
+    (tables.split_attribute_expiry, b"\xff" * 9),
+    (tables.split_attribute_expiry, b"\xff" * 8 + b"x"),
     (tables.session_of_feed, b"\xff"), (tables.split_expiry, b"short"), (tables.seq_of_feed, b""),
     (tables.bucket_of_digest, b"\xff\xff"),
 ])

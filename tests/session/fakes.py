@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from clustersession.core.errors import ReplicaFull
 from clustersession.core.ids import KEY_LENGTH
+from clustersession.core.reclaiming import without_expired
 from clustersession.core.state import Change, SessionState, apply_change, expires_ms, principal_of
 from clustersession.replica.opening import open_memory
 from clustersession.replica.replica import Replica
@@ -56,6 +57,15 @@ class FakeReplica:
                 stored.append((change.key, current, state))
             results.append(state)
         return Committed(self._head, results, stored)
+
+    def reclaim(self, key: str, wall_ms: int, *, spread: bool) -> Committed:
+        if self.full:
+            raise ReplicaFull("the test says so")
+        before = self.states.get(key)
+        if before is None or (after := without_expired(before, wall_ms)) is before:
+            return Committed(self._head, [None])
+        self.states[key] = after
+        return Committed(self._head, [after], [(key, before, after)])
 
     def sessions_of(self, principal: str) -> list[tuple[str, SessionState]]:
         return [(k, s) for k, s in self.states.items() if principal_of(s) == principal]

@@ -123,3 +123,14 @@ def test_what_cannot_be_stored_is_told(world: World) -> None:
     elsewhere(world, cookie, a=2)
     with pytest.raises(UnserializableValue, match="bad"):
         session.reload()
+
+
+def test_what_others_wrote_before_an_access_was_recorded_is_seen(world: World) -> None:
+    """The access is a commit: it brings a newer copy along, of which nothing was taken over."""
+    session, cookie = opened(world, a=1)
+    assert session["a"] == 1
+    elsewhere(world, cookie, a=2)
+    world.now_ms += 20 * 60_000
+    world.save(session)
+    assert session.reload()
+    assert session["a"] == 2

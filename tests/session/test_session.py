@@ -162,9 +162,10 @@ def test_flags(world: World) -> None:
 
 
 PUBLIC = {
-    "accessed", "areload", "asave", "cluster", "created_at", "idle_timeout", "invalidate",
+    "accessed", "areload", "asave", "aswap", "cluster", "created_at", "expires_in",
+    "idle_timeout", "invalidate",
     "label", "lifetime", "mark_accessed", "mark_modified", "modified", "new", "permanent",
-    "principal", "reload", "rotate", "save", "sid", "watch",
+    "principal", "reload", "rotate", "save", "set", "sid", "swap", "watch",
 }  # fmt: skip
 
 

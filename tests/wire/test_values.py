@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import msgpack
 import pytest
 from django.db.models import IntegerChoices, TextChoices
 from django.utils.datastructures import MultiValueDict
@@ -31,6 +32,7 @@ from werkzeug.datastructures import (
 )
 
 from clustersession.core.errors import UnserializableValue, WireError
+from clustersession.core.expiring_values import expiring
 from clustersession.wire.values import decode_each, decode_value, encode_each, encode_value
 from tests.wire.things import Promise, Thing
 
@@ -353,3 +355,23 @@ def test_extension_codes_never_change() -> None:
     assert encode_value(timedelta(1, 2, 3)).hex() == "c70c09" + "000000010000000200000003"
     assert encode_value(UUID(int=1)).hex() == "d80a" + "0" * 31 + "1"
     assert encode_value(Markup("a")).hex() == "d40b61"
+
+
+@pytest.mark.parametrize("depth", [2, 20])
+def test_a_deadline_is_read_once(depth: int) -> None:
+    """Each level would cost the decoder's C stack as much as one of tuples."""
+    data = encode_value(["otp"])
+    assert decode_value(expiring(data, 5)) == ["otp"]
+    for _ in range(depth):
+        data = expiring(data, 5)
+    with pytest.raises(WireError):
+        decode_value(data)
+    with pytest.raises(WireError):
+        decode_value(msgpack.packb([msgpack.ExtType(14, bytes(8) + b"\x01")]))
+
+
+def test_a_value_as_deep_as_any_can_have_a_deadline() -> None:
+    value: object = 1
+    for _ in range(16):
+        value = (value,)
+    assert decode_value(expiring(encode_value(value), 5)) == value

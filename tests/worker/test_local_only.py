@@ -4,6 +4,8 @@ import pytest
 from freezegun import freeze_time
 
 from clustersession.core.errors import ReplicaFull, ReplicaUnusable
+from clustersession.core.expiring_values import expiring
+from clustersession.core.reclaiming import untils
 from clustersession.core.revocation import revoke
 from clustersession.core.state import PRINCIPAL, Change, Creation
 from clustersession.replica.engines.memory import MemoryEngine
@@ -122,3 +124,37 @@ def test_a_clock_that_a_test_has_moved_removes_nothing(clock: list[float]) -> No
     with freeze_time("2090-01-01"):
         cluster.feed_moved(1)
     assert replica.stats().sessions == 1
+
+
+def test_attributes_that_expired_go_too(clock: list[float]) -> None:
+    replica = open_memory(b"our node", clock_skew_ms_max=1000)
+    now_ms = kernel_ms()
+    creation = Creation(now_ms, now_ms + 3_600_000, 0)
+    values = {"a": b"1", "otp": expiring(b"2", now_ms - 60_000)}
+    for number in range(SWEEP_LIMIT + 1):
+        change = Change(f"1key{number}", now_ms, values, creation=creation)
+        replica.commit([change], now_ms)
+
+    def left() -> int:
+        states = [replica.get(f"1key{number}") for number in range(SWEEP_LIMIT + 1)]
+        return sum(bool(state and untils(state)) for state in states)
+
+    cluster = LocalOnly("a", replica, HostClock(1000))
+    cluster.feed_moved(1)
+    assert left() == 1
+    clock[0] += SWEEP_AGAIN_S
+    cluster.feed_moved(1)
+    assert left() == 0
+    assert replica.stats().sessions == SWEEP_LIMIT + 1
+
+
+def test_a_test_that_moves_its_clock_waits_for_no_sweep() -> None:
+    replica = open_memory(b"our node", clock_skew_ms_max=1000)
+    now_ms = kernel_ms()
+    creation = Creation(now_ms, now_ms + 3_600_000, 0)
+    values = {"otp": expiring(b"2", now_ms - 60_000)}
+    replica.commit([Change("1key", now_ms, values, creation=creation)], now_ms)
+    LocalOnly("a", replica, HostClock(1000)).sweep()
+    state = replica.get("1key")
+    assert state is not None
+    assert not untils(state)
