@@ -73,7 +73,7 @@ class Story:
 
     def run(self) -> Report:
         """Everything; raises Violation for what must not be."""
-        with laboratory(tiny=self.plan.tiny):
+        with laboratory(tiny=self.plan.tiny, ahead=self.plan.ahead):
             self.begin()
             for step in self.plan.steps:
                 self.tell(step)
@@ -408,8 +408,11 @@ class Story:
 
 
 @contextmanager
-def laboratory(*, tiny: bool) -> Iterator[None]:
-    """Quiet, with every datagram decoded once for all, and batches of a few bytes if ``tiny``."""
+def laboratory(*, tiny: bool, ahead: bool = False) -> Iterator[None]:
+    """Quiet, with every datagram decoded once for all, and batches of a few bytes if ``tiny``.
+
+    ahead: as plans say.
+    """
     changes = [
         (messages, "decode_message", lru_cache(256)(decode_message)),
         # A plan may have more requests of one browser wait at once than a process has places for;
@@ -417,6 +420,7 @@ def laboratory(*, tiny: bool) -> Iterator[None]:
         (causal, "WAITING_MAX", 64),
     ]
     changes += TINY if tiny else []
+    changes += [(progress, "FAR_PLACES", 0), (progress, "FAR_BYTES", 0)] if ahead else []
     before: list[Any] = [getattr(module, name) for module, name, _ in changes]
     logger = logging.getLogger("clustersession")
     level = logger.level
