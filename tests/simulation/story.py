@@ -12,6 +12,7 @@ from clustersession.core import progress
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.node import (
     anti_entropy,
+    journaling,
     lookup,
     puller,
     sender,
@@ -45,6 +46,7 @@ TINY = [
     (anti_entropy, "BUCKETS_PER_ROUND_MAX", 4),
     (anti_entropy, "SLICE_ENTRIES", 1),
     (progress, "WINDOW_BATCHES", 2),
+    (journaling, "BATCH_DELTAS_MAX", 2),
     (lookup, "SMALL_COPY_BYTES_MAX", 400),
     (store_sender, "BATCH_BYTES_MAX", 200),
     (store_reader, "KEYS_AT_ONCE", 2),
