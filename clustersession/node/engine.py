@@ -95,6 +95,7 @@ class Engine:
         self.timed: tuple[Timed, ...] = (
             self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
             self.locator, self.anti_entropy, self.context.journal, self.member_list, self.recovery,
+            self.sender,
             *(() if self.store is None else (self.store.users,)),
         )
         self.context.retimed.update(self.timed)
@@ -211,6 +212,8 @@ class Engine:
             self.context.view_is_stale = True
             if self.heartbeat.brief:
                 self.receiver.confirm_late()
+        else:
+            self.sender.handle_timer(at)
         self.dialer.handle_timer(at)
         for part in self._asked():
             part.expire(at)
