@@ -110,9 +110,9 @@ class Confirmations:
         """Send a write to the next peer that would otherwise get it late; return it, if any.
 
         Not for those who wait for all: whoever is last is waited for. Nor does it say of an end
-        that it is on the disk.
+        that it is on the disk. A store has a queue of its own.
         """
-        if not waiter.keys or waiter.all_peers:
+        if not waiter.keys or waiter.all_peers or self._context.store is not None:
             return b""
         peer = next((p for p in self.in_order() if self._is_late(p, waiter)), None)
         if peer is None:

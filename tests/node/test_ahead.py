@@ -82,6 +82,14 @@ def test_who_waits_for_all_waits_for_the_streams() -> None:
     assert not came
 
 
+def test_nothing_is_sent_ahead_to_a_store() -> None:
+    world = queued()
+    a = world.nodes["a"].running
+    a.context.store = [].append
+    token = world.confirm("a", world.write("a", AWAITED, n="1"), AWAITED)
+    assert not a.confirmations._waiters[token].ahead
+
+
 def test_what_is_sent_at_once_is_not_sent_ahead() -> None:
     world = formed("ab", carrier="tcp")
     world.run(2)
