@@ -53,7 +53,7 @@ from clustersession.replica.replica import Replica
 from clustersession.settings.rules import split_address
 from clustersession.settings.settings import Settings
 from clustersession.wire.keys import ClusterKeys
-from clustersession.wire.messages import QUESTION, Hello
+from clustersession.wire.messages import QUESTION, Hello, may_be_overtaken, overtakes
 
 SEEDS_INTERVAL_S = 5.0
 TIMER_S_MIN = 0.001
@@ -316,7 +316,7 @@ class Driver:
     def _begin_link(self, link: Link, adopted: bool, at: Moment) -> None:
         if adopted:
             # Only now: starting delivers what waits, and the engine heeds nobody it has not met.
-            link.start(self._on_message, self._on_closed)
+            link.start(self._on_message, self._on_closed, overtakes, may_be_overtaken)
         self.pump(at)
 
     def _refused(self, peer_address: tuple[str, int], reason: str) -> None:

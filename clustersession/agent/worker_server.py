@@ -19,6 +19,7 @@ from clustersession.node.effects import Confirmed, FetchAnswered, Reply
 from clustersession.wire.fields import NODES, VERSIONS
 from clustersession.wire.frames import FrameDecoder, encode_frame
 from clustersession.wire.local import (
+    AHEAD_KEYS_MAX,
     LOCAL_BYTES_MAX,
     Operation,
     Request,
@@ -278,12 +279,14 @@ class WorkerConnection(asyncio.Protocol):
 
     def _confirm(self, token: int, argument: list[Any]) -> None:
         head, all_peers, timeout_ms = argument[:3]
-        server = self._server
+        keys = argument[4][:AHEAD_KEYS_MAX] if len(argument) > 4 else []
+        keys, server = [checked_key(key) for key in keys], self._server
         wait_s = min(checked_integer(timeout_ms), WAIT_MS_MAX) / 1000
         server.driver.engine.confirm(
             server.new_token(self, token), checked_integer(head),
             all_peers=bool(all_peers), deadline_s=time.monotonic() + wait_s,
             ends=len(argument) > 3 and argument[3] is True,
+            keys=keys,
         )
         server.feed_moved()
 

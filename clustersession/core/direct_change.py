@@ -10,6 +10,10 @@ version of the node is at least ``base`` contains all that the node wrote to the
 The cursor on the node's feed does not move: the stream brings the change once more, and everything
 around it, and joining it twice changes nothing.
 
+A whole copy stands on nothing: it contains all that its versions name. An agent sends one ahead of
+its own stream when somebody waits for what is far behind in it. It may begin a session here, and
+end one.
+
 Two things speak against a change whose base is here. A copy without it although the stream has
 passed its place: the place was given out twice, by a node that has lost its past and does not know
 it yet, or what was here is over and removed. And a copy that has the place with other content. What
@@ -36,13 +40,17 @@ def judge(
     base: int,
     floor: int,
     wall_ms: int,
+    *,
+    full: bool = False,
 ) -> Fit:
-    """Judge a part of a session that ``node`` wrote, against our copy.
+    """Judge a part of a session that ``node`` wrote, or with ``full`` its copy, against ours.
 
     ``floor``: up to where the stream has brought everything that the node wrote.
     """
     seq = part.versions.get(node, 0)
-    if current is None or current.ended is not None or expires_ms(current) < wall_ms:
+    if current is None:
+        return Fit.JOIN if full and seq > floor and expires_ms(part) >= wall_ms else Fit.REFUSE
+    if expires_ms(current) < wall_ms or (current.ended is not None and part.ended is None):
         # An end wins over the change. Whoever waits learns that from the agents.
         return Fit.REFUSE
     held = current.versions.get(node, 0)

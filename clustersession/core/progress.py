@@ -12,6 +12,9 @@ from clustersession.core.feed import START, Batch, Cursor, advance
 
 WINDOW_BATCHES = 16
 WINDOW_BYTES = 4 * 2**20
+FAR_PLACES = 64
+FAR_BYTES = 16 * 2**10
+"""What is taken in a few milliseconds is not worth another message to get past it."""
 
 
 class PeerProgress:
@@ -59,6 +62,12 @@ class PeerProgress:
             len(self._in_flight) + 1 >= WINDOW_BATCHES // 2
             or sum(size for _, size in self._in_flight) >= WINDOW_BYTES // 2
         )
+
+    def is_far_from(self, seq: int) -> bool:
+        """Tell whether much of our feed is still to be taken before our write number ``seq``."""
+        cursor = START if self.cursor is None else self.cursor
+        bytes_before = sum(size for _, size in self._in_flight)
+        return seq - cursor.position > FAR_PLACES or bytes_before > FAR_BYTES
 
     @property
     def awaits_confirmation(self) -> bool:

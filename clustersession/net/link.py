@@ -25,6 +25,8 @@ _WRITE_BYTES = 256 * 2**10
 _TLS_BUFFER_BYTES = 64 * 2**10
 TURN_S = 0.002
 """How long a link delivers messages until it is everybody else's turn in the event loop."""
+UNDELIVERED_BYTES_MAX = 2**20
+"""How much may wait here before no more is read."""
 
 logger = logging.getLogger("clustersession.net")
 
@@ -67,9 +69,12 @@ class Link(asyncio.BufferedProtocol):
     _early: what arrived before ``start``, the hello first; empty from then on.
     _early_arrived: set when ``_early`` has grown, or never will again.
     _decoder: finds the messages in the stream; used from ``start`` on.
-    _undelivered: complete messages that wait for the link's next turn; nothing is read meanwhile.
+    _undelivered, _undelivered_bytes: complete messages that wait for the link's next turn. It is
+        read on meanwhile, up to UNDELIVERED_BYTES_MAX, for those that may pass them.
     _on_message, _on_closed: the owner's callbacks; None before ``start``, ``_on_closed`` also once
         it was called.
+    _passes, _may_be_passed: which messages need not wait for which.
+    _ordinary: how many of those that wait may not be passed.
     _unsent: framed messages that the transport does not have yet; empty once closed.
     _flush_due: ``_flush`` will run in this turn of the event loop.
     _writable: the transport takes more; False while the peer reads too slowly.
@@ -92,6 +97,9 @@ class Link(asyncio.BufferedProtocol):
         self._early_arrived = asyncio.Event()
         self._decoder = FrameDecoder(limits.frame_bytes_max)
         self._undelivered: deque[bytes] = deque()
+        self._undelivered_bytes = self._ordinary = 0
+        self._passes: Callable[[bytes], bool] = _never
+        self._may_be_passed: Callable[[bytes], bool] = _never
         self._on_message: Callable[[Link, bytes], None] | None = None
         self._on_closed: Callable[[Link, str], None] | None = None
         self._unsent = bytearray()
@@ -127,8 +135,13 @@ class Link(asyncio.BufferedProtocol):
         self,
         on_message: Callable[["Link", bytes], None],
         on_closed: Callable[["Link", str], None],
+        passes: Callable[[bytes], bool] | None = None,
+        may_be_passed: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Let messages flow, those already waiting first; to be called once.
+
+        They come in the order in which they were sent, except that one that ``passes`` does not
+        wait for those before it when all of them ``may_be_passed``.
 
         on_message(link, payload) is never called after the link is closed; when it raises, the
         error is logged and this link closes. on_closed(link, reason) is called exactly once, also
@@ -136,6 +149,7 @@ class Link(asyncio.BufferedProtocol):
         """
         self._on_message = on_message
         self._on_closed = on_closed
+        self._passes, self._may_be_passed = passes or _never, may_be_passed or _never
         if self._lost.is_set():
             self._loop.call_soon(self._report_closed)
             return
@@ -251,15 +265,22 @@ class Link(asyncio.BufferedProtocol):
             return
         # While some wait, the next turn is planned already.
         is_waited_for = bool(self._undelivered)
-        self._undelivered += payloads
+        for payload in payloads:
+            if self._undelivered and not self._ordinary and self._passes(payload):
+                self._hand_over(payload, on_message)
+            else:
+                self._undelivered.append(payload)
+                self._undelivered_bytes += len(payload)
+                self._ordinary += not self._may_be_passed(payload)
         if not is_waited_for:
             self._deliver(on_message, self._loop.time() + TURN_S)
-            if self._undelivered and self._transport is not None:
-                self._transport.pause_reading()
+            if self._undelivered:
                 self._loop.call_soon(self._go_on)
+        if self._undelivered_bytes > UNDELIVERED_BYTES_MAX and self._transport is not None:
+            self._transport.pause_reading()
 
     def _go_on(self) -> None:
-        """Take the next turn with what waits, and read on when that is all."""
+        """Take the next turn with what waits, and read on when there is room."""
         if self._on_message is None or self._transport is None:
             return
         self._deliver(self._on_message, self._loop.time() + TURN_S)
@@ -267,27 +288,37 @@ class Link(asyncio.BufferedProtocol):
             return
         if self._undelivered:
             self._loop.call_soon(self._go_on)
-        else:
+        if self._undelivered_bytes <= UNDELIVERED_BYTES_MAX:
             self._transport.resume_reading()
 
     def _deliver(self, on_message: Callable[["Link", bytes], None], until_s: float) -> None:
         """Deliver what waits until a time of the event loop, at least one message."""
         while self._undelivered:
-            try:
-                on_message(self, self._undelivered.popleft())
-            except Exception:
-                logger.exception("a message from %s:%d could not be handled", *self.peer_address)
-                self.abort("a message could not be handled")
-            if self._close_reason is not None:
-                self._undelivered.clear()
-            elif self._loop.time() >= until_s:
+            payload = self._undelivered.popleft()
+            self._undelivered_bytes -= len(payload)
+            self._ordinary -= not self._may_be_passed(payload)
+            self._hand_over(payload, on_message)
+            if self._close_reason is None and self._loop.time() >= until_s:
                 return
+
+    def _hand_over(self, payload: bytes, on_message: Callable[["Link", bytes], None]) -> None:
+        try:
+            on_message(self, payload)
+        except Exception:
+            logger.exception("a message from %s:%d could not be handled", *self.peer_address)
+            self.abort("a message could not be handled")
+        if self._close_reason is not None:
+            self._forget_undelivered()
+
+    def _forget_undelivered(self) -> None:
+        self._undelivered.clear()
+        self._undelivered_bytes = self._ordinary = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner that the connection is gone, once; what has come whole comes first."""
         if self._on_message is not None and self._close_reason is None:
             self._deliver(self._on_message, float("inf"))
-        self._undelivered.clear()
+        self._forget_undelivered()
         if self._close_reason is None:
             self._close_reason = f"connection lost: {exc}" if exc else "closed by the peer"
         self._transport = None
@@ -322,6 +353,10 @@ class Link(asyncio.BufferedProtocol):
             del self._unsent[:_WRITE_BYTES]
         self._transport.write(data)
         self._flush_soon()
+
+
+def _never(payload: bytes) -> bool:
+    return False
 
 
 def tune_socket(sock: socket.socket, silence_timeout_s: float) -> None:

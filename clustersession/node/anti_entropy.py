@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from clustersession.core.digest import BUCKETS, missing_here
+from clustersession.core.identity import Phase
 from clustersession.node.context import Context
 from clustersession.node.moment import Moment
 from clustersession.node.puller import Puller
@@ -100,6 +101,9 @@ class AntiEntropy:
         if at.now_s < self._next_s:
             return
         self.start(at)
+        if self._context.phase is Phase.JOINING:
+            # All that it lacks is on its way, and would be asked for once more.
+            return
         settled = [p.node for p in self._context.peers.values() if p.settled]
         if not settled:
             return

@@ -122,5 +122,7 @@ def _copies_in(message: m.Message) -> list[SessionState]:
             return [state for _, state in message.sessions]
         case m.Fetched(_, state) if state is not None:
             return [state]
+        case m.DirectChange():
+            return [delta.state for delta in message.batch.deltas]
         case _:
             return []

@@ -7,15 +7,16 @@ next one is asked from then on.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence, Set
+from dataclasses import dataclass, field
 
 from clustersession.core.feed import Batch
 from clustersession.core.identity import Phase
+from clustersession.node.ahead import changes_ahead
 from clustersession.node.context import Context, Peer
 from clustersession.node.effects import Confirmed
 from clustersession.node.moment import Moment
-from clustersession.wire.messages import Changes
+from clustersession.wire.messages import Changes, DirectAnswer
 
 WAITERS_MAX = 10_000
 NOT_CONFIRMED = -1
@@ -33,6 +34,8 @@ class Waiter:
     all_peers: every peer must hold it; otherwise one is enough.
     ends: it ends a session, so every member must hold it, and our own disk too.
     deadline_s: when the wait is over.
+    keys: all sessions that were written; none when that is not known.
+    ahead: the peers that were sent these ahead of the stream.
     asked_of: the peer that was asked alone; empty when nobody was, or everybody.
     ask_s: when everybody is asked; infinite as long as nobody was.
     patience_s: how long is waited after the next question; it doubles with each.
@@ -43,6 +46,8 @@ class Waiter:
     all_peers: bool
     deadline_s: float
     ends: bool = False
+    keys: Sequence[str] = ()
+    ahead: list[Peer] = field(default_factory=list)
     asked_of: bytes = b""
     ask_s: float = float("inf")
     patience_s: float = PATIENCE_S
@@ -61,6 +66,8 @@ class Confirmations:
         self._context = context
         # By token, who has not been answered; at most WAITERS_MAX.
         self._waiters: dict[int, Waiter] = {}
+        # Those who began to wait since ``send_ahead``.
+        self._new: list[Waiter] = []
         # Members without a link that somebody waited for in vain; nobody waits for them again
         # before they begin a stream. Others whose link has just broken are expected back.
         self._given_up: set[bytes] = set()
@@ -72,12 +79,13 @@ class Confirmations:
         self._parts: deque[tuple[int, int, Set[bytes]]] = deque(maxlen=PARTS_MAX)
 
     def confirm(
-        self, token: int, seq: int, *, all_peers: bool, deadline_s: float, ends: bool = False
+        self, token: int, seq: int, *, all_peers: bool, deadline_s: float, ends: bool = False,
+        keys: Sequence[str] = (),
     ) -> None:
         """Answer with Confirmed(token) when peers hold our feed up to ``seq``.
 
         ``ends``: sessions end there, so that all of them must, and our disk. At the deadline the
-        answer is NOT_CONFIRMED.
+        answer is NOT_CONFIRMED. ``keys``: all sessions that were written, if that is known.
         """
         if len(self._waiters) >= WAITERS_MAX:
             self._context.emit(Confirmed(token, NOT_CONFIRMED))
@@ -85,8 +93,58 @@ class Confirmations:
         ends = ends and self._context.journal.is_kept
         if ends:
             self._context.journal.want(seq)
-        self._waiters[token] = Waiter(token, seq, all_peers or ends, deadline_s, ends)
+        waiter = Waiter(token, seq, all_peers or ends, deadline_s, ends, keys)
+        self._waiters[token] = waiter
+        self._new.append(waiter)
         self._context.retimed.add(self)
+
+    def send_ahead(self, at: Moment) -> None:
+        """Send what somebody has begun to wait for past what is queued for the peer before it."""
+        new, self._new = self._new, []
+        for waiter in new:
+            if node := self._send_ahead(waiter):
+                waiter.asked(node, at.now_s)
+                self._context.retimed.add(self)
+
+    def _send_ahead(self, waiter: Waiter) -> bytes:
+        """Send a write to the next peer that would otherwise get it late; return it, if any.
+
+        Not for those who wait for all: whoever is last is waited for. Nor does it say of an end
+        that it is on the disk. A store has a queue of its own.
+        """
+        if not waiter.keys or waiter.all_peers or self._context.store is not None:
+            return b""
+        peer = next((p for p in self.in_order() if self._is_late(p, waiter)), None)
+        if peer is None:
+            return b""
+        message = changes_ahead(self._context, waiter.token, waiter.seq, waiter.keys)
+        if message is None:
+            return b""
+        waiter.ahead.append(peer)
+        self._context.send(peer.node, message)
+        return peer.node
+
+    def _is_late(self, peer: Peer, waiter: Waiter) -> bool:
+        keeps = self._context.keeps
+        return (
+            peer.progress.is_far_from(waiter.seq) and not any(peer is p for p in waiter.ahead)
+            and all(keeps(peer.node, key) for key in waiter.keys)
+        )
+
+    def on_answer(self, peer: Peer, message: DirectAnswer) -> None:
+        """Note whether a peer has taken what was sent ahead; another one is asked if it has not."""
+        waiter = self._waiters.get(message.number)
+        if (
+            waiter is None or message.asker != self._context.own.node
+            or not any(peer is p for p in waiter.ahead)
+        ):
+            return
+        if not message.taken:
+            self._send_ahead(waiter)
+            return
+        del self._waiters[waiter.token]
+        self._context.retimed.add(self)
+        self._context.emit(Confirmed(waiter.token, 1))
 
     def sent_in_part(self, batch: Batch, lacking: Set[bytes]) -> None:
         """Note peers that keep only a part of a batch: their word does not count for what is in it.
@@ -207,6 +265,7 @@ class Confirmations:
                 self._next_first(self._lacking(waiter.seq))
             waiter.asked(b"", at.now_s)
             self.ask(waiter.seq, self._keepers(waiter.seq), at)
+            self._send_ahead(waiter)
 
     def trust(self, node: bytes) -> None:
         """Wait again for a peer that begins its stream anew."""

@@ -48,7 +48,7 @@ from clustersession.wire import messages as m
 from clustersession.wire.fields import NO_PAST
 
 CLOCK_SKEW_MS_NOTED = 2_000
-_COPIES = (m.SnapshotPageMessage, m.Sessions, m.Fetched)
+_COPIES = (m.SnapshotPageMessage, m.Sessions, m.Fetched, m.DirectChange)
 _QUESTIONS = (m.Fetch, m.SnapshotRequest, m.Digests, m.Listing, m.SessionsRequest)
 
 
@@ -95,6 +95,7 @@ class Engine:
         self.timed: tuple[Timed, ...] = (
             self.heartbeat, self.joiner, self.dialer, self.confirmations, self.lookup,
             self.locator, self.anti_entropy, self.context.journal, self.member_list, self.recovery,
+            self.sender,
             *(() if self.store is None else (self.store.users,)),
         )
         self.context.retimed.update(self.timed)
@@ -211,6 +212,8 @@ class Engine:
             self.context.view_is_stale = True
             if self.heartbeat.brief:
                 self.receiver.confirm_late()
+        else:
+            self.sender.handle_timer(at)
         self.dialer.handle_timer(at)
         for part in self._asked():
             part.expire(at)
@@ -328,6 +331,7 @@ class Engine:
     def feed_moved(self, at: Moment) -> None:
         """Stream, because workers have committed or begun to wait since the last call."""
         try:
+            self.confirmations.send_ahead(at)
             self.sender.flush(at)
             self.context.journal.write_wanted(at)
             self.context.journal.moved(self.context.head, at)
@@ -350,14 +354,16 @@ class Engine:
         return None if self.store is None else self.store.grant_number()
 
     def confirm(
-        self, token: int, seq: int, *, all_peers: bool, deadline_s: float, ends: bool = False
+        self, token: int, seq: int, *, all_peers: bool, deadline_s: float, ends: bool = False,
+        keys: Sequence[str] = (),
     ) -> None:
         """Have peers confirm a worker's write; ``feed_moved`` must follow.
 
         ``ends``: it ends sessions. Then all members are to hold it, on their disks, and so is ours.
+        ``keys``: all sessions that it wrote; none when that is not known.
         """
         self.confirmations.confirm(
-            token, seq, all_peers=all_peers, deadline_s=deadline_s, ends=ends
+            token, seq, all_peers=all_peers, deadline_s=deadline_s, ends=ends, keys=keys
         )
 
     def fetch(self, token: int, key: str, wanted: Mapping[bytes, int], at: Moment) -> None:
@@ -622,6 +628,10 @@ class Engine:
                 self.locator.on_fetched(node, message, at)
             case m.Ping():
                 self.context.send(node, m.Pong(message.number))
+            case m.DirectChange():
+                self.direct_changes.on_copies(node, message, at)
+            case m.DirectAnswer():
+                self.confirmations.on_answer(peer, message)
             case m.ProbeRequest():
                 self.prober.on_request(node, message, at)
             case m.ProbeReply():

@@ -21,7 +21,8 @@ from clustersession.wire.journal import JournalCopies, JournalEntry, has_ends
 
 SYNC_S = 1.0
 BATCH_BYTES_MAX = 256 * 1024
-BATCHES_AT_ONCE = 4
+BATCH_DELTAS_MAX = 64
+"""Some 2 ms of work: who waits for the agent waits for one part, and not for all of a second."""
 
 
 class Untold(NamedTuple):
@@ -62,6 +63,9 @@ class Journaling:
         self._own_when_asked: deque[tuple[int, int]] = deque()
         # When the next sync is due; infinite while everything is on the disk or about to be.
         self._due_s = float("inf")
+        # When the next part of our own feed is due, after one that was not all; infinite after the
+        # last. The sync comes with that, or when it is due by itself.
+        self._next_part_s = float("inf")
         # Up to where in our feed somebody waits for an end.
         self._wanted_seq = 0
         # By peer, oldest first: what it is not to be told yet.
@@ -161,23 +165,22 @@ class Journaling:
 
     def write_wanted(self, at: Moment) -> None:
         """Bring to the disk what somebody waits for, if it is not on its way."""
-        if self.works and self._wanted_seq > self._own.floor:
-            self.write_own(at)
+        if self.works and self._wanted_seq > self._own.floor and self._write_part(at):
             self.sync()
 
-    def write_own(self, at: Moment) -> None:
-        """Append what is new in our feed, or the first part of it: then the rest follows soon."""
-        for _ in range(BATCHES_AT_ONCE):
-            batch = self._replica.feed(self._own.floor, self._own.position, BATCH_BYTES_MAX)
-            after = advance(self._own, batch)
-            if after == self._own:
-                return
+    def _write_part(self, at: Moment) -> bool:
+        """Append the next part of what is new in our feed; True: that was all of it."""
+        floor, position, *_ = self._own
+        batch = self._replica.feed(floor, position, BATCH_BYTES_MAX, BATCH_DELTAS_MAX)
+        after = advance(self._own, batch)
+        is_all = after == self._own or batch.complete
+        if after != self._own:
             self._own = after
             deltas = [d for d in batch.deltas if not self._only_ends or has_ends([d])]
             self.append([JournalCopies(after.floor, [self._based(d) for d in deltas])])
-            if batch.complete:
-                return
-        self._sync_by(at.now_s)
+        self._next_part_s = float("inf") if is_all else at.now_s
+        self._retime()
+        return is_all
 
     def _based(self, delta: Delta) -> Delta:
         """Return a change so that it can be read: whole, when the journal lacks what it changes.
@@ -201,7 +204,7 @@ class Journaling:
     def failed(self) -> list[bytes]:
         """Go on without: nobody waits for the disk any more. Returns who may be told more."""
         self.works = False
-        self._due_s = float("inf")
+        self._due_s = self._next_part_s = float("inf")
         self._own_when_asked.clear()
         self._retime()
         return self._release(lambda _: True)
@@ -215,16 +218,18 @@ class Journaling:
         """Sync what is due; returns the peers that are told more because a sync takes too long."""
         if at.now_s >= self._due_s:
             self._due_s = float("inf")
-            self.write_own(at)
-            due_s = self._due_s
+            is_all = self._write_part(at)
             self.sync()
-            self._sync_by(due_s)
+            if not is_all:
+                self._sync_by(at.now_s + SYNC_S)
+        elif at.now_s >= self._next_part_s and self._write_part(at):
+            self.sync()
         return self._release(lambda held: held.until_s <= at.now_s)
 
     def next_deadline(self) -> float:
         """Return when ``handle_timer`` has something to do."""
         held_s = min((held[0].until_s for held in self._held.values()), default=float("inf"))
-        return min(self._due_s, held_s)
+        return min(self._due_s, self._next_part_s, held_s)
 
     def _sync_by(self, due_s: float) -> None:
         if due_s < self._due_s:

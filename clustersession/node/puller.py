@@ -40,13 +40,23 @@ class Puller:
         # By peer, while anything is to come from it; never an entry without keys.
         self._wanted: dict[bytes, Wanted] = {}
 
-    def pull(self, node: bytes, keys: Sequence[str], at: Moment) -> None:
-        """Ask a peer for whole copies of sessions; with PENDING_MAX under way, only for these."""
+    def pull(
+        self, node: bytes, keys: Sequence[str], at: Moment, *, first: bool = False
+    ) -> None:
+        """Ask a peer for whole copies of sessions; with PENDING_MAX under way, only for these.
+
+        ``first``: before all that is not under way yet; somebody waits for them.
+        """
         wanted = self._wanted.get(node)
         patient = wanted is not None and at.now_s - wanted.asked_s < ANSWER_TIMEOUT_S
         if wanted is not None and patient and len(wanted.keys) < PENDING_MAX:
-            known = set(wanted.keys)
-            wanted.keys += [key for key in keys if key not in known]
+            known = set(wanted.keys[:ASKED_MAX] if first else wanted.keys)
+            place = ASKED_MAX if first else len(wanted.keys)
+            new = [key for key in keys if key not in known]
+            if first:
+                moved = set(new)
+                wanted.keys[place:] = [key for key in wanted.keys[place:] if key not in moved]
+            wanted.keys[place:place] = new
         elif keys:
             self._wanted[node] = Wanted(list(keys), at.now_s)
             self._ask(node, at)

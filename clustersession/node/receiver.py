@@ -142,7 +142,7 @@ class Receiver:
             absent = self._apply(node, message, at, whole=True)
             if absent:
                 self._held[node] = Held(message, frozenset(absent))
-                self._puller.pull(node, absent, at)
+                self._puller.pull(node, absent, at, first=True)
         elif (reliable or message.confirm) and self._is_asked(message):
             self._report(node)
 

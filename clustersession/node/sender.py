@@ -24,8 +24,8 @@ BATCH_BYTES_MAX = 256 * 1024
 BATCH_DELTAS_MAX = 64
 """Whoever applies a batch does nothing else meanwhile: so many take about ``replica.turns.TURN_S``.
 """
-DELTAS_PER_FLUSH_MAX = 256
-"""Some 5 ms of work; a peer that begins anew must not hold up heartbeats and the others."""
+DELTAS_PER_FLUSH_MAX = 64
+"""Some 2 ms of work: a peer that is behind must hold up nobody who waits. The rest follows."""
 DATAGRAM_FEED_BYTES_MAX = 1100
 DATAGRAMS_PER_FLUSH_MAX = 32
 MULTICAST_PEERS_MIN = 3
@@ -51,6 +51,17 @@ class Sender:
         # True while some peer may have been left without what was there for it: the last flush
         # stopped early, or failed.
         self._unfinished = False
+        # When a flush goes on that was cut short; infinite after one that was not.
+        self._goes_on_s = float("inf")
+
+    def handle_timer(self, at: Moment) -> None:
+        """Go on with a flush that was cut short, when others had their turn."""
+        if at.now_s >= self._goes_on_s:
+            self.flush(at)
+
+    def next_deadline(self) -> float:
+        """Return when ``handle_timer`` has something to do."""
+        return self._goes_on_s
 
     def carrier(self) -> str:
         """Return how deltas travel at present, for the status."""
@@ -95,6 +106,9 @@ class Sender:
         """Send what the peers have not been sent yet."""
         context = self._context
         self._unfinished = True
+        # Before anything can fail: a replica that fails must not be tried all the time.
+        self._goes_on_s = float("inf")
+        context.retimed.add(self)
         context.head = head = context.replica.head()
         following: set[bytes] = set()
         if followers := self._followers():
@@ -109,6 +123,7 @@ class Sender:
         for peer in sorted(context.peers.values(), key=_place, reverse=True):
             finished &= self._stream(peer, head, at, batches, follows=peer.node in following)
         self._unfinished = not finished
+        self._goes_on_s = float("inf") if finished else at.now_s
 
     def _stream(
         self,
@@ -137,7 +152,6 @@ class Sender:
             if (cursor, asks) not in batches:
                 deltas = sum(len(changes.batch.deltas) for changes, *_ in batches.values())
                 if deltas >= DELTAS_PER_FLUSH_MAX:
-                    # A confirmation, or the next heartbeat at the latest, flushes again.
                     return False
                 batches[cursor, asks] = self._batch(cursor, at, asks=asks)
             changes, data, lacking = batches[cursor, asks]

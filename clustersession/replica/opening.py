@@ -19,6 +19,7 @@ from clustersession.core.errors import (
     WireError,
 )
 from clustersession.replica.engines.lmdb import directory as directories
+from clustersession.replica.engines.lmdb.compaction import compact
 from clustersession.replica.engines.lmdb.engine import DAMAGE, LmdbEngine, out_of_space
 from clustersession.replica.engines.lmdb.inspection import is_whole
 from clustersession.replica.engines.memory import MemoryEngine
@@ -169,6 +170,8 @@ class _Opening:
         aside: Path | None = None
         if why := self._why_to_set_aside():
             aside = self._set_aside(why)
+        elif not directories.is_used(self.directory):
+            self._compact()
         try:
             return self._open(aside)
         except OtherVersion as error:
@@ -217,6 +220,13 @@ class _Opening:
         if not directories.is_trustworthy(self.directory, self.boot_id):
             return "is damaged or was open when the machine crashed"
         return "" if is_whole(file) else "is damaged"
+
+    def _compact(self) -> None:
+        if freed_bytes := compact(self.directory, self.boot_id):
+            logger.info(
+                "the replica in %s was written anew: %d MiB less", self.directory,
+                freed_bytes // 2**20,
+            )
 
     def _set_aside(self, why: str, label: str = "corrupt") -> Path:
         aside = directories.set_aside(self.directory, label)

@@ -208,19 +208,19 @@ class Replica:
             raise
 
     def take(self, batch: Batch, wall_ms: int) -> bool:
-        """Take one change ahead of its node's stream; True: it is here, and our cursor unmoved.
+        """Take changes ahead of their node's stream; True: all are here, and our cursor unmoved.
 
-        False: it cannot stand on what is here, see ``core.direct_change``. Raises ReplicaFull.
+        False: one cannot stand on what is here, see ``core.direct_change``. Raises ReplicaFull.
         """
         if any(self._from_the_future(delta.state, wall_ms) for delta in batch.deltas):
             return False
         with self._engine.write(leaving=1.0) as transaction:
             writer = self._writer(transaction)
             writer.stored = [] if self._observer is not None else None
-            taken = take_change(transaction, writer, batch, wall_ms)
+            taken = [take_change(transaction, writer, batch, d, wall_ms) for d in batch.deltas]
             writer.finish()
         self._report(writer)
-        return taken
+        return bool(taken) and all(taken)
 
     def known(self, node: bytes) -> int:
         """Return the highest place in a node's feed of which ``take`` has taken a change."""

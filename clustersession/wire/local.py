@@ -18,6 +18,9 @@ from clustersession.wire.packed import unpack
 
 LOCAL_BYTES_MAX = 4 * 2**20
 
+AHEAD_KEYS_MAX = 8
+"""How many sessions a worker names that waits for what it wrote to them."""
+
 
 class Operation(IntEnum):
     """Names what a worker or the command line may ask. Numbers are append-only.
@@ -28,8 +31,9 @@ class Operation(IntEnum):
     FEED_MOVED [head, grant, places]: we have committed. The last two may be missing: which places
     of the feed the store has already, because we have written them there under that grant.
     PEERS_HOLD [head]: we have committed, and every peer holds it already: the stream may wait.
-    CONFIRM [head, all, timeout_ms, ends]: answer with the number of peers that hold our feed up to
-    there. ``ends``, which may be missing: sessions end there, so that all must, on their disks.
+    CONFIRM [head, all, timeout_ms, ends, keys]: answer with the number of peers that hold our feed
+    up to there. The last two may be missing. ``ends``: sessions end there, so that all must, on
+    their disks. ``keys``: all sessions that were written; none: it is not known.
     FETCH [key, versions]: answer whether the session is in the replica now, and with ``versions``,
     which may be missing, whether the copy contains those writes, [node, number] each.
     STATUS []: answer with a mapping.

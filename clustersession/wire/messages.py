@@ -280,6 +280,9 @@ _KINDS: dict[type[Any], tuple[tuple[str, Kind], ...]] = {
 _REQUIRED = {
     message: sum(f.default is MISSING for f in fields(message)) for message in _NUMBERS
 }
+# Each is one byte of msgpack, after that of the array.
+_CHANGES = bytes([_NUMBERS[Changes]])
+_OVERTAKING = {bytes([_NUMBERS[message]]) for message in (Progress, DirectChange, DirectAnswer)}
 _TYPES = {number: message for message, number in _NUMBERS.items()}
 
 
@@ -308,6 +311,19 @@ def decode_message(data: bytes) -> Message:
     values = [kind.unpack(value) for (_, kind), value in zip(kinds, plain[1:], strict=False)]
     message: Message = message_type(*values)
     return message
+
+
+def overtakes(data: bytes) -> bool:
+    """Tell whether somebody waits for what a message says, so that it may pass others by.
+
+    See ``may_be_overtaken``; bytes that are no message do neither.
+    """
+    return data[1:2] in _OVERTAKING
+
+
+def may_be_overtaken(data: bytes) -> bool:
+    """Tell whether a message is part of a feed: its order counts among its like only."""
+    return data[1:2] == _CHANGES
 
 
 def check_version(hello: Hello) -> None:

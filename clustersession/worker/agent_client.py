@@ -20,7 +20,7 @@ from clustersession.replica.results import Stored
 from clustersession.session.cluster_port import NOTHING_MORE, Subscription
 from clustersession.settings.settings import Settings
 from clustersession.wire.fields import VERSIONS
-from clustersession.wire.local import Operation
+from clustersession.wire.local import AHEAD_KEYS_MAX, Operation
 from clustersession.worker.attachment import Attachment
 from clustersession.worker.circuit_breaker import CircuitBreaker
 from clustersession.worker.contact import AgentContact
@@ -185,7 +185,7 @@ class AgentClient:
                 if way.confirm(write):
                     return True
             timeout_s = max(0.0, timeout_s - (time.monotonic() - began_s))
-        wanted = self._wanted(head, timeout_s, ends)
+        wanted = self._wanted(head, timeout_s, ends, stored)
         answer = self._ask(Operation.CONFIRM, *wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
@@ -200,16 +200,20 @@ class AgentClient:
                 if await way.confirm_async(write):
                     return True
             timeout_s = max(0.0, timeout_s - (time.monotonic() - began_s))
-        wanted = self._wanted(head, timeout_s, ends)
+        wanted = self._wanted(head, timeout_s, ends, stored)
         answer = await self._ask_async(Operation.CONFIRM, *wanted, timeout_s=timeout_s)
         return self._is_confirmed(answer)
 
-    def _wanted(self, head: int, timeout_s: float, ends: bool) -> tuple[int, bool, int, bool]:
-        """Return what a confirmation is asked for: up to where, by all or one, how soon, of ends.
+    def _wanted(
+        self, head: int, timeout_s: float, ends: bool, stored: Sequence[Stored]
+    ) -> tuple[int, bool, int, bool, list[str]]:
+        """Return what a confirmation is asked for: up to where, by all or one, how soon, of ends,
+        and of which sessions; of none when they are many.
 
         An agent with more time than we wait would say nothing before we take it for dead.
         """
-        return head, self._by_all, int(timeout_s * 1000), ends
+        keys = [key for key, *_ in stored] if len(stored) <= AHEAD_KEYS_MAX else []
+        return head, self._by_all, int(timeout_s * 1000), ends, keys
 
     def fetch(self, key: str, wanted: Mapping[bytes, int] = NOTHING_MORE) -> bool:
         """Ask the peers for a session, or for a copy that contains the wanted writes.

@@ -16,9 +16,16 @@ from clustersession.node.effects import Confirmed
 from clustersession.replica.opening import open_memory
 from clustersession.settings.settings import Settings
 from clustersession.wire.frames import FrameDecoder, encode_frame
-from clustersession.wire.local import AgentAnswer, Operation, decode_answer, encode_request
+from clustersession.wire.local import (
+    AHEAD_KEYS_MAX,
+    AgentAnswer,
+    Operation,
+    decode_answer,
+    encode_request,
+)
 
 LIMIT = 2**20
+KEY = "1" + "k" * 22
 
 
 class Socket:
@@ -136,6 +143,7 @@ def test_a_question_of_a_later_version_is_answered_with_nothing(served: Served) 
     encode_frame(encode_request(Operation.FETCH, 1)),
     encode_frame(encode_request(Operation.FETCH, 1, 7)),
     encode_frame(encode_request(Operation.CONFIRM, 1, 1, True, "soon")),
+    encode_frame(encode_request(Operation.CONFIRM, 1, 1, True, 1, False, 7)),
     encode_frame(encode_request(Operation.REPORT, 1, 7)),
 ])
 def test_what_is_no_question_ends_its_connection_and_no_other(
@@ -146,6 +154,32 @@ def test_what_is_no_question_ends_its_connection_and_no_other(
     ask(good, Operation.STATUS, 1)
     assert (closed.closed, open_one.closed) == (True, False)
     assert len(open_one.answers) == 1
+
+
+class Node:
+    """Stands for a node's life, and for its engine."""
+
+    def __init__(self) -> None:
+        self.engine = self
+        self.asked: list[dict[str, Any]] = []
+
+    def confirm(self, token: int, seq: int, **wanted: Any) -> None:
+        self.asked.append(wanted)
+
+
+@pytest.mark.parametrize(("named", "noted"), [
+    ([], []), ([[KEY]], [KEY]), ([[KEY] * 20], [KEY] * AHEAD_KEYS_MAX),
+])
+async def test_the_node_is_told_what_a_worker_waits_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch, named: list[object], noted: list[str]
+) -> None:
+    """Workers of an older version do not say it."""
+    connection, _ = served.connect()
+    node = Node()
+    served.driver.life = cast(Any, node)
+    monkeypatch.setattr(served.driver, "feed_moved", lambda: None)
+    ask(connection, Operation.CONFIRM, 5, 12, False, 1000, False, *named)
+    assert [wanted["keys"] for wanted in node.asked] == [noted]
 
 
 def test_a_line_of_the_log_is_told_to_one_worker(served: Served) -> None:

@@ -30,9 +30,10 @@ PART = state({"a": (5, NODE, 7)}, n=7)
 
 
 def fit(
-    current: SessionState | None, part: SessionState = PART, base: int = 3, floor: int = 3
+    current: SessionState | None, part: SessionState = PART, base: int = 3, floor: int = 3,
+    *, full: bool = False,
 ) -> Fit:
-    return judge(current, part, NODE, base, floor, NOW_MS)
+    return judge(current, part, NODE, base, floor, NOW_MS, full=full)
 
 
 def test_a_change_joins_a_copy_with_the_previous_write() -> None:
@@ -68,6 +69,29 @@ def test_a_place_given_out_twice_is_refused() -> None:
     # At this place our copy has something else.
     assert fit(state({"b": (4, NODE, 7)}, n=7)) is Fit.REFUSE
     assert fit(state({"a": (4, NODE, 7)}, n=7)) is Fit.REFUSE
+
+
+def test_a_whole_copy_joins_what_is_here_and_begins_what_is_not() -> None:
+    assert fit(HELD, base=0, full=True) is Fit.JOIN
+    assert fit(None, base=0, full=True) is Fit.JOIN
+
+
+def test_a_whole_copy_brings_nothing_back() -> None:
+    """What the stream has brought and is not here any more is over."""
+    assert fit(None, base=0, floor=7, full=True) is Fit.REFUSE
+    over = replace(PART, deadline_ms=NOW_MS - 1)
+    assert fit(None, over, base=0, full=True) is Fit.REFUSE
+    ended = replace(HELD, registers={}, ended=Ended(2, OTHER, "invalidated"))
+    assert fit(ended, base=0, full=True) is Fit.REFUSE
+
+
+def test_a_whole_end_joins_whatever_is_here() -> None:
+    end = replace(PART, registers={}, ended=Ended(9, NODE, "invalidated"))
+    assert fit(HELD, end, base=0, full=True) is Fit.JOIN
+    assert fit(None, end, base=0, full=True) is Fit.JOIN
+    ended = replace(HELD, registers={}, ended=Ended(2, OTHER, "invalidated"))
+    assert fit(ended, end, base=0, full=True) is Fit.JOIN
+    assert fit(merge(HELD, end), end, base=0, full=True) is Fit.HELD
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

@@ -3,7 +3,13 @@
 import pytest
 
 from clustersession.core.feed import START, Batch, Cursor
-from clustersession.core.progress import WINDOW_BATCHES, WINDOW_BYTES, PeerProgress
+from clustersession.core.progress import (
+    FAR_BYTES,
+    FAR_PLACES,
+    WINDOW_BATCHES,
+    WINDOW_BYTES,
+    PeerProgress,
+)
 
 NODE = b"n" * 8
 
@@ -44,6 +50,19 @@ def test_a_window_of_batches() -> None:
     assert not progress.may_send(100)
     progress.confirmed_to(Cursor(0, 1))
     assert progress.may_send(100)
+
+
+def test_how_far_a_write_is() -> None:
+    progress = begun(10, 10)
+    assert not progress.is_far_from(10 + FAR_PLACES)
+    assert progress.is_far_from(11 + FAR_PLACES)
+    progress.sent(batch(10, 10, 11, complete=True), FAR_BYTES)
+    assert not progress.is_far_from(11)
+    progress.sent(batch(11, 11, 12, complete=True), 1)
+    assert progress.is_far_from(12)
+    progress.confirmed_to(Cursor(11, 11))
+    assert not progress.is_far_from(12)
+    assert not PeerProgress().is_far_from(1)
 
 
 def test_a_window_of_bytes() -> None:

@@ -260,6 +260,63 @@ def test_many_messages_that_take_long_leave_the_event_loop_to_others(
     run(scenario())
 
 
+def test_messages_that_somebody_waits_for_pass_those_that_may_be_passed(
+    run, tls, until, monkeypatch
+) -> None:
+    monkeypatch.setattr(link_module, "TURN_S", 0.0)
+    many = [b"part %d" % number for number in range(50)]
+    sent = [*many, b"now 1", b"in order", b"part 50", b"now 2"]
+
+    async def scenario() -> None:
+        async with peer(tls) as server:
+            link = await server.dial(tls)
+            received: list[bytes] = []
+            link.start(
+                lambda link, payload: received.append(payload), ignore,
+                lambda payload: payload.startswith(b"now"),
+                lambda payload: payload.startswith(b"part"),
+            )
+            await until(lambda: server.links)
+            for payload in sent:
+                server.links[0].send(payload)
+            await until(lambda: len(received) == len(sent))
+            assert received.index(b"now 1") < 5
+            assert [one for one in received if one != b"now 1"] == [*many, *sent[51:]]
+            link.close()
+            await link.wait_closed()
+
+    run(scenario())
+
+
+def test_what_waits_is_bounded(run, tls, until, monkeypatch) -> None:
+    monkeypatch.setattr(link_module, "TURN_S", 0.0)
+    monkeypatch.setattr(link_module, "UNDELIVERED_BYTES_MAX", 100_000)
+    sent = [b"%4d" % number + bytes(10_000) for number in range(300)]
+
+    async def scenario() -> None:
+        async with peer(tls) as server:
+            link = await server.dial(tls)
+            received: list[bytes] = []
+            waiting: list[int] = []
+
+            def on_message(link: Link, payload: bytes) -> None:
+                received.append(payload)
+                waiting.append(link._undelivered_bytes)
+
+            link.start(on_message, ignore)
+            await until(lambda: server.links)
+            for payload in sent:
+                server.links[0].send(payload)
+            await until(lambda: len(received) == len(sent))
+            assert received == sent
+            assert 50_000 < max(waiting) < 400_000
+            assert link._undelivered_bytes == link._ordinary == 0
+            link.close()
+            await link.wait_closed()
+
+    run(scenario())
+
+
 def test_what_came_before_the_connection_was_lost_is_delivered_first(
     run, tls, until, monkeypatch
 ) -> None:

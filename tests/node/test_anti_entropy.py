@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clustersession.core.digest import BUCKETS, bucket_of
+from clustersession.core.identity import Phase
 from clustersession.node import anti_entropy, news
 from clustersession.node.anti_entropy import Walk, root_of
 from clustersession.node.moment import Moment
@@ -121,6 +122,19 @@ def test_a_round_that_repairs_nothing_is_not_followed_by_another_at_once() -> No
     repairer.start = noting  # type: ignore[method-assign]
     world.run(11.0)
     assert len(begun) <= 3
+
+
+def test_a_node_that_loads_begins_no_round() -> None:
+    world = formed("ab", repair_interval_s=1)
+    node = world.nodes["b"].running
+    sent = []
+    for phase in (Phase.JOINING, Phase.READY):
+        node.context.phase = phase
+        due = world.at(world.nodes["b"])._replace(now_s=node.anti_entropy.next_deadline())
+        node.effects()
+        node.anti_entropy.handle_timer(due)
+        sent.append(len(node.effects()))
+    assert sent == [0, 1]
 
 
 def test_with_the_connection_goes_what_was_to_be_listed() -> None:

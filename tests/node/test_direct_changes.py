@@ -1,6 +1,7 @@
 """Who may send changes directly, and that the answer waits for the commit."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from clustersession.core.errors import ReplicaFull, WireError
 from clustersession.core.feed import Batch
 from clustersession.core.identity import Phase
 from clustersession.core.state import Change, Creation, Delta, delta_since
+from clustersession.node.effects import BeginAgain
 from clustersession.node.engine import Engine
 from clustersession.node.journaling import SYNC_S, Journaling
 from clustersession.node.life import Life
@@ -165,6 +167,77 @@ def test_a_change_by_group_or_by_connection_is_no_message(
     for reliable in (True, False):
         life.engine.receive(PEER.node, data, at(), reliable=reliable)
     assert held(life.engine) == b"1"
+
+
+def copies(theirs: Replica) -> m.DirectChange:
+    """The session there, whole, as its agent sends it."""
+    change(theirs)
+    state, head = theirs.get(KEY), theirs.head()
+    assert state is not None
+    batch = Batch(theirs.node, 0, head - 1, head, head, [Delta(KEY, state, full=True)])
+    return m.DirectChange(batch, 7)
+
+
+def answers(engine: Engine, message: m.Message) -> list[m.DirectAnswer]:
+    """What the peer is answered by connection."""
+    engine.context.effects.clear()
+    engine.receive(PEER.node, m.encode_message(message), at(), reliable=True)
+    data = [effect.data for effect in engine.context.effects]  # type: ignore[union-attr]
+    return [one for one in map(m.decode_message, data) if isinstance(one, m.DirectAnswer)]
+
+
+def test_whole_copies_come_by_connection(life: Life[FakeLink], theirs: Replica) -> None:
+    own = m.DirectAnswer(PEER.node, 7, True)
+    journal, message = journaled(life), copies(theirs)
+    before = life.engine.context.replica.cursors()
+    assert answers(life.engine, message) == [own]
+    assert held(life.engine) == b"2"
+    assert life.engine.context.replica.cursors() == before
+    assert journal.copies == [JournalCopies(0, message.batch.deltas)]
+
+
+def test_a_worker_sends_no_whole_copies(life: Life[FakeLink], theirs: Replica) -> None:
+    """Of what they say of our own writes nobody would be the judge."""
+    assert not answer(life.engine, copies(theirs)).taken
+    assert held(life.engine) == b"1"
+
+
+def test_nobody_sends_copies_out_of_the_feed_of_another(
+    life: Life[FakeLink], theirs: Replica
+) -> None:
+    message = copies(theirs)
+    strange = replace(message, batch=replace(message.batch, sender=b"c" * 8))
+    assert answers(life.engine, strange) == []
+    assert held(life.engine) == b"1"
+
+
+def test_copies_with_a_write_of_ours_that_we_do_not_remember_show_that_our_past_is_lost(
+    life: Life[FakeLink], theirs: Replica
+) -> None:
+    message = copies(theirs)
+    (delta,) = message.batch.deltas
+    versions = {**delta.state.versions, life.engine.context.own.node: 99}
+    known = replace(delta, state=replace(delta.state, versions=versions))
+    engine = life.engine
+    engine.context.effects.clear()
+    ahead = replace(message, batch=replace(message.batch, deltas=[known]))
+    engine.receive(PEER.node, m.encode_message(ahead), at(), reliable=True)
+    assert engine.context.effects == [BeginAgain()]
+
+
+def test_an_end_is_left_to_the_stream_where_it_has_to_be_on_the_disk(
+    life: Life[FakeLink], theirs: Replica
+) -> None:
+    theirs.commit([Change(KEY, WALL_MS, end="invalidated")], WALL_MS)
+    state, head = theirs.get(KEY), theirs.head()
+    assert state is not None
+    batch = Batch(theirs.node, 0, head - 1, head, head, [Delta(KEY, state, full=True)])
+    message = m.DirectChange(batch, 7)
+    journal = life.engine.context.journal
+    journaled(life)
+    assert not answers(life.engine, message)[0].taken
+    life.engine.context.journal = journal
+    assert answers(life.engine, message)[0].taken
 
 
 def test_the_peer_is_told_what_we_know_beyond_our_cursor(

@@ -1,8 +1,10 @@
 """What is appended, when it is synced, and that no end is confirmed before."""
 
+import pytest
+
 from clustersession.core.feed import START
 from clustersession.core.state import Delta
-from clustersession.node import effects
+from clustersession.node import effects, journaling
 from clustersession.node.journal_port import JournalPast
 from clustersession.node.journaling import Journaling
 from clustersession.wire.journal import JournalCopies
@@ -43,6 +45,37 @@ def test_what_our_workers_write_is_appended_once_a_second() -> None:
     world.run(1.0)
     copies = [e for e in world.journals["a"].entries if isinstance(e, JournalCopies)]
     assert [(c.own_upto, [d.key for d in c.deltas]) for c in copies] == [(5, [key(1)])]
+
+
+def test_much_that_our_workers_write_is_appended_in_parts_and_synced_after_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journaling, "BATCH_DELTAS_MAX", 10)
+    world = formed_with_journals()
+    node, journal = world.nodes["a"], world.journals["a"]
+    for number in range(100):
+        world.write("a", key(number), create=True, x="1")
+    asked = len(node.seen(effects.SyncJournal))
+    world.run(1.2)
+    copies = [e for e in journal.entries if isinstance(e, JournalCopies)]
+    assert [len(c.deltas) for c in copies] == [10] * 10
+    assert copies[-1].own_upto == 100
+    # One is due for what was there a second ago, and one brings all of it to the disk.
+    assert len(node.seen(effects.SyncJournal)) == asked + 2
+
+
+def test_an_end_that_is_waited_for_is_brought_to_the_disk_after_all_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journaling, "BATCH_DELTAS_MAX", 10)
+    world = formed_with_journals()
+    for number in range(100):
+        head = world.write("a", key(number), create=True, x="1")
+    world.end("a", key(1))
+    token = world.confirm_end("a", head + 1)
+    world.run(0.1)
+    assert world.answer("a", token) == 1
+    assert world.journals["a"].keys()[-1] == key(1)
 
 
 def test_a_sync_for_an_end_of_a_peer_does_not_put_off_what_is_ours() -> None:

@@ -51,6 +51,17 @@ def test_what_is_under_way_is_not_asked_for_twice_until_the_answer_is_late() -> 
     assert asked(world, "a") == [(key(3),)], "one that answers nothing holds up nobody"
 
 
+def test_what_somebody_waits_for_comes_before_what_is_not_under_way() -> None:
+    world = formed("ab")
+    a, b = world.nodes["a"], world.nodes["b"].replica.node
+    puller, at = a.running.puller, world.at(a)
+    many = [key(number) for number in range(ASKED_MAX + 10)]
+    puller.pull(b, many, at)
+    puller.pull(b, [many[0], many[-1], key(5000)], at, first=True)
+    under_way, rest = many[:ASKED_MAX], many[ASKED_MAX:-1]
+    assert list(puller.pending(b)) == [*under_way, many[-1], key(5000), *rest]
+
+
 def test_what_the_peer_passes_over_is_not_waited_for() -> None:
     world = formed("ab")
     a, b = world.nodes["a"], world.nodes["b"].replica.node

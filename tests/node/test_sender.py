@@ -2,7 +2,8 @@
 
 import pytest
 
-from clustersession.core.feed import Cursor
+from clustersession.core.errors import ReplicaError
+from clustersession.core.feed import Batch, Cursor
 from clustersession.core.membership import MemberLeft
 from clustersession.core.state import Change, Creation
 from clustersession.node import news, sender
@@ -143,6 +144,43 @@ def test_who_was_left_out_of_a_flush_gets_its_part_with_the_next_word_of_anybody
     confirmed = m.Progress(Cursor(6, 6), False, False)
     a.running.sender.on_progress(peers[c.replica.node], confirmed, world.at(a))
     assert receivers() == [b.replica.node]
+
+
+def test_a_flush_that_was_cut_short_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "BATCH_DELTAS_MAX", 2)
+    monkeypatch.setattr(sender, "DELTAS_PER_FLUSH_MAX", 4)
+    world = formed("ab", carrier="tcp")
+    world.run(2)
+    world.make_deaf("b", "a")
+    a, b = world.nodes["a"], world.nodes["b"]
+    now_ms = world.at(a).wall_ms
+    creation = Creation(now_ms, now_ms + 10**8, 10**7)
+    a.replica.commit([Change(key(n), now_ms, creation=creation) for n in range(12)], now_ms)
+    world.feed_moved("a")
+    world.run(0.0015)
+    assert b.replica.get(key(4)) is None
+    world.run(0.02)
+    assert b.replica.get(key(11)) is not None
+
+
+def test_a_replica_that_fails_is_not_read_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "BATCH_DELTAS_MAX", 2)
+    monkeypatch.setattr(sender, "DELTAS_PER_FLUSH_MAX", 4)
+    world = formed("ab", carrier="tcp")
+    world.run(2)
+    a = world.nodes["a"]
+    now_ms = world.at(a).wall_ms
+    creation = Creation(now_ms, now_ms + 10**8, 10**7)
+    a.replica.commit([Change(key(n), now_ms, creation=creation) for n in range(12)], now_ms)
+    world.feed_moved("a")
+
+    def failing(*wanted: object) -> Batch:
+        raise ReplicaError("failed")
+
+    monkeypatch.setattr(a.replica, "feed", failing)
+    world.make_deaf("b", "a")
+    world.run(0.1)
+    assert len(a.seen(news.ReplicaFailed)) <= 2
 
 
 def test_many_changes_go_out_in_batches_that_hold_up_nobody(

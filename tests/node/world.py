@@ -156,10 +156,11 @@ class World:
             node.engine.feed_moved(self.at(node))
             self._pump(node)
 
-    def confirm(self, name: str, seq: int, *, all_peers: bool = False) -> int:
+    def confirm(self, name: str, seq: int, *keys: str, all_peers: bool = False) -> int:
         node = self.nodes[name]
         token = next(self._tokens)
-        node.running.confirm(token, seq, all_peers=all_peers, deadline_s=self.now_s + 5)
+        deadline_s = self.now_s + 5
+        node.running.confirm(token, seq, all_peers=all_peers, deadline_s=deadline_s, keys=keys)
         self.feed_moved(name)
         return token
 

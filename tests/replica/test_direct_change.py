@@ -122,13 +122,57 @@ def test_times_of_the_future_our_own_and_more_than_one_are_refused(replica: Repl
     check(replica)
 
 
-def test_whole_copies_ends_and_others_writes_are_refused(replica: Replica) -> None:
+def whole(other: Replica, number: int = 1) -> Batch:
+    """A session there with all that was written to it, as its agent sends it."""
+    state, head = other.get(key_of(number)), other.head()
+    assert state is not None
+    return Batch(NODE_B, 0, head - 1, head, head, [Delta(key_of(number), state, full=True)])
+
+
+def test_a_whole_copy_needs_nothing_to_stand_on(replica: Replica) -> None:
+    other = elsewhere(replica)
+    change_of(other, 1, name="b")
+    change_of(other, 2)
+    other.commit([creation(2, {"a": b"1"})], WALL_MS)
+    for number in (1, 2):
+        assert replica.take(whole(other, number), WALL_MS)
+        assert replica.get(key_of(number)) == other.get(key_of(number))
+    assert replica.cursors() == {NODE_B: Cursor(1, 1)}
+    assert replica.known(NODE_B) == 4
+    check(replica)
+
+
+def test_a_whole_end_is_taken_and_a_whole_copy_from_before_it_is_not(replica: Replica) -> None:
+    other = elsewhere(replica)
+    change_of(other, 1)
+    before = whole(other)
+    other.commit([end(1)], WALL_MS)
+    assert replica.take(whole(other), WALL_MS)
+    assert not replica.take(before, WALL_MS)
+    state = replica.get(key_of(1))
+    assert state is not None
+    assert state.ended is not None
+    check(replica)
+
+
+def test_of_several_copies_all_are_taken_or_the_answer_is_no(replica: Replica) -> None:
+    other = elsewhere(replica)
+    change_of(other, 1)
+    other.commit([creation(2, {"a": b"1"})], WALL_MS)
+    replica.commit([end(1)], WALL_MS)
+    (first,), (second,) = whole(other, 1).deltas, whole(other, 2).deltas
+    assert not replica.take(replace(whole(other), deltas=[first, second]), WALL_MS)
+    assert replica.take(replace(whole(other), deltas=[second, second]), WALL_MS)
+    check(replica)
+
+
+def test_ends_and_others_writes_in_parts_are_refused(replica: Replica) -> None:
     other = elsewhere(replica)
     batch = change_of(other, 1)
     (delta,) = batch.deltas
     ended = replace(delta.state, registers={}, ended=Ended(1, NODE_B, "invalidated"))
     for wrong in (
-        replace(delta, full=True), replace(delta, state=ended),
+        replace(delta, state=ended),
         replace(delta, state=replace(delta.state, versions={NODE_B: 2, NODE_C: 9})),
         replace(delta, state=replace(delta.state, versions={NODE_B: 3})),
     ):

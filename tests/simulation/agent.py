@@ -287,8 +287,12 @@ class Agent:
             end.abort("gone")
         elif end in self.life.connections.to(node):
             self.world.trace(self.host, "tcp", payload)
+            changes = self.engine.direct_changes
+            taken, refused = changes.taken, changes.refused
             self.life.received(end, payload, self.at())
             self.pump()
+            self.world.marks["copy ahead taken"] += changes.taken - taken
+            self.world.marks["copy ahead refused"] += changes.refused - refused
 
     def closed(self, end: End) -> None:
         """A connection is gone."""
@@ -336,10 +340,10 @@ class Agent:
             self.asked[self._tokens] = ask
         match request.operation:
             case Operation.CONFIRM:
-                head, all_peers, timeout_ms, ends = request.argument
+                head, all_peers, timeout_ms, ends, keys = request.argument
                 engine.confirm(
                     self._tokens, head, all_peers=all_peers,
-                    deadline_s=at.now_s + timeout_ms / 1000, ends=ends,
+                    deadline_s=at.now_s + timeout_ms / 1000, ends=ends, keys=keys,
                 )
                 engine.feed_moved(at)
             case Operation.FETCH:

@@ -17,6 +17,7 @@ TO_COLLECTIONS = 0.7
 ADDED = 0.7
 AT_ONCE = 0.4
 DIRECT = 0.5
+AHEAD = 0.5
 WAITS_MS = [0.0, 0.3, 0.7, 1.0, 1.1, 2.0, 3.0, 10.0, 40.0, 100.0, 600.0, 2000.0, 5000.0]
 DONORS_DIE = 0.04
 TWINS = 0.1
@@ -61,6 +62,7 @@ def plan_of(seed: int, *, without_power: bool = False) -> Plan:
     direct = random.Random(f"{seed}.direct")
     plan.direct = direct.random() < DIRECT
     plan.indirect = direct.choice(["", "", "", "a", "b"])
+    plan.ahead = random.Random(f"{seed}.ahead").random() < AHEAD
     if "absolute_timeout_s" in plan.settings and random.Random(f"{seed}.short").random() < 0.5:
         plan.settings["anonymous_absolute_timeout_s"] = 6.0
     if rng.random() < WITH_USERS:

@@ -64,6 +64,7 @@ PLANS = st.builds(
     Plan,
     hosts=st.sampled_from([3, 2, 4]),
     tiny=st.booleans(),
+    ahead=st.booleans(),
     settings=st.fixed_dictionaries({
         "carrier": st.sampled_from(["tcp", "multicast", "auto"]),
         "ack": st.sampled_from(["one", "all", "none"]),

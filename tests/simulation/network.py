@@ -1,7 +1,8 @@
 """The network: datagrams with a fate for each receiver, and connections that hold or break.
 
-A connection never loses or reorders a byte. While a host cannot be reached, what was sent waits;
-after SILENCE_S the connection breaks, as TCP_USER_TIMEOUT makes it in the product.
+A connection never loses a byte, and it lets messages that may overtake others do so as often as
+not where it is to. While a host cannot be reached, what was sent waits; after SILENCE_S the
+connection breaks, as TCP_USER_TIMEOUT makes it in the product.
 """
 
 import random
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from clustersession.core.identity import Address, Identity
 from clustersession.wire.frames import FrameDecoder, encode_frame
+from clustersession.wire.messages import may_be_overtaken, overtakes
 from tests.simulation.timeline import Action, Timeline
 
 LATENCY_S = 0.001
@@ -77,6 +79,7 @@ class Network:
         self.extra_s: dict[Way, float] = {}
         self.clogged_until_s: dict[Way, float] = {}
         self.disturbed = False
+        self.overtaking: random.Random | None = None
         self._random = random.Random(f"{seed}.network")
         self._direct_random = random.Random(f"{seed}.direct network")
         self._connections: dict[int, Connection] = {}
@@ -219,7 +222,7 @@ class End:
     number: int
     identity: Identity = NOBODY
     open: bool = True
-    under_way: deque[Action] = field(default_factory=deque)
+    under_way: deque[tuple[Action, bool]] = field(default_factory=deque)
     last_arrival_s: float = 0.0
     decoder: FrameDecoder = field(default_factory=lambda: FrameDecoder(FRAME_BYTES_MAX))
 
@@ -231,7 +234,7 @@ class End:
         """Send one frame, in two pieces to be honest about streams."""
         self.holder.note_sent(self, payload)
         frame = encode_frame(payload)
-        self._put(lambda: self.other.receive(frame[:3], frame[3:]))
+        self._put(lambda: self.other.receive(frame[:3], frame[3:]), payload)
 
     def close(self, reason: str) -> None:
         """Close; what was sent before still arrives, and then the other side learns of it."""
@@ -266,10 +269,19 @@ class End:
         for _ in range(len(self.under_way)):
             self._schedule()
 
-    def _put(self, action: Action) -> None:
-        if not self.connection.broken:
-            self.under_way.append(action)
-            self._schedule()
+    def _put(self, action: Action, payload: bytes = b"") -> None:
+        if self.connection.broken:
+            return
+        drawn = self.connection.network.overtaking
+        under_way = (action, may_be_overtaken(payload))
+        if (
+            drawn is not None and overtakes(payload)
+            and all(may_be for _, may_be in self.under_way) and drawn.random() < 0.5
+        ):
+            self.under_way.appendleft(under_way)
+        else:
+            self.under_way.append(under_way)
+        self._schedule()
 
     def _schedule(self) -> None:
         network = self.connection.network
@@ -284,8 +296,8 @@ class End:
         if connection.network.unreachable(*connection.way(self.number)):
             connection.expect_silence()
             return
-        # Always the oldest: whatever is delayed, a stream keeps its order.
-        action = self.under_way.popleft()
+        # Always the first: whatever is delayed, a stream keeps its order.
+        action, _ = self.under_way.popleft()
         self.other.holder.station.do(lambda: connection.broken or action())
 
 

@@ -58,12 +58,11 @@ class Plan:
 
     settings: of the product, beside the defaults of ``World``. tiny: batches, pages and windows of
     a few bytes, so that a handful of sessions takes many of each. store: the hosts have one, and no
-    links between them; jitter_s is then how late it says what has changed. loss, duplication,
-    jitter_s: what happens to every datagram. direct: workers send changes to other hosts
-    themselves, but not to those whose names are in ``indirect``.
     links between them; jitter_s is then how late it says what has changed. power: hosts have
     journals, and their power may be cut. loss, duplication, jitter_s: what happens to every
-    datagram.
+    datagram. direct: workers send changes to other hosts themselves, but not to those whose names
+    are in ``indirect``. ahead: what somebody waits for is sent ahead of the stream however little
+    is before it, and overtakes that on its way.
     """
 
     hosts: int = 3
@@ -76,6 +75,7 @@ class Plan:
     duplication: float = 0.0
     jitter_s: float = 0.0
     direct: bool = False
+    ahead: bool = False
     indirect: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)

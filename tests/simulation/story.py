@@ -12,6 +12,7 @@ from clustersession.core import progress
 from clustersession.core.revocation import RESERVED_PREFIX
 from clustersession.node import (
     anti_entropy,
+    journaling,
     lookup,
     puller,
     sender,
@@ -45,6 +46,7 @@ TINY = [
     (anti_entropy, "BUCKETS_PER_ROUND_MAX", 4),
     (anti_entropy, "SLICE_ENTRIES", 1),
     (progress, "WINDOW_BATCHES", 2),
+    (journaling, "BATCH_DELTAS_MAX", 2),
     (lookup, "SMALL_COPY_BYTES_MAX", 400),
     (store_sender, "BATCH_BYTES_MAX", 200),
     (store_reader, "KEYS_AT_ONCE", 2),
@@ -73,7 +75,7 @@ class Story:
 
     def run(self) -> Report:
         """Everything; raises Violation for what must not be."""
-        with laboratory(tiny=self.plan.tiny):
+        with laboratory(tiny=self.plan.tiny, ahead=self.plan.ahead):
             self.begin()
             for step in self.plan.steps:
                 self.tell(step)
@@ -408,8 +410,11 @@ class Story:
 
 
 @contextmanager
-def laboratory(*, tiny: bool) -> Iterator[None]:
-    """Quiet, with every datagram decoded once for all, and batches of a few bytes if ``tiny``."""
+def laboratory(*, tiny: bool, ahead: bool = False) -> Iterator[None]:
+    """Quiet, with every datagram decoded once for all, and batches of a few bytes if ``tiny``.
+
+    ahead: as plans say.
+    """
     changes = [
         (messages, "decode_message", lru_cache(256)(decode_message)),
         # A plan may have more requests of one browser wait at once than a process has places for;
@@ -417,6 +422,7 @@ def laboratory(*, tiny: bool) -> Iterator[None]:
         (causal, "WAITING_MAX", 64),
     ]
     changes += TINY if tiny else []
+    changes += [(progress, "FAR_PLACES", 0), (progress, "FAR_BYTES", 0)] if ahead else []
     before: list[Any] = [getattr(module, name) for module, name, _ in changes]
     logger = logging.getLogger("clustersession")
     level = logger.level

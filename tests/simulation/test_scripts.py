@@ -398,7 +398,7 @@ SCRIPTS = {
 def test_the_nodes_tell_this_story(name: str) -> None:
     script = SCRIPTS[name]
     told = Story(script.plan, remember=True)
-    with laboratory(tiny=script.plan.tiny):
+    with laboratory(tiny=script.plan.tiny, ahead=script.plan.ahead):
         told.begin()
         before = len(told.world.lines or [])
         for step in script.plan.steps:

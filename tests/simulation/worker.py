@@ -16,7 +16,12 @@ from clustersession.replica.results import Stored
 from clustersession.session.cluster_port import NOTHING_MORE
 from clustersession.session.manager import SessionManager
 from clustersession.wire.fields import VERSIONS
-from clustersession.wire.local import Operation, decode_answer, encode_request
+from clustersession.wire.local import (
+    AHEAD_KEYS_MAX,
+    Operation,
+    decode_answer,
+    encode_request,
+)
 from clustersession.worker.contact import AgentContact
 from clustersession.worker.direct_peers import DirectPeersReader
 from clustersession.worker.direct_way import PlainWrite, plain_write
@@ -249,7 +254,9 @@ class Port:
         settings = self._worker.host.world.settings
         if await self._carry(head, stored):
             return True
-        arguments = (head, settings.ack == "all", int(settings.ack_timeout_s * 1000), ends)
+        ahead = self._worker.host.world.plan.ahead
+        keys = [key for key, *_ in stored] if ahead and len(stored) <= AHEAD_KEYS_MAX else []
+        arguments = (head, settings.ack == "all", int(settings.ack_timeout_s * 1000), ends, keys)
         answer = await Ask(
             self._worker, Operation.CONFIRM, arguments, settings.ack_timeout_s
         )

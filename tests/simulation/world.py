@@ -54,6 +54,8 @@ class World:
         self.timeline = Timeline()
         weather = Weather(plan.loss, plan.duplication, plan.jitter_s)
         self.network = Network(self.timeline, weather, plan.seed)
+        if plan.ahead:
+            self.network.overtaking = random.Random(f"{plan.seed}.overtaking")
         self.ledger = Ledger()
         self.users = Users()
         self.deeds = Deeds()

@@ -49,7 +49,8 @@ CHANGES: dict[str, list[tuple[str, str]]] = {
          '        """Greet."""\n        self._context.send(peer.node, Rumour("no news"))\n'),
     ],
     "worker/agent_client.py": [
-        ("int(timeout_s * 1000), ends\n", 'int(timeout_s * 1000), ends, "and more"\n'),
+        ("int(timeout_s * 1000), ends, keys\n",
+         'int(timeout_s * 1000), ends, keys, "and more"\n'),
     ],
     "worker/attachment.py": [
         ("link.ask(Operation.ATTACH, self._pid,", 'link.ask(Operation.ATTACH, self._pid, "more",'),

@@ -139,6 +139,23 @@ def test_no_message_has_a_map_whose_keys_a_peer_can_make_collide() -> None:
         m.decode_message(msgpack.packb([1, {msgpack.Timestamp(1, 1): None}]))
 
 
+@settings(max_examples=300, deadline=None)
+@given(messages)
+def test_what_somebody_waits_for_overtakes_parts_of_feeds_and_nothing_else(
+    message: m.Message,
+) -> None:
+    data = m.encode_message(message)
+    urgent = isinstance(message, m.Progress | m.DirectChange | m.DirectAnswer)
+    assert m.overtakes(data) is urgent
+    assert m.may_be_overtaken(data) is isinstance(message, m.Changes)
+
+
+def test_what_is_no_message_overtakes_nothing() -> None:
+    for data in (b"", b"\x04", b"\x94"):
+        assert not m.overtakes(data)
+        assert not m.may_be_overtaken(data)
+
+
 def test_a_hello_of_no_version_is_a_question() -> None:
     asker = Identity(b"n" * 8, 0, "b", Address("10.0.0.1", 1))
     asked = m.decode_message(m.encode_message(m.Hello(m.QUESTION_VERSION, "shop", asker, 0)))

@@ -12,8 +12,9 @@ import trio
 
 from clustersession.core.errors import ReplicationFailed
 from clustersession.core.serving_view import VIEW_NOTE, View
-from clustersession.core.state import Change
+from clustersession.core.state import Change, SessionState
 from clustersession.tools.demo.processes import free_port, wait_for
+from clustersession.wire.local import AHEAD_KEYS_MAX, Operation
 from clustersession.worker import runtime as runtime_module
 from clustersession.worker.agent_client import AgentClient
 from clustersession.worker.contact import AGENT_WAIT_S
@@ -335,6 +336,23 @@ def test_a_worker_that_loses_its_agent_is_apart_until_another_has_met_the_peers(
         assert client.contact.is_apart()
     assert read(first, cookie) == {"user": "ann"}
     assert not client.contact.apart
+
+
+def test_the_agent_is_told_which_sessions_are_waited_for(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_node("tomcat1", agent="external", ack_timeout_s=0.1)
+    client, named = node.manager().cluster, []
+
+    def asking(operation: Operation, *argument: object, timeout_s: float) -> int:
+        named.append(argument[4])
+        return 1
+
+    monkeypatch.setattr(client, "_ask", asking)
+    cookie = write(node, n=1)
+    assert named == [[cookie[:23]]]
+    client.confirm(1, [(cookie[:23], None, SessionState(0, 0, 0))] * (AHEAD_KEYS_MAX + 1))
+    assert named[1:] == [[]]
 
 
 def test_without_an_agent_a_write_is_kept_counted_and_logged_once(

@@ -3,9 +3,9 @@
 from clustersession.worker.direct_rest import (
     MISSES_MAX,
     REFUSALS_MAX,
-    REFUSED_REST_S,
     REST_S_MAX,
     REST_S_MIN,
+    SHORT_REST_S,
     DirectRest,
 )
 
@@ -36,6 +36,17 @@ def test_more_are_a_reason_to_rest_longer_each_time() -> None:
     assert not rest.is_resting(now_s)
 
 
+def test_who_has_answered_before_is_busy_and_asked_again_soon() -> None:
+    rest = DirectRest()
+    rest.held()
+    for _ in range(MISSES_MAX):
+        rest.missed(0.0)
+    assert rest.is_resting(0.0)
+    assert not rest.is_resting(SHORT_REST_S)
+    rest.missed(SHORT_REST_S)
+    assert rest.is_resting(2 * SHORT_REST_S), "it has not answered since"
+
+
 def test_refusals_in_a_row_are_a_reason_for_a_short_rest() -> None:
     rest = DirectRest()
     for _ in range(REFUSALS_MAX - 1):
@@ -44,4 +55,4 @@ def test_refusals_in_a_row_are_a_reason_for_a_short_rest() -> None:
     assert not rest.is_resting(0.0)
     rest.refused(0.0)
     assert rest.is_resting(0.0)
-    assert not rest.is_resting(REFUSED_REST_S)
+    assert not rest.is_resting(SHORT_REST_S)
