@@ -145,10 +145,10 @@ async def test_the_agent_is_given_the_time_that_a_way_has_left(
     asked: list[tuple[int, float]] = []
 
     def ask(operation: Operation, *argument: Any, timeout_s: float) -> None:
-        asked.append((argument[-2], timeout_s))
+        asked.append((argument[2], timeout_s))
 
     async def ask_async(operation: Operation, *argument: Any, timeout_s: float) -> None:
-        asked.append((argument[-2], timeout_s))
+        asked.append((argument[2], timeout_s))
 
     settings = Settings(
         distributable=True, route="a", secret=("s" * 32,), agent="external", ack_timeout_s=0.5
