@@ -25,6 +25,9 @@ from clustersession.core.state import (
 NEVER_MS = 2**64
 """When the next attribute of a session expires that has none which does."""
 
+PLACE_MAX = 2**63 - 1
+"""What a copy can hold. Nobody writes so much; a forged copy that says so must stay readable."""
+
 
 def next_expiry_ms(state: SessionState) -> int:
     """Return until when all of a session's attributes count, in wall-clock milliseconds."""
@@ -70,7 +73,7 @@ def without_expired(
             versions = {**versions, node: seq}
             registers[name] = Register(time, writer, seq, None)
         else:
-            registers[name] = Register(time, writer, place + 1, None)
+            registers[name] = Register(time, writer, min(place + 1, PLACE_MAX), None)
     return new_state(
         state.created_ms, state.accessed_ms, state.deadline_ms, registers, versions, state.ended
     )

@@ -11,6 +11,7 @@ from clustersession.core.expiring_values import expiring, until_of
 from clustersession.core.placement import owner
 from clustersession.core.reclaiming import (
     NEVER_MS,
+    PLACE_MAX,
     is_told_by,
     next_expiry_ms,
     note_that_none_expires,
@@ -119,6 +120,12 @@ def limited(**untils_ms: int) -> SessionState:
         for name, until_ms in untils_ms.items()
     }
     return SessionState(1, 1, 9, registers, {NODES[0]: 7, NODES[1]: 3})
+
+
+def test_a_forged_place_leaves_a_copy_that_can_be_stored() -> None:
+    state = SessionState(0, 0, 0, {"a": Register(7, NODES[0], PLACE_MAX, expiring(b"x", 1))})
+    register = without_expired(state, 1).registers["a"]
+    assert (register.seq, register.value) == (PLACE_MAX, None)
 
 
 def test_when_the_next_one_expires() -> None:

@@ -1,4 +1,7 @@
-"""Collections that merge, read from a copy, changed and stored again as requests do."""
+"""Collections that merge, read from a copy, changed and stored again as requests do.
+
+Some of their sessions have attributes whose time is limited, too.
+"""
 
 import logging
 from random import Random
@@ -17,6 +20,8 @@ from clustersession.core.elements import (
     group_of,
 )
 from clustersession.core.errors import SessionTooLarge, UnserializableValue, WireError
+from clustersession.core.expiring_values import LAST_MS, expiring
+from clustersession.core.reclaiming import PLACE_MAX, untils, without_expired
 from clustersession.core.state import (
     LOCAL_PREFIX,
     Change,
@@ -24,6 +29,7 @@ from clustersession.core.state import (
     SessionState,
     apply_change,
     highest_time,
+    merge,
 )
 from clustersession.session.attributes import AttributeTracker
 from clustersession.session.merging import contents_of, kind_of
@@ -39,6 +45,8 @@ from tests.fuzzing.target import Broken, Target
 NODE = b"fuzznode"
 NAMES = {"cart": LIST, "tags": SET, "notes": DICT, "hits": SUM}
 ATTRIBUTE_BYTES_MAX = 2**20
+NOW_MS = 2**40
+UNTILS_MS = (0, NOW_MS, NOW_MS + 1, LAST_MS, 2**64 - 1)
 TIME_MAX = 2**62
 """A replica refuses times that far ahead."""
 
@@ -70,6 +78,10 @@ def _state(rng: Random) -> SessionState:
         name = f"{start}{rng.choice(('l', 'd', 's', 'c', 'b', 'z', ''))}{samples.text(rng)}"
         value = rng.choice((None, b"", b"-", b"1" * 41, rng.randbytes(rng.randint(0, 60))))
         registers[name] = Register(rng.getrandbits(40), samples.node(rng), 1, value)
+    for name in ("otp", "lock")[: rng.choice((0, 0, 1, 2))]:
+        value = expiring(encode_value(rng.choice(("123456", None, [1]))), rng.choice(UNTILS_MS))
+        seq = rng.choice((1, 2**40, PLACE_MAX))
+        registers[name] = Register(rng.getrandbits(40), samples.node(rng), seq, value)
     return SessionState(1, 1, 2**40, registers, {samples.node(rng): 9})
 
 
@@ -114,6 +126,7 @@ def _check(data: bytes) -> bool:
         state = decode_state(data)
     except WireError:
         return False
+    _check_reclaimed(state)
     if highest_time(state) > TIME_MAX:
         return True
     request = _Request(state)
@@ -129,6 +142,21 @@ def _check(data: bytes) -> bool:
     if (after := request.commit()) is not None and any(_Request(after).collections.values()):
         raise Broken(f"what was cleared is there again: {_Request(after).collections!r:.300}")
     return True
+
+
+def _check_reclaimed(state: SessionState) -> None:
+    """What is over is gone for good, and the copy can be stored and joined with any other."""
+    if state.ended is not None:
+        return
+    reclaimed = without_expired(state, NOW_MS)
+    if min(untils(reclaimed).values(), default=LAST_MS) <= NOW_MS:
+        raise Broken(f"still there: {reclaimed!r:.300}")
+    if decode_state(encode_state(reclaimed)) != reclaimed:
+        raise Broken(f"not what was stored: {reclaimed!r:.300}")
+    if any(state.registers[name].seq == PLACE_MAX for name in untils(state)):
+        return
+    if merge(state, reclaimed) != reclaimed or merge(reclaimed, state) != reclaimed:
+        raise Broken(f"what is over comes back: {state!r:.300}")
 
 
 def _add(values: dict[str, Any], name: str, value: Any) -> None:

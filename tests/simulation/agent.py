@@ -19,6 +19,7 @@ from clustersession.node.effects import Outward
 from clustersession.node.engine import Engine
 from clustersession.node.life import Chance, Life
 from clustersession.node.moment import Moment
+from clustersession.replica.sweeping import reclaim_in_parts
 from clustersession.wire.envelope import Opened, Opener, Sealer
 from clustersession.wire.fields import VERSIONS
 from clustersession.wire.local import Operation, Request, decode_request, encode_answer
@@ -53,6 +54,8 @@ class Agent:
         self._timer_s = float("inf")
         self._timers = 0
         self._donor = b""
+        # The host's time at the last sweep.
+        self.swept_ms = float("-inf")
         # By life, how many attempts to connect are under way.
         self._dials: Counter[Engine] = Counter()
         chance = Chance(
@@ -361,12 +364,21 @@ class Agent:
                 engine.feed_moved(at)
         self.pump()
 
+    def _reclaim(self) -> None:
+        spread, self.swept_ms = self.world.store is not None, self.host.clock.wall_ms()
+        done = reclaim_in_parts(
+            self.host.replica, self.host.clock.wall_ms(), SWEEP_LIMIT, spread=spread
+        )
+        if done.stored and spread:
+            self.engine.feed_moved(self.at())
+
     def _sweep_later(self) -> None:
         def sweep() -> None:
             if not self.alive:
                 return
             try:
                 self.host.replica.sweep(self.host.clock.wall_ms(), SWEEP_LIMIT)
+                self._reclaim()
                 self.host.replica.end_revoked()
             except ReplicaError:
                 pass

@@ -21,11 +21,12 @@ from clustersession.session.lifetimes import ROTATION_GRACE_MS, is_live
 from clustersession.session.outcome import Outcome
 from clustersession.session.session import Session
 from clustersession.session.visit import Visit
-from tests.simulation import merging
+from tests.simulation import limits, merging
 from tests.simulation.causal import check_current, check_forged
 from tests.simulation.ledger import Violation
 from tests.simulation.neighbours import at_peace, could_tell, know_the_end
 from tests.simulation.promises import MOVES, Request
+from tests.simulation.timeline import WALL_START_MS
 from tests.simulation.users import LOCAL_NAME, check_served, may_be_revoked
 from tests.simulation.worker import Sleep, Task, Worker
 
@@ -118,6 +119,7 @@ class Visits:
             raise Violation(f"{host.name} came back and served {key[:6]}, which all others ended")
         if cookie is not None:
             self.judge(host, key, visit)
+            limits.judge_visible(worker, key, visit)
             undisturbed = disturbances == world.disturbances and at_peace(world)
             # Clocks apart by more than the coarseness may well disagree on an expiry.
             idle_s, slack_s = self._timing()
@@ -132,6 +134,8 @@ class Visits:
         promises = Request(worker.host, visit, action, name)
         self._act(cast(Session, visit.session), action, name)
         promises.acted()
+        if action == "swap":
+            await limits.swap(host, visit, self._written)
         if action == "revoke":
             await self._revoke(worker, name)
         # The commit begins now, and to revoke may have taken long: the host may have been paused.
@@ -226,6 +230,8 @@ class Visits:
                 session[LOCAL_NAME] = self._written
             case "end":
                 session.invalidate()
+            case "limit":
+                limits.limit(session, name, self._written)
             case _ if action in merging.ACTIONS:
                 merging.act(session, action, name, self._written)
             case _:
@@ -291,11 +297,11 @@ class Visits:
             everywhere = fact.holders >= len(world.hosts) and world.store is None
             if fact.end and everywhere and not ledger.ever_lost:
                 raise Violation(f"{host.name} served {key[:6]}, which all know to have ended")
-        for name, register in state.registers.items():
-            written = ledger.written.get((key, name, register.time, register.node), b"")
-            if written != register.value:
-                raise Violation(f"{key[:6]}[{name!r}] holds what nobody wrote")
         idle_s, slack_s = self._timing()
+        latest_ms = WALL_START_MS + 1000 * (world.timeline.now_s + slack_s)
+        for name, register in state.registers.items():
+            if not limits.was_written(ledger, key, name, register, latest_ms):
+                raise Violation(f"{key[:6]}[{name!r}] holds what nobody wrote")
         last_s = max(ledger.access_s[key], ledger.opened_s.get(key, 0.0))
         since_access_s = world.timeline.now_s - last_s
         latest_s = idle_s + 2 * access_coarseness_ms(idle_s * 1000) / 1000 + slack_s

@@ -13,6 +13,7 @@ from clustersession.core.state import (
 from tests.simulation.claims import check_digests
 from tests.simulation.host import Host
 from tests.simulation.ledger import Fact, Violation
+from tests.simulation.limits import check_reclaimed, was_written, without_limited
 from tests.simulation.lists import index_lacks
 from tests.simulation.store import SimulatedStore
 from tests.simulation.timeline import WALL_START_MS
@@ -94,7 +95,7 @@ def _told(world: World, key: str, state: SessionState | None) -> SessionState | 
     if state.ended is not None and may_be_revoked(world.ledger, key):
         # Of several ends at once each node may have met another first; over it is everywhere.
         return replace(state, ended=ANY_REVOCATION)
-    return shared(state)
+    return without_limited(shared(state))
 
 
 def _unexpired(world: World, state: SessionState | None) -> SessionState | None:
@@ -162,6 +163,8 @@ def check_end(world: World) -> None:
             state = host.replica.get(key)
             if state is not None or world.store is None:
                 _check_session(world, host.name, state, key, facts)
+            if state is not None and state.ended is None:
+                check_reclaimed(host, key, state, _slack_s(world))
         if world.store is not None:
             _check_session(world, world.store.name, world.store.get(key), key, facts)
     hosts = len(world.hosts)
@@ -203,9 +206,9 @@ def _check_session(
             if register is None or (register.time, register.node) < fact.stamp_of(word):
                 raise Violation(f"{name} has lost {word!r} of {key[:6]}: {fact}")
     world.deeds.check(world.ledger, name, key, state)
+    latest_ms = WALL_START_MS + 1000 * (world.timeline.now_s + _slack_s(world))
     for word, register in state.registers.items():
-        written = world.ledger.written.get((key, word, register.time, register.node), b"")
-        if written != register.value:
+        if not was_written(world.ledger, key, word, register, latest_ms):
             raise Violation(f"{name}: {key[:6]}[{word!r}] holds what nobody wrote")
 
 

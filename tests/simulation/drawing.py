@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+from tests.simulation import limits
 from tests.simulation.merging import ADDING, REMOVING
 from tests.simulation.plan import Plan, Step
 from tests.simulation.power_drawing import SHARE, add_power_cuts
@@ -12,6 +13,8 @@ ACTIONS = ["set", "set", "set", "nested", "read", "read", "delete", "rotate", "l
 USERS = ["login", "login", "login", "revoke", "local", "local"]
 WITH_USERS = 0.5
 CAUSAL = 0.2
+WITH_LIMITS = 0.3
+LIMITED = 0.5
 WITH_COLLECTIONS = 0.3
 TO_COLLECTIONS = 0.7
 ADDED = 0.7
@@ -96,10 +99,20 @@ def plan_of(seed: int, *, without_power: bool = False) -> Plan:
     collections = random.Random(f"{seed}.collections")
     if collections.random() < WITH_COLLECTIONS:
         _use_collections(plan, collections)
+    limited = random.Random(f"{seed}.limits")
+    if limited.random() < WITH_LIMITS:
+        _use_limits(plan, limited)
     power = random.Random(f"{seed}.power")
     if power.random() < SHARE and not without_power:
         add_power_cuts(plan, power)
     return plan
+
+
+def _use_limits(plan: Plan, rng: random.Random) -> None:
+    """Have requests that read or write attributes use some that expire, or compare and set."""
+    for step in plan.steps:
+        if step[0] == "visit" and step[4] in ("read", "set", "nested") and rng.random() < LIMITED:
+            step[4:6] = rng.choice(limits.ACTIONS), rng.choice(NAMES)
 
 
 def _use_collections(plan: Plan, rng: random.Random) -> None:

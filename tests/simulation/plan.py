@@ -13,6 +13,8 @@ that every list of steps is a plan and a failing one can be shortened.
                                                            append, insert, replace, take, add,
                                                            discard, put, pop, count, clear, drop,
                                                            zero: change a collection that merges
+                                                           limit, swap: set an attribute for some
+                                                           time; compare and set one
 ``["wait", ms]``                                           time passes
 ``["kill", host]`` ``["off", host]`` ``["start", host]``   kill -9, power off, start again
 ``["agent", host]`` ``["worker", host, worker]``           kill -9 of the agent, of a worker

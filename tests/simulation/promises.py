@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clustersession.core.elements import element_name
+from clustersession.core.expiring_values import is_expired
 from clustersession.core.ids import split_cookie
 from clustersession.core.state import (
     LOCAL_PREFIX,
@@ -19,6 +20,7 @@ from clustersession.session.visit import Visit
 from clustersession.wire.values import encode_value
 from tests.simulation import merging
 from tests.simulation.ledger import Fact, Violation
+from tests.simulation.limits import LIMITED
 from tests.simulation.users import LOCAL_NAME
 
 if TYPE_CHECKING:
@@ -125,9 +127,11 @@ class Request:
             deadlines.add(before.created_ms + round(1000 * settings.effective_absolute_timeout_s))
         if after.deadline_ms != max(deadlines):
             raise Violation(f"the deadline of {self.key} moved with its id")
-        fact = self._written()
+        fact, latest_ms = self._written(), self.host.clock.wall_ms()
         for name, register in before.registers.items():
             kept = fact.values.get(name) if fact is not None else None
+            if register.value is not None and is_expired(register.value, latest_ms):
+                continue
             if kept != register.value and name not in self.names and name[0] != SYSTEM_PREFIX:
                 raise Violation(f"{self.key} lost {name!r} when its id changed")
 
@@ -207,5 +211,7 @@ def _names_changed(session: dict[str, Any], action: str, name: str) -> set[str]:
             return {name} & session.keys()
         case "rotate" | "login":
             return {"user"}
+        case "limit":
+            return {LIMITED}
         case _:
             return set()

@@ -37,6 +37,8 @@ from tests.simulation.users import check_local
 SPARE_MAX = 5
 SESSIONS_A_TURN = 2
 
+_NONE = Register(-1, b"", 0, None)
+
 Put = Callable[[int, bytes, bytes], None]
 Tables = list[tuple[list[bytes], dict[bytes, bytes]]]
 
@@ -111,6 +113,9 @@ class WatchedReplica(Replica):
         self.commits: dict[int, tuple[bytes, range]] = {}
         # What a session was when a commit here ended it.
         self.last_copies: dict[str, SessionState] = {}
+        # Which values requests here have found to be over, and which ones they have swapped.
+        self.over: set[tuple[str, int, bytes]] = set()
+        self.swapped: set[tuple[str, object]] = set()
         self._synced = (self.disk.copy(), self.node, 0)
 
     # ---- the disk --------------------------------------------------------------------------------
@@ -130,6 +135,8 @@ class WatchedReplica(Replica):
             self._ledger.fall_back(self.life, current, 0, self._now_s())
         self.life.ended = {key for key in self.life.ended if self._is_ended(key)}
         self.life.last_access_s.clear()
+        self.over.clear()
+        self.swapped.clear()
         self._cursors_seen = dict(self.cursors())
 
     def _is_ended(self, key: str) -> bool:
@@ -156,7 +163,7 @@ class WatchedReplica(Replica):
                 self._ledger.marks["session taken back by its request"] += 1
             self._grown(change.key, old, state)
             check_slots(self.life.host, old, state, self.node)
-            self._take_down(change, state, seq)
+            self._take_down(change, last, state, seq)
         return committed
 
     def apply(self, batch: Batch, wall_ms: int, *, whole: bool = False) -> Applied:
@@ -221,6 +228,20 @@ class WatchedReplica(Replica):
                 self._ledger.expired(key, self.life)
         return swept
 
+    def reclaim(self, key: str, wall_ms: int, *, spread: bool) -> Committed:
+        """Reclaim, and see that nothing went back."""
+        return self._reclaimed(super().reclaim(key, wall_ms, spread=spread))
+
+    def reclaim_due(self, wall_ms: int, limit: int, *, spread: bool) -> Committed:
+        """Do what ``reclaim`` does."""
+        return self._reclaimed(super().reclaim_due(wall_ms, limit, spread=spread))
+
+    def _reclaimed(self, committed: Committed) -> Committed:
+        for key, old, new in committed.stored:
+            self._grown(key, old, new)
+            self._ledger.marks["expired attribute deleted"] += 1
+        return committed
+
     def evict(self, copies: Iterable[tuple[str, SessionState]]) -> int:
         """Evict, and see that the store holds what goes."""
         given = [key for key, _ in copies]
@@ -230,6 +251,8 @@ class WatchedReplica(Replica):
         for key, state in before.items():
             if self.get(key) is not None:
                 continue
+            self.over = {found for found in self.over if found[0] != key}
+            self.swapped = {found for found in self.swapped if found[0] != key}
             theirs = self.in_store(key)
             if expires_ms(state) <= WALL_START_MS + self._now_s() * 1000:
                 continue
@@ -275,18 +298,22 @@ class WatchedReplica(Replica):
             raise Violation(f"{self.life.host}: {stats.feed_entries} feed entries for"
                             f" {stats.sessions} sessions and {stats.tombstones} tombstones")
 
-    def _take_down(self, change: Change, state: SessionState, seq: int) -> None:
-        values: dict[str, bytes | None] = {
-            name: register.value
+    def _take_down(
+        self, change: Change, before: SessionState | None, state: SessionState, seq: int
+    ) -> None:
+        # The deletion of what expired has the place after it, and is nobody's write.
+        own = {
+            name: register
             for name, register in state.registers.items()
             if register.node == self.node and register.seq == seq
-            and not self._is_local(change.key, name, register)
+            and not (before is not None and register.time == before.registers.get(name, _NONE).time)
         }
-        dates = {
-            name: register.time
-            for name, register in state.registers.items()
-            if register.seq == seq and register.node == self.node
+        values: dict[str, bytes | None] = {
+            name: register.value
+            for name, register in own.items()
+            if not self._is_local(change.key, name, register)
         }
+        dates = {name: register.time for name, register in own.items()}
         if change.end is not None and state.ended is not None:
             time = state.ended.time
         else:
