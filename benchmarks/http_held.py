@@ -104,7 +104,7 @@ def _measured(
     load: Load, kinds: Mapping[str, Mapping[str, str]], cookies: dict[str, list[str]], active: int,
     rounds: int, put: Put,
 ) -> Figures:
-    """Medians of all rounds; what was written last must be there."""
+    """Medians of all rounds; what is written in the end must be there."""
     with ExitStack() as stack:
         ports = {}
         for kind, environment in kinds.items():
@@ -120,7 +120,8 @@ def _measured(
                 taken[kind, action].append(
                     put(ports[kind], action, cookies[kind], load.connections)
                 )
-        cookie, written = ask(ports[OURS], "/write", cookies[OURS][0])
+        # Of a session of its own: requests for the others may still be under way in the server.
+        cookie, written = ask(ports[OURS], "/write", ask(ports[OURS], "/fill0")[0])
         if ask(ports[OURS], "/visits", cookie)[1] != written:
             raise RuntimeError("what was written is lost")
     return {
