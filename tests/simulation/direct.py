@@ -52,7 +52,7 @@ class DirectAsk:
             if payload is not None:
                 world.direct.send(host, peer, self._sealer.seal(payload), self)
 
-    def answered(self, data: bytes) -> None:
+    def answered(self, receiver: Host, data: bytes) -> None:
         """An answer has come, perhaps not the first, or to another question."""
         opened = self._opener.open(data)
         if not isinstance(opened, Opened) or not self._worker.alive:
@@ -60,6 +60,10 @@ class DirectAsk:
         answer = decode_message(opened.payload)
         assert isinstance(answer, DirectAnswer)
         if answer.asker != self._sender:
+            return
+        peer = self._peers[answer.number - 1]
+        if self._worker.host.world.host_at(peer.address) is not receiver:
+            # A worker has a socket for each peer, which takes answers of no other address.
             return
         if not answer.taken:
             self._finish(False)
@@ -104,5 +108,5 @@ def arrive(receiver: Host, sender: Host, data: bytes, ask: DirectAsk) -> None:
         return
     if answer is not None:
         receiver.world.network.unicast(
-            receiver.name, sender.name, lambda: ask.answered(answer)
+            receiver.name, sender.name, lambda: ask.answered(receiver, answer)
         )
