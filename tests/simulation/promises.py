@@ -64,6 +64,9 @@ class Request:
     def judge(self, cookie: str | None, set_cookie: str | None) -> None:
         """The response goes out."""
         if self.visit.mute or self.full or self.host.replica.disk.full:
+            if self.key is None:
+                # The session may have begun before the disk was full.
+                self.host.world.deeds.note(self.visit.key, self.deeds)
             return
         if self.host.replica.node != self.node:
             # The node began again under a new id meanwhile, and wrote its writes again.
