@@ -462,11 +462,7 @@ class Replica:
         Those that had not ended are appended to ``removed``.
         """
         with self._engine.write() as transaction:
-            due: list[bytes] = []
-            for expiry_key, _ in transaction.scan(tables.EXPIRY, b""):
-                if len(due) >= limit or tables.split_expiry(expiry_key)[0] >= wall_ms:
-                    break
-                due.append(expiry_key)
+            due = _due(transaction, b"", tables.split_expiry, wall_ms, limit)
             if not due:
                 return 0
             writer = self._writer(transaction)
@@ -505,12 +501,9 @@ class Replica:
         stored: list[Stored] = []
         states: list[SessionState | None] = []
         with self._engine.write() as transaction:
-            due: list[bytes] = []
-            for entry, _ in transaction.scan(tables.EXPIRY, tables.ATTRIBUTES):
-                index_ms = tables.split_attribute_expiry(entry)[0]
-                if len(due) >= limit or index_ms >= wall_ms:
-                    break
-                due.append(entry)
+            due = _due(
+                transaction, tables.ATTRIBUTES, tables.split_attribute_expiry, wall_ms, limit
+            )
             writer = self._writer(transaction)
             writer.stored = stored
             for entry in due:
@@ -678,3 +671,16 @@ class Replica:
 
     def _from_the_future(self, state: SessionState, wall_ms: int) -> bool:
         return too_far_ahead(highest_time(state), wall_ms, self._clock_skew_ms_max)
+
+
+def _due(
+    transaction: ReadTransaction, start: bytes, split: Callable[[bytes], tuple[int, str]],
+    wall_ms: int, limit: int,
+) -> list[bytes]:
+    """Return the first entries of the expiry index from ``start`` on whose time is over."""
+    due: list[bytes] = []
+    for entry, _ in transaction.scan(tables.EXPIRY, start):
+        if len(due) >= limit or split(entry)[0] >= wall_ms:
+            break
+        due.append(entry)
+    return due

@@ -19,7 +19,14 @@ from clustersession.session.lifetimes import is_live
 from clustersession.session.local_attributes import stays_here
 from clustersession.session.stored import stored_values
 from clustersession.session.visit import Visit, checked_name
-from clustersession.session.writing import check_size, lose, save, save_async
+from clustersession.session.writing import (
+    check_size,
+    finish,
+    finish_async,
+    lose,
+    save,
+    save_async,
+)
 from clustersession.wire.merging import MERGING
 from clustersession.wire.values import encode_value
 
@@ -73,15 +80,7 @@ def swap(visit: Visit, wanted: Swap) -> bool:
     committed = _commit(visit, wanted)
     if committed is None:
         return False
-    commits, events = visit.context.commits, visit.context.events
-    try:
-        if _stays_here(committed):
-            commits.feed_moved(committed.head)
-        else:
-            commits.confirm(committed)
-    finally:
-        if events.pending:
-            events.deliver()
+    finish(visit.context, _to_confirm(visit, committed))
     return True
 
 
@@ -97,15 +96,7 @@ async def swap_async(visit: Visit, wanted: Swap) -> bool:
     committed = _commit(visit, wanted)
     if committed is None:
         return False
-    commits, events = visit.context.commits, visit.context.events
-    try:
-        if _stays_here(committed):
-            commits.feed_moved(committed.head)
-        else:
-            await commits.confirm_async(committed)
-    finally:
-        if events.pending:
-            await events.deliver_async()
+    await finish_async(visit.context, _to_confirm(visit, committed))
     return True
 
 
@@ -174,10 +165,15 @@ def _take(visit: Visit, key: str, name: str, state: SessionState | None, now_ms:
         visit.take_stored(name, state)
 
 
-def _stays_here(committed: Committed) -> bool:
+def _to_confirm(visit: Visit, committed: Committed) -> Committed | None:
+    """Return what peers are to hold: nothing, when all that was written stays on this node."""
     (_, before, after), = committed.stored
     old = {} if before is None else before.registers
-    return stays_here({}, [name for name, r in after.registers.items() if old.get(name) is not r])
+    written = [name for name, r in after.registers.items() if old.get(name) is not r]
+    if not stays_here({}, written):
+        return committed
+    visit.context.commits.feed_moved(committed.head)
+    return None
 
 
 __all__ = ["Swap", "swap", "swap_async", "swap_of", "swap_unstored"]

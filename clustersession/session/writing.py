@@ -56,13 +56,7 @@ def save(visit: Visit) -> None:
     user = limited_user(visit)
     if user is not None:
         context.cluster.gather(user)
-    committed = write(visit)
-    try:
-        if committed:
-            context.commits.confirm(committed)
-    finally:
-        if context.events.pending:
-            context.events.deliver()
+    finish(context, write(visit))
 
 
 async def save_async(visit: Visit) -> None:
@@ -73,7 +67,24 @@ async def save_async(visit: Visit) -> None:
     user = limited_user(visit)
     if user is not None:
         await context.cluster.gather_async(user)
-    committed = write(visit)
+    await finish_async(context, write(visit))
+
+
+def finish(context: SessionContext, committed: Committed | None) -> None:
+    """Wait for peers to hold a commit, None for nothing, and tell the application's callbacks.
+
+    Raises ReplicationFailed if so configured.
+    """
+    try:
+        if committed:
+            context.commits.confirm(committed)
+    finally:
+        if context.events.pending:
+            context.events.deliver()
+
+
+async def finish_async(context: SessionContext, committed: Committed | None) -> None:
+    """Do what ``finish`` does, without blocking the event loop while peers confirm."""
     try:
         if committed:
             await context.commits.confirm_async(committed)

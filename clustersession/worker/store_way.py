@@ -129,9 +129,11 @@ class StoreWay:
 
     def _tell_forbidden(self, grant: Grant, answer: ErrorReply) -> None:
         """Log once what the user of an ACL lacks: the agent may need less."""
+        if self._forbidden_told:
+            return
         user, pattern = self._plan.url.user, self._calls.keys.pattern
         error = refusal(str(grant.address), answer, user, pattern)
-        if error.kind is StoreErrorKind.FORBIDDEN and not self._forbidden_told:
+        if error.kind is StoreErrorKind.FORBIDDEN:
             self._forbidden_told = True
             logger.warning(
                 "clustersession: writes are confirmed through the agent, which takes longer: %s",

@@ -365,10 +365,9 @@ class Agent:
         self.pump()
 
     def _reclaim(self) -> None:
-        spread, self.swept_ms = self.world.store is not None, self.host.clock.wall_ms()
-        done = reclaim_in_parts(
-            self.host.replica, self.host.clock.wall_ms(), SWEEP_LIMIT, spread=spread
-        )
+        spread, now_ms = self.world.store is not None, self.host.clock.wall_ms()
+        self.swept_ms = now_ms
+        done = reclaim_in_parts(self.host.replica, now_ms, SWEEP_LIMIT, spread=spread)
         if done.stored and spread:
             self.engine.feed_moved(self.at())
 
